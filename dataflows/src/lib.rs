@@ -1,0 +1,4 @@
+//! The recommender as pure functions of collections.
+
+mod types;
+pub use types::*;

@@ -1,0 +1,17 @@
+//! Where cart events come from, and how their bytes become events.
+//!
+//! ```text
+//!  source (file, Kafka, generator)            decoder
+//! ┌───────────────────────────────┐ records ┌──────────┐ events
+//! │ partitions, each with its own ├────────▶│ --format ├────────▶ dataflows
+//! │ offsets, read a batch a time  │         └────┬─────┘
+//! └───────────────────────────────┘              └─ rejects ──▶ dead letters
+//! ```
+//!
+//! A [`Source`] knows bytes, offsets and brokers; a [`Decoder`] knows event shapes; neither knows similarity.
+
+mod record;
+pub use record::{Fetched, Headers, RawRecord, Source, SourceError};
+
+mod decode;
+pub use decode::{Decoded, Decoder, Reason, Reject};

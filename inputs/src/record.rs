@@ -1,0 +1,82 @@
+//! What every source gives: records at offsets of partitions, a bounded batch at a time.
+
+use thiserror::Error;
+
+/// One record as it was found, borrowed from the source's buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct RawRecord<'a> {
+    /// The partition of the topic, or the number of the file, from 0.
+    pub partition: u32,
+    /// The offset in the partition, or the number of the record in the file, from 0.
+    pub offset: u64,
+    /// The record's key, if it has one.
+    pub key: Option<&'a [u8]>,
+    /// The record's value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The record's headers, in their order.
+    pub headers: Headers<'a>,
+    /// Milliseconds since the Unix epoch, if the record has a time of its own.
+    pub timestamp: Option<i64>,
+    /// The record was longer than the limit: `value` holds its beginning only.
+    pub truncated: bool,
+}
+
+/// A record's headers in their order: a name and, unless it is null, a value.
+pub type Headers<'a> = &'a [(&'a str, Option<&'a [u8]>)];
+
+/// How far one call of [`Source::fetch`] got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// How many records were handed over.
+    pub records: usize,
+    /// How many bytes of keys and values they had.
+    pub bytes: usize,
+    /// No record will ever follow in this partition.
+    pub ended: bool,
+}
+
+/// The partitions that one worker reads.
+pub trait Source {
+    /// The partitions this worker reads now, rising. A call may find new ones.
+    fn partitions(&mut self) -> Result<Vec<u32>, SourceError>;
+
+    /// Hands at most `records_max` records of `partition` to `each`, in the order of their offsets, and never waits
+    /// for one to arrive. May hand over fewer, also none, at any time.
+    fn fetch(
+        &mut self,
+        partition: u32,
+        records_max: usize,
+        each: &mut dyn FnMut(RawRecord<'_>),
+    ) -> Result<Fetched, SourceError>;
+
+    /// Whether new partitions may still appear, so that the job does not end when those known have.
+    fn may_grow(&self) -> bool {
+        false
+    }
+
+    /// Says that everything before `offset` of `partition` has been dealt with for good: the offset that a group's
+    /// lag is measured from. Sources without such a memory do nothing.
+    fn commit(&mut self, offsets: &[(u32, u64)]) -> Result<(), SourceError> {
+        let _ = offsets;
+        Ok(())
+    }
+}
+
+/// Why a source cannot go on. Each names the thing and, where there is one, the setting to change.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    /// A file could not be opened or read.
+    #[error("cannot read {path}")]
+    File {
+        /// The file's path as it was given.
+        path: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The broker, the topic or a permission.
+    #[error("{message}")]
+    Kafka {
+        /// What is wrong, with what, and the property or flag to change.
+        message: String,
+    },
+}

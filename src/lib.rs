@@ -1,0 +1,3 @@
+//! The job: flags, workers, cluster, driving and output.
+
+pub mod output;

@@ -1,0 +1,1 @@
+//! The list of modules: read it to know where a new test goes.
