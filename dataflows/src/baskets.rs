@@ -1,0 +1,79 @@
+//! 1 · Baskets: an ordered event log per basket becomes lines.
+//!
+//! ```text
+//!           by basket           ┌────────┐ lines (basket, item, quantity)
+//! events ──────────────────────▶│ ledger ├─────────────────────────────▶
+//!           forgets to everyone └───┬────┘
+//!                                   └─ notes: what was odd, counted
+//! ```
+//!
+//! The worker that a basket's name hashes to holds the basket. An epoch's events are applied in the order of their
+//! positions, whatever order they came in, and each action moves one or more lines of [`ledger`].
+//!
+//! # Notes
+//! Two events of one basket from different partitions have no order between them but that of epochs, and in an epoch
+//! that of partition numbers. Such baskets are counted as [`Note::SplitBasket`].
+
+mod ledger;
+
+use crate::epochs::PerEpoch;
+use crate::names::route;
+use crate::{Action, Basket, Diff, Epoch, Event, Item, Quantity};
+use differential_dataflow::{AsCollection, VecCollection};
+use ledger::{Effect, Ledger};
+use serde::{Deserialize, Serialize};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::core::OkErr;
+use timely::dataflow::operators::vec::Map;
+
+/// A basket holds an item in a quantity above 0, bought or not.
+pub type Line = (Basket, Item, Quantity);
+
+/// Something odd that happened to a basket: no error, but worth counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Note {
+    /// An event changed nothing, such as the remove of something that was never added.
+    NoEffect,
+    /// A basket had events in more than one partition: their order is not defined. Counted once per basket.
+    SplitBasket,
+    /// The oldest line of a full basket made room for a new one (`--max-basket-items`).
+    LineEvicted,
+}
+
+/// The lines of all baskets, and what was odd.
+pub struct Baskets<'scope> {
+    /// One record per line; a change of quantity replaces it.
+    pub lines: VecCollection<'scope, Epoch, Line, Diff>,
+    /// What was odd, each time it was.
+    pub notes: StreamVec<'scope, Epoch, Note>,
+}
+
+/// Applies events to their baskets, which hold at most `items_max` lines each.
+pub fn baskets<'scope>(events: StreamVec<'scope, Epoch, Event<Item>>, items_max: usize) -> Baskets<'scope> {
+    let (index, workers) = (events.scope().index(), events.scope().peers());
+    let mut ledger = Ledger::new(index, workers, items_max);
+    let routed = events.flat_map(move |event| {
+        let workers = match event.action {
+            Action::ForgetUser => 0..=workers as u64 - 1,
+            _ => {
+                let owner = route(&event.basket);
+                owner..=owner
+            }
+        };
+        workers.map(move |worker| (worker, event.clone()))
+    });
+    let by_basket = Exchange::new(|(worker, _event): &(u64, Event<Item>)| *worker);
+    let (lines, notes) = routed
+        .per_epoch(by_basket, "Baskets", move |epoch, events, session| {
+            events.sort_by_key(|(_worker, event)| event.position);
+            for (_worker, event) in events.drain(..) {
+                ledger.apply(event, &mut |effect| match effect {
+                    Effect::Line(line, diff) => session.give(Ok((line, epoch, diff))),
+                    Effect::Note(note) => session.give(Err(note)),
+                });
+            }
+        })
+        .ok_err(|effect| effect);
+    Baskets { lines: lines.as_collection(), notes }
+}

@@ -1,0 +1,275 @@
+//! The lines of the baskets that one worker holds, and what each action does to them.
+//!
+//! A line has two quantities, each floored at 0: units in the cart and units bought. So a purchase of what is in the
+//! cart confirms it, a cleared cart keeps what was bought, and a removal of what was never added is no debt.
+
+use crate::baskets::{Line, Note};
+use crate::numbers::Numbers;
+use crate::{Action, Basket, Diff, Event, Item, Quantity};
+use std::collections::BTreeSet;
+
+/// What an event did.
+pub(super) enum Effect {
+    /// A line came (+1) or went (−1).
+    Line(Line, Diff),
+    /// Something was odd.
+    Note(Note),
+}
+
+/// All baskets of one worker.
+pub(super) struct Ledger {
+    /// Basket numbers are `number here · workers + index`.
+    index: u32,
+    workers: u32,
+    items_max: usize,
+    numbers: Numbers,
+    baskets: Vec<Held>,
+    users: Numbers,
+    /// (user, basket) for every user seen with a basket that is held.
+    baskets_of_users: BTreeSet<(u32, u32)>,
+}
+
+/// One basket. Held while it has a line.
+#[derive(Default)]
+struct Held {
+    /// In the order in which they entered: the oldest makes room.
+    lines: Vec<HeldLine>,
+    users: Vec<u32>,
+    partition: u32,
+    split: bool,
+}
+
+struct HeldLine {
+    item: Item,
+    cart: Quantity,
+    bought: Quantity,
+}
+
+impl Ledger {
+    pub(super) fn new(index: usize, workers: usize, items_max: usize) -> Self {
+        assert!(items_max > 0, "a basket has room for at least one line");
+        Ledger {
+            index: index as u32,
+            workers: workers as u32,
+            items_max,
+            numbers: Numbers::default(),
+            baskets: Vec::new(),
+            users: Numbers::default(),
+            baskets_of_users: BTreeSet::new(),
+        }
+    }
+
+    /// Applies one event and tells what it did, in order.
+    pub(super) fn apply(&mut self, event: Event<Item>, tell: &mut impl FnMut(Effect)) {
+        if let Action::ForgetUser = event.action {
+            self.forget_user(&event, tell);
+            return;
+        }
+        let number = match event.action {
+            Action::Add(..) | Action::Set(..) | Action::Purchase(..) => {
+                self.numbers.get_or_insert(&event.basket).0
+            }
+            _ => match self.numbers.get(&event.basket) {
+                Some(number) => number,
+                None => return tell(Effect::Note(Note::NoEffect)),
+            },
+        };
+        if self.baskets.len() < self.numbers.len() {
+            self.baskets.resize_with(self.numbers.len(), Held::default);
+        }
+        self.meet(number, &event, tell);
+        let basket = self.basket(number);
+        let (held, items_max) = (&mut self.baskets[number as usize], self.items_max);
+        let changed = held.act(basket, event.action, items_max, tell);
+        if !changed {
+            tell(Effect::Note(Note::NoEffect));
+        }
+        if held.lines.is_empty() {
+            self.release(number);
+        }
+    }
+
+    /// Notes who the event says the basket belongs to, and whether it comes from another partition than before.
+    fn meet(&mut self, number: u32, event: &Event<Item>, tell: &mut impl FnMut(Effect)) {
+        let held = &mut self.baskets[number as usize];
+        let partition = event.position.partition;
+        if held.lines.is_empty() {
+            held.partition = partition;
+        } else if held.partition != partition && !held.split {
+            held.split = true;
+            tell(Effect::Note(Note::SplitBasket));
+        }
+        if let Some(user) = &event.user {
+            let user = self.users.get_or_insert(user).0;
+            if self.baskets_of_users.insert((user, number)) {
+                held.users.push(user);
+            }
+        }
+    }
+
+    fn forget_user(&mut self, event: &Event<Item>, tell: &mut impl FnMut(Effect)) {
+        let user = event.user.as_ref().and_then(|user| self.users.get(user));
+        // No note where a user has no basket: every worker is asked, and most have none.
+        let Some(user) = user else { return };
+        let theirs: Vec<u32> =
+            self.baskets_of_users.range((user, 0)..=(user, u32::MAX)).map(|&(_user, number)| number).collect();
+        for number in theirs {
+            let basket = self.basket(number);
+            self.baskets[number as usize].act(basket, Action::Forget, self.items_max, tell);
+            self.release(number);
+        }
+    }
+
+    /// Gives up a basket without lines, and the users who have no other.
+    fn release(&mut self, number: u32) {
+        let held = std::mem::take(&mut self.baskets[number as usize]);
+        for user in held.users {
+            self.baskets_of_users.remove(&(user, number));
+            if self.baskets_of_users.range((user, 0)..=(user, u32::MAX)).next().is_none() {
+                self.users.remove(user);
+            }
+        }
+        self.numbers.remove(number);
+    }
+
+    fn basket(&self, number: u32) -> Basket {
+        let basket = number.checked_mul(self.workers).and_then(|n| n.checked_add(self.index));
+        basket.expect("four billion baskets at once do not fit in memory")
+    }
+}
+
+impl Held {
+    /// Applies an action about this basket; false if it changed nothing.
+    fn act(
+        &mut self,
+        basket: Basket,
+        action: Action<Item>,
+        items_max: usize,
+        tell: &mut impl FnMut(Effect),
+    ) -> bool {
+        let Some(&item) = action.item() else {
+            let mut changed = false;
+            self.lines.retain_mut(|line| {
+                changed |= line.act(basket, &action, tell);
+                line.quantity() > 0
+            });
+            return changed;
+        };
+        if let Some(at) = self.lines.iter().position(|line| line.item == item) {
+            let changed = self.lines[at].act(basket, &action, tell);
+            if self.lines[at].quantity() == 0 {
+                self.lines.remove(at);
+            }
+            return changed;
+        }
+        let mut line = HeldLine { item, cart: 0, bought: 0 };
+        let changed = line.act(basket, &action, tell);
+        if line.quantity() > 0 {
+            if self.lines.len() == items_max {
+                let oldest = self.lines.remove(0);
+                tell(Effect::Line((basket, oldest.item, oldest.quantity()), -1));
+                tell(Effect::Note(Note::LineEvicted));
+            }
+            self.lines.push(line);
+        }
+        changed
+    }
+}
+
+impl HeldLine {
+    fn quantity(&self) -> Quantity {
+        self.cart.saturating_add(self.bought)
+    }
+
+    /// Applies an action about this line; false if it changed nothing.
+    fn act(&mut self, basket: Basket, action: &Action<Item>, tell: &mut impl FnMut(Effect)) -> bool {
+        let (cart, bought, quantity) = (self.cart, self.bought, self.quantity());
+        (self.cart, self.bought) = quantities_after(action, cart, bought);
+        if self.quantity() != quantity {
+            for (quantity, diff) in [(quantity, -1), (self.quantity(), 1)] {
+                if quantity > 0 {
+                    tell(Effect::Line((basket, self.item, quantity), diff));
+                }
+            }
+        }
+        (self.cart, self.bought) != (cart, bought)
+    }
+}
+
+/// What an action makes of the units of a line: those in the cart, and those bought.
+fn quantities_after(action: &Action<Item>, cart: Quantity, bought: Quantity) -> (Quantity, Quantity) {
+    let fewer = |units: Quantity, by: Option<Quantity>| by.map_or(0, |by| units.saturating_sub(by));
+    match *action {
+        Action::Add(_item, more) => (cart.saturating_add(more), bought),
+        Action::Remove(_item, by) => (fewer(cart, by), bought),
+        Action::Set(_item, cart) => (cart, bought),
+        Action::Purchase(_item, more) => (cart.saturating_sub(more), bought.saturating_add(more)),
+        Action::Refund(_item, by) => (cart, fewer(bought, by)),
+        Action::Clear => (0, bought),
+        Action::Checkout => (0, bought.saturating_add(cart)),
+        Action::Cancel => (cart, 0),
+        Action::Forget | Action::ForgetUser => (0, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Applies actions to basket `b` of user `u` and returns the lines, and how many notes were made.
+    fn lines_after(items_max: usize, actions: &[Action<Item>]) -> (BTreeMap<Item, Quantity>, usize) {
+        let mut ledger = Ledger::new(0, 1, items_max);
+        let (mut lines, mut notes) = (BTreeMap::new(), 0);
+        for action in actions {
+            let event = Event {
+                position: Default::default(),
+                basket: "b".into(),
+                user: Some("u".into()),
+                action: action.clone(),
+            };
+            ledger.apply(event, &mut |effect| match effect {
+                Effect::Line((_basket, item, quantity), diff) => *lines.entry((item, quantity)).or_insert(0) += diff,
+                Effect::Note(_) => notes += 1,
+            });
+        }
+        lines.retain(|_line, diff| *diff != 0);
+        assert!(lines.values().all(|&diff| diff == 1), "a line is there once: {lines:?}");
+        let empty = lines.is_empty();
+        assert_eq!(empty, ledger.baskets_of_users.is_empty(), "users go with their baskets");
+        (lines.into_keys().collect(), notes)
+    }
+
+    #[test]
+    fn carts_and_purchases() {
+        use Action::*;
+        let check = |actions: &[Action<Item>], lines: &[(Item, Quantity)], notes| {
+            assert_eq!(lines_after(9, actions), (lines.iter().copied().collect(), notes), "{actions:?}");
+        };
+        check(&[Add(1, 2), Add(1, 3)], &[(1, 5)], 0);
+        check(&[Add(1, 2), Remove(1, Some(1))], &[(1, 1)], 0);
+        check(&[Add(1, 2), Remove(1, Some(9))], &[], 0);
+        check(&[Remove(1, Some(9)), Add(1, 1)], &[(1, 1)], 1);
+        check(&[Add(1, 5), Remove(1, None)], &[], 0);
+        check(&[Add(1, 5), Set(1, 2), Set(2, 1)], &[(1, 2), (2, 1)], 0);
+        check(&[Add(1, 5), Set(1, 0)], &[], 0);
+        check(&[Add(1, 1), Purchase(1, 1), Refund(1, Some(1))], &[], 0);
+        check(&[Purchase(1, 1), Purchase(1, 1), Refund(1, Some(1))], &[(1, 1)], 0);
+        check(&[Add(1, 1), Purchase(1, 1), Remove(1, None)], &[(1, 1)], 1);
+        check(&[Add(1, 1), Add(2, 1), Purchase(1, 1), Clear], &[(1, 1)], 0);
+        check(&[Add(1, 2), Add(2, 1), Checkout, Clear], &[(1, 2), (2, 1)], 1);
+        check(&[Add(1, 2), Checkout, Add(2, 1), Cancel], &[(2, 1)], 0);
+        check(&[Add(1, 2), Purchase(2, 1), Forget], &[], 0);
+        check(&[Add(1, 2), Purchase(2, 1), ForgetUser, Add(3, 1)], &[(3, 1)], 0);
+        check(&[Add(1, u32::MAX), Purchase(2, 7), Add(1, 7)], &[(1, u32::MAX), (2, 7)], 1);
+    }
+
+    #[test]
+    fn the_oldest_line_makes_room() {
+        use Action::*;
+        let adds = [Add(1, 1), Add(2, 1), Add(1, 1), Add(3, 1)];
+        assert_eq!(lines_after(2, &adds), ([(2, 1), (3, 1)].into(), 1));
+        let again = [Add(1, 1), Add(2, 1), Add(3, 1), Remove(3, None), Add(1, 1)];
+        assert_eq!(lines_after(2, &again), ([(1, 1), (2, 1)].into(), 1));
+    }
+}

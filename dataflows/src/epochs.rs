@@ -1,0 +1,65 @@
+//! Work per epoch, not per message: an operator that sees all records of an epoch at once, when no more can come.
+
+use crate::Epoch;
+use std::collections::BTreeMap;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::ParallelizationContract;
+use timely::dataflow::operators::generic::Session;
+use timely::dataflow::operators::{Capability, generic::Operator};
+
+/// What an epoch's logic writes to: an output that stands at that epoch.
+pub type EpochSession<'a, 'b, D> =
+    Session<'a, 'b, Epoch, CapacityContainerBuilder<Vec<D>>, Capability<Epoch>>;
+
+/// Streams whose records can be handed over an epoch at a time.
+pub trait PerEpoch<'scope, D> {
+    /// Calls `logic` once for each epoch that brought records, in the order of epochs, as soon as the epoch is closed:
+    /// with the epoch, all its records on this worker in no particular order, and where to give results.
+    /// The vector is emptied afterwards and its memory used again.
+    fn per_epoch<R, P, L>(self, pact: P, name: &str, logic: L) -> StreamVec<'scope, Epoch, R>
+    where
+        R: Clone + 'static,
+        P: ParallelizationContract<Epoch, Vec<D>>,
+        L: FnMut(Epoch, &mut Vec<D>, &mut EpochSession<'_, '_, R>) + 'static;
+}
+
+impl<'scope, D: Clone + 'static> PerEpoch<'scope, D> for StreamVec<'scope, Epoch, D> {
+    fn per_epoch<R, P, L>(self, pact: P, name: &str, mut logic: L) -> StreamVec<'scope, Epoch, R>
+    where
+        R: Clone + 'static,
+        P: ParallelizationContract<Epoch, Vec<D>>,
+        L: FnMut(Epoch, &mut Vec<D>, &mut EpochSession<'_, '_, R>) + 'static,
+    {
+        self.unary_frontier(pact, name, |_capability, _info| {
+            let mut stash: BTreeMap<Epoch, (Capability<Epoch>, Vec<D>)> = BTreeMap::new();
+            let mut spare: Vec<Vec<D>> = Vec::new();
+            move |(input, frontier), output| {
+                input.for_each(|capability, records| {
+                    let Some(&epoch) = capability.least() else { return };
+                    if let Some((_, stashed)) = stash.get_mut(&epoch) {
+                        stashed.append(records);
+                    } else if let Some(retained) = capability.retain_least(output.output_index()) {
+                        let mut stashed = spare.pop().unwrap_or_default();
+                        stashed.append(records);
+                        stash.insert(epoch, (retained, stashed));
+                    }
+                });
+                while let Some(entry) = stash.first_entry() {
+                    if frontier.less_equal(entry.key()) {
+                        break;
+                    }
+                    let (epoch, (capability, mut records)) = entry.remove_entry();
+                    logic(epoch, &mut records, &mut output.session(&capability));
+                    records.clear();
+                    if spare.len() < SPARE_BUFFERS_MAX {
+                        spare.push(records);
+                    }
+                }
+            }
+        })
+    }
+}
+
+/// Emptied buffers kept for the next epochs; few epochs are ever open together.
+const SPARE_BUFFERS_MAX: usize = 2;

@@ -1,0 +1,192 @@
+//! 0 · Items numbered: every worker knows every item's number and name.
+//!
+//! ```text
+//!            ┌───────┐ unknown names ┌────────┐ (number, name) ┌───────────┐
+//! events ───▶│  ask  ├──────────────▶│ number ├───broadcast───▶│ translate ├──▶ events with numbered items
+//!            └───┬───┘   exchanged   └────────┘                └─────▲─────┘
+//!                └────────────── events, kept until the epoch's names are in ─┘
+//! ```
+//!
+//! The worker that a name hashes to numbers it: `its own count · workers + its index`, so a number is the same
+//! everywhere and says who owns the item. A worker asks for a name only when it meets it for the first time.
+//!
+//! # Notes
+//! Whatever is downstream of `translate` at an epoch may read [`Names`] for every item met up to that epoch: the
+//! epoch's frontier cannot pass while a name of it is on its way to any worker.
+
+use crate::numbers::Numbers;
+use crate::{Epoch, Event, Item, Name};
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::rc::Rc;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::vec::Broadcast;
+use timely::dataflow::operators::{Capability, generic::Operator};
+
+/// The names of all items, as this worker knows them; shared by the operators of one worker.
+#[derive(Default)]
+pub struct Names {
+    /// By number; empty where the number is not given yet.
+    names: Vec<Name>,
+    /// By number: the name's first eight bytes as a number, which decides most comparisons without a look at the name.
+    prefixes: Vec<u64>,
+    /// The names themselves numbered in the order in which this worker learnt them; `items` has the real numbers.
+    known: Numbers,
+    items: Vec<Item>,
+    /// Names on their way to this worker, so that each is asked for once.
+    asked: Numbers,
+}
+
+/// A worker's shared [`Names`].
+pub type SharedNames = Rc<RefCell<Names>>;
+
+impl Names {
+    /// The item's name.
+    pub fn name(&self, item: Item) -> &Name {
+        &self.names[item as usize]
+    }
+
+    /// The number of the item of this name, if any worker has met it and told.
+    pub fn item(&self, name: &str) -> Option<Item> {
+        self.known.get(name).map(|index| self.items[index as usize])
+    }
+
+    /// Orders two items by the bytes of their names.
+    pub fn cmp(&self, x: Item, y: Item) -> Ordering {
+        let by_prefix = self.prefixes[x as usize].cmp(&self.prefixes[y as usize]);
+        by_prefix.then_with(|| self.names[x as usize].cmp(&self.names[y as usize]))
+    }
+
+    /// Learns an item's name.
+    pub fn insert(&mut self, item: Item, name: &Name) {
+        let index = item as usize;
+        if self.names.len() <= index {
+            self.names.resize(index + 1, Name::default());
+            self.prefixes.resize(index + 1, 0);
+        }
+        let mut prefix = [0; 8];
+        let length = name.len().min(8);
+        prefix[..length].copy_from_slice(&name.as_bytes()[..length]);
+        self.prefixes[index] = u64::from_be_bytes(prefix);
+        self.names[index] = name.clone();
+        if self.known.get_or_insert(name).1 {
+            self.items.push(item);
+        }
+        if let Some(index) = self.asked.get(name) {
+            self.asked.remove(index);
+        }
+    }
+
+    /// Whether the name has to be asked for: it is not known, nor on its way.
+    fn ask(&mut self, name: &Name) -> bool {
+        self.known.get(name).is_none() && self.asked.get_or_insert(name).1
+    }
+}
+
+/// A name's worker: the same on every process of a run, whatever its hash tables are seeded with.
+pub(crate) fn route(name: &str) -> u64 {
+    foldhash::fast::FixedState::with_seed(0).hash_one(name)
+}
+
+/// Numbers the items of `events`; the names are in the table returned before the events are.
+pub fn number_items<'scope>(
+    events: StreamVec<'scope, Epoch, Event>,
+) -> (StreamVec<'scope, Epoch, Event<Item>>, SharedNames) {
+    let names = SharedNames::default();
+    let workers = events.scope().peers() as u32;
+    let index = events.scope().index() as u32;
+    let (events, unknown) = ask(events, &names);
+
+    let mut numbers = Numbers::default();
+    let numbered = unknown
+        .unary(Exchange::new(|name: &Name| route(name)), "NumberItems", move |_capability, _info| {
+            move |input, output| {
+                input.for_each(|capability, names: &mut Vec<Name>| {
+                    let mut session = output.session(&capability);
+                    for name in names.drain(..) {
+                        let (number, _new) = numbers.get_or_insert(&name);
+                        let item = number.checked_mul(workers).and_then(|n| n.checked_add(index));
+                        session.give((item.expect("fewer than four billion items"), name));
+                    }
+                });
+            }
+        })
+        .broadcast();
+
+    (translate(events, numbered, Rc::clone(&names)), names)
+}
+
+/// Passes events on, and the names that this worker meets for the first time.
+fn ask<'scope>(
+    events: StreamVec<'scope, Epoch, Event>,
+    names: &SharedNames,
+) -> (StreamVec<'scope, Epoch, Event>, StreamVec<'scope, Epoch, Name>) {
+    let mut builder = OperatorBuilder::new("AskNames".to_owned(), events.scope());
+    let mut input = builder.new_input(events, Pipeline);
+    let (output, passed) = builder.new_output();
+    let mut output = OutputBuilder::from(output);
+    let (output_unknown, unknown) = builder.new_output();
+    let mut output_unknown = OutputBuilder::from(output_unknown);
+    let names = Rc::clone(names);
+    builder.build(move |_capabilities| {
+        move |_frontiers| {
+            let mut names = names.borrow_mut();
+            let mut output = output.activate();
+            let mut output_unknown = output_unknown.activate();
+            input.for_each(|capability, events: &mut Vec<Event>| {
+                let mut session = output_unknown.session(&capability);
+                for event in events.iter() {
+                    if let Some(name) = event.action.item().filter(|name| names.ask(name)) {
+                        session.give(name.clone());
+                    }
+                }
+                drop(session);
+                output.session(&capability).give_container(events);
+            });
+        }
+    });
+    (passed, unknown)
+}
+
+/// Learns names, and replaces items' names by numbers once an epoch's names are all in.
+fn translate<'scope>(
+    events: StreamVec<'scope, Epoch, Event>,
+    numbered: StreamVec<'scope, Epoch, (Item, Name)>,
+    names: SharedNames,
+) -> StreamVec<'scope, Epoch, Event<Item>> {
+    events.binary_frontier(numbered, Pipeline, Pipeline, "TranslateItems", move |_capability, _info| {
+        let mut stash: BTreeMap<Epoch, (Capability<Epoch>, Vec<Vec<Event>>)> = BTreeMap::new();
+        move |(events, _), (numbered, names_frontier), output| {
+            let mut names = names.borrow_mut();
+            numbered.for_each(|_capability, batch| {
+                for (item, name) in batch.drain(..) {
+                    names.insert(item, &name);
+                }
+            });
+            events.for_each(|capability, batch| {
+                let Some(&epoch) = capability.least() else { return };
+                let Some(retained) = capability.retain_least(output.output_index()) else { return };
+                stash.entry(epoch).or_insert((retained, Vec::new())).1.push(std::mem::take(batch));
+            });
+            while let Some(entry) = stash.first_entry() {
+                if names_frontier.less_equal(entry.key()) {
+                    break;
+                }
+                let (capability, batches) = entry.remove();
+                let mut session = output.session(&capability);
+                for event in batches.into_iter().flatten() {
+                    let Event { position, basket, user, action } = event;
+                    let action = action.map_item(|name| {
+                        names.item(&name).expect("names of an epoch are known before it is translated")
+                    });
+                    session.give(Event { position, basket, user, action });
+                }
+            }
+        }
+    })
+}

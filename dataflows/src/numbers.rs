@@ -1,0 +1,81 @@
+//! Names numbered densely from 0, each stored once; numbers of forgotten names are given out again.
+//!
+//! A hash table of numbers beside a vector of names: a look-up hashes the name and compares it where it stands. The
+//! hash has a random seed, so that no set of hostile ids makes the table slow; nothing observable depends on it.
+
+use crate::Name;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+/// A two-way table of names and their numbers.
+#[derive(Default)]
+pub(crate) struct Numbers {
+    table: HashTable<u32>,
+    names: Vec<Name>,
+    free: Vec<u32>,
+    hasher: RandomState,
+}
+
+impl Numbers {
+    /// The number of `name`, if it has one.
+    pub(crate) fn get(&self, name: &str) -> Option<u32> {
+        self.table.find(self.hasher.hash_one(name), |&number| self.names[number as usize] == name).copied()
+    }
+
+    /// The number of `name`, and whether it was given just now.
+    pub(crate) fn get_or_insert(&mut self, name: &Name) -> (u32, bool) {
+        let hash = self.hasher.hash_one(name.as_str());
+        if let Some(&number) = self.table.find(hash, |&number| self.names[number as usize] == *name) {
+            return (number, false);
+        }
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.names[number as usize] = name.clone();
+                number
+            }
+            None => {
+                self.names.push(name.clone());
+                u32::try_from(self.names.len() - 1).expect("names of four billion items do not fit in memory")
+            }
+        };
+        let (names, hasher) = (&self.names, &self.hasher);
+        self.table.insert_unique(hash, number, |&number| hasher.hash_one(names[number as usize].as_str()));
+        (number, true)
+    }
+
+    /// Forgets a name; its number may be given to another. Does nothing when the number is free already.
+    pub(crate) fn remove(&mut self, number: u32) {
+        let name = std::mem::take(&mut self.names[number as usize]);
+        let hash = self.hasher.hash_one(name.as_str());
+        if let Ok(entry) = self.table.find_entry(hash, |&other| other == number) {
+            entry.remove();
+            self.free.push(number);
+        }
+    }
+
+    /// One more than the largest number ever given.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_dense_stable_and_given_again() {
+        let mut numbers = Numbers::default();
+        let (a, b, c): (Name, Name, Name) = ("a".into(), "b".into(), "c".into());
+        assert_eq!(numbers.get_or_insert(&a), (0, true));
+        assert_eq!(numbers.get_or_insert(&b), (1, true));
+        assert_eq!(numbers.get_or_insert(&a), (0, false));
+        assert_eq!(numbers.get("b"), Some(1));
+        numbers.remove(0);
+        assert_eq!(numbers.get("a"), None);
+        assert_eq!(numbers.get_or_insert(&c), (0, true));
+        assert_eq!(numbers.get_or_insert(&a), (2, true));
+        assert_eq!(numbers.len(), 3);
+    }
+}
