@@ -1,4 +1,34 @@
 //! Changed lists become records, and records leave the job.
+//!
+//! ```text
+//!  ListChange ┌────────┐ Records  ┌──────┐ keys and values ──▶ topic
+//! ───────────▶│ encode ├─────────▶│ Sink ├──────────────────────────────┐
+//!             └────────┘ an arena └──────┘ lines ──▶ file, stdout       │
+//!                                                                       ▼
+//!                                     Lists, what a reader's table holds: fold
+//! ```
+//!
+//! [`encode`] is a pure function of the change and the [`OutputOptions`]; its bytes are the same on every machine. A
+//! [`Sink`] takes an epoch's records without waiting and says when all of them have been delivered. [`Lists`] reads
+//! the records of every envelope back: `top` prints it, and two runs are compared by it. `docs/output.md` is the
+//! contract with readers, `schemas/` the same for machines.
+
+mod decimal;
+mod records;
+mod difference;
+mod encode;
+mod fold;
+mod sink;
+mod file;
+#[cfg(test)]
+mod tests;
+
+pub use decimal::{Decimal, DecimalError};
+pub use encode::{CONNECTOR, Envelope, EnvelopeError, OutputOptions, STREAM, VERSION, encode};
+pub use file::FileSink;
+pub use fold::{Entry, FoldError, Lists, Published};
+pub use records::{Record, Records};
+pub use sink::{Sent, Sink, SinkError};
 
 use deltacart_dataflows::{Epoch, List, Name};
 

@@ -1,0 +1,302 @@
+//! One list change to the bytes of its records.
+//!
+//! Fields stand in a fixed order, numbers are exact decimals and nothing is looked up in a hash table, so equal
+//! changes give equal bytes everywhere. What the fields mean is told in `docs/output.md`.
+//!
+//! # Notes
+//!
+//! A change that a reader could not see, because only scores differ and scores are off, gives no record.
+
+use super::ListChange;
+use super::decimal::{Decimal, push_integer};
+use super::difference::{Change, Difference};
+use super::records::{Form, Records, Span};
+use deltacart_dataflows::Neighbour;
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// The version of the records' shape, in every value. It rises when a reader of the version before would be misled.
+pub const VERSION: u32 = 1;
+
+/// What `source.connector` says in Debezium records.
+pub const CONNECTOR: &str = "deltacart";
+
+/// What `source.name` says in Debezium records: which of the job's outputs this is.
+pub const STREAM: &str = "recommendations";
+
+/// The shape of the output records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Envelope {
+    /// Keyed by item: the whole new list and what changed in it; an emptied list is a tombstone.
+    #[default]
+    Upsert,
+    /// Keyed by item and neighbour: one record for each neighbour that entered, left, was rescored or changed rank.
+    Changes,
+    /// Keyed by item: the list before and after, as Debezium tells the change of a row.
+    Debezium,
+}
+
+impl Envelope {
+    /// All envelopes, in the order in which they are documented.
+    pub const ALL: [Envelope; 3] = [Envelope::Upsert, Envelope::Changes, Envelope::Debezium];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Envelope::Upsert => "upsert",
+            Envelope::Changes => "changes",
+            Envelope::Debezium => "debezium",
+        }
+    }
+}
+
+impl fmt::Display for Envelope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+/// The text names no envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("unknown envelope: expected upsert, changes or debezium")]
+pub struct EnvelopeError;
+
+impl FromStr for Envelope {
+    type Err = EnvelopeError;
+
+    fn from_str(text: &str) -> Result<Self, EnvelopeError> {
+        Envelope::ALL.into_iter().find(|envelope| envelope.name() == text).ok_or(EnvelopeError)
+    }
+}
+
+/// How list changes are shown to readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputOptions {
+    /// The shape of the records.
+    pub envelope: Envelope,
+    /// Whether records show scores and counts. Without them a list changes only when its items or their order do.
+    pub scores: bool,
+    /// How many digits after the point the scores' integers stand for, at most [`Decimal::DIGITS_MAX`].
+    pub score_digits: u32,
+}
+
+/// Appends the records of one change to `records`: at most one, or, for `changes`, one or two for each neighbour;
+/// a Debezium delete and a neighbour that left are followed by a tombstone.
+pub fn encode(change: &ListChange, options: &OutputOptions, records: &mut Records) {
+    let Records { bytes, spans, difference, .. } = records;
+    difference.compare(&change.before, &change.after, options.scores);
+    if difference.is_none() {
+        return;
+    }
+    let mut encoder = Encoder { change, options, difference, bytes, spans };
+    match options.envelope {
+        Envelope::Upsert => encoder.upsert(),
+        Envelope::Changes => encoder.changes(),
+        Envelope::Debezium => encoder.debezium(),
+    }
+}
+
+struct Encoder<'a> {
+    change: &'a ListChange,
+    options: &'a OutputOptions,
+    difference: &'a Difference,
+    bytes: &'a mut Vec<u8>,
+    spans: &'a mut Vec<Span>,
+}
+
+impl Encoder<'_> {
+    fn upsert(&mut self) {
+        let ListChange { item, epoch, before, after } = self.change;
+        let key_end = self.item_key();
+        self.push_version();
+        self.push(b",\"item\":");
+        push_text(self.bytes, item);
+        self.push(b",\"epoch\":");
+        push_integer(self.bytes, *epoch);
+        self.push(b",\"recommendations\":");
+        self.push_list(after);
+        self.push(b",\"changes\":{\"added\":");
+        self.push_changed(Change::Added);
+        self.push(b",\"removed\":");
+        let gone = before.iter().zip(self.difference.gone()).filter(|(_, gone)| *gone);
+        push_items(self.bytes, gone.map(|(entry, _)| entry));
+        self.push(b",\"rescored\":");
+        self.push_changed(Change::Rescored);
+        self.push(b",\"moved\":");
+        self.push_changed(Change::Moved);
+        self.push(b"}}");
+        self.end_record(key_end, if after.is_empty() { Form::Emptied } else { Form::Value });
+    }
+
+    fn changes(&mut self) {
+        let ListChange { before, after, .. } = self.change;
+        for (entry, _) in before.iter().zip(self.difference.gone()).filter(|(_, gone)| *gone) {
+            let key_end = self.pair_key(entry);
+            self.push_operation("leave", entry);
+            self.push(b"}");
+            self.end_record(key_end, Form::Value);
+            let key_end = self.pair_key(entry);
+            self.end_record(key_end, Form::Tombstone);
+        }
+        for (rank, (entry, change)) in (1..).zip(after.iter().zip(self.difference.changes())) {
+            let operation = match change {
+                Change::Added => "enter",
+                Change::Rescored => "rescore",
+                // A record says the rank itself, so every entry that stands elsewhere now needs one.
+                Change::Moved | Change::Shifted => "move",
+                Change::Same => continue,
+            };
+            let key_end = self.pair_key(entry);
+            self.push_operation(operation, entry);
+            self.push(b",\"rank\":");
+            push_integer(self.bytes, rank);
+            push_score(self.bytes, scored(entry, self.options));
+            self.push(b"}");
+            self.end_record(key_end, Form::Value);
+        }
+    }
+
+    fn debezium(&mut self) {
+        let ListChange { item: _, epoch, before, after } = self.change;
+        let key_end = self.item_key();
+        self.push(b"{\"before\":");
+        self.push_row(before);
+        self.push(b",\"after\":");
+        self.push_row(after);
+        self.push(b",\"source\":{\"version\":\"");
+        push_integer(self.bytes, VERSION.into());
+        self.push(b"\",\"connector\":");
+        push_text(self.bytes, CONNECTOR);
+        self.push(b",\"name\":");
+        push_text(self.bytes, STREAM);
+        self.push(b",\"epoch\":");
+        push_integer(self.bytes, *epoch);
+        self.push(b"},\"op\":");
+        push_text(
+            self.bytes,
+            if before.is_empty() {
+                "c"
+            } else if after.is_empty() {
+                "d"
+            } else {
+                "u"
+            },
+        );
+        self.push(b"}");
+        self.end_record(key_end, Form::Value);
+        if after.is_empty() {
+            let key_end = self.item_key();
+            self.end_record(key_end, Form::Tombstone);
+        }
+    }
+
+    /// The bytes of the item's id.
+    fn item_key(&mut self) -> usize {
+        self.bytes.extend_from_slice(self.change.item.as_bytes());
+        self.bytes.len()
+    }
+
+    /// `["item","other"]`.
+    fn pair_key(&mut self, other: &Neighbour) -> usize {
+        self.push(b"[");
+        push_text(self.bytes, &self.change.item);
+        self.push(b",");
+        push_text(self.bytes, &other.item);
+        self.push(b"]");
+        self.bytes.len()
+    }
+
+    fn push_version(&mut self) {
+        self.push(b"{\"version\":");
+        push_integer(self.bytes, VERSION.into());
+    }
+
+    /// The beginning of a record about a pair, up to the epoch.
+    fn push_operation(&mut self, operation: &str, other: &Neighbour) {
+        self.push_version();
+        self.push(b",\"op\":");
+        push_text(self.bytes, operation);
+        self.push(b",\"item\":");
+        push_text(self.bytes, &self.change.item);
+        self.push(b",\"other\":");
+        push_text(self.bytes, &other.item);
+        self.push(b",\"epoch\":");
+        push_integer(self.bytes, self.change.epoch);
+    }
+
+    /// The list as a Debezium row; `null` if there is none.
+    fn push_row(&mut self, list: &[Neighbour]) {
+        if list.is_empty() {
+            self.push(b"null");
+            return;
+        }
+        self.push(b"{\"item\":");
+        push_text(self.bytes, &self.change.item);
+        self.push(b",\"recommendations\":");
+        self.push_list(list);
+        self.push(b"}");
+    }
+
+    fn push_list(&mut self, list: &[Neighbour]) {
+        push_list(self.bytes, list.iter().map(|entry| (entry.item.as_str(), scored(entry, self.options))));
+    }
+
+    /// The items of the list after to which `change` happened.
+    fn push_changed(&mut self, change: Change) {
+        let entries = self.change.after.iter().zip(self.difference.changes());
+        push_items(self.bytes, entries.filter(|(_, found)| **found == change).map(|(entry, _)| entry));
+    }
+
+    fn push(&mut self, json: &[u8]) {
+        self.bytes.extend_from_slice(json);
+    }
+
+    fn end_record(&mut self, key_end: usize, form: Form) {
+        self.spans.push(Span { key_end, end: self.bytes.len(), form });
+    }
+}
+
+fn scored(entry: &Neighbour, options: &OutputOptions) -> Option<(Decimal, u32)> {
+    options.scores.then(|| (Decimal::new(entry.score, options.score_digits), entry.count))
+}
+
+/// Appends a list as records show it: items with, unless scores are off, score and count.
+pub(super) fn push_list<'a>(
+    out: &mut Vec<u8>,
+    list: impl Iterator<Item = (&'a str, Option<(Decimal, u32)>)>,
+) {
+    out.push(b'[');
+    for (index, (item, scored)) in list.enumerate() {
+        out.extend_from_slice(if index == 0 { b"{\"item\":" } else { b",{\"item\":" });
+        push_text(out, item);
+        push_score(out, scored);
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
+fn push_score(out: &mut Vec<u8>, scored: Option<(Decimal, u32)>) {
+    if let Some((score, count)) = scored {
+        out.extend_from_slice(b",\"score\":");
+        score.write(out);
+        out.extend_from_slice(b",\"count\":");
+        push_integer(out, count.into());
+    }
+}
+
+fn push_items<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = &'a Neighbour>) {
+    out.push(b'[');
+    for (index, entry) in entries.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        push_text(out, &entry.item);
+    }
+    out.push(b']');
+}
+
+/// Appends a JSON string.
+pub(super) fn push_text(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("every text is a JSON string, and a vector takes every byte");
+}

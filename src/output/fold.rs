@@ -1,0 +1,284 @@
+//! What a reader holds who has read every record: the lists, by item.
+//!
+//! The envelope is found by the shape of the first value. Records of an item must come in the order in which they
+//! were sent, as a partition of a topic, or a file, keeps them; between items any order will do. A record of the
+//! `changes` envelope says everything about its pair, the rank included, so there even pairs may come in any order.
+//!
+//! # Notes
+//!
+//! Before the first value a tombstone is about nothing and means nothing; after it, its key is read as the envelope
+//! writes keys. So an item whose id looks like the key of a pair is no riddle.
+
+use super::encode::{Envelope, VERSION, push_list, push_text};
+use super::{Decimal, DecimalError};
+use deltacart_dataflows::{Epoch, Name};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use thiserror::Error;
+
+/// The lists that the records read so far add up to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lists {
+    lists: BTreeMap<Name, Published>,
+    envelope: Option<Envelope>,
+    only: Option<Name>,
+}
+
+/// One item's list, never empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// The epoch of the last record that changed it.
+    pub epoch: Epoch,
+    /// The neighbours by rising rank, none twice.
+    pub entries: Vec<Entry>,
+}
+
+/// One neighbour in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its rank, from 1. Ranks of a `changes` stream are gapless at the end of every epoch.
+    pub rank: u32,
+    /// The neighbour.
+    pub item: Name,
+    /// Its similarity; `None` when scores are off.
+    pub score: Option<Decimal>,
+    /// In how many baskets the two are together; `None` when scores are off.
+    pub count: Option<u32>,
+}
+
+/// A record that is not one of ours.
+#[derive(Debug, Error)]
+pub enum FoldError {
+    /// Not JSON, or a field has another type.
+    #[error("not a recommendation record")]
+    Json(#[from] serde_json::Error),
+    /// JSON of another shape.
+    #[error("not a recommendation record: {0}")]
+    Shape(&'static str),
+    /// A score that no job writes.
+    #[error("not a recommendation record: the score is {0}")]
+    Score(#[from] DecimalError),
+    /// A version this program does not know.
+    #[error("a recommendation record of version {0}; this program reads version {VERSION}")]
+    Version(u32),
+    /// The records before had another envelope.
+    #[error("a record of envelope {found} among records of envelope {first}")]
+    Mixed {
+        /// The envelope of the records before.
+        first: Envelope,
+        /// The envelope of this record.
+        found: Envelope,
+    },
+}
+
+/// A value of any envelope: a field is there or not.
+#[derive(Deserialize)]
+struct Value<'a> {
+    version: Option<u32>,
+    op: Option<Name>,
+    item: Option<Name>,
+    other: Option<Name>,
+    epoch: Option<Epoch>,
+    rank: Option<u32>,
+    #[serde(borrow)]
+    score: Option<&'a RawValue>,
+    count: Option<u32>,
+    #[serde(borrow)]
+    recommendations: Option<Vec<Row<'a>>>,
+    #[serde(borrow)]
+    before: Option<Image<'a>>,
+    #[serde(borrow)]
+    after: Option<Image<'a>>,
+    source: Option<Origin>,
+}
+
+#[derive(Deserialize)]
+struct Row<'a> {
+    item: Name,
+    #[serde(borrow)]
+    score: Option<&'a RawValue>,
+    count: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Image<'a> {
+    item: Name,
+    #[serde(borrow)]
+    recommendations: Vec<Row<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Origin {
+    version: Name,
+    epoch: Epoch,
+}
+
+impl Lists {
+    /// No lists, of whatever envelope comes first.
+    pub fn new() -> Self {
+        Lists::default()
+    }
+
+    /// No lists, and only the list of `item` will be kept.
+    pub fn of_item(item: Name) -> Self {
+        Lists { only: Some(item), ..Lists::default() }
+    }
+
+    /// Reads one record: from a topic with its key, a missing value being a tombstone; or a line of a file, without
+    /// key. Says whose list it was about, unless that list is not kept or the record changes nothing.
+    pub fn apply(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Name>, FoldError> {
+        match (key, value) {
+            (_, Some(value)) => self.apply_value(serde_json::from_slice(value)?),
+            (Some(key), None) => self.apply_tombstone(key),
+            (None, None) => Err(FoldError::Shape("neither key nor value")),
+        }
+    }
+
+    fn apply_value(&mut self, value: Value<'_>) -> Result<Option<Name>, FoldError> {
+        if let Some(Origin { version, epoch }) = value.source {
+            self.expect(Envelope::Debezium, version.parse().unwrap_or(0))?;
+            return match (value.before, value.after) {
+                (_, Some(after)) => self.replace(after.item, epoch, after.recommendations),
+                (Some(before), None) => Ok(self.remove(before.item)),
+                (None, None) => Err(FoldError::Shape("neither before nor after")),
+            };
+        }
+        let version = value.version.ok_or(FoldError::Shape("no version"))?;
+        let item = value.item.ok_or(FoldError::Shape("no item"))?;
+        let epoch = value.epoch.ok_or(FoldError::Shape("no epoch"))?;
+        if let Some(rows) = value.recommendations {
+            self.expect(Envelope::Upsert, version)?;
+            return self.replace(item, epoch, rows);
+        }
+        let other = value.other.ok_or(FoldError::Shape("neither recommendations nor other nor source"))?;
+        self.expect(Envelope::Changes, version)?;
+        if value.op.ok_or(FoldError::Shape("no op"))? == "leave" {
+            return Ok(self.remove_pair(item, &other, Some(epoch)));
+        }
+        let rank = value.rank.ok_or(FoldError::Shape("no rank"))?;
+        let score = value.score.map(|score| score.get().parse()).transpose()?;
+        Ok(self.insert_pair(item, epoch, Entry { rank, item: other, score, count: value.count }))
+    }
+
+    fn apply_tombstone(&mut self, key: &[u8]) -> Result<Option<Name>, FoldError> {
+        match self.envelope {
+            None => Ok(None),
+            Some(Envelope::Upsert | Envelope::Debezium) => {
+                let item = std::str::from_utf8(key).map_err(|_| FoldError::Shape("the key is not UTF-8"))?;
+                Ok(self.remove(item.into()))
+            }
+            Some(Envelope::Changes) => {
+                let (item, other): (Name, Name) = serde_json::from_slice(key)?;
+                Ok(self.remove_pair(item, &other, None))
+            }
+        }
+    }
+
+    fn expect(&mut self, found: Envelope, version: u32) -> Result<(), FoldError> {
+        if version != VERSION {
+            return Err(FoldError::Version(version));
+        }
+        match *self.envelope.get_or_insert(found) {
+            first if first != found => Err(FoldError::Mixed { first, found }),
+            _ => Ok(()),
+        }
+    }
+
+    fn keeps(&self, item: &Name) -> bool {
+        self.only.as_ref().is_none_or(|only| only == item)
+    }
+
+    fn replace(&mut self, item: Name, epoch: Epoch, rows: Vec<Row<'_>>) -> Result<Option<Name>, FoldError> {
+        if rows.is_empty() {
+            return Ok(self.remove(item));
+        }
+        if !self.keeps(&item) {
+            return Ok(None);
+        }
+        let mut entries = Vec::with_capacity(rows.len());
+        for (rank, Row { item, score, count }) in (1..).zip(rows) {
+            let score = score.map(|score| score.get().parse()).transpose()?;
+            entries.push(Entry { rank, item, score, count });
+        }
+        self.lists.insert(item.clone(), Published { epoch, entries });
+        Ok(Some(item))
+    }
+
+    fn remove(&mut self, item: Name) -> Option<Name> {
+        self.lists.remove(&item).map(|_| item)
+    }
+
+    fn insert_pair(&mut self, item: Name, epoch: Epoch, entry: Entry) -> Option<Name> {
+        if !self.keeps(&item) {
+            return None;
+        }
+        let list = self.lists.entry(item.clone()).or_default();
+        list.epoch = epoch;
+        list.entries.retain(|other| other.item != entry.item);
+        // In the middle of an epoch two may hold one rank for a while; the item decides, so that order stays total.
+        let place =
+            list.entries.partition_point(|other| (other.rank, &other.item) < (entry.rank, &entry.item));
+        list.entries.insert(place, entry);
+        Some(item)
+    }
+
+    fn remove_pair(&mut self, item: Name, other: &Name, epoch: Option<Epoch>) -> Option<Name> {
+        let list = self.lists.get_mut(&item)?;
+        let length = list.entries.len();
+        list.entries.retain(|entry| entry.item != *other);
+        if list.entries.len() == length {
+            return None;
+        }
+        list.epoch = epoch.unwrap_or(list.epoch);
+        if list.entries.is_empty() {
+            self.lists.remove(&item);
+        }
+        Some(item)
+    }
+
+    /// The list of `item`, if it has one.
+    pub fn get(&self, item: &str) -> Option<&Published> {
+        self.lists.get(item)
+    }
+
+    /// All lists by rising item.
+    pub fn iter(&self) -> impl Iterator<Item = (&Name, &Published)> {
+        self.lists.iter()
+    }
+
+    /// How many items have a list.
+    pub fn len(&self) -> usize {
+        self.lists.len()
+    }
+
+    /// Whether no item has a list.
+    pub fn is_empty(&self) -> bool {
+        self.lists.is_empty()
+    }
+
+    /// The envelope of the records read; `None` before the first value.
+    pub fn envelope(&self) -> Option<Envelope> {
+        self.envelope
+    }
+
+    /// Writes one line for each item, by rising item, without epochs and changes: what two runs over one input must
+    /// agree on to the last byte, whatever their envelopes, workers and epochs were.
+    pub fn write_canonical(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut line = Vec::new();
+        for (item, list) in &self.lists {
+            line.clear();
+            line.extend_from_slice(b"{\"item\":");
+            push_text(&mut line, item);
+            line.extend_from_slice(b",\"recommendations\":");
+            push_list(
+                &mut line,
+                list.entries.iter().map(|entry| (entry.item.as_str(), entry.score.zip(entry.count))),
+            );
+            line.extend_from_slice(b"}\n");
+            out.write_all(&line)?;
+        }
+        Ok(())
+    }
+}

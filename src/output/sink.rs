@@ -1,0 +1,91 @@
+//! What every destination of records can do: take some without waiting, and say what has arrived.
+
+use super::Records;
+use deltacart_dataflows::Epoch;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Where records go. One sink serves one worker.
+///
+/// A worker keeps calling, and nothing here waits for a reader or a broker:
+///
+/// ```text
+/// every turn:             sink.send(&mut records)   until `records` is empty
+///                         sink.poll()               0: everything sent so far has arrived
+/// at the end of an epoch: sink.close_epoch(epoch)   once its records have been sent
+/// ```
+///
+/// Delivery is at least once: what has arrived stays, and what has not, after a failure, may have.
+pub trait Sink {
+    /// Takes records from the front of `records` while there is room for them. What is left is to be offered again
+    /// after a [`Sink::poll`].
+    fn send(&mut self, records: &mut Records) -> Result<(), SinkError>;
+
+    /// Pushes delivery on, and says how many of the records taken have not arrived yet. An error is final: some
+    /// record will not arrive.
+    fn poll(&mut self) -> Result<usize, SinkError>;
+
+    /// Says that every record of `epoch` has been taken, and that those of later ones follow. This is where a sink
+    /// makes an epoch visible as a whole, if it can.
+    fn close_epoch(&mut self, epoch: Epoch) -> Result<(), SinkError>;
+
+    /// What has been taken since the start.
+    fn sent(&self) -> Sent;
+
+    /// Waits until everything taken has arrived: at the end of the job, when there is nothing else to do.
+    fn finish(&mut self, patience: Duration) -> Result<(), SinkError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let in_flight = self.poll()?;
+            if in_flight == 0 {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(SinkError::Timeout { in_flight, seconds: patience.as_secs() });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// What a sink has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Records, tombstones among them.
+    pub records: u64,
+    /// Bytes of their keys and values, or of their lines.
+    pub bytes: u64,
+}
+
+/// Why records cannot leave the job.
+#[derive(Debug, Error)]
+pub enum SinkError {
+    /// The reader at the other end of a pipe has had enough: a quiet end, not a failure.
+    #[error("the reader of {path} is gone")]
+    Closed {
+        /// `-` or the path.
+        path: String,
+    },
+    /// A file could not be made or written.
+    #[error("cannot write {path}")]
+    File {
+        /// `-` or the path.
+        path: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The broker, the topic, a permission or a limit.
+    #[error("{message}")]
+    Kafka {
+        /// What is wrong, with what, and the property or flag to change.
+        message: String,
+    },
+    /// Records were still on their way when the time was up.
+    #[error("{in_flight} records had not been delivered after {seconds} s")]
+    Timeout {
+        /// How many.
+        in_flight: usize,
+        /// How long they were waited for.
+        seconds: u64,
+    },
+}
