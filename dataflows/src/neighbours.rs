@@ -1,0 +1,62 @@
+//! 3, 4 · Neighbours: counts on demand, and the changed lists.
+//!
+//! ```text
+//!               (basket, item)          to each worker that owns        ┌────────────────────────────────┐
+//!              ┌────────┐               an item of the basket           │ per item: postings, reserve    │
+//! interactions─▶ spread ├──────────────────────────────────────────────▶│ per basket: its items          │──▶ lists
+//!              └────────┘  supports and the number of baskets, to all   │ per pair: an estimate, no more │
+//!                                                                       └────────────────────────────────┘
+//! ```
+//!
+//! One event changes a support, and so the similarity of that item to every other; and of all pairs that ever share a
+//! basket few are in a list. So no pair is stored. A count is kept where it matters and computed where it is asked for:
+//!
+//! - [`store`] has the interactions twice: the baskets of each item, the items of each basket. Any count is an
+//!   intersection, any row one pass over the baskets of its item.
+//! - [`row`] keeps, per item, a **reserve** of candidates with exact counts. Everything else is left out, with the
+//!   promise that its bound does not pass the row's **floor**.
+//! - [`estimate`] has a byte per hashed pair, never below the true count. While even the estimate stays under the
+//!   floor, a pair that comes or goes costs nothing more.
+//! - [`engine`] takes an epoch's changes, asks for the few exact counts, and rebuilds each touched row once.
+//!
+//! Row a lives on the worker that owns a, with a copy of every basket that holds an item of that worker ([`spread`]);
+//! so an event crosses the network once per worker concerned, and each worker makes its pairs for itself.
+//!
+//! # Notes
+//! Exact, ties and all: the tests compare every epoch with the reference dataflow and with the plain model.
+
+mod spread;
+
+mod store;
+
+mod estimate;
+
+mod row;
+
+mod engine;
+
+use crate::epochs::PerEpoch;
+use crate::{Basket, Diff, Epoch, Item, List, ListParams, Name, SharedNames};
+use differential_dataflow::{AsCollection, VecCollection};
+use engine::Engine;
+use spread::spread;
+use timely::dataflow::channels::pact::Exchange;
+
+/// Maintains the list of every item that has one, from counts on demand.
+///
+/// Work per epoch follows the lists that can have changed: see the module's header. Memory is 8 bytes per interaction
+/// (and worker that holds a copy of its basket), a reserve of 8 bytes for each of 30 to 40 candidates and a list of 16
+/// bytes an entry per item, and the estimates.
+pub fn neighbours<'scope>(
+    interactions: VecCollection<'scope, Epoch, (Basket, Item), Diff>,
+    names: SharedNames,
+    params: ListParams,
+) -> VecCollection<'scope, Epoch, (Name, List), Diff> {
+    let scope = interactions.scope();
+    let mut engine = Engine::new(scope.index(), scope.peers(), params, names);
+    spread(interactions)
+        .per_epoch(Exchange::new(spread::target), "Neighbours", move |epoch, updates, session| {
+            engine.update(updates, &mut |name, list, diff| session.give(((name, list), epoch, diff)));
+        })
+        .as_collection()
+}

@@ -1,0 +1,72 @@
+//! What to compute: the settings that shape the lists.
+
+use crate::{Counts, Neighbour, Scoring};
+use std::str::FromStr;
+
+/// Which program computes the lists (`--engine`). Both give the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// Counts on demand: [`neighbours`](crate::neighbours).
+    Fast,
+    /// The obvious differential program: [`reference_neighbours`](crate::reference_neighbours).
+    Reference,
+}
+
+impl FromStr for Engine {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "fast" => Ok(Engine::Fast),
+            "reference" => Ok(Engine::Reference),
+            _ => Err("unknown engine; known are fast, reference".to_owned()),
+        }
+    }
+}
+
+/// What a list is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ListParams {
+    /// The most entries of a list, at least 1.
+    pub k: usize,
+    /// What orders it.
+    pub scoring: Scoring,
+    /// Whether scores and counts are published. Without them only a change of members or of their order is a change.
+    pub scores: bool,
+}
+
+impl ListParams {
+    /// An entry as published.
+    pub(crate) fn neighbour<I>(&self, item: I, counts: Counts) -> Neighbour<I> {
+        match self.scores {
+            true => Neighbour { item, score: self.scoring.published(counts), count: counts.both },
+            false => Neighbour { item, score: 0, count: 0 },
+        }
+    }
+
+    /// Whether a list can change because the number of baskets did.
+    pub(crate) fn lists_use_total(&self) -> bool {
+        self.scoring.order_uses_total() || self.scores && self.scoring.score_uses_total()
+    }
+
+    /// Candidates kept after a cut: enough that the list seldom runs short before the next.
+    pub(crate) fn reserve(&self) -> usize {
+        2 * self.k + 10
+    }
+
+    /// Candidates that lead to a cut.
+    pub(crate) fn reserve_max(&self) -> usize {
+        3 * self.k + 10
+    }
+}
+
+/// All settings of [`recommend`](crate::recommend).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Params {
+    /// Which program.
+    pub engine: Engine,
+    /// What a list is.
+    pub lists: ListParams,
+    /// The most lines of a basket, at least 1; the oldest makes room for a new one.
+    pub basket_items_max: usize,
+}
