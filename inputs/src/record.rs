@@ -1,5 +1,6 @@
 //! What every source gives: records at offsets of partitions, a bounded batch at a time.
 
+use std::time::Duration;
 use thiserror::Error;
 
 /// One record as it was found, borrowed from the source's buffer.
@@ -59,6 +60,32 @@ pub trait Source {
     fn commit(&mut self, offsets: &[(u32, u64)]) -> Result<(), SourceError> {
         let _ = offsets;
         Ok(())
+    }
+
+    /// Waits at most `patience` until what was committed is safe. Call it once, after the last commit of an orderly
+    /// end; dropping the source without it loses nothing but the newest commits.
+    fn close(&mut self, patience: Duration) -> Result<(), SourceError> {
+        let _ = patience;
+        Ok(())
+    }
+}
+
+/// Which partitions are a worker's: the same rule on every worker, so that each has exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The worker, from 0.
+    pub worker: usize,
+    /// How many workers there are, over all processes; at least 1.
+    pub workers: usize,
+}
+
+impl Share {
+    /// Everything to one worker.
+    pub const WHOLE: Share = Share { worker: 0, workers: 1 };
+
+    /// Whether this worker reads `partition`.
+    pub fn owns(self, partition: u32) -> bool {
+        partition as usize % self.workers == self.worker
     }
 }
 

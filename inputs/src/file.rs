@@ -1,0 +1,190 @@
+//! Files and standard input as a source: each path is a partition, each record's number its offset.
+//!
+//! ```text
+//! path ─▶ content (decompressed pieces) ─▶ framer (one record at a time) ─▶ RawRecord
+//! ```
+//!
+//! # Notes
+//! - Nothing is allocated per record, and a record longer than the limit is never held whole.
+//! - A worker opens its paths one by one, as they are first read.
+
+mod content;
+mod frame;
+mod progress;
+
+use crate::{Fetched, RawRecord, Share, Source, SourceError};
+use content::{Content, Piece};
+use frame::{Frame, Framer};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use frame::Framing;
+pub use progress::FileProgress;
+
+/// What one call of `fetch` reads at most, so that a record without an end holds nobody up.
+const FETCH_BYTES_MAX: usize = 8 << 20;
+
+/// How files are read, and which of them.
+#[derive(Clone, Debug)]
+pub struct FileParams {
+    /// What ends a record.
+    pub framing: Framing,
+    /// The longest record handed over whole, in bytes; of a longer one this much of its beginning.
+    pub record_bytes_max: usize,
+    /// Which of the paths are this worker's.
+    pub share: Share,
+    /// Counts what is read; shared by the sources of all workers.
+    pub progress: FileProgress,
+}
+
+/// The files of one worker.
+pub struct FileSource {
+    files: BTreeMap<u32, Reader>,
+    progress: FileProgress,
+}
+
+struct Reader {
+    path: PathBuf,
+    state: State,
+    framer: Framer,
+    next_offset: u64,
+}
+
+enum State {
+    /// A regular file that has not been opened.
+    Waiting,
+    Open(Content),
+    Ended,
+}
+
+impl FileSource {
+    /// The paths of `paths` that are this worker's, each the partition of its place in the list; `-` is standard
+    /// input. Fails if one of them does not exist, is a directory or may not be read.
+    pub fn new(paths: &[PathBuf], params: FileParams) -> Result<FileSource, SourceError> {
+        let mut files = BTreeMap::new();
+        for (partition, path) in (0..).zip(paths) {
+            let repeated = is_stdin(path) && paths[..partition as usize].iter().any(|path| is_stdin(path));
+            if repeated {
+                let source = io::Error::new(io::ErrorKind::InvalidInput, "standard input is named twice");
+                return Err(file_error(path, source));
+            }
+            if params.share.owns(partition) {
+                let state = begin(path, &params.progress).map_err(|source| file_error(path, source))?;
+                let framer = Framer::new(params.framing, params.record_bytes_max);
+                files.insert(partition, Reader { path: path.clone(), state, framer, next_offset: 0 });
+            }
+        }
+        Ok(FileSource { files, progress: params.progress })
+    }
+}
+
+impl Source for FileSource {
+    fn partitions(&mut self) -> Result<Vec<u32>, SourceError> {
+        Ok(self.files.keys().copied().collect())
+    }
+
+    fn fetch(
+        &mut self,
+        partition: u32,
+        records_max: usize,
+        each: &mut dyn FnMut(RawRecord<'_>),
+    ) -> Result<Fetched, SourceError> {
+        let reader =
+            self.files.get_mut(&partition).expect("the caller names a partition that `partitions` returned");
+        reader
+            .fetch(partition, records_max, &self.progress, each)
+            .map_err(|source| file_error(&reader.path, source))
+    }
+}
+
+impl Reader {
+    fn fetch(
+        &mut self,
+        partition: u32,
+        records_max: usize,
+        progress: &FileProgress,
+        each: &mut dyn FnMut(RawRecord<'_>),
+    ) -> io::Result<Fetched> {
+        let mut fetched = Fetched::default();
+        if matches!(self.state, State::Waiting) {
+            self.state = State::Open(Content::of_file(&self.path, progress)?);
+        }
+        let State::Open(content) = &mut self.state else {
+            return Ok(Fetched { ended: true, ..fetched });
+        };
+        let mut hand_over = |frame: Frame<'_>, fetched: &mut Fetched| {
+            each(raw_record(partition, self.next_offset, frame));
+            self.next_offset += 1;
+            fetched.records += 1;
+            fetched.bytes += frame.bytes.len();
+        };
+        let mut scanned = 0;
+        while fetched.records < records_max && scanned < FETCH_BYTES_MAX {
+            match content.fill()? {
+                Piece::Bytes(bytes) => {
+                    let (used, frame) = self.framer.next(bytes);
+                    if let Some(frame) = frame {
+                        hand_over(frame, &mut fetched);
+                    }
+                    content.consume(used);
+                    scanned += used;
+                }
+                Piece::Nothing => break,
+                Piece::End => {
+                    if let Some(frame) = self.framer.finish() {
+                        hand_over(frame, &mut fetched);
+                    }
+                    self.state = State::Ended;
+                    fetched.ended = true;
+                    break;
+                }
+            }
+        }
+        Ok(fetched)
+    }
+}
+
+fn raw_record(partition: u32, offset: u64, frame: Frame<'_>) -> RawRecord<'_> {
+    RawRecord {
+        partition,
+        offset,
+        key: None,
+        value: Some(frame.bytes),
+        headers: &[],
+        timestamp: None,
+        truncated: frame.truncated,
+    }
+}
+
+/// Finds out what a path is, and whether it can be read, before the job begins.
+fn begin(path: &Path, progress: &FileProgress) -> io::Result<State> {
+    if is_stdin(path) {
+        progress.add_pipe();
+        return Ok(State::Open(Content::of_pipe(None)?));
+    }
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory; name the files in it"));
+    }
+    if !metadata.is_file() {
+        progress.add_pipe();
+        return Ok(State::Open(Content::of_pipe(Some(path.to_owned()))?));
+    }
+    // Opened to see whether it may be; kept closed until it is read, for there may be more files than open ones.
+    drop(fs::File::open(path)?);
+    progress.add_file(metadata.len());
+    Ok(State::Waiting)
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn file_error(path: &Path, source: io::Error) -> SourceError {
+    SourceError::File { path: path.display().to_string(), source }
+}
+
+#[cfg(test)]
+mod tests;

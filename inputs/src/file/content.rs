@@ -1,0 +1,192 @@
+//! A file's bytes, decompressed, a piece at a time.
+//!
+//! Regular files are read by whoever asks. Standard input and pipes, where a read may wait for ever, are read by a
+//! thread of their own, a bounded number of pieces ahead. gzip (of any number of members) and zstd (of any number of
+//! frames) are recognised by their first bytes; a UTF-8 byte order mark is taken off.
+
+use super::progress::FileProgress;
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TryRecvError};
+use std::thread;
+
+/// Large enough that a call to the system costs nothing beside it.
+const PIECE_BYTES: usize = 256 << 10;
+/// How many pieces the thread of a pipe reads ahead: enough to overlap, little to hold.
+const PIECES_AHEAD: usize = 4;
+
+/// What can be had of a file without waiting.
+#[derive(Debug)]
+pub(super) enum Piece<'a> {
+    /// The next bytes, at least one.
+    Bytes(&'a [u8]),
+    /// None now; perhaps later.
+    Nothing,
+    /// None any more.
+    End,
+}
+
+/// The bytes of one input.
+pub(super) struct Content {
+    from: From,
+    piece: Vec<u8>,
+    /// The bytes of `piece` that have not been consumed.
+    left: std::ops::Range<usize>,
+}
+
+enum From {
+    Here(Box<dyn Read>),
+    Thread(Pump),
+    Ended,
+}
+
+struct Pump {
+    /// An empty piece says that the input has ended.
+    pieces: Receiver<io::Result<Vec<u8>>>,
+    /// Pieces that have been consumed go back to be filled again.
+    spare: Sender<Vec<u8>>,
+}
+
+impl Content {
+    /// Opens a regular file.
+    pub(super) fn of_file(path: &Path, progress: &FileProgress) -> io::Result<Content> {
+        let counted = Counted { file: File::open(path)?, progress: progress.clone() };
+        Ok(Content::new(From::Here(decompress(counted)?)))
+    }
+
+    /// Begins to read standard input (no path), or something that may make a reader wait.
+    pub(super) fn of_pipe(path: Option<PathBuf>) -> io::Result<Content> {
+        let (pieces_sender, pieces) = mpsc::sync_channel(PIECES_AHEAD);
+        let (spare, spare_receiver) = mpsc::channel();
+        thread::Builder::new()
+            .name("pipe-reader".into())
+            .spawn(move || pump(path.as_deref(), &pieces_sender, &spare_receiver))?;
+        Ok(Content::new(From::Thread(Pump { pieces, spare })))
+    }
+
+    fn new(from: From) -> Content {
+        Content { from, piece: Vec::new(), left: 0..0 }
+    }
+
+    /// The bytes that have not been consumed, more of them being read only when there are none.
+    pub(super) fn fill(&mut self) -> io::Result<Piece<'_>> {
+        if self.left.is_empty() {
+            let length = match &mut self.from {
+                From::Here(reader) => {
+                    self.piece.resize(PIECE_BYTES, 0);
+                    read_some(reader, &mut self.piece)?
+                }
+                From::Thread(pump) => match pump.pieces.try_recv() {
+                    Ok(piece) => {
+                        // The thread is gone once it has read all: then nobody needs the spare.
+                        let _ = pump.spare.send(std::mem::replace(&mut self.piece, piece?));
+                        self.piece.len()
+                    }
+                    Err(TryRecvError::Empty) => return Ok(Piece::Nothing),
+                    Err(TryRecvError::Disconnected) => {
+                        return Err(io::Error::other("its reader ended before it did"));
+                    }
+                },
+                From::Ended => 0,
+            };
+            self.left = 0..length;
+            if length == 0 {
+                self.from = From::Ended;
+                return Ok(Piece::End);
+            }
+        }
+        Ok(Piece::Bytes(&self.piece[self.left.clone()]))
+    }
+
+    /// Says that the first `bytes` of what `fill` returned are done with.
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.left.start += bytes;
+    }
+}
+
+/// The work of a pipe's thread. It ends when the input does, or when nobody listens any more.
+fn pump(path: Option<&Path>, pieces: &SyncSender<io::Result<Vec<u8>>>, spare: &Receiver<Vec<u8>>) {
+    let opened = match path {
+        None => decompress(io::stdin()),
+        Some(path) => File::open(path).and_then(decompress),
+    };
+    let mut ended = false;
+    match opened {
+        Err(error) => _ = pieces.send(Err(error)),
+        Ok(mut reader) => {
+            while !ended {
+                let mut piece = spare.try_recv().unwrap_or_default();
+                piece.resize(PIECE_BYTES, 0);
+                let read = read_some(&mut reader, &mut piece).map(|length| {
+                    piece.truncate(length);
+                    piece
+                });
+                ended = !matches!(&read, Ok(piece) if !piece.is_empty());
+                ended |= pieces.send(read).is_err();
+            }
+        }
+    }
+}
+
+/// The content of what may be compressed. Reads the first bytes, so it may wait and it may fail.
+fn decompress(mut raw: impl Read + 'static) -> io::Result<Box<dyn Read>> {
+    let mut magic = [0; 4];
+    let length = read_up_to(&mut raw, &mut magic)?;
+    let raw = Cursor::new(magic).take(length as u64).chain(raw);
+    let content: Box<dyn Read> = match magic {
+        [0x1f, 0x8b, ..] => {
+            Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(PIECE_BYTES, raw)))
+        }
+        // A frame, or one of the frames to skip that some writers put first.
+        [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Box::new(zstd::Decoder::new(raw)?),
+        _ => Box::new(raw),
+    };
+    without_byte_order_mark(content)
+}
+
+/// Spreadsheets put it first; as part of the first record it would spoil a name or a brace.
+fn without_byte_order_mark(mut content: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
+    let mut first = [0; 3];
+    let length = read_up_to(&mut content, &mut first)?;
+    if first == *b"\xef\xbb\xbf" {
+        return Ok(content);
+    }
+    Ok(Box::new(Cursor::new(first).take(length as u64).chain(content)))
+}
+
+/// Reads until `buffer` is full or the input ends; returns how many bytes it read.
+fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match read_some(reader, &mut buffer[length..])? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    Ok(length)
+}
+
+/// Reads once, however often a signal comes between; 0 is the end.
+fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match reader.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// A file that says how far it has been read, in bytes as they are on disk.
+struct Counted {
+    file: File,
+    progress: FileProgress,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.progress.add_read(length as u64);
+        Ok(length)
+    }
+}

@@ -1,0 +1,151 @@
+//! Where one record ends and the next begins, in bytes that arrive in pieces.
+//!
+//! A record that lies in one piece is handed over where it lies; one that spans pieces is gathered in a buffer that is
+//! used again. Neither holds more of a record than the limit.
+//!
+//! # Notes
+//! - A record ends at a newline; `\r` before it is not part of the record. Empty records are passed over.
+//! - In CSV a newline inside a quoted field does not end the record (RFC 4180). A quote opens a field only at the
+//!   field's beginning: `12" pipe` is a plain field. What follows a closing quote is plain until the next comma.
+//! - A quote that is never closed makes the rest of the file one record, of which the beginning is kept.
+
+use memchr::{memchr, memchr2};
+
+/// What ends a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// A newline.
+    Lines,
+    /// A newline outside quotes; fields are separated by commas.
+    Csv,
+}
+
+/// One record, without its line end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame<'a> {
+    pub(super) bytes: &'a [u8],
+    /// There was more of it than the limit.
+    pub(super) truncated: bool,
+}
+
+/// Where in a CSV record the next byte stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Outside quotes.
+    Plain,
+    /// Inside quotes.
+    Quoted,
+    /// After a quote inside quotes: the end of the field, unless another quote follows.
+    QuoteInQuoted,
+}
+
+/// Cuts a sequence of pieces into records.
+#[derive(Debug)]
+pub(super) struct Framer {
+    framing: Framing,
+    record_bytes_max: usize,
+    place: Place,
+    /// The beginning of the record that an earlier piece began: at most `record_bytes_max` bytes.
+    held: Vec<u8>,
+    /// How long that record is so far; more than `held.len()` once it is over the limit.
+    length: usize,
+    /// The last byte of that record so far, or a comma at its beginning: where a field begins.
+    last: u8,
+    /// The record in `held` has been handed over.
+    spent: bool,
+}
+
+impl Framer {
+    pub(super) fn new(framing: Framing, record_bytes_max: usize) -> Framer {
+        let (place, last) = (Place::Plain, b',');
+        Framer { framing, record_bytes_max, place, held: Vec::new(), length: 0, last, spent: false }
+    }
+
+    /// Takes bytes off the front of `input`, which must not be empty, and returns how many: up to and including the
+    /// end of the first record that ends there, with the record unless it is empty, or all of them.
+    pub(super) fn next<'a>(&'a mut self, input: &'a [u8]) -> (usize, Option<Frame<'a>>) {
+        self.begin_anew();
+        let Some(end) = self.find_end(input) else {
+            self.hold(input);
+            return (input.len(), None);
+        };
+        self.place = Place::Plain;
+        self.spent = true;
+        if self.length == 0 {
+            self.last = b',';
+            return (
+                end + 1,
+                frame(&input[..end], end, end.checked_sub(1).map(|at| input[at]), self.record_bytes_max),
+            );
+        }
+        self.hold(&input[..end]);
+        (end + 1, frame(&self.held, self.length, Some(self.last), self.record_bytes_max))
+    }
+
+    /// The last record, if the input ended without a newline.
+    pub(super) fn finish(&mut self) -> Option<Frame<'_>> {
+        self.begin_anew();
+        self.place = Place::Plain;
+        self.spent = true;
+        let last = (self.length > 0).then_some(self.last);
+        frame(&self.held, self.length, last, self.record_bytes_max)
+    }
+
+    fn begin_anew(&mut self) {
+        if self.spent {
+            self.held.clear();
+            self.length = 0;
+            self.last = b',';
+            self.spent = false;
+        }
+    }
+
+    fn hold(&mut self, bytes: &[u8]) {
+        let room = self.record_bytes_max - self.held.len();
+        self.held.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.length = self.length.saturating_add(bytes.len());
+        self.last = bytes.last().copied().unwrap_or(self.last);
+    }
+
+    /// Where the newline is that ends the record, if it is in `input`.
+    fn find_end(&mut self, input: &[u8]) -> Option<usize> {
+        if self.framing == Framing::Lines {
+            return memchr(b'\n', input);
+        }
+        let mut at = 0;
+        loop {
+            match self.place {
+                Place::Plain => {
+                    at += memchr2(b'\n', b'"', &input[at..])?;
+                    if input[at] == b'\n' {
+                        return Some(at);
+                    }
+                    let before = if at == 0 { self.last } else { input[at - 1] };
+                    if before == b',' {
+                        self.place = Place::Quoted;
+                    }
+                    at += 1;
+                }
+                Place::Quoted => {
+                    at += memchr(b'"', &input[at..])? + 1;
+                    self.place = Place::QuoteInQuoted;
+                }
+                Place::QuoteInQuoted => {
+                    let escaped = *input.get(at)? == b'"';
+                    self.place = if escaped { Place::Quoted } else { Place::Plain };
+                    at += usize::from(escaped);
+                }
+            }
+        }
+    }
+}
+
+/// The record whose first bytes are `bytes` and which is `length` long; `last` is its last byte. None if it is empty.
+fn frame(bytes: &[u8], length: usize, last: Option<u8>, record_bytes_max: usize) -> Option<Frame<'_>> {
+    let length = length - usize::from(last == Some(b'\r'));
+    let held = length.min(record_bytes_max).min(bytes.len());
+    (length > 0).then(|| Frame { bytes: &bytes[..held], truncated: length > record_bytes_max })
+}
+
+#[cfg(test)]
+mod tests;

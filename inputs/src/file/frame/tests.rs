@@ -1,0 +1,118 @@
+//! Framing against a naive model and against the csv crate, over all small inputs.
+
+use super::*;
+
+/// What the framer makes of `pieces`: the records, and whether each was cut.
+fn frames(framing: Framing, record_bytes_max: usize, pieces: &[&[u8]]) -> Vec<(Vec<u8>, bool)> {
+    let mut framer = Framer::new(framing, record_bytes_max);
+    let mut found = Vec::new();
+    for mut piece in pieces.iter().copied() {
+        while !piece.is_empty() {
+            let (used, frame) = framer.next(piece);
+            found.extend(frame.map(|frame| (frame.bytes.to_vec(), frame.truncated)));
+            piece = &piece[used..];
+        }
+    }
+    found.extend(framer.finish().map(|frame| (frame.bytes.to_vec(), frame.truncated)));
+    found
+}
+
+/// The same, a byte at a time, with everything in memory.
+fn model(framing: Framing, record_bytes_max: usize, input: &[u8]) -> Vec<(Vec<u8>, bool)> {
+    let mut records = vec![Vec::new()];
+    let mut quoted = false;
+    let mut at_field_start = true;
+    let mut bytes = input.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        let record = records.last_mut().unwrap();
+        match byte {
+            b'\n' if !quoted => {
+                records.push(Vec::new());
+                at_field_start = true;
+                continue;
+            }
+            b'"' if quoted && bytes.peek() == Some(&b'"') => {
+                record.push(byte);
+                bytes.next();
+            }
+            b'"' if quoted => quoted = false,
+            b'"' if at_field_start => quoted = framing == Framing::Csv,
+            _ => {}
+        }
+        record.push(byte);
+        at_field_start = byte == b',' && !quoted;
+    }
+    let trimmed =
+        records.into_iter().map(|record| record.strip_suffix(b"\r").map(<[u8]>::to_vec).unwrap_or(record));
+    let cut = |record: Vec<u8>| {
+        let truncated = record.len() > record_bytes_max;
+        (record.into_iter().take(record_bytes_max).collect(), truncated)
+    };
+    trimmed.filter(|record| !record.is_empty()).map(cut).collect()
+}
+
+/// Calls `check` with every sequence of at most `length_max` of the `letters`.
+fn for_all_strings(letters: &[&str], length_max: u32, mut check: impl FnMut(&str)) {
+    for length in 0..=length_max {
+        for number in 0..letters.len().pow(length) {
+            let mut rest = number;
+            let word: String = (0..length)
+                .map(|_| {
+                    let letter = letters[rest % letters.len()];
+                    rest /= letters.len();
+                    letter
+                })
+                .collect();
+            check(&word);
+        }
+    }
+}
+
+#[test]
+fn all_small_inputs_however_they_are_cut() {
+    for framing in [Framing::Lines, Framing::Csv] {
+        for_all_strings(&["a", "\"", "\n", "\r", ","], 6, |input| {
+            let input = input.as_bytes();
+            for record_bytes_max in [2, 100] {
+                let expected = model(framing, record_bytes_max, input);
+                for cut in 0..=input.len() {
+                    let pieces = [&input[..cut], &input[cut..]];
+                    let found = frames(framing, record_bytes_max, &pieces);
+                    assert_eq!(
+                        found,
+                        expected,
+                        "{framing:?}, limit {record_bytes_max}, {:?}",
+                        input.escape_ascii()
+                    );
+                }
+                let bytes: Vec<&[u8]> = input.chunks(1).collect();
+                assert_eq!(frames(framing, record_bytes_max, &bytes), expected, "{:?}", input.escape_ascii());
+            }
+        });
+    }
+}
+
+#[test]
+fn csv_records_are_those_of_the_csv_reader() {
+    let records = |input: &[u8]| -> Vec<csv::ByteRecord> {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(input);
+        reader.byte_records().map(|record| record.unwrap()).collect()
+    };
+    // A lone carriage return ends a record there and does not here: it is left out.
+    for_all_strings(&["a", "\"", "\n", "\r\n", ","], 6, |input| {
+        let framed = frames(Framing::Csv, 100, &[input.as_bytes()]);
+        let parsed: Vec<_> = framed.iter().flat_map(|(record, _)| records(record)).collect();
+        assert_eq!(parsed, records(input.as_bytes()), "{input:?}");
+    });
+}
+
+#[test]
+fn a_long_record_is_never_held_whole() {
+    let mut framer = Framer::new(Framing::Lines, 10);
+    for _ in 0..1000 {
+        assert_eq!(framer.next(b"0123456789abcdef"), (16, None));
+        assert!(framer.held.capacity() <= 16, "{} bytes are held", framer.held.capacity());
+    }
+    assert_eq!(framer.next(b"\nnext\n"), (1, Some(Frame { bytes: b"0123456789", truncated: true })));
+    assert_eq!(framer.next(b"next\n"), (5, Some(Frame { bytes: b"next", truncated: false })));
+}
