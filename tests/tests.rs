@@ -2,6 +2,3 @@
 
 // The habits that can be checked by reading the code: lengths, layers, words.
 mod tidy;
-
-// The habits that can be checked by reading the code: lengths, layers, words.
-mod tidy;
