@@ -1,0 +1,123 @@
+//! What librdkafka says in passing: kept for the error message it explains, instead of on standard error.
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// The context of a client. Clones share what they have heard: keep one, give the other to the client. A producer's
+/// own context hands its `log` and `error` on to one.
+#[derive(Clone, Debug, Default)]
+pub struct ClientLog {
+    heard: Arc<Mutex<Heard>>,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    /// Why the last connection failed.
+    cause: Option<String>,
+    /// A broker was reached and will not have us: waiting does not help.
+    refusal: Option<RDKafkaErrorCode>,
+}
+
+impl ClientLog {
+    /// Why the last connection failed, in librdkafka's words without its decoration.
+    pub fn cause(&self) -> Option<String> {
+        self.heard().cause.clone()
+    }
+
+    /// The error of a login or of a TLS handshake that failed.
+    pub fn refusal(&self) -> Option<RDKafkaErrorCode> {
+        self.heard().refusal
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        // What is kept is valid after every assignment, so a panic elsewhere spoils nothing.
+        self.heard.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl ClientContext for ClientLog {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let line = message.trim();
+        match level {
+            // What happens to a connection comes as an error too.
+            _ if facility == "FAIL" => tracing::debug!(target: "librdkafka", facility, "{line}"),
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error => tracing::warn!(target: "librdkafka", facility, "{line}"),
+            _ => tracing::debug!(target: "librdkafka", facility, "{line}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        use RDKafkaErrorCode::{AllBrokersDown, Authentication, PartitionEOF, SSL, SaslAuthenticationFailed};
+        match error.rdkafka_error_code() {
+            Some(PartitionEOF) => {}
+            // Says less than the error before it.
+            Some(AllBrokersDown) => {
+                let cause = self.cause().unwrap_or_default();
+                tracing::warn!(target: "librdkafka", cause, "no broker can be reached; trying again");
+            }
+            Some(code) => {
+                tracing::debug!(target: "librdkafka", "{reason}");
+                let mut heard = self.heard();
+                let refused = matches!(code, Authentication | SaslAuthenticationFailed | SSL);
+                // A refusal explains more than the broken connections around it.
+                if refused || heard.refusal.is_none() {
+                    heard.cause = Some(undecorated(reason).to_string());
+                    heard.refusal = refused.then_some(code);
+                }
+            }
+            None => tracing::debug!(target: "librdkafka", "{error}: {reason}"),
+        }
+    }
+}
+
+impl ConsumerContext for ClientLog {}
+
+/// `sasl_plaintext://host:9092/bootstrap: what happened (after 3ms in state CONNECT, …)` without what stands around it.
+fn undecorated(reason: &str) -> &str {
+    let reason = reason.split_once(" (after ").map_or(reason, |(what, _)| what);
+    let named = reason.split_once(": ").filter(|(name, _)| name.contains('/') || name.contains(':'));
+    named.map_or(reason, |(_, what)| what).trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_lose_their_decoration() {
+        for (reason, what) in [
+            (
+                "127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)",
+                "Connect to ipv4#127.0.0.1:1 failed: Connection refused",
+            ),
+            (
+                "sasl_plaintext://127.0.0.1:9092/1: SASL authentication error: no (after 3ms in state AUTH_REQ)",
+                "SASL authentication error: no",
+            ),
+            ("Topic carts: unknown", "Topic carts: unknown"),
+            ("", ""),
+        ] {
+            assert_eq!(undecorated(reason), what);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_not_covered_by_what_follows() {
+        let log = ClientLog::default();
+        let error = |code, reason: &str| log.error(KafkaError::Global(code), reason);
+        error(RDKafkaErrorCode::BrokerTransportFailure, "h:1/1: refused");
+        assert_eq!((log.cause().as_deref(), log.refusal()), (Some("refused"), None));
+        error(RDKafkaErrorCode::Authentication, "h:1/1: wrong password");
+        error(RDKafkaErrorCode::BrokerTransportFailure, "h:1/1: closed");
+        error(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
+        error(RDKafkaErrorCode::PartitionEOF, "end");
+        assert_eq!(log.cause().as_deref(), Some("wrong password"));
+        assert_eq!(log.refusal(), Some(RDKafkaErrorCode::Authentication));
+    }
+}

@@ -1,0 +1,272 @@
+//! The partitions of a topic that one worker reads.
+//!
+//! # Notes
+//! - Each partition has a queue of its own, taken before the partition is assigned: then no record reaches the
+//!   consumer's main queue, which carries errors and log lines.
+//! - A message lives in librdkafka's memory while it is handed over; nothing of it is copied.
+
+use super::client::ClientLog;
+use super::commit::Commits;
+use super::connection::{Connection, is_permanent};
+use super::headers::with_headers;
+use super::settings::{KafkaSettings, Role};
+use super::start::{Range, StartFrom, find_ranges};
+use super::topic::{News, Watch};
+use crate::{Fetched, RawRecord, Share, Source, SourceError};
+use rdkafka::consumer::Consumer;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What one call of `fetch` hands over at most, so that a backlog of large records holds nobody up.
+const FETCH_BYTES_MAX: usize = 8 << 20;
+/// Events of the main queue that are dealt with at a time.
+const EVENTS_MAX: usize = 100;
+/// What is read, and by whom.
+#[derive(Clone, Debug)]
+pub struct KafkaParams {
+    /// The topic.
+    pub topic: String,
+    /// Where to begin.
+    pub from: StartFrom,
+    /// End where the records end that are there at the start, rather than never. Then new partitions are not looked
+    /// for.
+    pub until_end: bool,
+    /// The longest value handed over whole, in bytes; of a longer one this much of its beginning.
+    pub record_bytes_max: usize,
+    /// How often to look for new partitions.
+    pub metadata_refresh: Duration,
+    /// Which of the partitions are this worker's.
+    pub share: Share,
+}
+
+/// A topic as a source.
+pub struct KafkaSource {
+    // NB: dropped in this order: the connection, which releases the consumer, last.
+    /// `None` in a bounded run.
+    watch: Option<Watch>,
+    commits: Commits,
+    partitions: BTreeMap<u32, Partition>,
+    /// How many partitions the topic has, other workers' with them.
+    partition_count: usize,
+    params: KafkaParams,
+    connection: Arc<Connection>,
+}
+
+struct Partition {
+    queue: PartitionQueue<ClientLog>,
+    /// In a bounded run, the offset that is not read any more.
+    end: Option<u64>,
+    ended: bool,
+}
+
+impl KafkaSource {
+    /// Connects, finds the topic and the offsets to begin at. Fails within the settings' start-up timeout if no broker
+    /// answers, if there is no such topic, or if a permission is missing.
+    pub fn new(settings: &KafkaSettings, params: KafkaParams) -> Result<KafkaSource, SourceError> {
+        let deadline = Instant::now() + settings.startup_timeout();
+        let connection = Arc::new(Connection::new(settings, Role::Consumer, &params.topic)?);
+        let Some(partition_count) = connection.partitions(deadline)? else {
+            return Err(connection.error(&KafkaError::MetadataFetch(Code::UnknownTopicOrPartition)));
+        };
+        let no_thread =
+            |error| SourceError::Kafka { message: format!("no thread to serve {}: {error}", params.topic) };
+        let commits = Commits::new(&connection).map_err(no_thread)?;
+        let refresh = (!params.until_end).then_some(params.metadata_refresh);
+        let watch = refresh.map(|period| Watch::new(Arc::clone(&connection), partition_count, period));
+        let watch = watch.transpose().map_err(no_thread)?;
+        let partitions = BTreeMap::new();
+        let mut source = KafkaSource { watch, commits, partitions, partition_count, params, connection };
+        let owned = source.owned(0..partition_count);
+        let ranges = find_ranges(&source.connection, &owned, source.params.from, deadline)?;
+        source.assign(ranges)?;
+        Ok(source)
+    }
+
+    /// The partitions among `partitions` that are this worker's.
+    fn owned(&self, partitions: std::ops::Range<usize>) -> Vec<u32> {
+        partitions
+            .map(|partition| partition as u32)
+            .filter(|partition| self.params.share.owns(*partition))
+            .collect()
+    }
+
+    fn assign(&mut self, ranges: BTreeMap<u32, Range>) -> Result<(), SourceError> {
+        let topic = &self.params.topic;
+        let mut assignment = TopicPartitionList::new();
+        for (partition, range) in ranges {
+            let id = partition as i32;
+            let queue = self.connection.consumer.split_partition_queue(topic, id);
+            let queue = queue
+                .ok_or_else(|| self.connection.error(&KafkaError::MetadataFetch(Code::UnknownPartition)))?;
+            let end = self.params.until_end.then_some(range.end);
+            let ended = self.params.until_end && range.empty;
+            if !ended {
+                let added = assignment.add_partition_offset(topic, id, range.start);
+                added.map_err(|error| self.connection.error(&error))?;
+            }
+            self.partitions.insert(partition, Partition { queue, end, ended });
+        }
+        if assignment.count() == 0 {
+            return Ok(());
+        }
+        self.connection
+            .consumer
+            .incremental_assign(&assignment)
+            .map_err(|error| self.connection.error(&error))
+    }
+
+    /// Deals with errors, log lines and commits.
+    fn serve(&mut self) -> Result<(), SourceError> {
+        for _ in 0..EVENTS_MAX {
+            match self.connection.consumer.poll(Duration::ZERO) {
+                None => break,
+                Some(Ok(message)) => {
+                    // NB: leans on queues being taken before partitions are assigned. Going on would lose the record.
+                    let (topic, partition) = (&self.params.topic, message.partition());
+                    let message =
+                        format!("a record of topic {topic}, partition {partition}, came by the wrong queue");
+                    return Err(SourceError::Kafka { message });
+                }
+                Some(Err(error)) if is_permanent(&error) => return Err(self.connection.error(&error)),
+                // librdkafka tries again, and the context has noted it.
+                Some(Err(_)) => {}
+            }
+        }
+        self.commits.serve()
+    }
+
+    /// Takes in what the watch has seen.
+    fn follow_topic(&mut self) -> Result<(), SourceError> {
+        let news: Vec<News> = self.watch.iter().flat_map(Watch::news).collect();
+        for news in news {
+            match news {
+                News::Deleted => {
+                    return Err(self
+                        .connection
+                        .error(&KafkaError::MetadataFetch(Code::UnknownTopicOrPartition)));
+                }
+                News::Grown(partition_count) => {
+                    let appeared = self.owned(self.partition_count..partition_count);
+                    tracing::info!(
+                        topic = self.params.topic,
+                        partition_count,
+                        ?appeared,
+                        "the topic has grown"
+                    );
+                    // Whatever `--from` says: nothing of them can have been seen.
+                    let whole = Range { start: Offset::Beginning, end: 0, empty: false };
+                    self.assign(appeared.into_iter().map(|partition| (partition, whole)).collect())?;
+                    self.partition_count = partition_count;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops fetching what lies beyond the end of a bounded run.
+    fn pause(&self, partition: u32) -> Result<(), SourceError> {
+        let mut ended = TopicPartitionList::new();
+        ended.add_partition(&self.params.topic, partition as i32);
+        self.connection.consumer.pause(&ended).map_err(|error| self.connection.error(&error))
+    }
+}
+
+impl Source for KafkaSource {
+    fn partitions(&mut self) -> Result<Vec<u32>, SourceError> {
+        self.serve()?;
+        self.follow_topic()?;
+        Ok(self.partitions.keys().copied().collect())
+    }
+
+    fn fetch(
+        &mut self,
+        partition: u32,
+        records_max: usize,
+        each: &mut dyn FnMut(RawRecord<'_>),
+    ) -> Result<Fetched, SourceError> {
+        self.serve()?;
+        let owned = self
+            .partitions
+            .get_mut(&partition)
+            .expect("the caller names a partition that `partitions` returned");
+        let ended_before = owned.ended;
+        let fetched = owned.fetch(partition, records_max, self.params.record_bytes_max, each);
+        let fetched = fetched.map_err(|error| self.connection.error(&error))?;
+        if fetched.ended && !ended_before {
+            self.pause(partition)?;
+        }
+        Ok(fetched)
+    }
+
+    fn may_grow(&self) -> bool {
+        !self.params.until_end
+    }
+
+    fn commit(&mut self, offsets: &[(u32, u64)]) -> Result<(), SourceError> {
+        self.commits.add(offsets);
+        self.commits.serve()
+    }
+
+    fn close(&mut self, patience: Duration) -> Result<(), SourceError> {
+        self.serve()?;
+        self.commits.finish(Instant::now() + patience)
+    }
+}
+
+impl Partition {
+    fn fetch(
+        &mut self,
+        partition: u32,
+        records_max: usize,
+        record_bytes_max: usize,
+        each: &mut dyn FnMut(RawRecord<'_>),
+    ) -> Result<Fetched, KafkaError> {
+        let mut fetched = Fetched::default();
+        while !self.ended && fetched.records < records_max && fetched.bytes < FETCH_BYTES_MAX {
+            match self.queue.poll(Duration::ZERO) {
+                None => break,
+                Some(Ok(message)) => {
+                    let offset = message.offset().unsigned_abs();
+                    self.ended = self.end.is_some_and(|end| offset + 1 >= end);
+                    if self.end.is_none_or(|end| offset < end) {
+                        fetched.records += 1;
+                        fetched.bytes += message.key_len() + message.payload_len();
+                        hand_over(&message, partition, record_bytes_max, each);
+                    }
+                }
+                // The log ends here, after all that was there at the start.
+                Some(Err(KafkaError::PartitionEOF(_))) => self.ended = self.end.is_some(),
+                Some(Err(error)) if is_permanent(&error) => return Err(error),
+                Some(Err(_)) => {}
+            }
+        }
+        fetched.ended = self.ended;
+        Ok(fetched)
+    }
+}
+
+fn hand_over(
+    message: &BorrowedMessage<'_>,
+    partition: u32,
+    record_bytes_max: usize,
+    each: &mut dyn FnMut(RawRecord<'_>),
+) {
+    let value = message.payload();
+    let held = value.map(|value| &value[..value.len().min(record_bytes_max)]);
+    with_headers(message, |headers| {
+        each(RawRecord {
+            partition,
+            offset: message.offset().unsigned_abs(),
+            key: message.key(),
+            value: held,
+            headers,
+            timestamp: message.timestamp().to_millis(),
+            truncated: value.is_some_and(|value| value.len() > record_bytes_max),
+        });
+    });
+}

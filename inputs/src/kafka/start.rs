@@ -1,0 +1,161 @@
+//! Where reading begins, and for a bounded run, where it ends.
+
+use super::connection::Connection;
+use super::settings::SettingsError;
+use crate::SourceError;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+/// Where to begin in the partitions that are there when a job starts. One that appears later is read from its
+/// beginning in any case: nothing of it can have been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartFrom {
+    /// At the oldest record there is.
+    Beginning,
+    /// After the newest.
+    End,
+    /// Where the consumer group stopped; at the beginning of partitions of which it knows nothing.
+    Committed,
+    /// At the first record of this time or later, in milliseconds since the Unix epoch.
+    Timestamp(i64),
+}
+
+impl FromStr for StartFrom {
+    type Err = SettingsError;
+
+    fn from_str(text: &str) -> Result<StartFrom, SettingsError> {
+        let milliseconds = || {
+            let time = text.parse::<i64>().ok();
+            time.or_else(|| text.parse::<jiff::Timestamp>().ok().map(|time| time.as_millisecond()))
+        };
+        match text {
+            "beginning" => Ok(StartFrom::Beginning),
+            "end" => Ok(StartFrom::End),
+            "committed" => Ok(StartFrom::Committed),
+            _ => milliseconds()
+                .filter(|milliseconds| *milliseconds >= 0)
+                .map(StartFrom::Timestamp)
+                .ok_or_else(|| SettingsError::Start { text: text.chars().take(100).collect() }),
+        }
+    }
+}
+
+/// What there is to read of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) start: Offset,
+    /// Where the records end that are there now; they may lie below it, for markers and compacted records have
+    /// offsets too.
+    pub(super) end: u64,
+    /// Nothing lies between the two.
+    pub(super) empty: bool,
+}
+
+/// Finds out where to begin and where the records end now. With `isolation.level=read_committed` the end is before the
+/// first transaction that is still open.
+pub(super) fn find_ranges(
+    connection: &Connection,
+    partitions: &[u32],
+    from: StartFrom,
+    deadline: Instant,
+) -> Result<BTreeMap<u32, Range>, SourceError> {
+    if partitions.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let offsets_of =
+        |offset| connection.ask(deadline, |patience| at_times(connection, partitions, offset, patience));
+    let lows = offsets_of(Offset::Beginning)?;
+    let highs = offsets_of(Offset::End)?;
+    // Also asked where the answer is not needed: that the group may not be used is to be known now.
+    let committed = connection.ask(deadline, |patience| committed(connection, partitions, patience))?;
+    let wanted = match from {
+        StartFrom::Beginning => BTreeMap::new(),
+        StartFrom::End => highs.clone(),
+        StartFrom::Committed => committed,
+        StartFrom::Timestamp(time) => {
+            let found = offsets_of(Offset::Offset(time))?;
+            // Partitions without a record of that time or later are read from their end.
+            highs
+                .iter()
+                .map(|(partition, high)| (*partition, *found.get(partition).unwrap_or(high)))
+                .collect()
+        }
+    };
+    partitions
+        .iter()
+        .map(|partition| Ok((*partition, range(connection, *partition, &lows, &highs, &wanted)?)))
+        .collect()
+}
+
+/// What there is to read of one partition, given its offsets: the oldest, the next, and where to begin.
+fn range(
+    connection: &Connection,
+    partition: u32,
+    lows: &BTreeMap<u32, i64>,
+    highs: &BTreeMap<u32, i64>,
+    wanted: &BTreeMap<u32, i64>,
+) -> Result<Range, SourceError> {
+    let offset_in = |offsets: &BTreeMap<u32, i64>| offsets.get(&partition).copied();
+    let low = offset_in(lows).unwrap_or(0);
+    let high = offset_in(highs).unwrap_or(low);
+    let start = offset_in(wanted).unwrap_or(low);
+    if start > high {
+        return Err(connection.error(&KafkaError::OffsetFetch(RDKafkaErrorCode::OffsetOutOfRange)));
+    }
+    if start < low {
+        let topic = &connection.topic;
+        tracing::warn!(
+            topic,
+            partition,
+            committed = start,
+            beginning = low,
+            "retention has removed records that were not read; going on at the beginning"
+        );
+    }
+    // From the beginning by name: retention may move it before the first fetch.
+    let offset = if start <= low { Offset::Beginning } else { Offset::Offset(start) };
+    Ok(Range { start: offset, end: high.unsigned_abs(), empty: start.max(low) >= high })
+}
+
+/// The offsets that a point in time (or the beginning, or the end) has in each partition; without those partitions
+/// where there is none.
+fn at_times(
+    connection: &Connection,
+    partitions: &[u32],
+    time: Offset,
+    patience: Duration,
+) -> KafkaResult<Option<BTreeMap<u32, i64>>> {
+    let mut times = TopicPartitionList::new();
+    for partition in partitions {
+        times.add_partition_offset(&connection.topic, *partition as i32, time)?;
+    }
+    offsets(&connection.consumer.offsets_for_times(times, patience)?).map(Some)
+}
+
+fn committed(
+    connection: &Connection,
+    partitions: &[u32],
+    patience: Duration,
+) -> KafkaResult<Option<BTreeMap<u32, i64>>> {
+    let mut asked = TopicPartitionList::new();
+    for partition in partitions {
+        asked.add_partition(&connection.topic, *partition as i32);
+    }
+    offsets(&connection.consumer.committed_offsets(asked, patience)?).map(Some)
+}
+
+/// The offsets of a list that has them.
+fn offsets(list: &TopicPartitionList) -> KafkaResult<BTreeMap<u32, i64>> {
+    let mut offsets = BTreeMap::new();
+    for element in list.elements() {
+        element.error()?;
+        if let Offset::Offset(offset) = element.offset() {
+            offsets.insert(element.partition().unsigned_abs(), offset);
+        }
+    }
+    Ok(offsets)
+}
