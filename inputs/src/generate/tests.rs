@@ -1,8 +1,10 @@
 //! The shop keeps its promises: ratios, skew, structure, and the same bytes for the same seed.
 
 use super::*;
+use crate::{DecodeOptions, Decoder, Format, RawRecord};
 use deltacart_dataflows::{Action, Event};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::mem::discriminant;
 
 fn shop(change: impl FnOnce(&mut ShopSettings)) -> Shop {
     let mut settings = ShopSettings::default();
@@ -326,6 +328,53 @@ fn events_are_one_a_line() {
     let places = |event: &Event| (event.position.partition, event.position.offset, event.position.index);
     assert_eq!(events.iter().map(places).collect::<Vec<_>>(), [(3, 99, 0), (3, 99, 1)]);
     assert_eq!(events[0].basket, "b5");
+}
+
+/// What the decoder makes of the shop's records, and how many of them it took for duplicates.
+fn decoded(shop: Shop, mut decoder: Box<dyn Decoder>) -> (Vec<Event>, u32) {
+    let (mut json, mut events, mut duplicates) = (Vec::new(), Vec::new(), 0);
+    for (offset, event) in shop.enumerate() {
+        json.clear();
+        event.write_json(&mut json);
+        let key = event.basket_id();
+        let record = RawRecord {
+            partition: 3,
+            offset: offset as u64,
+            key: Some(key.as_bytes()),
+            value: Some(&json),
+            headers: &[],
+            timestamp: None,
+            truncated: false,
+        };
+        duplicates += u32::from(decoder.decode(&record, &mut events).unwrap().duplicate);
+    }
+    (events, duplicates)
+}
+
+#[test]
+fn records_decode_to_the_same_events() {
+    let open = || {
+        shop(|settings| {
+            settings.events = Some(20_000);
+            (settings.views_per_add, settings.forget_share) = (0.5, 0.2);
+        })
+    };
+    let mut expected = Vec::new();
+    open().enumerate().for_each(|(offset, event)| event.write_events(3, offset as u64, &mut expected));
+    let kinds: HashSet<_> = expected.iter().map(|event| discriminant(&event.action)).collect();
+    assert_eq!(kinds.len(), 7, "add, remove, set, purchase, clear, forget, forget the user");
+    let decoder = DecodeOptions::new(Format::Json).decoder().unwrap();
+    assert_eq!(decoded(open(), decoder), (expected, 0));
+}
+
+#[test]
+fn duplicates_are_dropped_by_the_decoder() {
+    let open = || shop(|settings| (settings.events, settings.duplicate_share) = (Some(20_000), 0.1));
+    let ids: BTreeSet<u64> = open().map(|event| event.id).collect();
+    let decoder = DecodeOptions::new(Format::Json).decoder().unwrap();
+    let (_, duplicates) = decoded(open(), decoder);
+    assert!(duplicates > 1_000);
+    assert_eq!(duplicates as usize, 20_000 - ids.len());
 }
 
 fn check_error(change: impl FnOnce(&mut ShopSettings), expected: &str) {
