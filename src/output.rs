@@ -20,6 +20,7 @@ mod encode;
 mod fold;
 mod sink;
 mod file;
+pub(crate) mod kafka;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub use decimal::{Decimal, DecimalError};
 pub use encode::{CONNECTOR, Envelope, EnvelopeError, OutputOptions, STREAM, VERSION, encode};
 pub use file::FileSink;
 pub use fold::{Entry, FoldError, Lists, Published};
+pub use kafka::{KafkaSink, TopicSpec, ensure_topic};
 pub use records::{Record, Records};
 pub use sink::{Sent, Sink, SinkError};
 

@@ -1,0 +1,179 @@
+//! Records to a Kafka topic, without ever waiting for the broker.
+//!
+//! One [`KafkaSink`] serves one worker. librdkafka keeps what has been taken, in bounded memory, sends it from threads
+//! of its own and hands the acknowledgements to the next [`Sink::poll`]. Whatever it has to say goes to the log.
+//!
+//! # Notes
+//!
+//! Delivery is at least once and in order: the producer is idempotent and acknowledged by all replicas in sync.
+//! [`Sink::close_epoch`] has nothing to do as long as an epoch is not a transaction.
+
+mod report;
+mod topic;
+#[cfg(test)]
+mod tests;
+
+pub use topic::{TopicSpec, ensure_topic};
+
+use super::{Records, Sent, Sink, SinkError};
+use deltacart_dataflows::Epoch;
+use deltacart_inputs::SourceError;
+use deltacart_inputs::kafka::{KafkaSettings, Released, Role, topic_partitions};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use report::Reports;
+use std::time::Duration;
+
+/// Properties of every producer, unless the user gave them: what has been taken and not yet delivered is bounded,
+/// for each worker, by whichever is reached first.
+const QUEUE: [(&str, &str); 2] =
+    [("queue.buffering.max.kbytes", "65536"), ("queue.buffering.max.messages", "200000")];
+
+/// A Kafka topic as the destination of one worker's records.
+pub struct KafkaSink {
+    producer: Producer,
+}
+
+impl KafkaSink {
+    /// Connects to `topic`, which must exist (see [`ensure_topic`]). Fails within the settings' start-up timeout if no
+    /// broker answers.
+    pub fn connect(settings: &KafkaSettings, topic: &str) -> Result<Self, SinkError> {
+        Ok(KafkaSink { producer: Producer::connect(settings, topic)? })
+    }
+}
+
+impl Sink for KafkaSink {
+    fn send(&mut self, records: &mut Records) -> Result<(), SinkError> {
+        while let Some(record) = records.front() {
+            let message =
+                Message { key: Some(record.key), value: record.value, headers: &[], timestamp: None };
+            match self.producer.offer(&message)? {
+                Offered::Taken => records.pop(),
+                Offered::Full => break,
+                Offered::TooLarge => return Err(self.producer.too_large(&message)),
+            }
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Result<usize, SinkError> {
+        self.producer.poll()
+    }
+
+    fn close_epoch(&mut self, _epoch: Epoch) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn sent(&self) -> Sent {
+        self.producer.sent
+    }
+}
+
+/// One message for a topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message<'a> {
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: &'a [(&'a str, Option<&'a [u8]>)],
+    /// Milliseconds since the Unix epoch; without it, the time of sending.
+    pub(crate) timestamp: Option<i64>,
+}
+
+/// What became of a message that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// It is on its way.
+    Taken,
+    /// There is no room now; poll and offer it again.
+    Full,
+    /// It is longer than `message.max.bytes` and will never be taken.
+    TooLarge,
+}
+
+/// A producer of one topic that counts what has arrived.
+pub(crate) struct Producer {
+    client: Released<BaseProducer<Reports>>,
+    topic: String,
+    sent: Sent,
+}
+
+impl Producer {
+    pub(crate) fn connect(settings: &KafkaSettings, topic: &str) -> Result<Self, SinkError> {
+        let reports = Reports::new(settings, topic);
+        if topic_partitions(settings, topic)?.is_none() {
+            let absent = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic);
+            return Err(reports.explain(&absent));
+        }
+        let mut config = settings.client_config(Role::Producer);
+        for (name, value) in QUEUE {
+            if config.get(name).is_none() {
+                config.set(name, value);
+            }
+        }
+        let explained = Reports::new(settings, topic);
+        let client = config.create_with_context(reports).map_err(|error| explained.explain(&error))?;
+        Ok(Producer { client: Released::new(client), topic: topic.to_owned(), sent: Sent::default() })
+    }
+
+    pub(crate) fn offer(&mut self, message: &Message<'_>) -> Result<Offered, SinkError> {
+        let (key, value) = (message.key.unwrap_or_default(), message.value.unwrap_or_default());
+        let mut record = BaseRecord::to(&self.topic);
+        record.key = message.key;
+        record.payload = message.value;
+        record.timestamp = message.timestamp;
+        if !message.headers.is_empty() {
+            let headers = OwnedHeaders::new_with_capacity(message.headers.len());
+            let add = |headers: OwnedHeaders, &(key, value)| headers.insert(Header { key, value });
+            record.headers = Some(message.headers.iter().fold(headers, add));
+        }
+        match self.client.send::<[u8], [u8]>(record) {
+            Ok(()) => {
+                self.sent.records += 1;
+                self.sent.bytes += (key.len() + value.len()) as u64;
+                Ok(Offered::Taken)
+            }
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(Offered::Full),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
+                Ok(Offered::TooLarge)
+            }
+            Err((error, _)) => Err(self.client.context().explain(&error)),
+        }
+    }
+
+    /// Collects acknowledgements and says how many messages are still without one.
+    pub(crate) fn poll(&mut self) -> Result<usize, SinkError> {
+        let reports = self.client.context();
+        let mut settled = reports.settled();
+        loop {
+            self.client.poll(Duration::ZERO);
+            if reports.settled() == settled {
+                break;
+            }
+            settled = reports.settled();
+        }
+        match reports.failure() {
+            Some(error) => Err(error),
+            None => Ok((self.sent.records - settled) as usize),
+        }
+    }
+
+    fn too_large(&self, message: &Message<'_>) -> SinkError {
+        let size = message.key.map_or(0, <[u8]>::len) + message.value.map_or(0, <[u8]>::len);
+        let key = String::from_utf8_lossy(message.key.unwrap_or_default());
+        let key: String = key.chars().take(100).flat_map(char::escape_debug).collect();
+        let message = format!(
+            "the record of {key} has {size} bytes, too many for topic {}: lower --top-k, or raise -X message.max.bytes \
+             and the topic's max.message.bytes",
+            self.topic
+        );
+        SinkError::Kafka { message }
+    }
+}
+
+impl From<SourceError> for SinkError {
+    /// What a question about a topic failed with, which is asked in the same words for reading and writing.
+    fn from(error: SourceError) -> Self {
+        SinkError::Kafka { message: error.to_string() }
+    }
+}

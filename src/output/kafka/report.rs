@@ -1,0 +1,101 @@
+//! What a producer has to say: acknowledgements are counted, the first failure is kept and explained, and the rest
+//! goes where the sources' clients say it.
+
+use crate::output::SinkError;
+use deltacart_inputs::kafka::{ClientLog, KafkaSettings, describe};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The reports of one producer of one topic.
+pub(super) struct Reports {
+    settings: KafkaSettings,
+    topic: String,
+    log: ClientLog,
+    /// Messages that have been acknowledged or have failed.
+    settled: AtomicU64,
+    /// Why the first message failed.
+    failure: Mutex<Option<KafkaError>>,
+}
+
+impl Reports {
+    pub(super) fn new(settings: &KafkaSettings, topic: &str) -> Self {
+        Reports {
+            settings: settings.clone(),
+            topic: topic.to_owned(),
+            log: ClientLog::default(),
+            settled: AtomicU64::new(0),
+            failure: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    pub(super) fn failure(&self) -> Option<SinkError> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.as_ref().map(|error| self.explain(error))
+    }
+
+    /// What is wrong, and what to change.
+    pub(super) fn explain(&self, error: &KafkaError) -> SinkError {
+        let topic = &self.topic;
+        let brokers = self.settings.brokers();
+        let cause = self.log.cause();
+        let message = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => format!(
+                "topic {topic} at {brokers} refuses a batch as too large: raise its max.message.bytes, or lower \
+                 -X message.max.bytes and batch.size"
+            ),
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                format!(
+                    "no permission to write to topic {topic} at {brokers}: grant WRITE and DESCRIBE on it"
+                )
+            }
+            Some(RDKafkaErrorCode::ClusterAuthorizationFailed) => format!(
+                "no permission at {brokers} to write to topic {topic} without duplicates: grant IDEMPOTENT_WRITE \
+                 on the cluster"
+            ),
+            Some(RDKafkaErrorCode::MessageTimedOut) => format!(
+                "topic {topic} at {brokers} has not acknowledged a record within -X delivery.timeout.ms{}",
+                cause.map_or(String::new(), |cause| format!(" ({cause})"))
+            ),
+            Some(RDKafkaErrorCode::InvalidRecord) => {
+                format!(
+                    "topic {topic} at {brokers} refuses a record: is its cleanup.policy compact, and has it a key?"
+                )
+            }
+            _ => describe(error, &self.settings, Some(topic), cause.as_deref()),
+        };
+        SinkError::Kafka { message }
+    }
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.log.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // Most errors mend themselves: a broker that restarts, a connection that was idle. Those that do not come
+        // back as a delivery that failed.
+        self.log.error(error, reason);
+    }
+}
+
+impl ProducerContext<NoCustomPartitioner> for Reports {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _opaque: ()) {
+        if let Err((error, _message)) = result {
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            failure.get_or_insert_with(|| error.clone());
+        }
+        self.settled.fetch_add(1, Ordering::Release);
+    }
+}
