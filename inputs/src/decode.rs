@@ -1,12 +1,51 @@
 //! Bytes to events, or a reject with its reason. Total: no record, however hostile, makes it panic.
+//!
+//! ```text
+//!            ┌────────┐ bytes ┌──────────────────────┐ text ┌───────────────────────────────┐ kind, ids, lines ┌──────┐
+//!  record ──▶│ limits ├──────▶│ JSON: wire prefix,   ├─────▶│ plain · ga4 · segment ·       ├─────────────────▶│ sink ├──▶ events
+//!            └────────┘       │ CloudEvents envelope │      │ snowplow                      │                  └──────┘
+//!                 │           └──────────────────────┘      └───────────────────────────────┘                     ▲
+//!                 └──────────▶ CSV rows by column, presets, baskets by line ──────────────────────────────────────┘
+//! ```
+//!
+//! Each format only says what a record *means* (a kind, the ids, its lines); the [`sink::Sink`] alone turns that into
+//! [`Event`]s, under one set of rules for quantities, missing ids and duplicates. `docs/formats.md` is the
+//! specification, and its examples are tests.
+
+mod reject;
+pub use reject::{Reason, Reject};
+mod limits;
+pub use limits::Limits;
+mod options;
+pub use options::{BasketField, Column, Columns, DecodeOptions, Delimiter, EventNames, Format, FormatError};
+mod fields;
+mod duplicates;
+mod sink;
+mod json;
+mod cloudevents;
+mod plain;
+mod ga4;
+mod segment;
+mod snowplow;
+mod csv;
+mod presets;
+mod fimi;
 
 use crate::RawRecord;
-use deltacart_dataflows::Event;
+use deltacart_dataflows::{Event, Position};
+use duplicates::Duplicates;
+use sink::Sink;
 
 /// Understands the records of one `--format`. One decoder serves all partitions of a worker.
 pub trait Decoder {
     /// Appends the record's events to `events`, or nothing at all when the record is rejected.
     fn decode(&mut self, record: &RawRecord<'_>, events: &mut Vec<Event>) -> Result<Decoded, Reject>;
+
+    /// Whether the record at offset 0 of a partition says how to read the others: a job that goes on at a later
+    /// offset must decode that record first.
+    fn needs_header(&self) -> bool {
+        false
+    }
 }
 
 /// What became of a record that was understood.
@@ -18,25 +57,62 @@ pub struct Decoded {
     pub views: u32,
     /// Events of other kinds than those about carts (a page view, a search): ignored.
     pub others: u32,
-    /// The record repeats an event id met within the horizon: dropped.
+    /// The record, or one of the events it carries, repeats an event id met within the horizon: that was dropped.
     pub duplicate: bool,
     /// The record is the header of a CSV file.
     pub header: bool,
 }
 
-/// A record that cannot be used: data, not an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reject {
-    /// Which kind of defect.
-    pub reason: Reason,
-    /// A sentence for a person: which field, and what was found there, escaped and cut to a bounded length.
-    pub detail: String,
+/// The one decoder: the limits and the duplicates around a format.
+struct FormatDecoder {
+    format: FormatKind,
+    limits: Limits,
+    duplicates: Duplicates,
 }
 
-/// The kinds of defect a record can have. The names are stable: they are in dead letters, summaries and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// No value at all.
-    Empty,
+/// How the bytes of a record are laid out.
+enum FormatKind {
+    Json(Box<json::Json>),
+    Csv(Box<csv::Csv>),
+    Fimi,
+}
+
+impl Decoder for FormatDecoder {
+    fn decode(&mut self, record: &RawRecord<'_>, events: &mut Vec<Event>) -> Result<Decoded, Reject> {
+        let before = events.len();
+        let position = Position { partition: record.partition, offset: record.offset, index: 0 };
+        let mut sink =
+            Sink::new(events, &self.limits, self.duplicates.of_partition(record.partition), position);
+        let result = checked(record, &self.limits).and_then(|value| match &mut self.format {
+            FormatKind::Json(json) => json.decode(record.headers, value, &mut sink),
+            FormatKind::Csv(csv) => csv.decode(record, value, &mut sink),
+            FormatKind::Fimi => fimi::decode(record, value, &mut sink),
+        });
+        match result {
+            Ok(()) => Ok(sink.accept()),
+            Err(reject) => {
+                // A record is used whole or rejected whole: the events before the defect go as well.
+                events.truncate(before);
+                Err(reject)
+            }
+        }
+    }
+
+    fn needs_header(&self) -> bool {
+        matches!(&self.format, FormatKind::Csv(csv) if csv.needs_header())
+    }
+}
+
+/// The record's value, if it is there and whole.
+fn checked<'a>(record: &RawRecord<'a>, limits: &Limits) -> Result<&'a [u8], Reject> {
+    let value = record.value.unwrap_or_default();
+    if record.truncated || value.len() > limits.record_bytes_max {
+        let detail = format!("the value is longer than {} bytes", limits.record_bytes_max);
+        return Err(Reject::new(Reason::TooLarge, detail));
+    }
+    if value.is_empty() {
+        let what = if record.value.is_some() { "the value is empty" } else { "no value: a tombstone" };
+        return Err(Reject::new(Reason::Empty, what));
+    }
+    Ok(value)
 }

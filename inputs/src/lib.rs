@@ -11,7 +11,15 @@
 //! A [`Source`] knows bytes, offsets and brokers; a [`Decoder`] knows event shapes; neither knows similarity.
 
 mod record;
-pub use record::{Fetched, Headers, RawRecord, Source, SourceError};
+pub use record::{Fetched, Headers, RawRecord, Share, Source, SourceError};
+
+pub mod file;
+pub mod kafka;
 
 mod decode;
-pub use decode::{Decoded, Decoder, Reason, Reject};
+pub use decode::{
+    BasketField, Column, Columns, DecodeOptions, Decoded, Decoder, Delimiter, EventNames, Format, FormatError,
+    Limits, Reason, Reject,
+};
+
+pub mod generate;

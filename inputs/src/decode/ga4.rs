@@ -1,0 +1,229 @@
+//! Google Analytics 4: a single event, a Measurement Protocol request around several, or a row of the BigQuery export.
+//!
+//! The three are told apart by the field that names the event: `name`, `events`, `event_name`. None of them has an
+//! id for the event, so a repetition is found by the id of a CloudEvents envelope only.
+
+use super::fields::{Field, Raw, TimeUnit, string};
+use super::json::{Object, Settings, line, list, object, object_or_default};
+use super::options::BasketField;
+use super::sink::{About, Kind, Sink};
+use super::{Limits, Reason, Reject};
+use serde::Deserialize;
+use std::borrow::Cow;
+
+/// The recommended events that concern carts.
+pub(super) const NAMES: &[(&str, Kind)] = &[
+    ("add_to_cart", Kind::Add),
+    ("remove_from_cart", Kind::Remove),
+    ("purchase", Kind::Purchase),
+    ("refund", Kind::Refund),
+    ("view_item", Kind::View),
+    ("view_cart", Kind::View),
+];
+
+/// Any of the three shapes.
+#[derive(Deserialize)]
+struct Record<'a> {
+    #[serde(borrow)]
+    client_id: Raw<'a>,
+    #[serde(borrow)]
+    app_instance_id: Raw<'a>,
+    #[serde(borrow)]
+    user_pseudo_id: Raw<'a>,
+    #[serde(borrow)]
+    user_id: Raw<'a>,
+    #[serde(borrow)]
+    timestamp_micros: Raw<'a>,
+    #[serde(borrow)]
+    events: Raw<'a>,
+    #[serde(borrow)]
+    name: Raw<'a>,
+    #[serde(borrow)]
+    params: Raw<'a>,
+    #[serde(borrow)]
+    event_name: Raw<'a>,
+    #[serde(borrow)]
+    event_timestamp: Raw<'a>,
+    #[serde(borrow)]
+    event_params: Raw<'a>,
+    #[serde(borrow)]
+    ecommerce: Raw<'a>,
+    #[serde(borrow)]
+    items: Raw<'a>,
+}
+
+/// An event of a Measurement Protocol request.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    name: Raw<'a>,
+    #[serde(borrow)]
+    params: Raw<'a>,
+    #[serde(borrow)]
+    timestamp_micros: Raw<'a>,
+}
+
+/// What the parameters of an event say, wherever they stood.
+#[derive(Default, Deserialize)]
+struct Params<'a> {
+    #[serde(borrow)]
+    session_id: Raw<'a>,
+    #[serde(borrow)]
+    ga_session_id: Raw<'a>,
+    #[serde(borrow)]
+    transaction_id: Raw<'a>,
+    #[serde(borrow)]
+    cart_id: Raw<'a>,
+    #[serde(borrow)]
+    items: Raw<'a>,
+}
+
+/// A parameter of the export: a key beside one of several typed values.
+#[derive(Deserialize)]
+struct Param<'a> {
+    #[serde(borrow)]
+    key: Raw<'a>,
+    #[serde(borrow)]
+    value: Option<Object<Value<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Value<'a> {
+    #[serde(borrow)]
+    string_value: Raw<'a>,
+    #[serde(borrow)]
+    int_value: Raw<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Ecommerce<'a> {
+    #[serde(borrow)]
+    transaction_id: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    item_id: Raw<'a>,
+    #[serde(borrow)]
+    quantity: Raw<'a>,
+}
+
+pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Result<(), Reject> {
+    let limits = sink.limits;
+    let record: Record<'_> = object(Field::named("value"), text, limits)?;
+    if record.events.is_some() {
+        let events: Vec<Object<Event<'_>>> = list(Field::named("events"), record.events, limits)?;
+        for Object(event) in &events {
+            let time = event.timestamp_micros.or(record.timestamp_micros);
+            decode_event("name", event.name, time, settings, sink, &record, |limits| {
+                object_or_default(Field::named("params"), event.params, limits)
+            })?;
+        }
+        return Ok(());
+    }
+    if record.event_name.is_some() {
+        return decode_event(
+            "event_name",
+            record.event_name,
+            record.event_timestamp,
+            settings,
+            sink,
+            &record,
+            |limits| exported(&record, limits),
+        );
+    }
+    decode_event("name", record.name, record.timestamp_micros, settings, sink, &record, |limits| {
+        object_or_default(Field::named("params"), record.params, limits)
+    })
+}
+
+/// One event, whose parameters are parsed only if its kind asks for them.
+fn decode_event<'a>(
+    name_field: &str,
+    name: Raw<'_>,
+    time: Raw<'_>,
+    settings: &Settings,
+    sink: &mut Sink<'_>,
+    record: &Record<'a>,
+    params: impl FnOnce(&Limits) -> Result<Params<'a>, Reject>,
+) -> Result<(), Reject> {
+    let limits = sink.limits;
+    let field = Field::named(name_field);
+    let Some(name) = string(field, name)? else {
+        return Err(Reject::new(Reason::MissingEvent, format!("{field}: no event is named (--format ga4)")));
+    };
+    let kind = settings.names.kind(field, &name)?;
+    if !sink.wants(kind, None) {
+        return Ok(());
+    }
+    limits.time(Field::named("timestamp"), time, TimeUnit::Microseconds)?;
+    let params = params(limits)?;
+    let about = about(kind, settings, record, &params, limits)?;
+    let items: Vec<Object<Item<'_>>> = list(Field::named("items"), params.items, limits)?;
+    let lines = items.iter().enumerate().map(|(place, Object(item))| {
+        line(limits, Some(("items", place)), &[("item_id", set(item.item_id))], item.quantity)
+    });
+    sink.say(kind, &about, lines)
+}
+
+fn about<'a>(
+    kind: Kind,
+    settings: &Settings,
+    record: &Record<'a>,
+    params: &Params<'a>,
+    limits: &Limits,
+) -> Result<About<'a>, Reject> {
+    let device = record.client_id.or(record.app_instance_id).or(record.user_pseudo_id);
+    let device = limits.id(Field::named("client_id"), device)?;
+    let user = match limits.id(Field::named("user_id"), record.user_id)? {
+        Some(user) => Some(user),
+        None => device.clone(),
+    };
+    let (basket_field, basket) = match settings.basket {
+        BasketField::Auto | BasketField::Session => {
+            let session =
+                limits.id(Field::named("ga_session_id"), params.session_id.or(params.ga_session_id))?;
+            // A session's number is the second it began in: unique on its device only.
+            let session = match (device, session) {
+                (Some(device), Some(session)) => Some(Cow::Owned(format!("{device}/{session}"))),
+                (None, session) => session,
+                (Some(_), None) => None,
+            };
+            ("ga_session_id", session)
+        }
+        BasketField::Order => {
+            ("transaction_id", limits.id(Field::named("transaction_id"), set(params.transaction_id))?)
+        }
+        BasketField::Cart => ("cart_id", limits.id(Field::named("cart_id"), params.cart_id)?),
+        BasketField::User => ("user_id", user.clone()),
+    };
+    let basket = basket.map(|basket| limits.id_text(Field::named(basket_field), basket)).transpose()?;
+    Ok(About { basket, user, basket_field, may_lack_basket: settings.basket.is_foreign_to(kind) })
+}
+
+/// The parameters of an exported event.
+fn exported<'a>(record: &Record<'a>, limits: &Limits) -> Result<Params<'a>, Reject> {
+    let ecommerce: Ecommerce<'a> = object_or_default(Field::named("ecommerce"), record.ecommerce, limits)?;
+    let mut params =
+        Params { transaction_id: set(ecommerce.transaction_id), items: record.items, ..Params::default() };
+    let event_params: Vec<Object<Param<'a>>> =
+        list(Field::named("event_params"), record.event_params, limits)?;
+    for Object(Param { key, value }) in event_params {
+        let value = value.and_then(|Object(value)| value.int_value.or(value.string_value));
+        match key.map(|key| key.get()) {
+            Some("\"ga_session_id\"") => params.ga_session_id = value,
+            Some("\"transaction_id\"") if params.transaction_id.is_none() => {
+                params.transaction_id = set(value)
+            }
+            Some("\"cart_id\"") => params.cart_id = value,
+            _ => {}
+        }
+    }
+    Ok(params)
+}
+
+/// The export writes this text where nothing was set.
+fn set(raw: Raw<'_>) -> Raw<'_> {
+    raw.filter(|raw| raw.get() != "\"(not set)\"")
+}

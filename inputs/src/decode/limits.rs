@@ -1,0 +1,34 @@
+//! What a record may hold at most. Every bound has a name and a default; beyond it the record is rejected.
+
+/// The bounds of one record. The defaults are far above what shops send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest value, in bytes (1 MiB, as much as a broker takes by default).
+    pub record_bytes_max: usize,
+    /// The longest id of a basket, user, item or event, in bytes of UTF-8 (256).
+    pub id_bytes_max: usize,
+    /// The most items one event may list (10,000).
+    pub record_items_max: usize,
+    /// The largest quantity of one line, counted without its sign (1,000,000).
+    pub quantity_max: u32,
+    /// The deepest nesting of JSON (128).
+    pub nesting_max: usize,
+    /// The earliest time of an event, in milliseconds since 1970 (0: 1970-01-01T00:00:00Z).
+    pub time_ms_min: i64,
+    /// The latest time of an event, in milliseconds since 1970 (9999-12-31T23:59:59.999Z).
+    pub time_ms_max: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            record_bytes_max: 1 << 20,
+            id_bytes_max: 256,
+            record_items_max: 10_000,
+            quantity_max: 1_000_000,
+            nesting_max: 128,
+            time_ms_min: 0,
+            time_ms_max: 253_402_300_799_999,
+        }
+    }
+}

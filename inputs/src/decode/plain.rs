@@ -1,0 +1,122 @@
+//! Plain JSON, version 1: the shape of our own, for shops that can choose.
+//!
+//! `{"event":"add","basket":"b1","user":"u1","item":"i1","quantity":1,"time":"2026-01-31T12:00:00Z","id":"e1"}`, or
+//! with `"items":[{"item":"i1","quantity":1}]` in place of `item` and `quantity`.
+
+use super::fields::{Field, Raw, TimeUnit, string};
+use super::json::{Object, Settings, list, object};
+use super::options::BasketField;
+use super::reject::quoted;
+use super::sink::{About, Kind, Line, Sink};
+use super::{Limits, Reason, Reject};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Record<'a> {
+    #[serde(borrow)]
+    version: Raw<'a>,
+    #[serde(borrow)]
+    id: Raw<'a>,
+    #[serde(borrow)]
+    event: Raw<'a>,
+    #[serde(borrow)]
+    time: Raw<'a>,
+    #[serde(borrow)]
+    basket: Raw<'a>,
+    #[serde(borrow)]
+    order: Raw<'a>,
+    #[serde(borrow)]
+    cart: Raw<'a>,
+    #[serde(borrow)]
+    session: Raw<'a>,
+    #[serde(borrow)]
+    user: Raw<'a>,
+    #[serde(borrow)]
+    item: Raw<'a>,
+    #[serde(borrow)]
+    quantity: Raw<'a>,
+    #[serde(borrow)]
+    items: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    item: Raw<'a>,
+    #[serde(borrow)]
+    quantity: Raw<'a>,
+}
+
+pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Result<(), Reject> {
+    let limits = sink.limits;
+    let record: Record<'_> = object(Field::named("value"), text, limits)?;
+    if let Some(version) = record.version.filter(|version| version.get() != "1") {
+        let detail = format!("version: {} is unknown, this build reads 1", quoted(version.get()));
+        return Err(Reject::new(Reason::UnknownVersion, detail));
+    }
+    let event = Field::named("event");
+    let kind = match string(event, record.event)? {
+        Some(name) => settings.names.kind(event, &name)?,
+        None => Kind::Add,
+    };
+    let id = limits.id(Field::named("id"), record.id)?;
+    if !sink.wants(kind, id) {
+        return Ok(());
+    }
+    limits.time(Field::named("time"), record.time, TimeUnit::Milliseconds)?;
+    let (basket_field, basket) = match settings.basket {
+        BasketField::Auto => ("basket", record.basket),
+        BasketField::Order => ("order", record.order),
+        BasketField::Cart => ("cart", record.cart),
+        BasketField::Session => ("session", record.session),
+        BasketField::User => ("user", record.user),
+    };
+    let about = About {
+        basket: limits.id(Field::named(basket_field), basket)?,
+        user: limits.id(Field::named("user"), record.user)?,
+        basket_field,
+        may_lack_basket: false,
+    };
+    say(kind, &about, &record, sink)
+}
+
+/// The lines of a record, which stand in a list or beside the event's other fields, not both.
+fn say<'a>(kind: Kind, about: &About<'a>, record: &Record<'a>, sink: &mut Sink<'_>) -> Result<(), Reject> {
+    let limits = sink.limits;
+    match (record.items, record.item) {
+        (Some(_), None) if record.quantity.is_none() => {
+            let items: Vec<Object<Item<'_>>> = list(Field::named("items"), record.items, limits)?;
+            let lines = items.iter().enumerate().map(|(place, Object(item))| {
+                let field = |name| Field::listed("items", place, name);
+                line(limits, field("item"), item.item, field("quantity"), item.quantity)
+            });
+            sink.say(kind, about, lines)
+        }
+        (Some(_), _) => Err(Reject::new(
+            Reason::WrongShape,
+            "items stands beside item or quantity: which of them counts?",
+        )),
+        (None, Some(_)) => {
+            let quantity = Field::named("quantity");
+            let line = line(limits, Field::named("item"), record.item, quantity, record.quantity);
+            sink.say(kind, about, std::iter::once(line))
+        }
+        (None, None) if record.quantity.is_some() => {
+            Err(Reject::new(Reason::MissingItem, "a quantity, but no item"))
+        }
+        (None, None) => sink.say(kind, about, std::iter::empty()),
+    }
+}
+
+fn line<'a>(
+    limits: &Limits,
+    item_field: Field<'a>,
+    item: Raw<'a>,
+    quantity_field: Field<'a>,
+    quantity: Raw<'a>,
+) -> Result<Line<'a>, Reject> {
+    let Some(item) = limits.id(item_field, item)? else {
+        return Err(Reject::new(Reason::MissingItem, format!("{item_field}: the item has no id")));
+    };
+    Ok(Line { item, quantity: limits.quantity(quantity_field, quantity)?, field: quantity_field })
+}

@@ -1,0 +1,169 @@
+//! Segment track calls of the e-commerce specification, v2 with its v1 names; RudderStack and others send the same.
+//!
+//! Calls that are no `track` (pages, identities), and tracks of other names, are about something else than carts.
+
+use super::fields::{Field, Raw, TimeUnit, string};
+use super::json::{Object, Settings, line, list, object, object_or_default};
+use super::options::BasketField;
+use super::sink::{About, Kind, Sink};
+use super::{Limits, Reason, Reject};
+use serde::Deserialize;
+
+/// The events that concern carts and orders, the v1 names after those of v2.
+pub(super) const NAMES: &[(&str, Kind)] = &[
+    ("Product Added", Kind::Add),
+    ("Product Removed", Kind::Remove),
+    ("Product Viewed", Kind::View),
+    ("Cart Viewed", Kind::View),
+    ("Order Completed", Kind::Purchase),
+    ("Order Updated", Kind::Update),
+    ("Order Refunded", Kind::Refund),
+    ("Order Cancelled", Kind::Cancel),
+    ("Added Product", Kind::Add),
+    ("Removed Product", Kind::Remove),
+    ("Viewed Product", Kind::View),
+    ("Viewed Cart", Kind::View),
+    ("Completed Order", Kind::Purchase),
+    ("Updated Order", Kind::Update),
+    ("Refunded Order", Kind::Refund),
+    ("Cancelled Order", Kind::Cancel),
+];
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, rename = "type")]
+    call: Raw<'a>,
+    #[serde(borrow)]
+    event: Raw<'a>,
+    #[serde(borrow, rename = "messageId")]
+    message_id: Raw<'a>,
+    #[serde(borrow, rename = "userId")]
+    user_id: Raw<'a>,
+    #[serde(borrow, rename = "anonymousId")]
+    anonymous_id: Raw<'a>,
+    #[serde(borrow)]
+    timestamp: Raw<'a>,
+    #[serde(borrow)]
+    context: Raw<'a>,
+    #[serde(borrow)]
+    properties: Raw<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Context<'a> {
+    #[serde(borrow, rename = "sessionId")]
+    session_id: Raw<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Properties<'a> {
+    #[serde(borrow)]
+    cart_id: Raw<'a>,
+    #[serde(borrow)]
+    order_id: Raw<'a>,
+    /// The order's id in v1.
+    #[serde(borrow, rename = "orderId")]
+    order_id_v1: Raw<'a>,
+    #[serde(borrow)]
+    session_id: Raw<'a>,
+    /// The list of an order.
+    #[serde(borrow)]
+    products: Raw<'a>,
+    // The one product of an add or remove stands here by itself.
+    #[serde(borrow)]
+    product_id: Raw<'a>,
+    #[serde(borrow)]
+    id: Raw<'a>,
+    #[serde(borrow)]
+    sku: Raw<'a>,
+    #[serde(borrow)]
+    quantity: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Product<'a> {
+    #[serde(borrow)]
+    product_id: Raw<'a>,
+    /// The product's id in v1.
+    #[serde(borrow)]
+    id: Raw<'a>,
+    #[serde(borrow)]
+    sku: Raw<'a>,
+    #[serde(borrow)]
+    quantity: Raw<'a>,
+}
+
+pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Result<(), Reject> {
+    let limits = sink.limits;
+    let message: Message<'_> = object(Field::named("value"), text, limits)?;
+    let call = string(Field::named("type"), message.call)?;
+    if call.as_deref().is_some_and(|call| call != "track") {
+        sink.decoded.others += 1;
+        return Ok(());
+    }
+    let field = Field::named("event");
+    let Some(name) = string(field, message.event)? else {
+        return Err(Reject::new(Reason::MissingEvent, "event: no event is named (--format segment)"));
+    };
+    let kind = settings.names.kind(field, &name)?;
+    let id = limits.id(Field::named("messageId"), message.message_id)?;
+    if !sink.wants(kind, id) {
+        return Ok(());
+    }
+    limits.time(Field::named("timestamp"), message.timestamp, TimeUnit::Milliseconds)?;
+    let properties: Properties<'_> =
+        object_or_default(Field::named("properties"), message.properties, limits)?;
+    let about = about(kind, settings, &message, &properties, limits)?;
+    say(kind, &about, &properties, sink)
+}
+
+fn about<'a>(
+    kind: Kind,
+    settings: &Settings,
+    message: &Message<'a>,
+    properties: &Properties<'a>,
+    limits: &Limits,
+) -> Result<About<'a>, Reject> {
+    let cart = ("cart_id", properties.cart_id);
+    let order = ("order_id", properties.order_id.or(properties.order_id_v1));
+    let user = match message.user_id {
+        Some(_) => ("userId", message.user_id),
+        None => ("anonymousId", message.anonymous_id),
+    };
+    let (basket_field, basket) = match settings.basket {
+        BasketField::Auto if properties.cart_id.is_none() && order.1.is_some() => order,
+        BasketField::Auto | BasketField::Cart => cart,
+        BasketField::Order => order,
+        BasketField::User => user,
+        BasketField::Session => {
+            let context: Context<'a> = object_or_default(Field::named("context"), message.context, limits)?;
+            ("session_id", properties.session_id.or(context.session_id))
+        }
+    };
+    Ok(About {
+        basket: limits.id(Field::named(basket_field), basket)?,
+        user: limits.id(Field::named(user.0), user.1)?,
+        basket_field,
+        may_lack_basket: settings.basket.is_foreign_to(kind),
+    })
+}
+
+fn say<'a>(
+    kind: Kind,
+    about: &About<'a>,
+    properties: &Properties<'a>,
+    sink: &mut Sink<'_>,
+) -> Result<(), Reject> {
+    let limits = sink.limits;
+    let own = [("product_id", properties.product_id), ("id", properties.id), ("sku", properties.sku)];
+    if properties.products.is_none() && own.iter().any(|(_, raw)| raw.is_some()) {
+        let line = line(limits, None, &own, properties.quantity);
+        return sink.say(kind, about, std::iter::once(line));
+    }
+    let products: Vec<Object<Product<'_>>> = list(Field::named("products"), properties.products, limits)?;
+    let lines = products.iter().enumerate().map(|(place, Object(product))| {
+        let ids = [("product_id", product.product_id), ("id", product.id), ("sku", product.sku)];
+        line(limits, Some(("products", place)), &ids, product.quantity)
+    });
+    sink.say(kind, about, lines)
+}

@@ -1,0 +1,265 @@
+//! Snowplow e-commerce: a `snowplow_ecommerce_action` with its product, cart, transaction and refund entities.
+//!
+//! Two shapes, told apart by their fields: what a tracker sends (`payload_data` around events, or one such event, with
+//! the action in `ue_pr`/`ue_px` and the entities in `co`/`cx`), and enriched events as the analytics SDKs make them
+//! (`unstruct_event_…_1` and `contexts_…_1` at the top level). Everything that is no e-commerce action is about
+//! something else than carts.
+
+use super::fields::{Field, Raw, TimeUnit, string, text};
+use super::json::{Object, Settings, from_base64, line, list, object};
+use super::options::BasketField;
+use super::sink::{About, Kind, Sink};
+use super::{Limits, Reason, Reject};
+use serde::Deserialize;
+use std::borrow::Cow;
+
+/// The types of action that concern carts.
+pub(super) const NAMES: &[(&str, Kind)] = &[
+    ("add_to_cart", Kind::Add),
+    ("remove_from_cart", Kind::Remove),
+    ("transaction", Kind::Purchase),
+    ("refund", Kind::Refund),
+    ("product_view", Kind::View),
+];
+
+/// The schemas of the e-commerce entities, before `NAME/jsonschema/MODEL-…`.
+const VENDOR: &str = "iglu:com.snowplowanalytics.snowplow.ecommerce/";
+
+/// An event in either shape, or the `payload_data` around several.
+#[derive(Deserialize)]
+struct Record<'a> {
+    // What a tracker sends.
+    #[serde(borrow)]
+    data: Raw<'a>,
+    #[serde(borrow)]
+    e: Raw<'a>,
+    #[serde(borrow)]
+    eid: Raw<'a>,
+    #[serde(borrow)]
+    ue_pr: Raw<'a>,
+    #[serde(borrow)]
+    ue_px: Raw<'a>,
+    #[serde(borrow)]
+    co: Raw<'a>,
+    #[serde(borrow)]
+    cx: Raw<'a>,
+    #[serde(borrow)]
+    uid: Raw<'a>,
+    #[serde(borrow)]
+    duid: Raw<'a>,
+    #[serde(borrow)]
+    sid: Raw<'a>,
+    #[serde(borrow)]
+    dtm: Raw<'a>,
+    // What enrichment makes of it.
+    #[serde(borrow)]
+    event: Raw<'a>,
+    #[serde(borrow)]
+    event_id: Raw<'a>,
+    #[serde(borrow)]
+    user_id: Raw<'a>,
+    #[serde(borrow)]
+    domain_userid: Raw<'a>,
+    #[serde(borrow)]
+    domain_sessionid: Raw<'a>,
+    #[serde(borrow)]
+    derived_tstamp: Raw<'a>,
+    #[serde(
+        borrow,
+        rename = "unstruct_event_com_snowplowanalytics_snowplow_ecommerce_snowplow_ecommerce_action_1"
+    )]
+    action: Raw<'a>,
+    #[serde(borrow, rename = "contexts_com_snowplowanalytics_snowplow_ecommerce_product_1")]
+    products: Raw<'a>,
+    #[serde(borrow, rename = "contexts_com_snowplowanalytics_snowplow_ecommerce_cart_1")]
+    carts: Raw<'a>,
+    #[serde(borrow, rename = "contexts_com_snowplowanalytics_snowplow_ecommerce_transaction_1")]
+    transactions: Raw<'a>,
+    #[serde(borrow, rename = "contexts_com_snowplowanalytics_snowplow_ecommerce_refund_1")]
+    refunds: Raw<'a>,
+}
+
+/// Data with the schema it follows.
+#[derive(Deserialize)]
+struct SelfDescribing<'a> {
+    #[serde(borrow)]
+    schema: Raw<'a>,
+    #[serde(borrow)]
+    data: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Action<'a> {
+    #[serde(borrow, rename = "type")]
+    action: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Product<'a> {
+    #[serde(borrow)]
+    id: Raw<'a>,
+    #[serde(borrow)]
+    quantity: Raw<'a>,
+}
+
+/// A cart, transaction or refund entity: its id only.
+#[derive(Deserialize)]
+struct Whole<'a> {
+    #[serde(borrow)]
+    cart_id: Raw<'a>,
+    #[serde(borrow)]
+    transaction_id: Raw<'a>,
+}
+
+/// The entities of one event, wherever they stood.
+#[derive(Default)]
+struct Entities<'a> {
+    products: Vec<Object<Product<'a>>>,
+    cart: Raw<'a>,
+    transaction: Raw<'a>,
+}
+
+pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Result<(), Reject> {
+    let limits = sink.limits;
+    let record: Record<'_> = object(Field::named("value"), text, limits)?;
+    if record.data.is_none() {
+        return decode_event(&record, settings, sink);
+    }
+    let events: Vec<Object<Record<'_>>> = list(Field::named("data"), record.data, limits)?;
+    if events.len() > limits.record_items_max {
+        let detail = format!("data: {} events, more than {}", events.len(), limits.record_items_max);
+        return Err(Reject::new(Reason::TooManyItems, detail));
+    }
+    events.iter().try_for_each(|Object(event)| decode_event(event, settings, sink))
+}
+
+fn decode_event(record: &Record<'_>, settings: &Settings, sink: &mut Sink<'_>) -> Result<(), Reject> {
+    let limits = sink.limits;
+    if record.e.or(record.event).is_none() && record.action.is_none() {
+        return Err(Reject::new(Reason::MissingEvent, "neither e nor event is there (--format snowplow)"));
+    }
+    let sent = embedded("ue_pr", record.ue_pr, "ue_px", record.ue_px)?;
+    let Some(name) = action_type(record, sent.as_deref(), limits)? else {
+        sink.decoded.others += 1;
+        return Ok(());
+    };
+    let kind = settings.names.kind(Field::named("type"), &name)?;
+    let id = limits.id(Field::named("event_id"), record.eid.or(record.event_id))?;
+    if !sink.wants(kind, id) {
+        return Ok(());
+    }
+    limits.time(Field::named("time"), record.dtm.or(record.derived_tstamp), TimeUnit::Milliseconds)?;
+    let contexts = embedded("co", record.co, "cx", record.cx)?;
+    let entities = match &contexts {
+        Some(contexts) => sent_entities(contexts, limits)?,
+        None => enriched_entities(record, limits)?,
+    };
+    let about = about(kind, settings, record, &entities, limits)?;
+    let lines = entities.products.iter().enumerate().map(|(place, Object(product))| {
+        line(limits, Some(("product", place)), &[("id", product.id)], product.quantity)
+    });
+    sink.say(kind, &about, lines)
+}
+
+/// JSON inside of JSON: as a string, in base64, or, where somebody unpacked it already, as it is.
+fn embedded<'a>(
+    plain_name: &str,
+    plain: Raw<'a>,
+    encoded_name: &str,
+    encoded: Raw<'a>,
+) -> Result<Option<Cow<'a, str>>, Reject> {
+    if let Some(raw) = plain {
+        let unpacked = Cow::Borrowed(raw.get());
+        return Ok(Some(text(Field::named(plain_name), raw)?.unwrap_or(unpacked)));
+    }
+    let field = Field::named(encoded_name);
+    string(field, encoded)?.map(|encoded| from_base64(field, &encoded).map(Cow::Owned)).transpose()
+}
+
+/// The type of the e-commerce action that the event is, if it is one.
+fn action_type<'a>(
+    record: &Record<'a>,
+    sent: Option<&'a str>,
+    limits: &Limits,
+) -> Result<Option<Cow<'a, str>>, Reject> {
+    let data = match sent {
+        Some(sent) => {
+            let field = Field::named("ue_pr");
+            let outer: SelfDescribing<'_> = object(field, sent, limits)?;
+            let Some(inner) = outer.data else { return Ok(None) };
+            let inner: SelfDescribing<'_> = object(field, inner.get(), limits)?;
+            inner.data.filter(|_| entity(inner.schema) == Some("snowplow_ecommerce_action"))
+        }
+        None => record.action,
+    };
+    let Some(data) = data else { return Ok(None) };
+    let action: Action<'_> = object(Field::named("snowplow_ecommerce_action"), data.get(), limits)?;
+    string(Field::named("type"), action.action)
+}
+
+/// The name of an e-commerce schema of model 1, which is what we read.
+fn entity(schema: Raw<'_>) -> Option<&str> {
+    let path = schema?.get().strip_prefix('"')?.strip_suffix('"')?.strip_prefix(VENDOR)?;
+    let (name, version) = path.split_once("/jsonschema/")?;
+    version.starts_with("1-").then_some(name)
+}
+
+fn sent_entities<'a>(contexts: &'a str, limits: &Limits) -> Result<Entities<'a>, Reject> {
+    let field = Field::named("co");
+    let outer: SelfDescribing<'a> = object(field, contexts, limits)?;
+    let contexts: Vec<Object<SelfDescribing<'a>>> = list(field, outer.data, limits)?;
+    let mut entities = Entities::default();
+    for Object(SelfDescribing { schema, data }) in contexts {
+        let Some(data) = data else { continue };
+        match entity(schema) {
+            Some("product") => {
+                entities.products.push(Object(object(Field::named("product"), data.get(), limits)?))
+            }
+            Some(name @ ("cart" | "transaction" | "refund")) => {
+                let whole: Whole<'a> = object(Field::named(name), data.get(), limits)?;
+                entities.cart = entities.cart.or(whole.cart_id);
+                entities.transaction = entities.transaction.or(whole.transaction_id);
+            }
+            _ => {}
+        }
+    }
+    Ok(entities)
+}
+
+fn enriched_entities<'a>(record: &Record<'a>, limits: &Limits) -> Result<Entities<'a>, Reject> {
+    let mut entities =
+        Entities { products: list(Field::named("product"), record.products, limits)?, ..Entities::default() };
+    let wholes = [("cart", record.carts), ("transaction", record.transactions), ("refund", record.refunds)];
+    for (name, raw) in wholes {
+        let wholes: Vec<Object<Whole<'a>>> = list(Field::named(name), raw, limits)?;
+        for Object(whole) in wholes {
+            entities.cart = entities.cart.or(whole.cart_id);
+            entities.transaction = entities.transaction.or(whole.transaction_id);
+        }
+    }
+    Ok(entities)
+}
+
+fn about<'a>(
+    kind: Kind,
+    settings: &Settings,
+    record: &Record<'a>,
+    entities: &Entities<'a>,
+    limits: &Limits,
+) -> Result<About<'a>, Reject> {
+    let user = record.uid.or(record.user_id).or(record.duid).or(record.domain_userid);
+    let (basket_field, basket) = match settings.basket {
+        BasketField::Auto | BasketField::Session => {
+            ("domain_sessionid", record.sid.or(record.domain_sessionid))
+        }
+        BasketField::Order => ("transaction_id", entities.transaction),
+        BasketField::Cart => ("cart_id", entities.cart),
+        BasketField::User => ("user_id", user),
+    };
+    Ok(About {
+        basket: limits.id(Field::named(basket_field), basket)?,
+        user: limits.id(Field::named("user_id"), user)?,
+        basket_field,
+        may_lack_basket: settings.basket.is_foreign_to(kind),
+    })
+}

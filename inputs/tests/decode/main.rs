@@ -1,0 +1,126 @@
+//! Decoding from the outside: bytes in, events or a reject out.
+//!
+//! What a record became is compared as text, a line an event: `basket (user): action`, then `view`, `other`,
+//! `duplicate` and `header` as often as they were counted; a reject is `reject REASON`.
+
+// Helpers outside of the test functions unwrap as those do.
+#![allow(clippy::unwrap_used)]
+
+/// Plain JSON, and repeated records.
+mod plain;
+/// The shops' streams: GA4, Segment, Snowplow.
+mod streams;
+/// CSV, its presets, and baskets by line.
+mod rows;
+/// CloudEvents around them.
+mod envelopes;
+/// Everything a hostile producer can think of.
+mod hostile;
+/// Any bytes at all, and valid records damaged at random.
+mod properties;
+/// The examples of docs/formats.md and the files of sample/.
+mod documents;
+/// The settings, as typed.
+mod options;
+/// Real data, where it is at hand.
+mod real;
+
+use deltacart_dataflows::{Action, Event};
+use deltacart_inputs::{DecodeOptions, Decoder, Headers, RawRecord};
+
+/// The decoder for flags as they are typed: `--format ga4 --basket session`.
+fn decoder(flags: &str) -> Box<dyn Decoder> {
+    options_of(flags).decoder().unwrap_or_else(|error| panic!("{flags}: {error}"))
+}
+
+/// The options for flags as they are typed. Values have no blanks, but `_` in an event's name stands for one.
+fn options_of(flags: &str) -> DecodeOptions {
+    let words: Vec<&str> = flags.split_whitespace().collect();
+    let value = |flag: &str| words.iter().position(|word| *word == flag).map(|place| words[place + 1]);
+    let mut options = DecodeOptions::new(value("--format").expect("--format").parse().unwrap());
+    if let Some(basket) = value("--basket") {
+        options.basket = basket.parse().unwrap();
+    }
+    if let Some(columns) = value("--columns") {
+        options.columns = columns.parse().unwrap();
+    }
+    if let Some(names) = value("--event-names") {
+        options.event_names = names.parse().unwrap();
+    }
+    if let Some(delimiter) = value("--delimiter") {
+        options.delimiter = delimiter.parse().unwrap();
+    }
+    options
+}
+
+/// A record of partition 0 without key, headers or time.
+fn record(offset: u64, value: &[u8]) -> RawRecord<'_> {
+    RawRecord {
+        partition: 0,
+        offset,
+        key: None,
+        value: Some(value),
+        headers: &[],
+        timestamp: None,
+        truncated: false,
+    }
+}
+
+/// What one record became.
+fn shown(decoder: &mut dyn Decoder, record: &RawRecord<'_>) -> Vec<String> {
+    let mut events = Vec::new();
+    match decoder.decode(record, &mut events) {
+        Err(reject) => {
+            assert!(events.is_empty(), "rejected, and yet: {events:?}");
+            assert!(reject.detail.chars().count() <= 200 && !reject.detail.is_empty(), "{reject:?}");
+            assert!(!reject.detail.contains(char::is_control), "{reject:?}");
+            vec![format!("reject {}", reject.reason)]
+        }
+        Ok(decoded) => {
+            assert_eq!(decoded.events as usize, events.len());
+            for (index, event) in events.iter().enumerate() {
+                let at = (record.partition, record.offset, index as u32);
+                assert_eq!((event.position.partition, event.position.offset, event.position.index), at);
+            }
+            let mut lines: Vec<String> = events.iter().map(show).collect();
+            lines.extend((0..decoded.views).map(|_| "view".into()));
+            lines.extend((0..decoded.others).map(|_| "other".into()));
+            lines.extend(decoded.duplicate.then(|| "duplicate".into()));
+            lines.extend(decoded.header.then(|| "header".into()));
+            lines
+        }
+    }
+}
+
+/// One event on one line.
+fn show(event: &Event) -> String {
+    let some = |quantity: &Option<u32>| quantity.map_or("all".into(), |quantity| quantity.to_string());
+    let action = match &event.action {
+        Action::Add(item, quantity) => format!("add {item} {quantity}"),
+        Action::Remove(item, quantity) => format!("remove {item} {}", some(quantity)),
+        Action::Set(item, quantity) => format!("set {item} {quantity}"),
+        Action::Purchase(item, quantity) => format!("purchase {item} {quantity}"),
+        Action::Refund(item, quantity) => format!("refund {item} {}", some(quantity)),
+        other => format!("{other:?}").to_lowercase(),
+    };
+    match &event.user {
+        Some(user) => format!("{} ({user}): {action}", event.basket),
+        None => format!("{}: {action}", event.basket),
+    }
+}
+
+/// Checks what single records become, each with a decoder of its own.
+#[track_caller]
+fn check(flags: &str, cases: &[(&str, &str)]) {
+    for (value, expected) in cases {
+        let became = shown(&mut *decoder(flags), &record(1, value.as_bytes())).join("; ");
+        assert_eq!(became, *expected, "{flags}: {value}");
+    }
+}
+
+/// Checks what one record with headers becomes.
+#[track_caller]
+fn check_headers(flags: &str, headers: Headers<'_>, value: &str, expected: &str) {
+    let record = RawRecord { headers, ..record(1, value.as_bytes()) };
+    assert_eq!(shown(&mut *decoder(flags), &record).join("; "), expected, "{flags}: {headers:?} {value}");
+}
