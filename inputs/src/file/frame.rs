@@ -6,7 +6,7 @@
 //! # Notes
 //! - A record ends at a newline; `\r` before it is not part of the record. Empty records are passed over.
 //! - In CSV a newline inside a quoted field does not end the record (RFC 4180). A quote opens a field only at the
-//!   field's beginning: `12" pipe` is a plain field. What follows a closing quote is plain until the next comma.
+//!   field's beginning: `12" pipe` is a plain field. What follows a closing quote is plain until the next delimiter.
 //! - A quote that is never closed makes the rest of the file one record, of which the beginning is kept.
 
 use memchr::{memchr, memchr2};
@@ -16,8 +16,11 @@ use memchr::{memchr, memchr2};
 pub enum Framing {
     /// A newline.
     Lines,
-    /// A newline outside quotes; fields are separated by commas.
-    Csv,
+    /// A newline outside quotes.
+    Csv {
+        /// What stands between fields: one ASCII character, usually a comma.
+        delimiter: u8,
+    },
 }
 
 /// One record, without its line end.
@@ -49,7 +52,7 @@ pub(super) struct Framer {
     held: Vec<u8>,
     /// How long that record is so far; more than `held.len()` once it is over the limit.
     length: usize,
-    /// The last byte of that record so far, or a comma at its beginning: where a field begins.
+    /// The last byte of that record so far; a line end at its beginning.
     last: u8,
     /// The record in `held` has been handed over.
     spent: bool,
@@ -57,7 +60,7 @@ pub(super) struct Framer {
 
 impl Framer {
     pub(super) fn new(framing: Framing, record_bytes_max: usize) -> Framer {
-        let (place, last) = (Place::Plain, b',');
+        let (place, last) = (Place::Plain, b'\n');
         Framer { framing, record_bytes_max, place, held: Vec::new(), length: 0, last, spent: false }
     }
 
@@ -72,7 +75,7 @@ impl Framer {
         self.place = Place::Plain;
         self.spent = true;
         if self.length == 0 {
-            self.last = b',';
+            self.last = b'\n';
             return (
                 end + 1,
                 frame(&input[..end], end, end.checked_sub(1).map(|at| input[at]), self.record_bytes_max),
@@ -95,7 +98,7 @@ impl Framer {
         if self.spent {
             self.held.clear();
             self.length = 0;
-            self.last = b',';
+            self.last = b'\n';
             self.spent = false;
         }
     }
@@ -109,9 +112,7 @@ impl Framer {
 
     /// Where the newline is that ends the record, if it is in `input`.
     fn find_end(&mut self, input: &[u8]) -> Option<usize> {
-        if self.framing == Framing::Lines {
-            return memchr(b'\n', input);
-        }
+        let Framing::Csv { delimiter } = self.framing else { return memchr(b'\n', input) };
         let mut at = 0;
         loop {
             match self.place {
@@ -121,7 +122,7 @@ impl Framer {
                         return Some(at);
                     }
                     let before = if at == 0 { self.last } else { input[at - 1] };
-                    if before == b',' {
+                    if before == delimiter || before == b'\n' {
                         self.place = Place::Quoted;
                     }
                     at += 1;

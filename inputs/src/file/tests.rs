@@ -128,7 +128,8 @@ fn workers_share_the_paths_and_the_progress() {
     let mut sources: Vec<FileSource> = (0..2)
         .map(|worker| {
             let share = Share { worker, workers: 2 };
-            let params = FileParams { progress: progress.clone(), ..params(Framing::Csv, share) };
+            let params =
+                FileParams { progress: progress.clone(), ..params(Framing::Csv { delimiter: b',' }, share) };
             FileSource::new(&paths, params).unwrap()
         })
         .collect();

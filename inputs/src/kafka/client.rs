@@ -27,7 +27,7 @@ impl ClientLog {
         self.heard().cause.clone()
     }
 
-    /// The error of a login or of a TLS handshake that failed.
+    /// The error of a login or a TLS handshake that failed, or of a permission that is missing.
     pub fn refusal(&self) -> Option<RDKafkaErrorCode> {
         self.heard().refusal
     }
@@ -53,7 +53,7 @@ impl ClientContext for ClientLog {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        use RDKafkaErrorCode::{AllBrokersDown, Authentication, PartitionEOF, SSL, SaslAuthenticationFailed};
+        use RDKafkaErrorCode::{AllBrokersDown, PartitionEOF};
         match error.rdkafka_error_code() {
             Some(PartitionEOF) => {}
             // Says less than the error before it.
@@ -64,7 +64,7 @@ impl ClientContext for ClientLog {
             Some(code) => {
                 tracing::debug!(target: "librdkafka", "{reason}");
                 let mut heard = self.heard();
-                let refused = matches!(code, Authentication | SaslAuthenticationFailed | SSL);
+                let refused = is_refusal(code);
                 // A refusal explains more than the broken connections around it.
                 if refused || heard.refusal.is_none() {
                     heard.cause = Some(undecorated(reason).to_string());
@@ -77,6 +77,22 @@ impl ClientContext for ClientLog {
 }
 
 impl ConsumerContext for ClientLog {}
+
+fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{
+        Authentication, ClusterAuthorizationFailed, GroupAuthorizationFailed, SSL, SaslAuthenticationFailed,
+        TopicAuthorizationFailed, TransactionalIdAuthorizationFailed,
+    };
+    let login = matches!(code, Authentication | SaslAuthenticationFailed | SSL);
+    login
+        || matches!(
+            code,
+            ClusterAuthorizationFailed
+                | GroupAuthorizationFailed
+                | TopicAuthorizationFailed
+                | TransactionalIdAuthorizationFailed
+        )
+}
 
 /// `sasl_plaintext://host:9092/bootstrap: what happened (after 3ms in state CONNECT, …)` without what stands around it.
 fn undecorated(reason: &str) -> &str {

@@ -37,7 +37,7 @@ impl Connection {
     }
 
     /// Asks until there is an answer, an error that waiting does not cure, or no time left. `question` gets the time
-    /// that it may take; it may answer `None` for "not yet".
+    /// that it may take; it may answer `None` while a leader is being elected.
     pub(super) fn ask<T>(
         &self,
         deadline: Instant,
@@ -49,7 +49,7 @@ impl Connection {
             let answer = question(patience.min(left.max(PAUSE)));
             let error = match answer {
                 Ok(Some(answer)) => return Ok(answer),
-                Ok(None) => KafkaError::MetadataFetch(Code::OperationTimedOut),
+                Ok(None) => KafkaError::MetadataFetch(Code::LeaderNotAvailable),
                 Err(error) => error,
             };
             self.serve_log();

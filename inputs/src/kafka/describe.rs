@@ -90,11 +90,14 @@ fn describe_code(error: &KafkaError, code: Code, words: &Words<'_>) -> String {
             "no TLS connection to {brokers}{cause}: check -X security.protocol, ssl.ca.location and the ssl.* \
              properties of the client's certificate"
         ),
-        Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
-            unreachable_broker(brokers, cause)
+        Code::OperationTimedOut if matches!(error, KafkaError::ConsumerCommit(_)) => {
+            format!("{brokers} has not confirmed the offsets of the consumer group {group} in time{cause}")
         }
-        Code::OperationTimedOut | Code::RequestTimedOut | Code::TimedOutQueue if !cause.is_empty() => {
-            unreachable_broker(brokers, cause)
+        Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve | Code::OperationTimedOut => {
+            format!("no broker answers at {brokers}{cause}: check -b/--brokers and -X security.protocol")
+        }
+        Code::LeaderNotAvailable => {
+            format!("{topic} has a partition without a leader at {brokers}: the broker that holds it is down")
         }
         Code::AutoOffsetReset | Code::OffsetOutOfRange => format!(
             "{topic} no longer holds the records to be read next: retention has removed them, or the topic was made \
@@ -111,10 +114,6 @@ fn describe_code(error: &KafkaError, code: Code, words: &Words<'_>) -> String {
     }
 }
 
-fn unreachable_broker(brokers: &str, cause: &str) -> String {
-    format!("no broker answers at {brokers}{cause}: check -b/--brokers and -X security.protocol")
-}
-
 fn describe_property(name: &str, reason: &str) -> String {
     if lacks_tls(reason) {
         return format!(
@@ -122,11 +121,18 @@ fn describe_property(name: &str, reason: &str) -> String {
         );
     }
     // librdkafka's sentence may repeat the value.
-    let reason = if is_secret(name) { "its value is not accepted" } else { reason.trim_end_matches('.') };
+    let reason =
+        if is_secret(name) { "its value is not accepted" } else { reason.trim().trim_end_matches('.') };
     format!("the property {name} cannot be set: {reason}; check -X/--property and -F/--properties-file")
 }
 
 fn describe_creation(reason: &str) -> String {
+    if reason.contains("GSSAPI") {
+        // What librdkafka takes when no mechanism is named.
+        return "the SASL mechanism GSSAPI (Kerberos) is not in this build: name another, as in \
+                -X sasl.mechanisms=PLAIN"
+            .into();
+    }
     if lacks_tls(reason) {
         return format!(
             "these properties need TLS, which this build is without: build with --features tls ({reason})"

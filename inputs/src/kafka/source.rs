@@ -38,7 +38,7 @@ pub struct KafkaParams {
     pub until_end: bool,
     /// The longest value handed over whole, in bytes; of a longer one this much of its beginning.
     pub record_bytes_max: usize,
-    /// How often to look for new partitions.
+    /// How often to look for new partitions; at least every 0.1 s. Usually 10 s.
     pub metadata_refresh: Duration,
     /// Which of the partitions are this worker's.
     pub share: Share,

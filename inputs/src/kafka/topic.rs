@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 const ABSENCES: u32 = 3;
 /// How long such a broker gets between two questions while the job runs.
 const ABSENCE_PAUSE: Duration = Duration::from_secs(1);
+/// Looking more often would burden the brokers.
+const PERIOD_MIN: Duration = Duration::from_millis(100);
 /// The longest name that Kafka allows.
 const NAME_LENGTH_MAX: usize = 249;
 
@@ -93,6 +95,7 @@ impl Watch {
     ) -> std::io::Result<Watch> {
         let (news_sender, news) = mpsc::channel();
         let (stop, stopped) = mpsc::channel();
+        let period = period.max(PERIOD_MIN);
         thread::Builder::new()
             .name("kafka-topic".into())
             .spawn(move || watch(&connection, partitions, period, &news_sender, &stopped))?;

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const CSV: Framing = Framing::Csv { delimiter: b',' };
+
 /// What the framer makes of `pieces`: the records, and whether each was cut.
 fn frames(framing: Framing, record_bytes_max: usize, pieces: &[&[u8]]) -> Vec<(Vec<u8>, bool)> {
     let mut framer = Framer::new(framing, record_bytes_max);
@@ -36,7 +38,7 @@ fn model(framing: Framing, record_bytes_max: usize, input: &[u8]) -> Vec<(Vec<u8
                 bytes.next();
             }
             b'"' if quoted => quoted = false,
-            b'"' if at_field_start => quoted = framing == Framing::Csv,
+            b'"' if at_field_start => quoted = framing == CSV,
             _ => {}
         }
         record.push(byte);
@@ -70,7 +72,7 @@ fn for_all_strings(letters: &[&str], length_max: u32, mut check: impl FnMut(&str
 
 #[test]
 fn all_small_inputs_however_they_are_cut() {
-    for framing in [Framing::Lines, Framing::Csv] {
+    for framing in [Framing::Lines, CSV] {
         for_all_strings(&["a", "\"", "\n", "\r", ","], 6, |input| {
             let input = input.as_bytes();
             for record_bytes_max in [2, 100] {
@@ -100,7 +102,7 @@ fn csv_records_are_those_of_the_csv_reader() {
     };
     // A lone carriage return ends a record there and does not here: it is left out.
     for_all_strings(&["a", "\"", "\n", "\r\n", ","], 6, |input| {
-        let framed = frames(Framing::Csv, 100, &[input.as_bytes()]);
+        let framed = frames(CSV, 100, &[input.as_bytes()]);
         let parsed: Vec<_> = framed.iter().flat_map(|(record, _)| records(record)).collect();
         assert_eq!(parsed, records(input.as_bytes()), "{input:?}");
     });
@@ -115,4 +117,12 @@ fn a_long_record_is_never_held_whole() {
     }
     assert_eq!(framer.next(b"\nnext\n"), (1, Some(Frame { bytes: b"0123456789", truncated: true })));
     assert_eq!(framer.next(b"next\n"), (5, Some(Frame { bytes: b"next", truncated: false })));
+}
+
+#[test]
+fn a_quote_opens_a_field_after_the_delimiter_that_was_chosen() {
+    let tabs = Framing::Csv { delimiter: b'\t' };
+    let records = |framing, input: &str| frames(framing, 100, &[input.as_bytes()]).len();
+    assert_eq!((records(tabs, "a\t\"x\ny\"\n"), records(CSV, "a\t\"x\ny\"\n")), (1, 2));
+    assert_eq!((records(tabs, "a,\"x\ny\"\n"), records(CSV, "a,\"x\ny\"\n")), (2, 1));
 }

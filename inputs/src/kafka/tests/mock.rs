@@ -198,6 +198,29 @@ fn no_broker_answers() {
 }
 
 #[test]
+fn something_else_listens_where_a_broker_should() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let brokers = silent.local_addr().unwrap().to_string();
+    let settings = KafkaSettings::new(&brokers).with_startup_timeout(Duration::from_secs(1));
+    let (message, took) = refusal(&settings, params("carts"));
+    assert_eq!(
+        message,
+        format!("no broker answers at {brokers}: check -b/--brokers and -X security.protocol")
+    );
+    assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+#[test]
+fn a_partition_without_a_leader() {
+    let (mock, settings) = mock("carts", 2);
+    mock.partition_leader("carts", 1, None).unwrap();
+    let settings = settings.with_startup_timeout(Duration::from_secs(1));
+    let (message, took) = refusal(&settings, params("carts"));
+    assert!(message.starts_with("topic carts has a partition without a leader at "), "{message}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+#[test]
 fn topics_that_are_not_there() {
     let (_mock, settings) = mock("carts", 3);
     assert_eq!(topic_partitions(&settings, "carts").unwrap(), Some(3));

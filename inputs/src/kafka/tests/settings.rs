@@ -86,6 +86,8 @@ fn properties_that_librdkafka_refuses_are_named() {
     assert!(unknown.contains("fetch.wait.max.millis") && unknown.contains("No such"), "{unknown}");
     let wrong = message("fetch.wait.max.ms", "soon");
     assert!(wrong.contains("fetch.wait.max.ms") && wrong.contains("-X"), "{wrong}");
+    let unnamed = message("security.protocol", "SASL_PLAINTEXT");
+    assert!(unnamed.contains("-X sasl.mechanisms=PLAIN"), "{unnamed}");
 }
 
 #[cfg(not(feature = "tls"))]
