@@ -1,8 +1,9 @@
 //! The habits of the code that can be checked by reading it, and nothing that is not checked.
 //!
 //! Files are found by walking from the root of the workspace; folders called `target` or `scratch`, and hidden ones,
-//! are not entered. *Tests* are files in a folder called `tests`, files included by `#[cfg(test)] mod NAME;`, and items
-//! under `#[cfg(test)]`. *Code* is what is left of a Rust file without its tests and without its comments.
+//! are not entered. *Tests* are what lies in a folder called `tests`, modules included by `#[cfg(test)] mod NAME;` with
+//! those below them, and items under `#[cfg(test)]`. *Code* is what is left of a Rust file without its tests and
+//! without its comments.
 //!
 //! - Every Rust file opens with `//!`.
 //! - No Rust file is over 500 lines, tests included, but for those in [`LONG_FILES`], each with its reason.
@@ -182,24 +183,28 @@ fn is_under(file: &RustFile, paths: &[&str]) -> bool {
 fn rust_files() -> Vec<RustFile> {
     let files: Vec<(String, String)> =
         files_with_extension("rs").into_iter().map(|path| (path.clone(), read(&root().join(path)))).collect();
-    let included: BTreeSet<String> =
-        files.iter().flat_map(|(path, text)| test_files_of(path, text)).collect();
-    let is_test =
-        |path: &str| included.contains(path) || path.split('/').rev().skip(1).any(|part| part == "tests");
+    let modules: BTreeSet<String> =
+        files.iter().flat_map(|(path, text)| test_modules_of(path, text)).collect();
+    // The module itself, a file in the folder of its name, or a folder of tests.
+    let is_test = |path: &str| {
+        let stem = path.trim_end_matches(".rs");
+        let mut starts = stem.match_indices('/').map(|(at, _)| &stem[..at]).chain([stem]);
+        starts.any(|start| modules.contains(start) || start == "tests" || start.ends_with("/tests"))
+    };
     files.into_iter().map(|(path, text)| RustFile { is_test: is_test(&path), path, text }).collect()
 }
 
-/// The files that a file includes by `#[cfg(test)] mod NAME;`.
-fn test_files_of(path: &str, text: &str) -> Vec<String> {
-    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let folder = match name {
-        "lib.rs" | "main.rs" | "mod.rs" => folder.to_owned(),
-        _ => format!("{folder}/{}", name.trim_end_matches(".rs")),
+/// The modules that a file includes by `#[cfg(test)] mod NAME;`, as the paths of their files without the extension.
+fn test_modules_of(path: &str, text: &str) -> Vec<String> {
+    let stem = path.trim_end_matches(".rs");
+    let folder = match stem.rsplit_once('/') {
+        Some((folder, "lib" | "main" | "mod")) => folder,
+        _ => stem,
     };
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let included = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]").filter_map(|pair| {
-        let name = pair[1].strip_prefix("mod ")?.strip_suffix(';')?;
-        Some(format!("{folder}/{name}.rs"))
+        let name = pair[1].trim_start_matches("pub(crate) ").strip_prefix("mod ")?.strip_suffix(';')?;
+        Some(format!("{folder}/{name}"))
     });
     included.collect()
 }
@@ -340,7 +345,7 @@ mod more {
 fn e() { f.unwrap() }
 ";
         assert_eq!(lines_with(&rust_file(text), &[".unwrap()"]), ["line 9 says `.unwrap()`"]);
-        assert_eq!(test_files_of("inputs/src/generate.rs", text), ["inputs/src/generate/tests.rs"]);
-        assert_eq!(test_files_of("inputs/src/lib.rs", text), ["inputs/src/tests.rs"]);
+        assert_eq!(test_modules_of("inputs/src/generate.rs", text), ["inputs/src/generate/tests"]);
+        assert_eq!(test_modules_of("inputs/src/lib.rs", text), ["inputs/src/tests"]);
     }
 }
