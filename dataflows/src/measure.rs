@@ -234,17 +234,11 @@ mod tests {
     /// Published values of G², by cells k11, k12, k21, k22.
     #[test]
     fn llr_golden() {
-        for ([k11, k12, k21, k22], expected) in [
-            ([110, 2442, 111, 29114], 270.72),
-            ([29, 13, 123, 31612], 263.90),
-            ([9, 12, 429, 31327], 48.94),
-        ] {
-            let score = Scoring::new(Measure::Llr).score(counts(
-                k11,
-                k11 + k12,
-                k11 + k21,
-                k11 + k12 + k21 + k22,
-            ));
+        for ([k11, k12, k21, k22], expected) in
+            [([110, 2442, 111, 29114], 270.72), ([29, 13, 123, 31612], 263.90), ([9, 12, 429, 31327], 48.94)]
+        {
+            let score =
+                Scoring::new(Measure::Llr).score(counts(k11, k11 + k12, k11 + k21, k11 + k12 + k21 + k22));
             assert!((score - expected).abs() < 0.005, "{score} is not {expected}");
         }
     }

@@ -112,7 +112,8 @@ pub fn model_lists<B: Ord, I: Ord + Clone>(
         ranked.sort_by(|x, y| y.0.total_cmp(&x.0));
         ranked.truncate(params.k);
         if !ranked.is_empty() {
-            let list = ranked.into_iter().map(|(_key, b, counts)| params.neighbour(b.clone(), counts)).collect();
+            let list =
+                ranked.into_iter().map(|(_key, b, counts)| params.neighbour(b.clone(), counts)).collect();
             lists.insert(a.clone(), list);
         }
     }

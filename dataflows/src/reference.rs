@@ -27,7 +27,8 @@ where
         .count_total();
 
     // Used twice: as the support of a, and as that of b.
-    let supports = interactions.clone().map(|(_basket, item)| item).count_total().arrange_by_key_named("Supports");
+    let supports =
+        interactions.clone().map(|(_basket, item)| item).count_total().arrange_by_key_named("Supports");
     let total = interactions.map(|(basket, _item)| basket).distinct_total().map(|_basket| ()).count_total();
 
     let pairs = cooccurrences
@@ -55,7 +56,8 @@ where
             (key > 0).then(|| (a, (Reverse(key), params.neighbour(b, counts))))
         })
         .reduce_named("TopK", move |_item, ranked, output| {
-            let list = ranked.iter().take(params.k).map(|((_key, neighbour), _diff)| neighbour.clone()).collect();
+            let list =
+                ranked.iter().take(params.k).map(|((_key, neighbour), _diff)| neighbour.clone()).collect();
             output.push((list, 1));
         })
 }

@@ -1,7 +1,8 @@
 //! What the tests share: dataflows run over epochs of events, and what their lists are after each.
 
 use deltacart_dataflows::{
-    Action, Engine, Epoch, Event, List, ListParams, Measure, Model, Name, Params, Position, Scoring, recommend,
+    Action, Engine, Epoch, Event, List, ListParams, Measure, Model, Name, Params, Position, Scoring,
+    recommend,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -35,12 +36,7 @@ pub(crate) fn run(epochs: &[Vec<Event>], params: Params, workers: usize) -> Vec<
         let updates = Arc::clone(&shared);
         let probe = worker.dataflow(|scope| {
             let recommendations = recommend(scope.input_from(&mut input), params);
-            recommendations
-                .lists
-                .inner
-                .map(move |update| updates.lock().unwrap().push(update))
-                .probe()
-                .0
+            recommendations.lists.inner.map(move |update| updates.lock().unwrap().push(update)).probe().0
         });
         for (epoch, events) in (0..).zip(events.iter()) {
             for (number, event) in events.iter().enumerate() {
@@ -99,7 +95,8 @@ pub(crate) fn check(epochs: &[Vec<Event>], params: Params, workers: usize) {
     let (expected, actual) = (model(epochs, params), run(epochs, params, workers));
     for (epoch, (expected, actual)) in expected.iter().zip(&actual).enumerate() {
         if expected != actual {
-            let item = expected.keys().chain(actual.keys()).find(|&item| expected.get(item) != actual.get(item));
+            let item =
+                expected.keys().chain(actual.keys()).find(|&item| expected.get(item) != actual.get(item));
             let item = item.expect("they differ somewhere");
             panic!(
                 "{params:?} on {workers} workers, epoch {epoch}, item {item}:\nexpected {:?}\n  actual {:?}",

@@ -1,7 +1,7 @@
 //! The dataflows equal the plain model after every epoch: every engine, measure, number of workers and way to cut epochs.
 
 use crate::harness::{check, event, params};
-use deltacart_dataflows::{Action, Engine, Event, Measure, Name, Params};
+use deltacart_dataflows::{Action, Engine, Event, ListParams, Measure, Name, Params};
 use proptest::prelude::*;
 
 /// Something an event may say; small numbers, so that everything meets everything.
@@ -31,6 +31,30 @@ prop_compose! {
             event(offset, &basket, user.as_deref(), action)
         }).collect()
     }
+}
+
+/// Events in a [`history`].
+const HISTORY: u64 = 900;
+
+/// A shop with a history: baskets of a skewed choice of 60 items, enough that most of a row is left out of its reserve.
+fn history(seed: u64) -> Vec<Event> {
+    let mut state = seed | 1;
+    let mut random = move |below: u64| {
+        // Knuth's MMIX generator; the high bits are the good ones.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    (0..HISTORY)
+        .map(|offset| {
+            let (basket, item) = (random(150), random(60).min(random(60)));
+            event(
+                offset,
+                &format!("b{basket}"),
+                Some(&format!("u{}", basket % 7)),
+                Action::Add(format!("i{item}").into(), 1),
+            )
+        })
+        .collect()
 }
 
 prop_compose! {
@@ -66,5 +90,16 @@ proptest! {
     fn random_events(events in events(), params in settings(), workers in 1usize..=4,
         lengths in prop::collection::vec(prop_oneof![Just(0usize), 1usize..4, 1usize..60], 0..40)) {
         check(&cut(&events, &lengths), params, workers);
+    }
+
+    /// Small epochs on a large state: pairs are followed, estimated, counted on demand; rows run short; supports fall.
+    #[test]
+    fn small_changes_to_a_history(seed in any::<u64>(), events in events(), params in settings(),
+        workers in 1usize..=4, lengths in prop::collection::vec(1usize..5, 0..60)) {
+        let mut events = events;
+        events.iter_mut().for_each(|event| event.position.offset += HISTORY);
+        let mut epochs = vec![history(seed)];
+        epochs.extend(cut(&events, &lengths));
+        check(&epochs, Params { lists: ListParams { k: params.lists.k.min(6), ..params.lists }, ..params }, workers);
     }
 }

@@ -111,8 +111,11 @@ impl Ledger {
         let user = event.user.as_ref().and_then(|user| self.users.get(user));
         // No note where a user has no basket: every worker is asked, and most have none.
         let Some(user) = user else { return };
-        let theirs: Vec<u32> =
-            self.baskets_of_users.range((user, 0)..=(user, u32::MAX)).map(|&(_user, number)| number).collect();
+        let theirs: Vec<u32> = self
+            .baskets_of_users
+            .range((user, 0)..=(user, u32::MAX))
+            .map(|&(_user, number)| number)
+            .collect();
         for number in theirs {
             let basket = self.basket(number);
             self.baskets[number as usize].act(basket, Action::Forget, self.items_max, tell);
@@ -229,7 +232,9 @@ mod tests {
                 action: action.clone(),
             };
             ledger.apply(event, &mut |effect| match effect {
-                Effect::Line((_basket, item, quantity), diff) => *lines.entry((item, quantity)).or_insert(0) += diff,
+                Effect::Line((_basket, item, quantity), diff) => {
+                    *lines.entry((item, quantity)).or_insert(0) += diff
+                }
                 Effect::Note(_) => notes += 1,
             });
         }

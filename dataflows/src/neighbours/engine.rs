@@ -166,7 +166,8 @@ impl Engine {
                 if row < item || !self.owns(item) {
                     self.estimate.add(row, item);
                 }
-                if !recount && !self.rows.row_mut(row).follow(item, true) && self.may_enter(row, item, names) {
+                if !recount && !self.rows.row_mut(row).follow(item, true) && self.may_enter(row, item, names)
+                {
                     candidates.push((row, item));
                 }
             }
@@ -233,7 +234,11 @@ impl Engine {
         let ranking = Ranking { params: &self.params, supports: &self.supports, names };
         let named = |list: &[Neighbour<Item>]| -> List {
             list.iter()
-                .map(|&Neighbour { item, score, count }| Neighbour { item: names.name(item).clone(), score, count })
+                .map(|&Neighbour { item, score, count }| Neighbour {
+                    item: names.name(item).clone(),
+                    score,
+                    count,
+                })
                 .collect()
         };
         self.touched.rows.sort_unstable();
@@ -312,7 +317,8 @@ impl BasketChange {
         self.removed.extend(of(false));
         self.members.clear();
         let stays = |item: &Item| self.removed.binary_search(item).is_err();
-        self.members.extend(before.iter().map(|&item| (item, if stays(&item) { Part::Stays } else { Part::Goes })));
+        self.members
+            .extend(before.iter().map(|&item| (item, if stays(&item) { Part::Stays } else { Part::Goes })));
         self.members.extend(self.added.iter().map(|&item| (item, Part::Comes)));
         self.members.sort_unstable();
         self.after.clear();

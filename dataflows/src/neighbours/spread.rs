@@ -122,7 +122,8 @@ impl Held {
             match owned {
                 (0, 0) => {}
                 (0, _) => {
-                    session.give_iterator(items.iter().map(|&item| (worker, Update::Line(basket, item, true))));
+                    session
+                        .give_iterator(items.iter().map(|&item| (worker, Update::Line(basket, item, true))));
                 }
                 _ => session.give_iterator(lines.clone().map(|line| (worker, line))),
             }

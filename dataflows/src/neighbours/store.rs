@@ -100,7 +100,12 @@ impl Store {
     }
 
     /// Calls `each` with c(item, other) for each of `others`, in their order: one pass over the baskets of `item`.
-    pub(super) fn counts(&mut self, item: Item, others: impl Iterator<Item = Item>, mut each: impl FnMut(Item, u32)) {
+    pub(super) fn counts(
+        &mut self,
+        item: Item,
+        others: impl Iterator<Item = Item>,
+        mut each: impl FnMut(Item, u32),
+    ) {
         for &basket in &self.postings[item as usize] {
             for &other in &self.baskets[basket as usize] {
                 self.counts[other as usize] += 1;
