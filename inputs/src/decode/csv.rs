@@ -59,10 +59,13 @@ impl Csv {
         value: &[u8],
         sink: &mut Sink<'_>,
     ) -> Result<(), Reject> {
+        // Files from spreadsheets begin with a byte order mark, which is no part of the first column.
+        let bom: &[u8] = if record.offset == 0 { b"\xEF\xBB\xBF" } else { b"" };
+        let value = value.strip_prefix(bom).unwrap_or(value);
         if self.needs_header() && record.offset == 0 {
             // A header that cannot be used must not leave the one of an earlier topic or file behind.
             self.by_header.remove(&record.partition);
-            self.row.read(value.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(value))?;
+            self.row.read(value)?;
             self.by_header.insert(record.partition, header(&self.preset, &self.row)?);
             sink.decoded.header = true;
             return Ok(());

@@ -47,6 +47,8 @@ pub(super) struct Recent {
     hasher: RandomState,
     /// The ids of the record that is being decoded.
     pending: Vec<CompactString>,
+    /// The places in `pending`, by the hash of the id that stands there: a batch may have thousands.
+    pending_places: HashTable<usize>,
 }
 
 impl Recent {
@@ -58,29 +60,32 @@ impl Recent {
             places: HashTable::new(),
             hasher: RandomState::default(),
             pending: Vec::new(),
+            pending_places: HashTable::new(),
         }
     }
 
     /// A new record: the ids of an earlier one that was not accepted are forgotten.
     pub(super) fn begin(&mut self) {
         self.pending.clear();
+        self.pending_places.clear();
     }
 
     /// Whether `id` was not met lately, nor before in this record.
     pub(super) fn is_new(&mut self, id: &str) -> bool {
-        let hash = self.hasher.hash_one(id);
-        let met = self.places.find(hash, |&place| self.ring[place] == id).is_some();
-        // A record has few ids of its own; only Snowplow's batches have more than one.
-        if met || self.pending.iter().any(|pending| pending == id) {
+        let Recent { ring, places, hasher, pending, pending_places, .. } = self;
+        let hash = hasher.hash_one(id);
+        let met = places.find(hash, |&place| ring[place] == id).is_some();
+        if met || pending_places.find(hash, |&place| pending[place] == id).is_some() {
             return false;
         }
-        self.pending.push(CompactString::from(id));
+        pending_places.insert_unique(hash, pending.len(), |&place| hasher.hash_one(pending[place].as_str()));
+        pending.push(CompactString::from(id));
         true
     }
 
     /// The record is accepted: its ids are remembered, and the oldest ones forgotten.
     pub(super) fn accept(&mut self) {
-        let Recent { horizon, ring, next, places, hasher, pending } = self;
+        let Recent { horizon, ring, next, places, hasher, pending, .. } = self;
         for id in pending.drain(..) {
             let hash = hasher.hash_one(id.as_str());
             if ring.len() < *horizon {

@@ -60,6 +60,8 @@ impl Json {
         sink: &mut Sink<'_>,
     ) -> Result<(), Reject> {
         let text = utf8(Field::named("value"), without_wire_prefix(value))?;
+        // RFC 8259 lets a parser pass over a byte order mark, and editors put one at the front of a file.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let Some(envelope) = self.envelopes.open(headers, text, sink.limits)? else {
             return self.decode_text(text, sink);
         };

@@ -47,7 +47,7 @@ fn hostile() -> Vec<(Vec<u8>, &'static str)> {
         (format!(r#"{{"basket":"b","items":[{many}]}}"#).into_bytes(), "too-many-items"),
         (b"{\"basket\":\"b\xff\",\"item\":\"i\"}".to_vec(), "invalid-utf8"),
         (b"{\"basket\":\"b\",\"item\":\"i\",\"x\":\"\xc0\x80\"}".to_vec(), "invalid-utf8"),
-        (b"\xef\xbb\xbf{}".to_vec(), "malformed"),
+        (b"\xef\xbb\xbf{}".to_vec(), "missing-basket"),
         (b"\xff\xfe{\0}\0".to_vec(), "invalid-utf8"),
         (b"\0".to_vec(), "malformed"),
         (b"\0\0\0\0\x01\x02\x03".to_vec(), "malformed"),

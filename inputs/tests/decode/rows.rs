@@ -65,7 +65,10 @@ fn csv_with_a_header() {
 #[test]
 fn csv_by_position_and_delimiter() {
     let flags = "--format csv --columns basket=#2,item=#1 --delimiter tab";
-    assert_eq!(file(flags, &["i\tb\tx", "j\tb", "k"]), ["b: add i 1", "b: add j 1", "reject missing-column"]);
+    assert_eq!(
+        file(flags, &["\u{feff}i\tb\tx", "j\tb", "k"]),
+        ["b: add i 1", "b: add j 1", "reject missing-column"]
+    );
     let flags = "--format csv --columns item=#1,user=#2 --basket user --delimiter ;";
     assert_eq!(file(flags, &["i;u", "i;"]), ["u (u): add i 1", "reject missing-basket"]);
     // A bad byte matters in the columns that are used only.
