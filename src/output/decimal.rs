@@ -35,6 +35,23 @@ impl Decimal {
         decimal
     }
 
+    /// How many digits its canonical form has after the point.
+    pub fn digits(self) -> u32 {
+        self.digits
+    }
+
+    /// The number with `digits` digits after the point, or as many as it needs: for columns.
+    pub fn to_fixed(self, digits: u32) -> String {
+        let mut text = self.to_string();
+        if digits > self.digits {
+            if self.digits == 0 {
+                text.push('.');
+            }
+            text.extend((self.digits..digits).map(|_| '0'));
+        }
+        text
+    }
+
     /// Appends the number's canonical form, which is a JSON number.
     pub fn write(self, out: &mut Vec<u8>) {
         let magnitude = self.units.unsigned_abs();
@@ -134,6 +151,9 @@ mod tests {
             assert_eq!(text.parse(), Ok(Decimal::new(units, digits)), "{text}");
         }
         assert_eq!("0.500".parse(), Ok(Decimal::new(5, 1)));
+        let fixed =
+            [(500, 3), (1000, 2), (412, 1), (7, 0)].map(|(units, to)| Decimal::new(units, 3).to_fixed(to));
+        assert_eq!(fixed, ["0.500", "1.00", "0.412", "0.007"]);
         assert_eq!(format!("{:>6}", Decimal::new(5, 1)), "   0.5");
     }
 

@@ -12,6 +12,8 @@ mod report;
 mod topic;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::mock;
 
 pub use topic::{TopicSpec, ensure_topic};
 
@@ -66,7 +68,7 @@ impl Sink for KafkaSink {
     }
 
     fn sent(&self) -> Sent {
-        self.producer.sent
+        self.producer.sent()
     }
 }
 
@@ -156,6 +158,11 @@ impl Producer {
             Some(error) => Err(error),
             None => Ok((self.sent.records - settled) as usize),
         }
+    }
+
+    /// What has been taken since the start.
+    pub(crate) fn sent(&self) -> Sent {
+        self.sent
     }
 
     fn too_large(&self, message: &Message<'_>) -> SinkError {

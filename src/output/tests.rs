@@ -371,7 +371,8 @@ proptest! {
         changes.iter().for_each(|change| encode(change, &options, &mut records));
         for record in records.iter() {
             let touched = all.apply(Some(record.key), record.value).unwrap();
-            prop_assert_eq!(one.apply(Some(record.key), record.value).unwrap(), touched.filter(|touched| *touched == item));
+            let expected = touched.filter(|touched| *touched == item);
+            prop_assert_eq!(one.apply(Some(record.key), record.value).unwrap(), expected);
         }
         prop_assert_eq!(one.get(&item), all.get(&item));
         prop_assert!(one.len() <= 1);

@@ -1,35 +1,19 @@
 //! Against librdkafka's mock broker, and, where `DELTACART_TEST_BROKERS` names one, against a real one.
 
+pub(crate) mod mock;
+
 use super::super::{Envelope, ListChange, Lists, OutputOptions, encode};
 use super::*;
 use deltacart_dataflows::Neighbour;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
+use mock::{Mock, consume, settings};
+use rdkafka::ClientConfig;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use std::time::Instant;
 
 const PARTITIONS: i32 = 8;
 
-fn mock() -> MockCluster<'static, DefaultProducerContext> {
-    let cluster = MockCluster::new(1).unwrap();
-    cluster.create_topic("lists", PARTITIONS, 1).unwrap();
-    cluster
-}
-
-fn settings(brokers: &str, properties: &[(&str, &str)]) -> KafkaSettings {
-    let mut settings = KafkaSettings::new(brokers).with_startup_timeout(Duration::from_secs(10));
-    for (name, value) in properties {
-        settings.set(name, value).unwrap();
-    }
-    settings
-}
-
-fn client(brokers: &str) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", brokers);
-    client
+fn mock() -> Mock {
+    Mock::new("lists", PARTITIONS)
 }
 
 /// A list of one neighbour appears, or disappears, for each item.
@@ -44,32 +28,6 @@ fn records(items: &[&str], gone: bool, envelope: Envelope) -> Records {
     records
 }
 
-/// Partition, key and value of the first `count` records of a topic.
-fn consume(
-    brokers: &str,
-    topic: &str,
-    partitions: i32,
-    count: usize,
-) -> Vec<(i32, Vec<u8>, Option<Vec<u8>>)> {
-    let consumer: BaseConsumer = client(brokers).set("group.id", "test").create().unwrap();
-    let mut assignment = TopicPartitionList::new();
-    for partition in 0..partitions {
-        assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
-    }
-    consumer.assign(&assignment).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let mut found = Vec::new();
-    while found.len() < count {
-        assert!(Instant::now() < deadline, "{} of {count} records", found.len());
-        if let Some(message) = consumer.poll(Duration::from_millis(100)) {
-            let message = message.unwrap();
-            let key = message.key().unwrap().to_vec();
-            found.push((message.partition(), key, message.payload().map(<[u8]>::to_vec)));
-        }
-    }
-    found
-}
-
 #[test]
 fn keys_lie_where_java_clients_look() {
     // The golden values of Kafka's own UtilsTest.testMurmur2.
@@ -81,8 +39,8 @@ fn keys_lie_where_java_clients_look() {
         ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
         ("abc", 479470107_i32),
     ];
-    let cluster = mock();
-    let mut sink = KafkaSink::connect(&settings(&cluster.bootstrap_servers(), &[]), "lists").unwrap();
+    let mock = mock();
+    let mut sink = KafkaSink::connect(&mock.settings(&[]), "lists").unwrap();
     let items: Vec<&str> = hashes.iter().map(|(item, _)| *item).collect();
     let mut sent = records(&items, false, Envelope::Upsert);
     let bytes = sent.bytes() as u64;
@@ -90,17 +48,18 @@ fn keys_lie_where_java_clients_look() {
     sink.close_epoch(1).unwrap();
     sink.finish(Duration::from_secs(10)).unwrap();
     assert_eq!(sink.sent(), Sent { records: 6, bytes });
-    for (partition, key, _) in consume(&cluster.bootstrap_servers(), "lists", PARTITIONS, hashes.len()) {
+    for record in mock.consume(hashes.len()) {
+        let key = record.key.unwrap();
         let (_, hash) = hashes.iter().find(|(item, _)| item.as_bytes() == key).unwrap();
-        assert_eq!(partition, (hash & 0x7fff_ffff) % PARTITIONS, "{}", String::from_utf8_lossy(&key));
+        assert_eq!(record.partition, (hash & 0x7fff_ffff) % PARTITIONS, "{}", String::from_utf8_lossy(&key));
     }
 }
 
 #[test]
 fn what_is_read_back_adds_up() {
     for envelope in Envelope::ALL {
-        let cluster = mock();
-        let mut sink = KafkaSink::connect(&settings(&cluster.bootstrap_servers(), &[]), "lists").unwrap();
+        let mock = mock();
+        let mut sink = KafkaSink::connect(&mock.settings(&[]), "lists").unwrap();
         let mut sent = 0;
         for mut records in [records(&["a", "b"], false, envelope), records(&["a"], true, envelope)] {
             sent += records.len();
@@ -110,8 +69,8 @@ fn what_is_read_back_adds_up() {
         sink.finish(Duration::from_secs(10)).unwrap();
         assert_eq!(sink.poll().unwrap(), 0);
         let mut lists = Lists::new();
-        for (_, key, value) in consume(&cluster.bootstrap_servers(), "lists", PARTITIONS, sent) {
-            lists.apply(Some(&key), value.as_deref()).unwrap();
+        for record in mock.consume(sent) {
+            lists.apply(record.key.as_deref(), record.value.as_deref()).unwrap();
         }
         let items: Vec<&str> = lists.iter().map(|(item, _)| item.as_str()).collect();
         assert_eq!(items, ["b"], "{envelope}");
@@ -120,10 +79,10 @@ fn what_is_read_back_adds_up() {
 
 #[test]
 fn a_full_queue_makes_nobody_wait() {
-    let cluster = mock();
-    let settings = settings(&cluster.bootstrap_servers(), &[("queue.buffering.max.messages", "10")]);
+    let mock = mock();
+    let settings = mock.settings(&[("queue.buffering.max.messages", "10")]);
     let mut sink = KafkaSink::connect(&settings, "lists").unwrap();
-    cluster.broker_down(1).unwrap();
+    mock.cluster.broker_down(1).unwrap();
     let items: Vec<String> = (0..25).map(|number| number.to_string()).collect();
     let items: Vec<&str> = items.iter().map(String::as_str).collect();
     let mut waiting = records(&items, false, Envelope::Upsert);
@@ -132,7 +91,7 @@ fn a_full_queue_makes_nobody_wait() {
     sink.send(&mut waiting).unwrap();
     assert!(start.elapsed() < Duration::from_secs(1));
     assert_eq!((waiting.len(), sink.poll().unwrap()), (15, 10));
-    cluster.broker_up(1).unwrap();
+    mock.cluster.broker_up(1).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while !waiting.is_empty() {
         assert!(Instant::now() < deadline);
@@ -140,14 +99,13 @@ fn a_full_queue_makes_nobody_wait() {
         sink.send(&mut waiting).unwrap();
     }
     sink.finish(Duration::from_secs(10)).unwrap();
-    assert_eq!(consume(&cluster.bootstrap_servers(), "lists", PARTITIONS, 25).len(), 25);
+    assert_eq!(mock.consume(25).len(), 25);
 }
 
 #[test]
 fn errors_name_the_thing_and_the_setting() {
-    let cluster = mock();
-    let brokers = cluster.bootstrap_servers();
-    let connect = |properties: &[_], topic| KafkaSink::connect(&settings(&brokers, properties), topic);
+    let mock = mock();
+    let connect = |properties: &[_], topic| KafkaSink::connect(&mock.settings(properties), topic);
     let mut sink = connect(&[("message.max.bytes", "1000")], "lists").unwrap();
     let long = "\u{1b}".repeat(2000);
     let error = sink.send(&mut records(&[&long], false, Envelope::Upsert)).unwrap_err().to_string();
@@ -156,7 +114,7 @@ fn errors_name_the_thing_and_the_setting() {
 
     let mut sink = connect(&[], "lists").unwrap();
     let refusals = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED];
-    cluster.request_errors(RDKafkaApiKey::Produce, &refusals);
+    mock.cluster.request_errors(RDKafkaApiKey::Produce, &refusals);
     sink.send(&mut records(&["a"], false, Envelope::Upsert)).unwrap();
     let error = sink.finish(Duration::from_secs(10)).unwrap_err().to_string();
     assert!(error.contains("no permission to write to topic lists") && error.contains("WRITE"), "{error}");
@@ -181,9 +139,9 @@ fn errors_name_the_thing_and_the_setting() {
 
 #[test]
 fn a_topic_that_exists_is_left_alone() {
-    let cluster = mock();
+    let mock = mock();
     let topic = TopicSpec { name: "lists", partitions: 3, compacted: false };
-    ensure_topic(&settings(&cluster.bootstrap_servers(), &[]), &topic).unwrap();
+    ensure_topic(&mock.settings(&[]), &topic).unwrap();
 }
 
 #[test]
@@ -198,7 +156,8 @@ fn a_real_broker() {
     ensure_topic(&settings(&brokers, &[]), &topic).unwrap();
     ensure_topic(&settings(&brokers, &[]), &topic).unwrap();
 
-    let admin: rdkafka::admin::AdminClient<_> = client(&brokers).create().unwrap();
+    let admin: rdkafka::admin::AdminClient<_> =
+        ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
     let options = rdkafka::admin::AdminOptions::new();
     let resource = rdkafka::admin::ResourceSpecifier::Topic(&name);
     let described =
@@ -213,5 +172,5 @@ fn a_real_broker() {
     sink.send(&mut records(&["b"], true, Envelope::Upsert)).unwrap();
     sink.finish(Duration::from_secs(20)).unwrap();
     let found = consume(&brokers, &name, 3, 3);
-    assert_eq!(found.iter().filter(|(_, _, value)| value.is_none()).count(), 1);
+    assert_eq!(found.iter().filter(|record| record.value.is_none()).count(), 1);
 }

@@ -1,0 +1,184 @@
+//! Records that cannot be used, kept with the reason: in a topic as Kafka Connect keeps them, or as lines of a file.
+//!
+//! A dead letter holds the record as it was found, and where. In a topic the key, the value, the headers and the
+//! timestamp are the record's own, and headers named `__connect.errors.*` say the rest; in a file a JSON line says
+//! everything. `docs/output.md` lists the fields.
+//!
+//! # Notes
+//!
+//! Nobody waits here either: letters queue up, [`DeadLetters::poll`] sends them, and a worker stops reading while
+//! [`DeadLetters::is_full`]. A record that is too long for the topic is cut, and says so.
+
+mod letter;
+mod line;
+#[cfg(test)]
+mod tests;
+
+use crate::output::kafka::{Offered, Producer};
+use crate::output::{FileSink, Sent, Sink, SinkError};
+use deltacart_inputs::kafka::KafkaSettings;
+use deltacart_inputs::{RawRecord, Reject};
+use letter::Letter;
+use std::collections::VecDeque;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How many bytes of letters may wait for room in the producer before the worker should stop reading.
+const QUEUED_BYTES_MAX: usize = 16 << 20;
+
+/// Where a rejected record was found, beside its partition and offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// In the topic of this name.
+    Topic(&'a str),
+    /// In the file of this path.
+    File(&'a str),
+}
+
+impl<'a> Origin<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Origin::Topic(name) | Origin::File(name) => name,
+        }
+    }
+}
+
+/// Who rejects: what a dead letter in a topic says about the job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    /// The job's name: `__connect.errors.connector.name`.
+    pub connector: String,
+    /// The worker's index: `__connect.errors.task.id`.
+    pub task: usize,
+    /// What could not read the record, such as `deltacart.format.json`: `__connect.errors.class.name`.
+    pub class: String,
+}
+
+/// Where one worker's dead letters go.
+pub struct DeadLetters {
+    destination: Destination,
+}
+
+enum Destination {
+    File { sink: FileSink, line: Vec<u8> },
+    Topic(Topic),
+}
+
+struct Topic {
+    producer: Producer,
+    name: String,
+    labels: Labels,
+    /// Letters that the producer has not taken yet.
+    queue: VecDeque<Letter>,
+    /// How many bytes they have.
+    queued: usize,
+}
+
+impl DeadLetters {
+    /// To a file or standard output; the workers of a process share it through clones of one sink.
+    pub fn to_file(sink: FileSink) -> Self {
+        DeadLetters { destination: Destination::File { sink, line: Vec::new() } }
+    }
+
+    /// To a topic, which must exist. Fails within the settings' start-up timeout if no broker answers.
+    pub fn to_topic(settings: &KafkaSettings, topic: &str, labels: Labels) -> Result<Self, SinkError> {
+        let producer = Producer::connect(settings, topic)?;
+        let name = topic.to_owned();
+        let topic = Topic { producer, name, labels, queue: VecDeque::new(), queued: 0 };
+        Ok(DeadLetters { destination: Destination::Topic(topic) })
+    }
+
+    /// Takes one record and why it was rejected.
+    pub fn write(
+        &mut self,
+        origin: Origin<'_>,
+        record: &RawRecord<'_>,
+        reject: &Reject,
+    ) -> Result<(), SinkError> {
+        match &mut self.destination {
+            Destination::File { sink, line } => {
+                line.clear();
+                line::push_line(line, origin, record, reject);
+                sink.write_line(line)
+            }
+            Destination::Topic(topic) => {
+                let letter = Letter::new(origin, record, reject, &topic.labels);
+                topic.queued += letter.bytes();
+                topic.queue.push_back(letter);
+                topic.send()
+            }
+        }
+    }
+
+    /// Whether so much is waiting that no more should be read for now.
+    pub fn is_full(&self) -> bool {
+        match &self.destination {
+            Destination::File { .. } => false,
+            Destination::Topic(topic) => topic.queued >= QUEUED_BYTES_MAX,
+        }
+    }
+
+    /// Pushes delivery on, and says how many of the letters taken have not arrived yet.
+    pub fn poll(&mut self) -> Result<usize, SinkError> {
+        match &mut self.destination {
+            Destination::File { sink, .. } => {
+                if sink.poll()? > 0 {
+                    sink.flush()?;
+                }
+                Ok(0)
+            }
+            Destination::Topic(topic) => {
+                let in_flight = topic.producer.poll()?;
+                topic.send()?;
+                Ok(in_flight + topic.queue.len())
+            }
+        }
+    }
+
+    /// Waits until every letter taken has arrived.
+    pub fn finish(&mut self, patience: Duration) -> Result<(), SinkError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let in_flight = self.poll()?;
+            if in_flight == 0 {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(SinkError::Timeout { in_flight, seconds: patience.as_secs() });
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// What has left so far.
+    pub fn sent(&self) -> Sent {
+        match &self.destination {
+            Destination::File { sink, .. } => sink.sent(),
+            Destination::Topic(topic) => topic.producer.sent(),
+        }
+    }
+}
+
+impl Topic {
+    /// Hands letters to the producer while it takes them.
+    fn send(&mut self) -> Result<(), SinkError> {
+        while let Some(letter) = self.queue.front() {
+            let bytes = letter.bytes();
+            match letter.offer(&mut self.producer)? {
+                Offered::Taken => {
+                    self.queued -= bytes;
+                    self.queue.pop_front();
+                }
+                Offered::Full => break,
+                Offered::TooLarge => {
+                    let message = format!(
+                        "a dead letter for topic {} is too large even without its record: raise -X message.max.bytes",
+                        self.name
+                    );
+                    return Err(SinkError::Kafka { message });
+                }
+            }
+        }
+        Ok(())
+    }
+}

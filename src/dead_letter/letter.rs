@@ -1,0 +1,90 @@
+//! One dead letter on its way to a topic: the record as it was, and headers in Kafka Connect's convention.
+
+use super::{Labels, Origin};
+use crate::output::SinkError;
+use crate::output::kafka::{Message, Offered, Producer};
+use deltacart_inputs::{RawRecord, Reject};
+
+/// What is kept of a record that is too long for the topic: of the value, and of the key.
+const VALUE_BYTES_KEPT: usize = 64 << 10;
+const KEY_BYTES_KEPT: usize = 4 << 10;
+
+/// Says that something of the record is missing: it was cut by the source, or here.
+const TRUNCATED: &str = "deltacart.truncated";
+
+pub(super) struct Letter {
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    /// The record's own headers.
+    original: Vec<(String, Option<Vec<u8>>)>,
+    /// What the job has to say.
+    errors: [(&'static str, String); 10],
+    timestamp: Option<i64>,
+    truncated: bool,
+}
+
+impl Letter {
+    pub(super) fn new(origin: Origin<'_>, record: &RawRecord<'_>, reject: &Reject, labels: &Labels) -> Self {
+        let own = |&(name, value): &(&str, Option<&[u8]>)| (name.to_owned(), value.map(<[u8]>::to_vec));
+        Letter {
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            original: record.headers.iter().map(own).collect(),
+            errors: [
+                ("__connect.errors.topic", origin.name().to_owned()),
+                ("__connect.errors.partition", record.partition.to_string()),
+                ("__connect.errors.offset", record.offset.to_string()),
+                ("__connect.errors.connector.name", labels.connector.clone()),
+                ("__connect.errors.task.id", labels.task.to_string()),
+                ("__connect.errors.stage", "VALUE_CONVERTER".to_owned()),
+                ("__connect.errors.class.name", labels.class.clone()),
+                ("__connect.errors.exception.class.name", reject.reason.name().to_owned()),
+                ("__connect.errors.exception.message", reject.detail.clone()),
+                ("__connect.errors.exception.stacktrace", String::new()),
+            ],
+            // Brokers take no time before 1970.
+            timestamp: record.timestamp.filter(|timestamp| *timestamp >= 0),
+            truncated: record.truncated,
+        }
+    }
+
+    /// How much memory it takes, near enough.
+    pub(super) fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let original: usize = self.original.iter().map(|(name, value)| name.len() + length(value)).sum();
+        let errors: usize = self.errors.iter().map(|(name, text)| name.len() + text.len()).sum();
+        size_of::<Letter>() + length(&self.key) + length(&self.value) + original + errors
+    }
+
+    /// Offers the whole letter, and if that is too long the beginning of the record, and then none of it.
+    pub(super) fn offer(&self, producer: &mut Producer) -> Result<Offered, SinkError> {
+        let whole = self.offer_cut(producer, usize::MAX, usize::MAX)?;
+        if whole != Offered::TooLarge {
+            return Ok(whole);
+        }
+        match self.offer_cut(producer, KEY_BYTES_KEPT, VALUE_BYTES_KEPT)? {
+            Offered::TooLarge => self.offer_cut(producer, 0, 0),
+            offered => Ok(offered),
+        }
+    }
+
+    /// Offers the letter with so much of its key and value; with less than all, without the record's own headers.
+    fn offer_cut(
+        &self,
+        producer: &mut Producer,
+        key_max: usize,
+        value_max: usize,
+    ) -> Result<Offered, SinkError> {
+        let whole = value_max == usize::MAX;
+        let original = if whole { self.original.as_slice() } else { &[] };
+        let mut headers: Vec<(&str, Option<&[u8]>)> =
+            original.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        headers.extend(self.errors.iter().map(|(name, text)| (*name, Some(text.as_bytes()))));
+        if self.truncated || !whole {
+            headers.push((TRUNCATED, Some(b"true")));
+        }
+        let key = self.key.as_deref().map(|key| &key[..key.len().min(key_max)]);
+        let value = self.value.as_deref().map(|value| &value[..value.len().min(value_max)]);
+        producer.offer(&Message { key, value, headers: &headers, timestamp: self.timestamp })
+    }
+}

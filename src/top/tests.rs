@@ -1,0 +1,175 @@
+//! `top` over a source that plays a script.
+
+use super::*;
+use crate::output::{Envelope, ListChange, OutputOptions, Records, encode};
+use deltacart_dataflows::Neighbour;
+use deltacart_inputs::Fetched;
+
+/// Batches of records of two partitions; an empty batch is a moment without news.
+struct Script<'a> {
+    batches: [Vec<Records>; 2],
+    /// Set when everything has been read; without it, the script ends then.
+    stop: Option<&'a AtomicBool>,
+}
+
+impl Source for Script<'_> {
+    fn partitions(&mut self) -> Result<Vec<u32>, SourceError> {
+        Ok(vec![0, 1])
+    }
+
+    fn fetch(
+        &mut self,
+        partition: u32,
+        _records_max: usize,
+        each: &mut dyn FnMut(RawRecord<'_>),
+    ) -> Result<Fetched, SourceError> {
+        let batches = &mut self.batches[partition as usize];
+        if batches.is_empty() {
+            if let Some(stop) = self.stop {
+                stop.store(true, Ordering::Relaxed);
+            }
+            return Ok(Fetched { ended: self.stop.is_none(), ..Fetched::default() });
+        }
+        let batch = batches.remove(0);
+        for (offset, record) in (0..).zip(batch.iter()) {
+            let (key, value) = (Some(record.key), record.value);
+            each(RawRecord {
+                partition,
+                offset,
+                key,
+                value,
+                headers: &[],
+                timestamp: None,
+                truncated: false,
+            });
+        }
+        Ok(Fetched { records: batch.len(), ..Fetched::default() })
+    }
+}
+
+/// One change: the item's list goes from one item to another, each `""` standing for no list.
+fn change(item: &str, before: &str, after: &str) -> Records {
+    let list = |other: &str| match other {
+        "" => Vec::new(),
+        _ => vec![Neighbour { item: other.into(), score: 500, count: 2 }],
+    };
+    let change = ListChange { item: item.into(), epoch: 1, before: list(before), after: list(after) };
+    let mut records = Records::new();
+    encode(
+        &change,
+        &OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: 3 },
+        &mut records,
+    );
+    records
+}
+
+/// In the end `a` recommends `y`, `b` recommends `x`, and `c` nothing any more.
+fn batches() -> [Vec<Records>; 2] {
+    let first = vec![change("b", "", "x"), change("c", "", "x"), Records::new(), change("c", "x", "")];
+    let second = vec![change("a", "", "x"), Records::new(), Records::new(), change("a", "x", "y")];
+    [first, second]
+}
+
+fn run(mut source: Script<'_>, item: Option<&str>, follow: bool, limit: usize) -> (TopSummary, String) {
+    let options = TopOptions { item: item.map(Name::from), follow, limit };
+    let mut out = Vec::new();
+    let never = AtomicBool::new(false);
+    let stop = source.stop.unwrap_or(&never);
+    let summary = top(&mut source, &options, stop, &mut out).unwrap();
+    (summary, String::from_utf8(out).unwrap())
+}
+
+const HEADER: &str = "item  rank  neighbour  score  count\n";
+
+#[test]
+fn the_lists_at_the_end() {
+    let (summary, text) = run(Script { batches: batches(), stop: None }, None, false, 20);
+    assert_eq!(
+        text,
+        format!("{HEADER}a        1  y            0.5      2\nb        1  x            0.5      2\n")
+    );
+    assert_eq!(summary, TopSummary { records: 5, unreadable: 0, lists: 2, shown: 2 });
+}
+
+#[test]
+fn fewer_than_there_are() {
+    let (summary, text) = run(Script { batches: batches(), stop: None }, None, false, 1);
+    assert_eq!(text, format!("{HEADER}a        1  y            0.5      2\n… and 1 more\n"));
+    assert_eq!((summary.lists, summary.shown), (2, 1));
+}
+
+#[test]
+fn one_item() {
+    let (summary, text) = run(Script { batches: batches(), stop: None }, Some("b"), false, 20);
+    assert_eq!(text, format!("{HEADER}b        1  x            0.5      2\n"));
+    assert_eq!(summary, TopSummary { records: 5, unreadable: 0, lists: 1, shown: 1 });
+    let (summary, text) = run(Script { batches: batches(), stop: None }, Some("c"), false, 20);
+    assert_eq!((text.as_str(), summary.lists), ("", 0));
+}
+
+#[test]
+fn lists_as_they_change() {
+    let stop = AtomicBool::new(false);
+    let (summary, text) = run(Script { batches: batches(), stop: Some(&stop) }, None, true, 20);
+    let until_the_pause = "\
+item  rank  neighbour  score  count
+a        1  x            0.5      2
+b        1  x            0.5      2
+c        1  x            0.5      2
+";
+    let after_it = "\
+item  rank  neighbour           score  count
+a        1  y                     0.5      2
+c        -  (no list any more)
+";
+    assert_eq!(text, format!("{until_the_pause}{after_it}"));
+    assert_eq!(summary, TopSummary { records: 5, unreadable: 0, lists: 2, shown: 5 });
+}
+
+#[test]
+fn stopped_at_once() {
+    let stop = AtomicBool::new(true);
+    let (summary, text) = run(Script { batches: batches(), stop: Some(&stop) }, None, false, 20);
+    assert_eq!((summary, text.as_str()), (TopSummary::default(), ""));
+}
+
+#[test]
+fn other_records_are_skipped_and_counted() {
+    struct Foreign;
+    impl Source for Foreign {
+        fn partitions(&mut self) -> Result<Vec<u32>, SourceError> {
+            Ok(vec![0])
+        }
+        fn fetch(
+            &mut self,
+            partition: u32,
+            _records_max: usize,
+            each: &mut dyn FnMut(RawRecord<'_>),
+        ) -> Result<Fetched, SourceError> {
+            let value = Some(&b"not JSON"[..]);
+            let (key, timestamp, truncated) = (None, None, false);
+            each(RawRecord { partition, offset: 0, key, value, headers: &[], timestamp, truncated });
+            Ok(Fetched { records: 1, ended: true, ..Fetched::default() })
+        }
+    }
+    let options = TopOptions { item: None, follow: false, limit: 20 };
+    let summary = top(&mut Foreign, &options, &AtomicBool::new(false), &mut Vec::new()).unwrap();
+    assert_eq!(summary, TopSummary { records: 1, unreadable: 1, lists: 0, shown: 0 });
+}
+
+#[test]
+fn a_reader_that_left_is_an_end() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let options = TopOptions { item: None, follow: false, limit: 20 };
+    let mut source = Script { batches: batches(), stop: None };
+    let summary = top(&mut source, &options, &AtomicBool::new(false), &mut Closed).unwrap();
+    assert_eq!(summary.records, 5);
+}
