@@ -32,6 +32,9 @@ use std::time::Duration;
 const QUEUE: [(&str, &str); 2] =
     [("queue.buffering.max.kbytes", "65536"), ("queue.buffering.max.messages", "200000")];
 
+/// How many records are taken at a time: some milliseconds' worth, so that a large epoch holds nobody up.
+const SEND_RECORDS_MAX: usize = 2_000;
+
 /// A Kafka topic as the destination of one worker's records.
 pub struct KafkaSink {
     producer: Producer,
@@ -47,7 +50,8 @@ impl KafkaSink {
 
 impl Sink for KafkaSink {
     fn send(&mut self, records: &mut Records) -> Result<(), SinkError> {
-        while let Some(record) = records.front() {
+        for _ in 0..SEND_RECORDS_MAX {
+            let Some(record) = records.front() else { break };
             let message =
                 Message { key: Some(record.key), value: record.value, headers: &[], timestamp: None };
             match self.producer.offer(&message)? {
@@ -154,10 +158,12 @@ impl Producer {
             }
             settled = reports.settled();
         }
-        match reports.failure() {
-            Some(error) => Err(error),
-            None => Ok((self.sent.records - settled) as usize),
-        }
+        let Some(failure) = reports.failure() else {
+            return Ok((self.sent.records - settled) as usize);
+        };
+        // A fatal error fails every message for no reason of its own.
+        let fatal = self.client.client().fatal_error().map(|(code, _)| KafkaError::MessageProduction(code));
+        Err(reports.explain(&fatal.unwrap_or(failure)))
     }
 
     /// What has been taken since the start.

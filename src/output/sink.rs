@@ -17,8 +17,8 @@ use thiserror::Error;
 ///
 /// Delivery is at least once: what has arrived stays, and what has not, after a failure, may have.
 pub trait Sink {
-    /// Takes records from the front of `records` while there is room for them. What is left is to be offered again
-    /// after a [`Sink::poll`].
+    /// Takes records from the front of `records`, as many as there is room and a moment for. What is left is to be
+    /// offered again after a [`Sink::poll`].
     fn send(&mut self, records: &mut Records) -> Result<(), SinkError>;
 
     /// Pushes delivery on, and says how many of the records taken have not arrived yet. An error is final: some

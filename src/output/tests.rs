@@ -122,6 +122,33 @@ fn debezium_to_the_byte() {
 }
 
 #[test]
+fn the_document_shows_what_is_written() {
+    let document = include_str!("../../docs/output.md");
+    let emptied = change("a", 7, &[("b", 1, 1)], &[]);
+    let updated = change("a", 7, &[("b", 500, 2)], &[("c", 750, 3)]);
+    let mut lines = Vec::new();
+    for (envelope, change) in [
+        (Envelope::Upsert, sample()),
+        (Envelope::Upsert, emptied),
+        (Envelope::Changes, sample()),
+        (Envelope::Debezium, updated),
+    ] {
+        let mut records = Records::new();
+        encode(&change, &options(envelope, true), &mut records);
+        lines.extend(
+            records.iter().filter_map(|record| Some(String::from_utf8(record.line?.to_vec()).unwrap())),
+        );
+    }
+    let mut lists = Lists::new();
+    lists.apply(None, Some(lines[0].as_bytes())).unwrap();
+    let mut canonical = Vec::new();
+    lists.write_canonical(&mut canonical).unwrap();
+    lines.push(String::from_utf8(canonical).unwrap().trim_end().to_owned());
+    let shown: Vec<&str> = document.lines().filter(|line| line.starts_with('{')).collect();
+    assert_eq!(shown, lines);
+}
+
+#[test]
 fn without_scores_a_rescoring_is_no_record() {
     let rescored = change("a", 7, &[("b", 1, 1), ("c", 1, 1)], &[("b", 5, 2), ("c", 1, 1)]);
     for envelope in Envelope::ALL {

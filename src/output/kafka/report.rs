@@ -37,9 +37,8 @@ impl Reports {
         self.settled.load(Ordering::Acquire)
     }
 
-    pub(super) fn failure(&self) -> Option<SinkError> {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.as_ref().map(|error| self.explain(error))
+    pub(super) fn failure(&self) -> Option<KafkaError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What is wrong, and what to change.

@@ -41,7 +41,8 @@ pub fn ensure_topic(settings: &KafkaSettings, topic: &TopicSpec<'_>) -> Result<(
         message: describe(&error, settings, Some(topic.name), log.cause().as_deref()),
     };
     let admin = settings.client_config(Role::Admin).create_with_context(log.clone()).map_err(failed)?;
-    if exists || !make(&admin, topic, settings.startup_timeout()).map_err(failed)? {
+    let made = !exists && make(&admin, topic, settings.startup_timeout()).map_err(failed)?;
+    if topic.compacted && !made {
         warn_unless_compacted(&admin, topic);
     }
     Ok(())
@@ -74,19 +75,21 @@ fn make(
 fn warn_unless_compacted(admin: &AdminClient<ClientLog>, topic: &TopicSpec<'_>) {
     let options = AdminOptions::new().request_timeout(Some(POLICY_PATIENCE));
     let answer = block_on(admin.describe_configs([&ResourceSpecifier::Topic(topic.name)], &options));
-    let resource = match answer.map(|resources| resources.into_iter().next()) {
-        Ok(Some(Ok(resource))) => resource,
-        other => {
-            tracing::debug!(topic = topic.name, "the topic's cleanup.policy cannot be seen: {other:?}");
-            return;
-        }
+    let policy = match &answer {
+        // Without the permission to see them a topic seems to have no properties.
+        Ok(resources) => match resources.first() {
+            Some(Ok(resource)) => resource.get("cleanup.policy").and_then(|entry| entry.value.as_deref()),
+            _ => None,
+        },
+        Err(_) => None,
     };
-    let policy = resource.get("cleanup.policy").and_then(|entry| entry.value.as_deref()).unwrap_or("unknown");
-    if topic.compacted && policy != "compact" {
-        tracing::warn!(
+    match policy {
+        Some("compact") => {}
+        Some(policy) => tracing::warn!(
             topic = topic.name,
             "the topic's cleanup.policy is {policy}: lists that do not change for long will be lost; set it to compact"
-        );
+        ),
+        None => tracing::debug!(topic = topic.name, "the topic's cleanup.policy cannot be seen: {answer:?}"),
     }
 }
 
