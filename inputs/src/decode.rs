@@ -1,11 +1,12 @@
 //! Bytes to events, or a reject with its reason. Total: no record, however hostile, makes it panic.
 //!
 //! ```text
-//!            ┌────────┐ bytes ┌──────────────────────┐ text ┌───────────────────────────────┐ kind, ids, lines ┌──────┐
-//!  record ──▶│ limits ├──────▶│ JSON: wire prefix,   ├─────▶│ plain · ga4 · segment ·       ├─────────────────▶│ sink ├──▶ events
-//!            └────────┘       │ CloudEvents envelope │      │ snowplow                      │                  └──────┘
-//!                 │           └──────────────────────┘      └───────────────────────────────┘                     ▲
-//!                 └──────────▶ CSV rows by column, presets, baskets by line ──────────────────────────────────────┘
+//!            ┌────────┐ bytes ┌──────────────────────┐ text ┌────────────────┐ what was said ┌──────┐
+//!  record ──▶│ limits ├──────▶│ JSON: wire prefix,   ├─────▶│ plain · ga4 ·  ├──────────────▶│ sink ├──▶ events
+//!            └────┬───┘       │ CloudEvents envelope │      │ segment ·      │               └──────┘
+//!                 │           └──────────────────────┘      │ snowplow       │                  ▲
+//!                 │                                         └────────────────┘                  │
+//!                 └──────────▶ CSV rows by column, presets, baskets by line ────────────────────┘
 //! ```
 //!
 //! Each format only says what a record *means* (a kind, the ids, its lines); the [`sink::Sink`] alone turns that into
