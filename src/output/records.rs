@@ -1,7 +1,8 @@
 //! Records in one buffer, waiting to be sent: filled by the encoder at the back, taken by a sink at the front.
 //!
 //! Keys and values lie one behind the other in one growing buffer, so a record costs no allocation. When the last
-//! one has been taken the buffer starts anew; until then it only grows, so whoever fills it looks at [`Records::bytes`].
+//! one has been taken the buffer starts anew; until then it only grows, so whoever fills it looks at
+//! [`Records::bytes`].
 
 use super::difference::Difference;
 
