@@ -1,5 +1,26 @@
 //! The job: flags, workers, cluster, driving and output.
+//!
+//! [`job::run`] runs a [`job::Job`]: workers that read events (`deltacart-inputs`), maintain lists
+//! (`deltacart-dataflows`) and publish every changed one ([`output`]). The binary makes a job of its flags.
+
+pub mod cli;
+
+pub mod config;
+
+pub mod commands;
+
+pub mod job;
+
+mod worker;
+
+mod publish;
+
+mod verify;
+
+pub mod summary;
 
 pub mod output;
+
 pub mod dead_letter;
+
 pub mod top;

@@ -1,0 +1,331 @@
+//! The command line as it is typed: one flag a field, one doc comment a flag. `config` makes settings of it.
+
+use crate::output::Envelope;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use deltacart_dataflows::{Engine, Measure};
+use deltacart_inputs::kafka::StartFrom;
+use deltacart_inputs::{BasketField, Columns, Delimiter, EventNames, Format};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+
+/// Live, exact item-to-item recommendations from a stream of cart events.
+///
+/// deltacart reads what goes into carts and orders, keeps for every item the list of items most often bought together
+/// with it, and writes each list that changes to a topic or a file. The lists are exact after every epoch, and
+/// everything can be taken back: a removed line, a cancelled order, a forgotten user.
+#[derive(Debug, Parser)]
+#[command(name = "deltacart", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 the job failed, 2 the command line or the settings are wrong.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Maintain the lists of a stream or a file of cart events
+    ///
+    /// Runs until the input ends (a file does, a topic does not) or SIGINT or SIGTERM: then the epoch is finished,
+    /// everything is flushed, and the exit code is 0.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Box<RunArgs>),
+    /// Watch it work: an embedded broker, a live shop, the job and its lists, with no set-up at all
+    Demo(DemoArgs),
+    /// Write the events of a seeded, skewed shop
+    ///
+    /// The same flags give the same events, always. What it makes is synthetic; its ratios of removes and purchases to
+    /// adds are those of a real shop.
+    Generate(GenerateArgs),
+    /// Show a recommendation topic or file as a table
+    Top(TopArgs),
+    /// Print completions for a shell
+    ///
+    /// For bash: deltacart completions bash > /etc/bash_completion.d/deltacart
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  Lists of a CSV file, every row an add of one:
+    deltacart run --input carts.csv --format csv --columns basket=session,item=item --output lists.jsonl
+  A topic of GA4 events to a topic of lists, on two threads:
+    deltacart run -b localhost:9092 --input kafka:carts --format ga4 --output kafka:recommendations -w 2
+  What the lists would be by another measure, checked against a computation from scratch:
+    deltacart run --input orders.jsonl.gz --measure llr -k 20 --verify --output lists.jsonl
+
+Exit codes: 0 done, 1 the job failed, 2 the command line or the settings are wrong.";
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Where events come from: kafka:TOPIC, a file, or - for standard input. Several files are read side by side, each
+    /// as a partition; gzip and zstd are recognised
+    #[arg(long, value_name = "SRC", required = true, num_args = 1.., help_heading = "Input")]
+    pub input: Vec<Place>,
+    /// The shape of the events: json, ga4, segment, snowplow, csv, online-retail, rees46 or fimi. CloudEvents around
+    /// any of them are recognised. docs/formats.md has every field
+    #[arg(long, default_value = "json", help_heading = "Input")]
+    pub format: Format,
+    /// Which id makes the basket, the unit in which items are together: auto, order, cart, session or user
+    #[arg(long, default_value = "auto", help_heading = "Input")]
+    pub basket: BasketField,
+    /// For --format csv, which column is what: basket=NAME,item=NAME and perhaps quantity, time, user, event, id. NAME
+    /// is in the file's header, or #1, #2, … for a file without one
+    #[arg(long, value_name = "FIELD=NAME,…", help_heading = "Input")]
+    pub columns: Option<Columns>,
+    /// The shop's own names of events: add=cart,remove=remove_from_cart,… other=* ignores names that are not listed
+    #[arg(long, value_name = "KIND=NAME,…", help_heading = "Input")]
+    pub event_names: Option<EventNames>,
+    /// What stands between the columns of a CSV file: a character, or tab
+    #[arg(long, default_value = ",", value_name = "CHAR", help_heading = "Input")]
+    pub delimiter: Delimiter,
+    /// Where to begin in a topic: beginning, end, committed (where the group stopped), or a time (RFC 3339 or epoch
+    /// milliseconds)
+    #[arg(long, default_value = "beginning", help_heading = "Input")]
+    pub from: StartFrom,
+    /// End where the topic ended when the job started
+    #[arg(long, help_heading = "Input")]
+    pub until_end: bool,
+    /// The longest record, in bytes; a longer one is rejected
+    #[arg(long, default_value_t = 1 << 20, value_name = "BYTES", help_heading = "Input")]
+    pub max_record_bytes: usize,
+    /// Among how many event ids of its partition, back from the last, a repeated event is found and dropped; 0 looks
+    /// for none
+    #[arg(long, default_value_t = 100_000, value_name = "IDS", help_heading = "Input")]
+    pub duplicate_horizon: usize,
+    /// How often to look for new partitions of the topic
+    #[arg(long, default_value = "10s", value_name = "TIME", help_heading = "Input")]
+    pub metadata_refresh: Time,
+
+    /// What orders a list: cosine, jaccard, dice, llr, lift, npmi, confidence or count
+    #[arg(long, default_value = "cosine", help_heading = "What to compute")]
+    pub measure: Measure,
+    /// How many items a list has at most
+    #[arg(short = 'k', long, default_value = "10", value_name = "K", help_heading = "What to compute")]
+    pub top_k: NonZeroUsize,
+    /// The fewest baskets that two items must share
+    #[arg(long, default_value = "1", value_name = "COUNT", help_heading = "What to compute")]
+    pub min_count: NonZeroU32,
+    /// For cosine, how much of the penalty falls on the list's own item: from 0 to 1
+    #[arg(long, default_value_t = 0.5, help_heading = "What to compute")]
+    pub alpha: f64,
+    /// For cosine, what is added to both supports, so that rare items do not come first; 20 is common
+    #[arg(long, default_value_t = 0.0, value_name = "LAMBDA", help_heading = "What to compute")]
+    pub damping: f64,
+    /// The most items of a basket: beyond, the oldest makes room
+    #[arg(long, default_value = "10000", value_name = "ITEMS", help_heading = "What to compute")]
+    pub max_basket_items: NonZeroUsize,
+    /// Which program computes the lists: fast, or reference, the obvious one. Both give the same
+    #[arg(long, default_value = "fast", help_heading = "What to compute")]
+    pub engine: Engine,
+    /// Compare the lists with a computation from scratch at the end, and fail if any differs
+    #[arg(long, help_heading = "What to compute")]
+    pub verify: bool,
+    /// Compare them every so many epochs, too
+    #[arg(long, value_name = "EPOCHS", help_heading = "What to compute")]
+    pub verify_every: Option<NonZeroU64>,
+
+    /// Where changed lists go: kafka:TOPIC, a file, or - for standard output. A topic is made when it is missing
+    #[arg(long, default_value = "-", value_name = "DST", help_heading = "Output")]
+    pub output: Place,
+    /// The shape of the records: upsert (the whole new list by item), changes (each pair that entered, left or was
+    /// rescored) or debezium (before and after). docs/output.md has every field
+    #[arg(long, default_value = "upsert", help_heading = "Output")]
+    pub envelope: Envelope,
+    /// Whether records have scores and counts. Without, only a change of members or their order is published
+    #[arg(long, default_value = "on", help_heading = "Output")]
+    pub scores: OnOff,
+    /// Digits after the point of a published score, from 0 to 9. A change that the rounding hides is not published
+    #[arg(long, default_value_t = 3, value_name = "DIGITS", value_parser = clap::value_parser!(u32).range(0..=9), help_heading = "Output")]
+    pub score_digits: u32,
+    /// How many partitions a topic gets that has to be made [default: as many as the input has, or 1]
+    #[arg(long, value_name = "N", help_heading = "Output")]
+    pub output_partitions: Option<NonZeroU32>,
+    /// Where records go that cannot be used, with the reason: kafka:TOPIC, a file, or -. Without it they are counted
+    #[arg(long, value_name = "DST", help_heading = "Output")]
+    pub dead_letter: Option<Place>,
+
+    /// How long an epoch lasts: what arrives in it is counted together, and its lists are published at its end
+    /// [default for topics and standard input: 50ms]
+    #[arg(long, value_name = "TIME", help_heading = "Epochs and limits")]
+    pub epoch: Option<Time>,
+    /// End an epoch after so many records of each partition instead: the same epochs in every run [default for files:
+    /// 10000]
+    #[arg(long, value_name = "RECORDS", conflicts_with = "epoch", help_heading = "Epochs and limits")]
+    pub epoch_events: Option<NonZeroU64>,
+    /// How many epochs may be open: beyond, a worker does not read on
+    #[arg(long, default_value = "4", value_name = "EPOCHS", help_heading = "Epochs and limits")]
+    pub max_epochs_ahead: NonZeroU64,
+    /// The most events of one worker in one epoch of --epoch
+    #[arg(long, default_value = "1000000", value_name = "EVENTS", help_heading = "Epochs and limits")]
+    pub max_epoch_events: NonZeroUsize,
+    /// The most bytes of records of one worker in one epoch of --epoch
+    #[arg(long, default_value = "268435456", value_name = "BYTES", help_heading = "Epochs and limits")]
+    pub max_epoch_bytes: NonZeroUsize,
+
+    /// Kafka.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+
+    /// Worker threads of this process
+    #[arg(short = 'w', long, default_value = "1", value_name = "N", help_heading = "Cluster")]
+    pub workers: NonZeroUsize,
+    /// Processes of the cluster, all with the same flags but -p
+    #[arg(short = 'n', long, default_value = "1", value_name = "N", help_heading = "Cluster")]
+    pub processes: NonZeroUsize,
+    /// Which process this is, from 0
+    #[arg(short = 'p', long, default_value_t = 0, value_name = "I", help_heading = "Cluster")]
+    pub process: usize,
+    /// A file with the address host:port of each process, one a line [default: localhost:2101, 2102, …]
+    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
+    pub hostfile: Option<PathBuf>,
+}
+
+/// How to reach Kafka.
+#[derive(Debug, Args)]
+pub struct KafkaArgs {
+    /// The brokers, host:port,host:port
+    #[arg(short = 'b', long, value_name = "HOST:PORT,…", help_heading = "Kafka")]
+    pub brokers: Option<String>,
+    /// A property of librdkafka, such as security.protocol=SASL_PLAINTEXT; consumer. or producer. before it says which
+    /// client it is for
+    #[arg(short = 'X', value_name = "KEY=VALUE", help_heading = "Kafka")]
+    pub property: Vec<String>,
+    /// A file of properties, key=value lines. Secrets belong here, not on a command line that anyone can list
+    #[arg(short = 'F', long, value_name = "FILE", help_heading = "Kafka")]
+    pub properties_file: Vec<PathBuf>,
+    /// The consumer group whose offsets are committed, for tools that watch the lag
+    /// [default: deltacart]
+    #[arg(short = 'G', long, help_heading = "Kafka")]
+    pub group: Option<String>,
+    /// How long to wait for the brokers at the start
+    #[arg(long, default_value = "15s", value_name = "TIME", help_heading = "Kafka")]
+    pub startup_timeout: Time,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// End after so many seconds [default: when interrupted]
+    #[arg(long)]
+    pub seconds: Option<u64>,
+    /// Which shop
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Events a second
+    #[arg(long, default_value_t = 200.0)]
+    pub rate: f64,
+}
+
+/// Flags of `generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// Where events go: kafka:TOPIC, keyed by basket, a file, or - for standard output
+    #[arg(long, default_value = "-", value_name = "DST")]
+    pub output: Place,
+    /// How many events [default: no end]
+    #[arg(long, value_name = "N")]
+    pub events: Option<u64>,
+    /// Which shop: the same flags give the same events
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How many items the shop has
+    #[arg(long, default_value_t = 1000)]
+    pub items: u32,
+    /// How many users it has
+    #[arg(long, default_value_t = 10_000)]
+    pub users: u32,
+    /// How skewed the items' popularity is: the exponent of Zipf's law
+    #[arg(long, default_value_t = 1.0)]
+    pub zipf: f64,
+    /// Removes for each add
+    #[arg(long, default_value_t = 0.686)]
+    pub removes: f64,
+    /// Purchased lines for each add
+    #[arg(long, default_value_t = 0.226)]
+    pub purchases: f64,
+    /// Events a second [default: as fast as they go]
+    #[arg(long)]
+    pub rate: Option<f64>,
+    /// How many partitions a topic gets that has to be made
+    #[arg(long, default_value = "4", value_name = "N")]
+    pub partitions: NonZeroU32,
+    /// Kafka.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+}
+
+/// Flags of `top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// The lists: kafka:TOPIC, a file, or - for standard input
+    #[arg(long, value_name = "SRC")]
+    pub input: Place,
+    /// Only the list of this item
+    #[arg(long, value_name = "ID")]
+    pub item: Option<String>,
+    /// Go on: show lists whenever they change
+    #[arg(long)]
+    pub follow: bool,
+    /// How many lists to show at most
+    #[arg(long, default_value_t = 20)]
+    pub limit: usize,
+    /// Kafka.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+}
+
+/// A source or a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A topic.
+    Topic(String),
+    /// A file, or `-`.
+    File(String),
+}
+
+impl std::str::FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("kafka:") {
+            Some("") => Err("kafka: wants the name of a topic behind it".to_owned()),
+            Some(topic) => Ok(Place::Topic(topic.to_owned())),
+            None if text.is_empty() => Err("a file has a name; - is standard input or output".to_owned()),
+            None => Ok(Place::File(text.to_owned())),
+        }
+    }
+}
+
+/// A span of time, such as 50ms or 10s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time(pub std::time::Duration);
+
+impl std::str::FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let span = text.parse::<jiff::SignedDuration>().ok();
+        let span = span.and_then(|span| std::time::Duration::try_from(span).ok());
+        span.filter(|span| !span.is_zero())
+            .map(Time)
+            .ok_or_else(|| "want a time such as 50ms, 10s or 5m".to_owned())
+    }
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnOff {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}

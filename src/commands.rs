@@ -1,0 +1,110 @@
+//! What each command does: settings, signals, the work, and what is said at its end.
+
+mod progress;
+
+use crate::cli::{Cli, Command, RunArgs, TopArgs};
+use crate::config;
+use crate::job::{self, Handle, Input};
+use crate::top::{TopOptions, top};
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code: 1 the job failed, 2 the command line or the settings are wrong.
+    pub code: u8,
+    /// What to tell.
+    pub cause: anyhow::Error,
+}
+
+/// Runs the command of a command line.
+pub fn run(cli: Cli) -> Result<(), Failure> {
+    log_to_stderr();
+    fail_on_panic();
+    match cli.command {
+        Command::Run(args) => run_job(*args),
+        Command::Demo(_args) => todo!(),
+        Command::Generate(_args) => todo!(),
+        Command::Top(args) => run_top(&args),
+        Command::Completions { shell } => {
+            config::completions(shell, &mut io::stdout());
+            Ok(())
+        }
+    }
+}
+
+fn failed(cause: anyhow::Error) -> Failure {
+    Failure { code: 1, cause }
+}
+
+fn wrong_settings(cause: anyhow::Error) -> Failure {
+    Failure { code: 2, cause }
+}
+
+fn run_job(args: RunArgs) -> Result<(), Failure> {
+    let job = config::job(args).map_err(wrong_settings)?;
+    let stop = stop_on_signals().map_err(failed)?;
+    let handle = Handle::new(stop);
+    let files_only = matches!(job.input, Input::Files(_));
+    let bar =
+        (files_only && io::stderr().is_terminal()).then(|| progress::Bar::start(handle.progress().clone()));
+    let summary = job::run(job, &handle);
+    drop(bar);
+    if let Some(summary) = summary.map_err(failed)? {
+        eprintln!("{summary}");
+    }
+    Ok(())
+}
+
+fn run_top(args: &TopArgs) -> Result<(), Failure> {
+    let mut source = config::lists(args).map_err(failed)?;
+    let stop = stop_on_signals().map_err(failed)?;
+    let options =
+        TopOptions { item: args.item.as_deref().map(Into::into), follow: args.follow, limit: args.limit };
+    let summary =
+        top(&mut *source, &options, &stop, &mut io::stdout().lock()).map_err(|error| failed(error.into()))?;
+    if summary.unreadable > 0 {
+        eprintln!("{} of {} records are no lists", summary.unreadable, summary.records);
+    }
+    let more = summary.lists.saturating_sub(summary.shown);
+    if !args.follow && more > 0 {
+        eprintln!("{more} more lists: see --item and --limit");
+    }
+    Ok(())
+}
+
+/// Warnings and errors to standard error, one line each; `RUST_LOG` says otherwise.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+}
+
+/// A panic ends the process: the other workers would wait for the one that is gone.
+fn fail_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(1);
+    }));
+}
+
+/// A flag that SIGINT and SIGTERM set, to end in good order; the second of them ends the process at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop)).context("cannot handle signals")?;
+        flag::register(signal, Arc::clone(&stop)).context("cannot handle signals")?;
+    }
+    Ok(stop)
+}

@@ -1,0 +1,217 @@
+//! Flags to settings: everything that can be wrong about a command line is found here, before anything runs.
+
+use crate::cli::{Cli, KafkaArgs, OnOff, Place, RunArgs, TopArgs};
+use crate::job::{AheadLimits, Cluster, Cut, Destination, Input, Job, Verify};
+use crate::output::OutputOptions;
+use anyhow::{Context, Result, bail, ensure};
+use clap::CommandFactory;
+use deltacart_dataflows::{ListParams, Params, Scoring};
+use deltacart_inputs::file::{FileParams, FileSource, Framing};
+use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
+use deltacart_inputs::{DecodeOptions, Share, Source};
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Records of each partition in an epoch of a file, unless a flag says otherwise.
+const FILE_EPOCH_RECORDS: NonZeroU64 = NonZeroU64::new(10_000).expect("it is not zero");
+
+/// How long an epoch of a live input lasts, unless a flag says otherwise.
+const LIVE_EPOCH: Duration = Duration::from_millis(50);
+
+/// The port of the first process, where no host file says otherwise; the others follow.
+const PORT: usize = 2101;
+
+/// The longest record of lists that is read back.
+const LIST_BYTES_MAX: usize = 16 << 20;
+
+/// The job that the flags of `run` describe.
+///
+/// # Errors
+/// When flags contradict each other or a value is out of its range; the message names the flag.
+pub fn job(args: RunArgs) -> Result<Job> {
+    let decode = decode(&args)?;
+    let params = params(&args)?;
+    let cluster = cluster(&args)?;
+    let input = input(&args)?;
+    let cut = cut(&args, &input)?;
+    let output = destination(&args.output);
+    let dead_letters = args.dead_letter.as_ref().map(destination);
+    if let Some(Destination::File(path)) = &dead_letters {
+        ensure!(
+            output != Destination::File(path.clone()),
+            "--output and --dead-letter cannot both be {path}"
+        );
+    }
+    let topics = [Some(&args.output), args.dead_letter.as_ref(), args.input.first()];
+    let kafka = match topics.into_iter().flatten().any(|place| matches!(place, Place::Topic(_))) {
+        true => Some(kafka(&args.kafka)?),
+        false => None,
+    };
+    Ok(Job {
+        input,
+        decode,
+        params,
+        output,
+        records: OutputOptions {
+            envelope: args.envelope,
+            scores: params.lists.scores,
+            score_digits: args.score_digits,
+        },
+        output_partitions: args.output_partitions.map(u32::from),
+        dead_letters,
+        cut,
+        limits: AheadLimits {
+            epochs: args.max_epochs_ahead.get(),
+            epoch_events: args.max_epoch_events.get(),
+            epoch_bytes: args.max_epoch_bytes.get(),
+        },
+        verify: match (args.verify_every, args.verify) {
+            (Some(epochs), _) => Some(Verify::Every(epochs)),
+            (None, true) => Some(Verify::AtEnd),
+            (None, false) => None,
+        },
+        cluster,
+        kafka,
+    })
+}
+
+fn decode(args: &RunArgs) -> Result<DecodeOptions> {
+    let mut decode = DecodeOptions::new(args.format);
+    decode.basket = args.basket;
+    decode.columns = args.columns.clone().unwrap_or_default();
+    decode.event_names = args.event_names.clone().unwrap_or_default();
+    decode.delimiter = args.delimiter;
+    decode.duplicate_horizon = args.duplicate_horizon;
+    decode.limits.record_bytes_max = args.max_record_bytes;
+    ensure!(args.max_record_bytes > 0, "--max-record-bytes must be at least 1");
+    // Contradictions are to be found now, not by a worker.
+    decode.decoder()?;
+    Ok(decode)
+}
+
+fn params(args: &RunArgs) -> Result<Params> {
+    ensure!((0.0..=1.0).contains(&args.alpha), "--alpha must be from 0 to 1");
+    ensure!(args.damping >= 0.0 && args.damping.is_finite(), "--damping must be at least 0");
+    let scoring = Scoring {
+        measure: args.measure,
+        alpha: args.alpha,
+        damping: args.damping,
+        min_count: args.min_count.get(),
+        digits: args.score_digits,
+    };
+    let lists = ListParams { k: args.top_k.get(), scoring, scores: args.scores == OnOff::On };
+    ensure!(lists.k <= K_MAX, "--top-k must be at most {K_MAX}");
+    Ok(Params { engine: args.engine, lists, basket_items_max: args.max_basket_items.get() })
+}
+
+/// A list is a record: much longer ones would not fit a broker's default.
+const K_MAX: usize = 1000;
+
+fn input(args: &RunArgs) -> Result<Input> {
+    let mut files = Vec::new();
+    for place in &args.input {
+        match place {
+            Place::File(path) => files.push(PathBuf::from(path)),
+            Place::Topic(_) if args.input.len() > 1 => bail!("--input takes one topic, or files, not both"),
+            Place::Topic(name) => {
+                return Ok(Input::Topic {
+                    name: name.clone(),
+                    from: args.from,
+                    until_end: args.until_end,
+                    metadata_refresh: args.metadata_refresh.0,
+                });
+            }
+        }
+    }
+    let topic_only = [("--from", args.from != StartFrom::Beginning), ("--until-end", args.until_end)];
+    for (flag, given) in topic_only {
+        ensure!(!given, "{flag} goes with a topic; a file is read from its beginning to its end");
+    }
+    Ok(Input::Files(files))
+}
+
+fn cut(args: &RunArgs, input: &Input) -> Result<Cut> {
+    match (args.epoch_events, args.epoch, input) {
+        // A partition in which nothing happens would hold up the epoch, and with it all lists.
+        (Some(_), _, input) if !input.is_bounded() => {
+            bail!("--epoch-events needs an input that ends: files, or a topic with --until-end")
+        }
+        (Some(records), _, _) => Ok(Cut::Records(records)),
+        (None, Some(tick), _) => Ok(Cut::Tick(tick.0)),
+        (None, None, Input::Files(_)) if input.is_bounded() => Ok(Cut::Records(FILE_EPOCH_RECORDS)),
+        (None, None, _) => Ok(Cut::Tick(LIVE_EPOCH)),
+    }
+}
+
+fn destination(place: &Place) -> Destination {
+    match place {
+        Place::File(path) => Destination::File(path.clone()),
+        Place::Topic(name) => Destination::Topic(name.clone()),
+    }
+}
+
+/// The brokers and properties of the flags.
+pub fn kafka(args: &KafkaArgs) -> Result<KafkaSettings> {
+    let mut settings =
+        KafkaSettings::from_flags(args.brokers.as_deref(), &args.properties_file, &args.property)?;
+    if let Some(group) = &args.group {
+        settings.set("group.id", group)?;
+    }
+    Ok(settings.with_startup_timeout(args.startup_timeout.0))
+}
+
+fn cluster(args: &RunArgs) -> Result<Cluster> {
+    let processes = args.processes.get();
+    let process = args.process;
+    ensure!(
+        process < processes,
+        "-p {process} needs at least -n {}: processes are numbered from 0",
+        process + 1
+    );
+    let addresses = match &args.hostfile {
+        None => (0..processes).map(|process| format!("localhost:{}", PORT + process)).collect(),
+        Some(path) => {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            let addresses: Vec<String> = lines.map(str::to_owned).collect();
+            let found = addresses.len();
+            ensure!(found >= processes, "{} has {found} addresses for -n {processes}", path.display());
+            addresses[..processes].to_vec()
+        }
+    };
+    Ok(Cluster { threads: args.workers.get(), process, addresses })
+}
+
+/// The lists that `top` reads: all of a topic, or what is there now.
+pub fn lists(args: &TopArgs) -> Result<Box<dyn Source>> {
+    let share = Share::WHOLE;
+    match &args.input {
+        Place::File(path) => {
+            let params = FileParams {
+                framing: Framing::Lines,
+                record_bytes_max: LIST_BYTES_MAX,
+                share,
+                progress: Default::default(),
+            };
+            Ok(Box::new(FileSource::new(&[PathBuf::from(path)], params)?))
+        }
+        Place::Topic(topic) => {
+            let params = KafkaParams {
+                topic: topic.clone(),
+                from: StartFrom::Beginning,
+                until_end: !args.follow,
+                record_bytes_max: LIST_BYTES_MAX,
+                metadata_refresh: Duration::from_secs(10),
+                share,
+            };
+            Ok(Box::new(KafkaSource::new(&kafka(&args.kafka)?, params)?))
+        }
+    }
+}
+
+/// Writes the completions of a shell.
+pub fn completions(shell: clap_complete::Shell, out: &mut dyn std::io::Write) {
+    clap_complete::generate(shell, &mut Cli::command(), "deltacart", out);
+}

@@ -1,0 +1,264 @@
+//! The job: everything a run needs to know, and the cluster of workers that runs it.
+//!
+//! ```text
+//! job ──▶ workers (one a thread, over all processes)            ┌ publish ──▶ sink
+//!            each: source ─▶ decoder ─▶ dataflow ─▶ lists ──────┤
+//!                              └▶ dead letters                  └ verify (worker 0, if asked)
+//! ```
+//!
+//! A cluster fails whole: the first worker that cannot go on ends its process, and timely ends the others.
+
+use crate::dead_letter::Origin;
+use crate::output::{FileSink, OutputOptions, SinkError, TopicSpec, ensure_topic};
+use crate::summary::Summary;
+use crate::worker;
+use anyhow::{Context, Result, anyhow};
+use deltacart_dataflows::Params;
+use deltacart_inputs::DecodeOptions;
+use deltacart_inputs::file::FileProgress;
+use deltacart_inputs::kafka::{KafkaSettings, StartFrom, topic_partitions};
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::process;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// All of a run.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Where events come from.
+    pub input: Input,
+    /// How their bytes are read.
+    pub decode: DecodeOptions,
+    /// What to compute.
+    pub params: Params,
+    /// Where changed lists go.
+    pub output: Destination,
+    /// How they are written.
+    pub records: OutputOptions,
+    /// How many partitions an output topic gets if it has to be made; as many as the input has without a number.
+    pub output_partitions: Option<u32>,
+    /// Where records go that cannot be used; nowhere, but into the summary, without a place.
+    pub dead_letters: Option<Destination>,
+    /// Where an epoch ends.
+    pub cut: Cut,
+    /// How far a worker may run ahead.
+    pub limits: AheadLimits,
+    /// When the lists are compared with a computation from scratch.
+    pub verify: Option<Verify>,
+    /// The workers.
+    pub cluster: Cluster,
+    /// The brokers, if any of the places is a topic.
+    pub kafka: Option<KafkaSettings>,
+}
+
+/// Where events come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Files, each a partition; `-` is standard input.
+    Files(Vec<PathBuf>),
+    /// A topic.
+    Topic {
+        /// Its name.
+        name: String,
+        /// Where to begin.
+        from: StartFrom,
+        /// Whether to end where the topic ended at the start.
+        until_end: bool,
+        /// How often to look for new partitions.
+        metadata_refresh: Duration,
+    },
+}
+
+impl Input {
+    /// Whether the input ends by itself, and is there whole from the beginning.
+    pub fn is_bounded(&self) -> bool {
+        match self {
+            Input::Files(paths) => !paths.iter().any(|path| path.as_os_str() == "-"),
+            Input::Topic { until_end, .. } => *until_end,
+        }
+    }
+
+    /// What a dead letter says about where it was found.
+    pub fn origin(&self, partition: u32) -> Origin<'_> {
+        match self {
+            Input::Files(paths) => {
+                let path = paths.get(partition as usize).and_then(|path| path.to_str());
+                Origin::File(path.unwrap_or_default())
+            }
+            Input::Topic { name, .. } => Origin::Topic(name),
+        }
+    }
+}
+
+/// Where records go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A file, or `-` for standard output.
+    File(String),
+    /// A topic.
+    Topic(String),
+}
+
+/// Where an epoch ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// When so much time has passed: what arrives together is counted together.
+    Tick(Duration),
+    /// After so many records of each partition: the same epochs in every run of the same input.
+    Records(NonZeroU64),
+}
+
+/// How far a worker may run ahead of what is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AheadLimits {
+    /// Epochs that are open at a time.
+    pub epochs: u64,
+    /// Events of one worker in one epoch.
+    pub epoch_events: usize,
+    /// Bytes of records of one worker in one epoch.
+    pub epoch_bytes: usize,
+}
+
+/// When the lists are compared with a computation from scratch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// When the input has ended.
+    AtEnd,
+    /// Every so many epochs, and at the end.
+    Every(NonZeroU64),
+}
+
+/// The workers of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Workers of this process.
+    pub threads: usize,
+    /// Which process this is.
+    pub process: usize,
+    /// The address of every process, `host:port`; one entry where there is one process.
+    pub addresses: Vec<String>,
+}
+
+impl Cluster {
+    fn communication(&self) -> timely::CommunicationConfig {
+        match (self.addresses.len(), self.threads) {
+            (0 | 1, 1) => timely::CommunicationConfig::Thread,
+            (0 | 1, threads) => timely::CommunicationConfig::Process(threads),
+            (_, threads) => timely::CommunicationConfig::Cluster {
+                threads,
+                process: self.process,
+                addresses: self.addresses.clone(),
+                report: false,
+                zerocopy: false,
+            },
+        }
+    }
+}
+
+/// What the threads of a process share.
+#[derive(Clone, Default)]
+pub(crate) struct Shared {
+    /// Set from outside to end the job in good order.
+    pub(crate) stop: Arc<AtomicBool>,
+    /// How far the files have been read.
+    pub(crate) progress: FileProgress,
+    /// The files that this process writes, shared by its workers.
+    pub(crate) output: Option<FileSink>,
+    pub(crate) dead_letters: Option<FileSink>,
+    /// The run as worker 0 knows it when all is done.
+    pub(crate) summary: Arc<Mutex<Option<Summary>>>,
+}
+
+/// How a run is watched and ended from outside.
+#[derive(Clone, Default)]
+pub struct Handle {
+    shared: Shared,
+}
+
+impl Handle {
+    /// A handle that ends the job when `stop` is set.
+    pub fn new(stop: Arc<AtomicBool>) -> Self {
+        Handle { shared: Shared { stop, ..Shared::default() } }
+    }
+
+    /// How far the input files have been read.
+    pub fn progress(&self) -> &FileProgress {
+        &self.shared.progress
+    }
+}
+
+/// Runs a job until its input ends or it is told to stop. Returns what it did, on the process that has worker 0.
+///
+/// # Errors
+/// When a place cannot be reached at the start. A failure later on ends the process with exit code 1: its workers, and
+/// those of other processes, are not to go on without it.
+pub fn run(job: Job, handle: &Handle) -> Result<Option<Summary>> {
+    prepare_topics(&job)?;
+    let start = Instant::now();
+    let mut config =
+        timely::Config { communication: job.cluster.communication(), worker: Default::default() };
+    // Without it, a quiet arrangement keeps updates that cancel each other; the value is that of long practice.
+    let merging = differential_dataflow::Config::default().idle_merge_effort(Some(1000));
+    differential_dataflow::configure(&mut config.worker, &merging);
+    let shared =
+        Shared { output: output_file(&job)?, dead_letters: dead_letter_file(&job)?, ..handle.shared.clone() };
+    let job = Arc::new(job);
+    let guards = timely::execute(config, move |worker| {
+        if let Err(error) = worker::run(worker, &job, &shared) {
+            fail(&error);
+        }
+    })
+    .map_err(|error| anyhow!("cannot start the workers: {error}"))?;
+    for result in guards.join() {
+        result.map_err(|error| anyhow!("a worker stopped: {error}"))?;
+    }
+    let summary = handle.shared.summary.lock().map_err(|_| anyhow!("a worker stopped"))?.take();
+    Ok(summary.map(|summary| Summary { elapsed: start.elapsed(), ..summary }))
+}
+
+/// The output, if it is a file: worker 0 writes it.
+fn output_file(job: &Job) -> Result<Option<FileSink>> {
+    match &job.output {
+        Destination::File(path) if job.cluster.process == 0 => Ok(Some(FileSink::create(path)?)),
+        _ => Ok(None),
+    }
+}
+
+/// The dead letters, if they go to a file: each process writes its own, those after the first with its number.
+fn dead_letter_file(job: &Job) -> Result<Option<FileSink>> {
+    match (&job.dead_letters, job.cluster.process) {
+        (Some(Destination::File(path)), 0) => Ok(Some(FileSink::create(path)?)),
+        (Some(Destination::File(path)), process) => Ok(Some(FileSink::create(&format!("{path}.{process}"))?)),
+        _ => Ok(None),
+    }
+}
+
+/// Ends the process, and with it the cluster: with 0 where a reader has simply had enough, else with a message and 1.
+pub(crate) fn fail(error: &anyhow::Error) -> ! {
+    if let Some(SinkError::Closed { .. }) = error.downcast_ref::<SinkError>() {
+        process::exit(0);
+    }
+    tracing::error!("{error:#}");
+    process::exit(1);
+}
+
+/// Makes the topics that are to be written, where they are missing.
+fn prepare_topics(job: &Job) -> Result<()> {
+    let Some(kafka) = &job.kafka else { return Ok(()) };
+    let partitions = match (job.output_partitions, &job.input) {
+        (Some(partitions), _) => partitions,
+        (None, Input::Topic { name, .. }) => topic_partitions(kafka, name)?.unwrap_or(1) as u32,
+        (None, Input::Files(_)) => 1,
+    };
+    if let Destination::Topic(name) = &job.output {
+        ensure_topic(kafka, &TopicSpec { name, partitions, compacted: true })
+            .context("cannot prepare the output topic")?;
+    }
+    if let Some(Destination::Topic(name)) = &job.dead_letters {
+        ensure_topic(kafka, &TopicSpec { name, partitions, compacted: false })
+            .context("cannot prepare the dead-letter topic")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! Lists to records: an epoch's changes leave the job, and the epoch is done when they have arrived.
+//!
+//! The operator holds an epoch open until the sink says that all its records have arrived. So a probe behind it tells
+//! what is out: that is what bounds the work ahead, and what input offsets may be committed for.
+//!
+//! # Notes
+//! One epoch is on its way at a time, in order, as a transaction will be. Delivery is at least once.
+
+use crate::output::{ListChange, OutputOptions, Records, Sent, Sink, SinkError, encode};
+use crate::summary::{Counter, Tally};
+use crate::worker::Trouble;
+use deltacart_dataflows::{Diff, Epoch, List, Name};
+use differential_dataflow::VecCollection;
+use differential_dataflow::consolidation::consolidate_updates;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::{Capability, generic::Operator};
+
+/// Whose hands lists leave the job through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Publisher {
+    /// The worker that has them: for topics, which have no order between items.
+    Each,
+    /// Worker 0, in the order of epochs and items: for files, which are to be the same whatever the workers.
+    First,
+}
+
+/// How long to wait before asking again what has arrived.
+const POLL: Duration = Duration::from_millis(1);
+
+/// One worker's way out.
+pub(crate) struct Outlet {
+    /// None on workers that have nothing to publish.
+    sink: Option<Box<dyn Sink>>,
+    options: OutputOptions,
+    tally: Rc<RefCell<Tally>>,
+    trouble: Trouble,
+    /// Encoded, and not taken by the sink yet.
+    records: Records,
+    /// What the tally has of what was sent.
+    counted: Sent,
+}
+
+/// What is sent on: only that epochs are out.
+type Nothing = CapacityContainerBuilder<Vec<()>>;
+
+/// A list that went or came.
+type Update = ((Name, List), Epoch, Diff);
+
+/// Publishes every change of the lists. When the stream returned passes an epoch, the epoch is out.
+pub(crate) fn publish<'scope>(
+    lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
+    publisher: Publisher,
+    mut outlet: Outlet,
+) -> StreamVec<'scope, Epoch, ()> {
+    let scope = lists.scope();
+    let index = scope.index() as u64;
+    let route = Exchange::new(move |_update: &Update| match publisher {
+        Publisher::Each => index,
+        Publisher::First => 0,
+    });
+    lists.inner.unary_frontier::<Nothing, _, _, _>(route, "Publish", move |_capability, info| {
+        let activator = scope.activator_for(info.address);
+        let mut waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<Update>)> = BTreeMap::new();
+        let mut under_way: Option<Capability<Epoch>> = None;
+        move |(input, frontier), output| {
+            input.for_each(|capability, updates: &mut Vec<Update>| {
+                let Some(&epoch) = capability.least() else { return };
+                if let Some((_, stashed)) = waiting.get_mut(&epoch) {
+                    stashed.append(updates);
+                } else if let Some(retained) = capability.retain_least(output.output_index()) {
+                    waiting.insert(epoch, (retained, std::mem::take(updates)));
+                }
+            });
+            loop {
+                if let Some(capability) = &under_way {
+                    if !outlet.has_arrived(*capability.time()) {
+                        activator.activate_after(POLL);
+                        return;
+                    }
+                    under_way = None;
+                }
+                match waiting.first_entry() {
+                    Some(entry) if !frontier.less_equal(entry.key()) => {
+                        let (capability, mut updates) = entry.remove();
+                        outlet.take(*capability.time(), &mut updates);
+                        under_way = Some(capability);
+                    }
+                    _ => return,
+                }
+            }
+        }
+    })
+}
+
+impl Outlet {
+    pub(crate) fn new(
+        sink: Option<Box<dyn Sink>>,
+        options: OutputOptions,
+        tally: Rc<RefCell<Tally>>,
+        trouble: Trouble,
+    ) -> Self {
+        Outlet { sink, options, tally, trouble, records: Records::new(), counted: Sent::default() }
+    }
+
+    /// Makes an epoch's updates records, which wait to be sent.
+    fn take(&mut self, epoch: Epoch, updates: &mut Vec<Update>) {
+        consolidate_updates(updates);
+        let mut tally = self.tally.borrow_mut();
+        for of_item in updates.chunk_by_mut(|x, y| x.0.0 == y.0.0) {
+            let item = of_item[0].0.0.clone();
+            let mut change = ListChange { item, epoch, before: List::new(), after: List::new() };
+            for ((_item, list), _epoch, diff) in of_item {
+                match diff {
+                    -1 => change.before = std::mem::take(list),
+                    1 => change.after = std::mem::take(list),
+                    _ => panic!("an item has one list"),
+                }
+            }
+            encode(&change, &self.options, &mut self.records);
+            tally.add(Counter::ListsChanged, 1);
+        }
+    }
+
+    /// Pushes the epoch on; true when all its records have arrived. After a failure nothing ever arrives.
+    fn has_arrived(&mut self, epoch: Epoch) -> bool {
+        if self.trouble.is_some() {
+            return false;
+        }
+        match self.push(epoch) {
+            Ok(arrived) => {
+                self.count();
+                arrived
+            }
+            Err(error) => {
+                self.trouble.set(error.into());
+                false
+            }
+        }
+    }
+
+    fn push(&mut self, epoch: Epoch) -> Result<bool, SinkError> {
+        let Some(sink) = &mut self.sink else { return Ok(self.records.is_empty()) };
+        if !self.records.is_empty() {
+            sink.send(&mut self.records)?;
+            if !self.records.is_empty() {
+                sink.poll()?;
+                return Ok(false);
+            }
+            sink.close_epoch(epoch)?;
+        }
+        Ok(sink.poll()? == 0)
+    }
+
+    fn count(&mut self) {
+        let Some(sink) = &self.sink else { return };
+        let (sent, before) = (sink.sent(), std::mem::replace(&mut self.counted, sink.sent()));
+        let mut tally = self.tally.borrow_mut();
+        tally.add(Counter::RecordsOut, sent.records - before.records);
+        tally.add(Counter::BytesOut, sent.bytes - before.bytes);
+    }
+}

@@ -1,0 +1,164 @@
+//! What a run did, in one line.
+
+use deltacart_dataflows::Note;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// What can be counted. Counts of all workers add up, but that of epochs, of which the largest holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Counter {
+    /// Records read.
+    Records,
+    /// Events taken in; a record may carry several, or none.
+    Events,
+    /// Views: ignored for now.
+    Views,
+    /// Events of kinds that do not concern baskets: ignored.
+    Others,
+    /// Records whose event id was met before.
+    Duplicates,
+    /// Headers of files.
+    Headers,
+    /// Records that could not be used, by reason.
+    Rejects(String),
+    /// Events that changed nothing.
+    NoEffect,
+    /// Baskets with events in several partitions.
+    SplitBaskets,
+    /// Lines that left full baskets.
+    LinesEvicted,
+    /// Epochs that had records.
+    Epochs,
+    /// List changes published.
+    ListsChanged,
+    /// Records written for them.
+    RecordsOut,
+    /// Bytes of those.
+    BytesOut,
+    /// Comparisons with a computation from scratch, all of which agreed.
+    Verified,
+}
+
+impl Counter {
+    /// The counter of a note.
+    pub fn of(note: Note) -> Counter {
+        match note {
+            Note::NoEffect => Counter::NoEffect,
+            Note::SplitBasket => Counter::SplitBaskets,
+            Note::LineEvicted => Counter::LinesEvicted,
+        }
+    }
+}
+
+/// Counts of one worker, or of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally(BTreeMap<Counter, u64>);
+
+impl Tally {
+    /// Counts so many more.
+    pub fn add(&mut self, counter: Counter, count: u64) {
+        match counter {
+            Counter::Epochs => {
+                let epochs = self.0.entry(counter).or_default();
+                *epochs = count.max(*epochs);
+            }
+            _ if count > 0 => *self.0.entry(counter).or_default() += count,
+            _ => {}
+        }
+    }
+
+    /// How many were counted.
+    pub fn get(&self, counter: &Counter) -> u64 {
+        self.0.get(counter).copied().unwrap_or(0)
+    }
+
+    /// All counts.
+    pub fn iter(&self) -> impl Iterator<Item = (&Counter, u64)> {
+        self.0.iter().map(|(counter, &count)| (counter, count))
+    }
+
+    /// All rejects, by reason.
+    pub fn rejects(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().filter_map(|(counter, &count)| match counter {
+            Counter::Rejects(reason) => Some((reason.as_str(), count)),
+            _ => None,
+        })
+    }
+}
+
+/// What a whole run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// What was counted.
+    pub tally: Tally,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |counter| self.tally.get(&counter);
+        write!(formatter, "{} events of {} records", count(Counter::Events), count(Counter::Records))?;
+        for (counter, what) in [
+            (Counter::Views, "views"),
+            (Counter::Others, "others"),
+            (Counter::Duplicates, "duplicates"),
+            (Counter::Headers, "headers"),
+            (Counter::NoEffect, "without effect"),
+            (Counter::SplitBaskets, "baskets over several partitions"),
+            (Counter::LinesEvicted, "lines evicted from full baskets"),
+        ] {
+            if count(counter.clone()) > 0 {
+                write!(formatter, ", {} {what}", count(counter))?;
+            }
+        }
+        let rejects: u64 = self.tally.rejects().map(|(_reason, count)| count).sum();
+        write!(formatter, ", {rejects} rejects")?;
+        if rejects > 0 {
+            let reasons: Vec<_> =
+                self.tally.rejects().map(|(reason, count)| format!("{reason} {count}")).collect();
+            write!(formatter, " ({})", reasons.join(", "))?;
+        }
+        write!(formatter, ", {} epochs", count(Counter::Epochs))?;
+        write!(formatter, ", {} lists changed", count(Counter::ListsChanged))?;
+        write!(
+            formatter,
+            " in {} records of {} bytes",
+            count(Counter::RecordsOut),
+            count(Counter::BytesOut)
+        )?;
+        if count(Counter::Verified) > 0 {
+            write!(formatter, ", verified {} times", count(Counter::Verified))?;
+        }
+        write!(formatter, ", {:.2} s", self.elapsed.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line() {
+        let mut tally = Tally::default();
+        for (counter, count) in [
+            (Counter::Records, 10),
+            (Counter::Events, 7),
+            (Counter::Rejects("bad-json".into()), 2),
+            (Counter::Rejects("empty".into()), 1),
+            (Counter::Epochs, 3),
+            (Counter::Epochs, 2),
+            (Counter::ListsChanged, 5),
+            (Counter::Views, 0),
+        ] {
+            tally.add(counter, count);
+        }
+        let summary = Summary { tally, elapsed: Duration::from_millis(1500) };
+        assert_eq!(
+            summary.to_string(),
+            "7 events of 10 records, 3 rejects (bad-json 2, empty 1), 3 epochs, 5 lists changed in 0 records of 0 bytes, 1.50 s"
+        );
+    }
+}

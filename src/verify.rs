@@ -1,0 +1,128 @@
+//! `--verify`: the lists that were published, compared with the plain model's from scratch.
+//!
+//! All events and all lists go to worker 0, which applies the events to the model in their order and compares when an
+//! epoch is closed. Costs what the model costs: for checking a set-up, not for production.
+
+use crate::job::Verify;
+use crate::summary::{Counter, Tally};
+use crate::worker::Trouble;
+use anyhow::anyhow;
+use deltacart_dataflows::{Diff, Epoch, Event, List, Model, Name, Params};
+use differential_dataflow::VecCollection;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::Operator;
+
+/// What is sent on: only that epochs have been compared.
+type Nothing = CapacityContainerBuilder<Vec<()>>;
+
+/// Both sides of the comparison.
+struct Verifier {
+    when: Verify,
+    model: Model,
+    published: BTreeMap<Name, List>,
+    epochs: u64,
+    tally: Rc<RefCell<Tally>>,
+    trouble: Trouble,
+}
+
+/// An epoch's part of both sides, until it is closed.
+#[derive(Default)]
+struct Pending {
+    events: Vec<Event>,
+    lists: Vec<((Name, List), Diff)>,
+}
+
+/// Compares the lists with the model. The stream returned ends when the last comparison has been made.
+pub(crate) fn verify<'scope>(
+    events: StreamVec<'scope, Epoch, Event>,
+    lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
+    when: Verify,
+    params: Params,
+    tally: Rc<RefCell<Tally>>,
+    trouble: Trouble,
+) -> StreamVec<'scope, Epoch, ()> {
+    let model = Model::new(params);
+    let mut verifier = Verifier { when, model, published: BTreeMap::new(), epochs: 0, tally, trouble };
+    let is_first = lists.scope().index() == 0;
+    let to_first = Exchange::new(|_event: &Event| 0);
+    let lists_to_first = Exchange::new(|_update: &((Name, List), Epoch, Diff)| 0);
+    let name = "Verify";
+    events.binary_frontier::<_, Nothing, _, _, _, _>(
+        lists.inner,
+        to_first,
+        lists_to_first,
+        name,
+        move |capability, _info| {
+            // Held until the last comparison has been made.
+            let mut open = is_first.then_some(capability);
+            let mut pending: BTreeMap<Epoch, Pending> = BTreeMap::new();
+            move |(events, events_frontier), (lists, lists_frontier), _output| {
+                events.for_each(|capability, batch: &mut Vec<Event>| {
+                    let Some(&epoch) = capability.least() else { return };
+                    pending.entry(epoch).or_default().events.append(batch);
+                });
+                lists.for_each(|_capability, batch: &mut Vec<((Name, List), Epoch, Diff)>| {
+                    for (list, epoch, diff) in batch.drain(..) {
+                        pending.entry(epoch).or_default().lists.push((list, diff));
+                    }
+                });
+                while let Some(entry) = pending.first_entry() {
+                    if events_frontier.less_equal(entry.key()) || lists_frontier.less_equal(entry.key()) {
+                        return;
+                    }
+                    let (epoch, changes) = entry.remove_entry();
+                    verifier.close(epoch, changes);
+                }
+                if events_frontier.is_empty() && lists_frontier.is_empty() && open.take().is_some() {
+                    verifier.compare("at the end");
+                }
+            }
+        },
+    )
+}
+
+impl Verifier {
+    fn close(&mut self, epoch: Epoch, mut changes: Pending) {
+        changes.events.sort_by_key(|event| event.position);
+        changes.events.iter().for_each(|event| self.model.apply(event));
+        // What goes before what comes, or a new list would be taken for the old one.
+        changes.lists.sort_by_key(|(_list, diff)| *diff);
+        for ((item, list), diff) in changes.lists {
+            if diff > 0 {
+                self.published.insert(item, list);
+            } else if self.published.get(&item) == Some(&list) {
+                self.published.remove(&item);
+            } else {
+                self.trouble
+                    .set(anyhow!("epoch {epoch} takes back a list of {item:?} that was not published"));
+            }
+        }
+        self.epochs += 1;
+        if let Verify::Every(epochs) = self.when
+            && self.epochs.is_multiple_of(epochs.get())
+        {
+            self.compare(&format!("at epoch {epoch}"));
+        }
+    }
+
+    fn compare(&mut self, when: &str) {
+        let expected = self.model.lists();
+        let items = expected.keys().chain(self.published.keys());
+        let wrong: Vec<&Name> =
+            items.filter(|&item| expected.get(item) != self.published.get(item)).collect();
+        match wrong.first() {
+            None => self.tally.borrow_mut().add(Counter::Verified, 1),
+            Some(&item) => self.trouble.set(anyhow!(
+                "{when}, {} lists differ from a computation from scratch; that of {item:?} should be {:?} and is {:?}",
+                wrong.len(),
+                expected.get(item),
+                self.published.get(item),
+            )),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! When an epoch ends, and how much may be read into it.
+//!
+//! By the clock, worker 0 calls the next epoch when the tick has passed and not too many are open; when they are, the
+//! epoch goes on and grows, so throughput rises with the load. By count, an epoch takes so many records of each
+//! partition, and ends when all of them gave theirs: no clock, no other worker, nothing that could differ next time.
+
+use crate::job::{AheadLimits, Cut};
+use crate::worker::control::Control;
+use crate::worker::intake::Intake;
+use anyhow::Result;
+use deltacart_dataflows::{Epoch, Event};
+use std::time::{Duration, Instant};
+
+/// A worker's pace.
+pub(super) struct Pace {
+    cut: Cut,
+    limits: AheadLimits,
+    epoch: Epoch,
+    /// Worker 0's: when the epoch was called.
+    called_at: Instant,
+}
+
+/// Records of one partition that are read at a time.
+const BATCH_RECORDS: usize = 4096;
+
+impl Pace {
+    pub(super) fn new(cut: Cut, limits: AheadLimits) -> Self {
+        Pace { cut, limits, epoch: 0, called_at: Instant::now() }
+    }
+
+    /// Reads what may be read now; true if there was something.
+    ///
+    /// `oldest` is the oldest epoch that is not out.
+    pub(super) fn fetch(
+        &self,
+        intake: &mut Intake<'_>,
+        oldest: Option<Epoch>,
+        send: &mut dyn FnMut(&mut Vec<Event>),
+    ) -> Result<bool> {
+        if self.is_ahead(oldest) {
+            return Ok(false);
+        }
+        match self.cut {
+            Cut::Tick(_) => {
+                let room = self.limits.epoch_events.saturating_sub(intake.epoch_events());
+                if room == 0 || intake.epoch_bytes() >= self.limits.epoch_bytes {
+                    return Ok(false);
+                }
+                intake.fetch(room.min(BATCH_RECORDS), u64::MAX, send)
+            }
+            Cut::Records(records) => intake.fetch(BATCH_RECORDS, records.get(), send),
+        }
+    }
+
+    /// The next epoch, if this one is over.
+    pub(super) fn next_epoch(&mut self, intake: &Intake<'_>, control: &Control) -> Option<Epoch> {
+        let next = match self.cut {
+            Cut::Tick(_) => control.called()?,
+            Cut::Records(records) if intake.all_gave(records.get()) => self.epoch + 1,
+            Cut::Records(_) => self.epoch,
+        };
+        (next > self.epoch).then(|| {
+            self.epoch = next;
+            next
+        })
+    }
+
+    /// Worker 0 calls the next epoch, if it is time. To be called on every turn, also when this worker has no more to
+    /// read: the others go by it.
+    pub(super) fn keep_time(&mut self, control: &mut Control, oldest: Option<Epoch>) {
+        let (Cut::Tick(tick), Some(called), Some(oldest)) = (self.cut, control.called(), oldest) else {
+            return;
+        };
+        if self.called_at.elapsed() >= tick && called.saturating_sub(oldest) < self.limits.epochs {
+            self.called_at = Instant::now();
+            control.call(called + 1);
+        }
+    }
+
+    /// How long a worker with nothing to do may sleep.
+    pub(super) fn patience(&self) -> Duration {
+        match self.cut {
+            Cut::Tick(tick) => (tick / 8).clamp(PARK_MIN, PARK_MAX),
+            Cut::Records(_) => PARK_MIN,
+        }
+    }
+
+    fn is_ahead(&self, oldest: Option<Epoch>) -> bool {
+        oldest.is_some_and(|oldest| self.epoch.saturating_sub(oldest) > self.limits.epochs)
+    }
+}
+
+/// Records of a topic wake nobody, so a worker looks for them again after a while: an eighth of an epoch, so that it
+/// adds little to the latency, and in these bounds.
+const PARK_MIN: Duration = Duration::from_millis(1);
+const PARK_MAX: Duration = Duration::from_millis(20);
