@@ -196,6 +196,11 @@ impl Handle {
 /// those of other processes, are not to go on without it.
 pub fn run(job: Job, handle: &Handle) -> Result<Option<Summary>> {
     prepare_topics(&job)?;
+    run_prepared(job, handle)
+}
+
+/// The same for a job whose topics are known to be there and as they should be.
+pub(crate) fn run_prepared(job: Job, handle: &Handle) -> Result<Option<Summary>> {
     let start = Instant::now();
     let mut config =
         timely::Config { communication: job.cluster.communication(), worker: Default::default() };

@@ -24,3 +24,5 @@ pub mod output;
 pub mod dead_letter;
 
 pub mod top;
+
+pub mod generate;

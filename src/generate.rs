@@ -1,0 +1,295 @@
+//! The events of a shop that never was, to a file, to standard output or to a topic: the command `deltacart generate`.
+//!
+//! ```text
+//!  Shop ──▶ as many as the pace says are due ──▶ lines of JSON ──▶ file, stdout
+//!                                          └──▶ messages keyed by basket ──▶ topic
+//! ```
+//!
+//! What is written is a function of the shop's settings alone; the pace decides when, never what.
+//!
+//! # Notes
+//!
+//! Messages have the time of sending, not the shop's time, which lies in the past: a broker would find them old enough
+//! to be deleted.
+
+mod pace;
+#[cfg(test)]
+mod tests;
+
+use crate::job::Destination;
+use crate::output::kafka::{Message, Offered, Producer};
+use crate::output::{FileSink, Sent, Sink, SinkError, TopicSpec, ensure_topic};
+use anyhow::{Context, Result, bail};
+use deltacart_inputs::generate::{CartEvent, Shop, ShopError, ShopSettings};
+use deltacart_inputs::kafka::KafkaSettings;
+use pace::Pace;
+use std::fmt;
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// What to write, where to, and how fast.
+#[derive(Clone, Debug)]
+pub struct GenerateOptions {
+    /// The shop, and how many events it has.
+    pub shop: ShopSettings,
+    /// Where its events go.
+    pub output: Destination,
+    /// The brokers, if that is a topic.
+    pub kafka: Option<KafkaSettings>,
+    /// How many partitions the topic gets if it has to be made.
+    pub partitions: u32,
+    /// Events a second, [`GenerateOptions::RATE_MIN`] to [`GenerateOptions::RATE_MAX`]; as fast as they go without.
+    pub rate: Option<f64>,
+    /// So many events are written at once, before the rate holds.
+    pub head_start: u64,
+}
+
+/// Settings that cannot be: the command line is wrong, not the run.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum GenerateError {
+    /// There is no such shop.
+    #[error(transparent)]
+    Shop(#[from] ShopError),
+    /// A rate that is none.
+    #[error(
+        "a rate of {0} events a second is out of range: --rate takes {min} to {max}",
+        min = GenerateOptions::RATE_MIN,
+        max = GenerateOptions::RATE_MAX
+    )]
+    Rate(f64),
+    /// A file that would grow until the disk is full.
+    #[error("the shop has no end, and the file {0} would grow until the disk is full: add --events")]
+    EndlessFile(String),
+    /// The same for the broker's disk, at full speed.
+    #[error("the shop has no end and would fill topic {0} as fast as it can: add --events or --rate")]
+    EndlessTopic(String),
+    /// A topic without brokers.
+    #[error("topic {0} needs brokers: add -b/--brokers")]
+    NoBrokers(String),
+}
+
+/// What has been written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generated {
+    /// Events.
+    pub events: u64,
+    /// Bytes of their lines, or of their keys and values.
+    pub bytes: u64,
+    /// How long that took.
+    pub elapsed: Duration,
+}
+
+/// Events that are written without a look at the clock or at `stop`: under a millisecond's worth.
+const TURN_EVENTS: u64 = 512;
+
+/// The longest sleep, so that a stop is seen soon.
+const SLEEP_MAX: Duration = Duration::from_millis(50);
+
+/// How long a full queue is left alone before it is offered more.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long the brokers may take at the end for what is still on its way.
+const END_PATIENCE: Duration = Duration::from_secs(30);
+
+impl GenerateOptions {
+    /// The slowest rate.
+    pub const RATE_MIN: f64 = 0.001;
+    /// The fastest: far above what any machine does.
+    pub const RATE_MAX: f64 = 1e9;
+
+    /// Whether these options can be followed, as far as that can be told without opening anything.
+    ///
+    /// # Errors
+    /// When they cannot; the message names the flag to change.
+    pub fn validate(&self) -> Result<(), GenerateError> {
+        if let Some(rate) = self.rate
+            && !(Self::RATE_MIN..=Self::RATE_MAX).contains(&rate)
+        {
+            return Err(GenerateError::Rate(rate));
+        }
+        let endless = self.shop.events.is_none();
+        match &self.output {
+            Destination::File(path) if endless && keeps_what_it_gets(path) => {
+                Err(GenerateError::EndlessFile(path.clone()))
+            }
+            Destination::Topic(topic) if endless && self.rate.is_none() => {
+                Err(GenerateError::EndlessTopic(topic.clone()))
+            }
+            Destination::Topic(topic) if self.kafka.is_none() => Err(GenerateError::NoBrokers(topic.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a path is, or will be, a file that grows; pipes and devices do not.
+fn keeps_what_it_gets(path: &str) -> bool {
+    path != "-" && fs::metadata(path).map_or(true, |metadata| metadata.is_file())
+}
+
+/// Writes the shop's events until it has no more or `stop` is set. A reader that has gone is an end like any other.
+///
+/// # Errors
+/// [`GenerateError`] when the options cannot be followed; else when the output cannot be made or written.
+pub fn generate(options: &GenerateOptions, stop: &AtomicBool) -> Result<Generated> {
+    generate_watched(options, stop, &mut |_events| {})
+}
+
+/// The same, telling `watch` after each turn how many events there are now.
+pub fn generate_watched(
+    options: &GenerateOptions,
+    stop: &AtomicBool,
+    watch: &mut dyn FnMut(u64),
+) -> Result<Generated> {
+    options.validate()?;
+    let mut shop = Shop::new(options.shop.clone()).map_err(GenerateError::Shop)?;
+    let mut outlet = Outlet::open(options)?;
+    let pace = Pace::new(options.rate, options.head_start);
+    let start = Instant::now();
+    let mut events = 0;
+    let written = write(&mut shop, &mut outlet, pace, start, stop, &mut |more| {
+        events += more;
+        watch(events);
+    })
+    .and_then(|()| outlet.finish());
+    match written {
+        Ok(()) | Err(SinkError::Closed { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Generated { events, bytes: outlet.sent().bytes, elapsed: start.elapsed() })
+}
+
+/// Writes what is due, turn by turn, and says how many events each turn wrote.
+fn write(
+    shop: &mut Shop,
+    outlet: &mut Outlet,
+    pace: Pace,
+    start: Instant,
+    stop: &AtomicBool,
+    written: &mut dyn FnMut(u64),
+) -> Result<(), SinkError> {
+    let mut events = 0;
+    let mut text = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let due = pace.due(start.elapsed()).saturating_sub(events);
+        if due == 0 {
+            outlet.turn()?;
+            let wait = pace.due_at(events).saturating_sub(start.elapsed());
+            thread::sleep(wait.clamp(Duration::from_millis(1), SLEEP_MAX));
+            continue;
+        }
+        let turn = due.min(TURN_EVENTS);
+        let mut done = 0;
+        for event in shop.by_ref().take(turn as usize) {
+            text.clear();
+            event.write_json(&mut text);
+            if !outlet.write(&event, &text, stop)? {
+                break;
+            }
+            done += 1;
+        }
+        outlet.turn()?;
+        events += done;
+        written(done);
+        if done < turn {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Where the events go.
+enum Outlet {
+    /// A file or standard output. If paced, each turn is to be seen at once.
+    Lines {
+        file: FileSink,
+        paced: bool,
+    },
+    Topic(Box<Producer>),
+}
+
+impl Outlet {
+    fn open(options: &GenerateOptions) -> Result<Outlet> {
+        match &options.output {
+            Destination::File(path) => {
+                Ok(Outlet::Lines { file: FileSink::create(path)?, paced: options.rate.is_some() })
+            }
+            Destination::Topic(name) => {
+                let Some(kafka) = &options.kafka else { bail!(GenerateError::NoBrokers(name.clone())) };
+                let topic = TopicSpec { name, partitions: options.partitions, compacted: false };
+                ensure_topic(kafka, &topic).context("cannot prepare the topic of events")?;
+                Ok(Outlet::Topic(Box::new(Producer::connect(kafka, name)?)))
+            }
+        }
+    }
+
+    /// Writes one event; false if `stop` was set while there was no room for it.
+    fn write(&mut self, event: &CartEvent, text: &[u8], stop: &AtomicBool) -> Result<bool, SinkError> {
+        let producer = match self {
+            Outlet::Lines { file, .. } => return file.write_line(text).map(|()| true),
+            Outlet::Topic(producer) => producer,
+        };
+        let key = event.basket_id();
+        let message = Message { key: Some(key.as_bytes()), value: Some(text), headers: &[], timestamp: None };
+        loop {
+            match producer.offer(&message)? {
+                Offered::Taken => return Ok(true),
+                Offered::Full if stop.load(Ordering::Relaxed) => return Ok(false),
+                Offered::Full => {
+                    producer.poll()?;
+                    thread::sleep(FULL_PAUSE);
+                }
+                Offered::TooLarge => {
+                    let message = format!(
+                        "an event has {} bytes, more than -X message.max.bytes: raise it",
+                        text.len()
+                    );
+                    return Err(SinkError::Kafka { message });
+                }
+            }
+        }
+    }
+
+    /// What is to be done now and then: readers of a pipe see what has been written, failures come to light.
+    fn turn(&mut self) -> Result<(), SinkError> {
+        match self {
+            Outlet::Lines { file, paced: true } => file.flush(),
+            Outlet::Lines { .. } => Ok(()),
+            Outlet::Topic(producer) => producer.poll().map(|_in_flight| ()),
+        }
+    }
+
+    /// Waits until everything has arrived.
+    fn finish(&mut self) -> Result<(), SinkError> {
+        let producer = match self {
+            Outlet::Lines { file, .. } => return file.flush(),
+            Outlet::Topic(producer) => producer,
+        };
+        let deadline = Instant::now() + END_PATIENCE;
+        loop {
+            match producer.poll()? {
+                0 => return Ok(()),
+                in_flight if Instant::now() >= deadline => {
+                    return Err(SinkError::Timeout { in_flight, seconds: END_PATIENCE.as_secs() });
+                }
+                _ => thread::sleep(FULL_PAUSE),
+            }
+        }
+    }
+
+    fn sent(&self) -> Sent {
+        match self {
+            Outlet::Lines { file, .. } => file.sent(),
+            Outlet::Topic(producer) => producer.sent(),
+        }
+    }
+}
+
+impl fmt::Display for Generated {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Generated { events, bytes, elapsed } = self;
+        write!(formatter, "{events} events of {bytes} bytes, {:.2} s", elapsed.as_secs_f64())
+    }
+}
