@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The timestamp of the dataflow: a slice of arrival, counted from the start of the job.
 pub type Epoch = u64;
 
-/// An id as the shop wrote it. Ids of up to 24 bytes need no allocation. The order of names is the order of their bytes.
+/// An id as the shop wrote it. Ids of up to 24 bytes need no allocation. Names are ordered by their bytes.
 pub type Name = CompactString;
 
 /// An item's number, the same on every worker of a run. The worker that owns the item is `number % workers`.

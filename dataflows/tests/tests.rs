@@ -1,7 +1,25 @@
 //! The list of modules: read it to know where a new test goes.
 
-// What the tests share.
+// As clippy.toml says for tests: a panic there is the report. Their helpers are not known to it as tests.
+#![allow(clippy::unwrap_used)]
+
+// What the tests share: a dataflow run to its end, and what its updates add up to.
 mod harness;
 
-// The dataflows equal the plain model after every epoch.
+// Random shops: events, settings and ways to cut epochs.
+mod shop;
+
+// The dataflows equal the plain model after every epoch, whatever the events and the settings.
 mod oracle;
+
+// All short sequences of events over very few baskets and items.
+mod exhaustive;
+
+// What must hold without knowing the lists: what is taken back leaves nothing, batching and workers do not matter.
+mod laws;
+
+// A real supermarket's baskets.
+mod real;
+
+// Several processes publish together what one does.
+mod processes;

@@ -57,7 +57,8 @@ impl Estimate {
         (cell < SATURATED).then_some(u32::from(cell))
     }
 
-    /// Makes room for the pairs there are and so many more. To be called where nobody is between an addition and a look.
+    /// Makes room for the pairs there are and so many more.
+    /// To be called where nobody is between an addition and a look.
     pub(super) fn reserve(&mut self, pairs: u64) {
         let wanted = self.mass.saturating_add(pairs).saturating_mul(CELLS_PER_PAIR);
         while (self.cells.len() as u64) < wanted && self.cells.len() < CELLS_MAX {

@@ -323,7 +323,8 @@ impl Rows {
         self.top.sort_unstable_by(order);
     }
 
-    /// Makes the candidates the row's reserve, and watches those that a falling support alone could bring into the list.
+    /// Makes the candidates the row's reserve, and watches those that a falling support alone could bring into the
+    /// list.
     fn watch(&mut self, item: Item, ranking: &Ranking<'_>) {
         let full = self.top.len() == ranking.params.k;
         let bar = self.top.last().filter(|_| full).map_or(0.0, |last| last.place.key);

@@ -1,0 +1,129 @@
+//! Random shops: events, settings and ways to cut epochs.
+
+use crate::harness::{event, params};
+use deltacart_dataflows::{Action, Engine, Event, Measure, Name, Params};
+use proptest::prelude::*;
+
+/// Knuth's MMIX generator: the same numbers from the same seed, everywhere.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Random(seed | 1)
+    }
+
+    /// A number below `end`, which is at most 2^31.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // The high bits are the good ones.
+        (self.0 >> 33) % end
+    }
+
+    /// The same things in any order.
+    pub(crate) fn shuffle<T>(&mut self, things: &mut [T]) {
+        for end in (2..=things.len()).rev() {
+            things.swap(end - 1, self.below(end as u64) as usize);
+        }
+    }
+}
+
+/// Something an event may say; small numbers, so that everything meets everything.
+fn action() -> impl Strategy<Value = Action<Name>> {
+    // A few items that everybody buys, and many that hardly anybody does.
+    let item = prop_oneof![3 => 0u32..6, 1 => 0u32..40].prop_map(|item| Name::from(format!("i{item}")));
+    let some = prop_oneof![Just(None), (1u32..3).prop_map(Some)];
+    prop_oneof![
+        12 => (item.clone(), 1u32..3).prop_map(|(item, quantity)| Action::Add(item, quantity)),
+        4 => (item.clone(), some.clone()).prop_map(|(item, quantity)| Action::Remove(item, quantity)),
+        1 => (item.clone(), 0u32..3).prop_map(|(item, quantity)| Action::Set(item, quantity)),
+        2 => (item.clone(), 1u32..3).prop_map(|(item, quantity)| Action::Purchase(item, quantity)),
+        2 => (item, some).prop_map(|(item, quantity)| Action::Refund(item, quantity)),
+        1 => Just(Action::Clear),
+        1 => Just(Action::Checkout),
+        1 => Just(Action::Cancel),
+        1 => Just(Action::Forget),
+        1 => Just(Action::ForgetUser),
+    ]
+}
+
+prop_compose! {
+    /// A log of anything.
+    pub(crate) fn events()
+        (events in prop::collection::vec((0u32..12, prop::option::of(0u32..4), action()), 1..250)) -> Vec<Event> {
+        events.into_iter().zip(0..).map(|((basket, user, action), offset)| {
+            let (basket, user) = (format!("b{basket}"), user.map(|user| format!("u{user}")));
+            event(offset, &basket, user.as_deref(), action)
+        }).collect()
+    }
+}
+
+/// Events in a [`history`].
+const HISTORY: u64 = 900;
+
+/// A shop with a past: baskets of a skewed choice of 60 items, enough that most of a row is left out of its reserve.
+fn history(seed: u64) -> Vec<Event> {
+    let mut random = Random::new(seed);
+    (0..HISTORY)
+        .map(|offset| {
+            let (basket, item) = (random.below(150), random.below(60).min(random.below(60)));
+            let user = format!("u{}", basket % 7);
+            event(offset, &format!("b{basket}"), Some(&user), Action::Add(format!("i{item}").into(), 1))
+        })
+        .collect()
+}
+
+prop_compose! {
+    /// Epochs of any length: a large one of history, or none; and a log of anything.
+    pub(crate) fn epochs()(seed in any::<u64>(), past in any::<bool>(), events in events(), lengths in lengths())
+        -> Vec<Vec<Event>> {
+        if past { with_history(seed, events, &lengths) } else { cut(&events, &lengths) }
+    }
+}
+
+prop_compose! {
+    /// Small epochs on a large state: pairs are followed, estimated, counted on demand; rows run short; supports fall.
+    pub(crate) fn small_changes()
+        (seed in any::<u64>(), events in events(), lengths in prop::collection::vec(1usize..5, 0..60))
+        -> Vec<Vec<Event>> {
+        with_history(seed, events, &lengths)
+    }
+}
+
+fn with_history(seed: u64, mut events: Vec<Event>, lengths: &[usize]) -> Vec<Vec<Event>> {
+    events.iter_mut().for_each(|event| event.position.offset += HISTORY);
+    let mut epochs = vec![history(seed)];
+    epochs.extend(cut(&events, lengths));
+    epochs
+}
+
+prop_compose! {
+    /// Settings of every kind.
+    pub(crate) fn settings()(engine in prop_oneof![3 => Just(Engine::Fast), 1 => Just(Engine::Reference)],
+        which in 0usize..8, k in 1usize..=20, min_count in prop_oneof![4 => Just(1u32), 1 => 2u32..4],
+        digits in 0u32..=9, scores in any::<bool>(), alpha in prop_oneof![3 => Just(0.5), 1 => 0.0f64..=1.0],
+        damping in prop_oneof![3 => Just(0.0), 1 => 0.0f64..30.0],
+        cap in prop_oneof![4 => Just(10_000usize), 1 => 1usize..6]) -> Params {
+        let mut params = Params { basket_items_max: cap, ..params(engine, Measure::ALL[which], k) };
+        params.lists.scores = scores;
+        let scoring = &mut params.lists.scoring;
+        (scoring.min_count, scoring.digits, scoring.alpha, scoring.damping) = (min_count, digits, alpha, damping);
+        params
+    }
+}
+
+/// Lengths of epochs, for [`cut`]; 0 among them.
+pub(crate) fn lengths() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(prop_oneof![Just(0usize), 1usize..4, 1usize..60], 0..40)
+}
+
+/// Cuts a log into epochs of the given lengths; what is left is the last.
+pub(crate) fn cut(events: &[Event], lengths: &[usize]) -> Vec<Vec<Event>> {
+    let (mut rest, mut epochs) = (events, Vec::new());
+    for &length in lengths {
+        let (epoch, later) = rest.split_at(length.min(rest.len()));
+        epochs.push(epoch.to_vec());
+        rest = later;
+    }
+    epochs.push(rest.to_vec());
+    epochs
+}
