@@ -2,28 +2,27 @@
 //! arrival across baskets do not matter; nothing is published twice.
 
 use crate::harness::{Lists, Update, after_each_epoch, event, last, run, updates};
-use crate::shop::{Random, cut, epochs, events, lengths, settings};
+use crate::shop::{Random, cut, epochs, events, item_name, lengths, settings};
 use deltacart_dataflows::{Action, Event, Name, Params};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Lines that are added on top of a log: basket, item, quantity. Known and unknown baskets and items are among them.
-fn lines() -> impl Strategy<Value = Vec<(u32, u32, u32)>> {
-    prop::collection::vec((0u32..20, 0u32..50, 1u32..3), 1..60)
+fn lines() -> impl Strategy<Value = Vec<(u32, u64, u32)>> {
+    prop::collection::vec((0u32..20, 0u64..50, 1u32..3), 1..60)
 }
 
 /// Adds the lines to a log, and removes as much of each again, in any order: two more logs.
-fn there_and_back(log: &[Event], lines: &[(u32, u32, u32)], seed: u64) -> (Vec<Event>, Vec<Event>) {
+fn there_and_back(log: &[Event], lines: &[(u32, u64, u32)], seed: u64) -> (Vec<Event>, Vec<Event>) {
     let next = log.last().map_or(0, |event| event.position.offset + 1);
     let line = |offset, basket, action| event(offset, &format!("b{basket}"), None, action);
-    let name = |item| Name::from(format!("i{item}"));
-    let adds = (next..)
-        .zip(lines)
-        .map(|(offset, &(basket, item, quantity))| line(offset, basket, Action::Add(name(item), quantity)));
+    let adds = (next..).zip(lines).map(|(offset, &(basket, item, quantity))| {
+        line(offset, basket, Action::Add(item_name(item), quantity))
+    });
     let mut back = lines.to_vec();
     Random::new(seed).shuffle(&mut back);
     let removes = (next + lines.len() as u64..).zip(&back).map(|(offset, &(basket, item, quantity))| {
-        line(offset, basket, Action::Remove(name(item), Some(quantity)))
+        line(offset, basket, Action::Remove(item_name(item), Some(quantity)))
     });
     (adds.collect(), removes.collect())
 }

@@ -79,5 +79,6 @@ fn retail_jaccard() {
 
 #[test]
 fn retail_llr() {
-    check(20_000, Measure::Llr, 10);
+    // The number of baskets changes at every epoch, and with it every pair of the reference.
+    check(8_000, Measure::Llr, 10);
 }
