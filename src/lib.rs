@@ -26,3 +26,5 @@ pub mod dead_letter;
 pub mod top;
 
 pub mod generate;
+
+pub mod demo;

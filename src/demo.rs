@@ -1,0 +1,324 @@
+//! The whole of it in one process, with no set-up at all: the command `deltacart demo`.
+//!
+//! ```text
+//!  a live shop ──▶ topic carts ──▶ the job ──▶ topic recommendations ──▶ a reader ──▶ the terminal
+//!                  └───────────── librdkafka's mock broker ──────────┘
+//! ```
+//!
+//! Shop, job and reader are those of `deltacart generate`, `run` and `top`; they meet in real topics only.
+
+mod broker;
+mod reader;
+mod screen;
+#[cfg(test)]
+mod tests;
+
+use crate::generate::{GenerateOptions, Generated, generate_watched};
+use crate::job::{AheadLimits, Cluster, Cut, Destination, Handle, Input, Job, run_prepared};
+use crate::output::{Envelope, OutputOptions};
+use crate::summary::{Counter, Summary};
+use anyhow::{Context, Result, anyhow};
+use broker::{Broker, CARTS, PARTITIONS, RECOMMENDATIONS};
+use deltacart_dataflows::{Engine, ListParams, Measure, Params, Scoring};
+use deltacart_inputs::generate::ShopSettings;
+use deltacart_inputs::kafka::{KafkaSettings, StartFrom};
+use deltacart_inputs::{DecodeOptions, Format};
+use reader::Reader;
+use screen::{Block, Screen};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// What is shown, and for how long. The defaults are those of the command.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DemoOptions {
+    /// After how many seconds it ends; without a number, when it is stopped.
+    pub seconds: Option<u64>,
+    /// Which shop.
+    pub seed: u64,
+    /// Events a second, 1 to [`DemoOptions::RATE_MAX`].
+    pub rate: f64,
+    /// The most entries of a list, 1 to [`DemoOptions::K_MAX`].
+    pub k: usize,
+    /// Whether it is shown on a terminal: with colours, and each block in the place of the last.
+    pub is_terminal: bool,
+}
+
+/// Settings that cannot be: the command line is wrong, not the demo.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum DemoError {
+    /// A rate that is none, or that the mock broker cannot hold.
+    #[error("a rate of {0} events a second is out of range: --rate takes 1 to {max}", max = DemoOptions::RATE_MAX)]
+    Rate(f64),
+    /// A list without entries, or too long for a line.
+    #[error("a list of {0} items is out of range: --top-k takes 1 to {max}", max = DemoOptions::K_MAX)]
+    ListLength(usize),
+}
+
+/// What there was to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DemoSummary {
+    /// What the shop sent.
+    pub shop: Generated,
+    /// What the job made of it.
+    pub job: Summary,
+    /// List changes that the reader read.
+    pub changes: u64,
+    /// Lists written, a list counting each time.
+    pub shown: u64,
+}
+
+/// Items of the shop: few enough that the same ones come by again.
+const ITEMS: u32 = 200;
+const USERS: u32 = 500;
+/// Sessions that are open at a time: each takes a turn every half second, so that baskets fill and end while one looks.
+const OPEN_SESSIONS: u32 = 100;
+/// Events that are there at the start, so that the first second has lists to show.
+const HEAD_START: u64 = 2_000;
+
+const WORKERS: usize = 2;
+const EPOCH: Duration = Duration::from_millis(50);
+/// Far above what the rate brings in a few epochs.
+const LIMITS: AheadLimits = AheadLimits { epochs: 4, epoch_events: 100_000, epoch_bytes: 64 << 20 };
+const BASKET_ITEMS_MAX: usize = 1_000;
+const SCORE_DIGITS: u32 = 3;
+
+/// How often there is a block, and how many lists it has: what one can follow, on a terminal of any height.
+const BLOCK_EVERY: Duration = Duration::from_secs(1);
+const BLOCK_LISTS: usize = 8;
+
+/// How long is slept when there was nothing to read.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How long the job may take to end in good order.
+const END_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the reader waits for what the job said last.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+
+impl DemoOptions {
+    /// What the job keeps up with easily on one core, and the mock broker, which keeps little, is not overrun by.
+    pub const RATE_MAX: f64 = 5_000.0;
+    /// What fits in a line.
+    pub const K_MAX: usize = 20;
+
+    /// Whether there can be such a demo.
+    ///
+    /// # Errors
+    /// When not; the message names the flag to change.
+    pub fn validate(&self) -> Result<(), DemoError> {
+        if !(1.0..=Self::RATE_MAX).contains(&self.rate) {
+            return Err(DemoError::Rate(self.rate));
+        }
+        match self.k {
+            1..=Self::K_MAX => Ok(()),
+            _ => Err(DemoError::ListLength(self.k)),
+        }
+    }
+}
+
+impl Default for DemoOptions {
+    fn default() -> Self {
+        DemoOptions { seconds: None, seed: 1, rate: 200.0, k: 4, is_terminal: false }
+    }
+}
+
+/// Shows the demo on `out` until it is over or `stop` is set. A reader of `out` that has gone is an end like any other.
+///
+/// # Errors
+/// [`DemoError`] when the options cannot be followed; else when the broker, the shop or the job cannot start or end.
+/// A job that fails in between ends the process, as everywhere.
+pub fn demo(options: &DemoOptions, stop: &AtomicBool, out: &mut dyn Write) -> Result<DemoSummary> {
+    options.validate()?;
+    // Declared first, so that it is dropped last: see `Broker`.
+    let broker = Broker::start()?;
+    let settings = broker.settings()?;
+    let mut reader = Reader::connect(&settings)?;
+    let mut screen = Screen::new(out, options.is_terminal);
+    let running = Running::start(options, settings)?;
+    let events = Arc::clone(&running.events);
+    let mut show = Show { reader: &mut reader, screen: &mut screen, events, start: Instant::now(), shown: 0 };
+    let watched =
+        show.watch(options, &broker.address(), &|| stop.load(Ordering::Relaxed) || running.has_ended());
+    // Whatever happened to the show, shop and job end in good order.
+    let (shop, job) = running.end()?;
+    match watched.and_then(|()| show.finish(&job)) {
+        Err(error) if !is_broken_pipe(&error) => return Err(error),
+        _ => {}
+    }
+    let shown = show.shown;
+    Ok(DemoSummary { shop, job, changes: reader.held().records(), shown })
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// The shop and the job, each on a thread of its own.
+struct Running {
+    shop: JoinHandle<Result<Generated>>,
+    job: JoinHandle<Result<Option<Summary>>>,
+    stop_shop: Arc<AtomicBool>,
+    stop_job: Arc<AtomicBool>,
+    /// Events sent.
+    events: Arc<AtomicU64>,
+}
+
+impl Running {
+    fn start(options: &DemoOptions, settings: KafkaSettings) -> Result<Running> {
+        let (stop_shop, stop_job) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let events = Arc::new(AtomicU64::new(0));
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let (job, handle) = (job(options, settings.clone()), Handle::new(Arc::clone(&stop_job)));
+        // The mock answers no questions about its topics, which are as they should be.
+        let job =
+            named("demo-job").spawn(move || run_prepared(job, &handle)).context("no thread for the job")?;
+        let (generate, stop, sent) = (shop(options, settings), Arc::clone(&stop_shop), Arc::clone(&events));
+        let shop = named("demo-shop").spawn(move || {
+            generate_watched(&generate, &stop, &mut |events| sent.store(events, Ordering::Relaxed))
+        });
+        let shop = shop.context("no thread for the shop")?;
+        Ok(Running { shop, job, stop_shop, stop_job, events })
+    }
+
+    /// Whether one of them has ended without having been told to.
+    fn has_ended(&self) -> bool {
+        self.shop.is_finished() || self.job.is_finished()
+    }
+
+    /// Ends the shop, then the job.
+    fn end(self) -> Result<(Generated, Summary)> {
+        self.stop_shop.store(true, Ordering::Relaxed);
+        let shop = self.shop.join();
+        self.stop_job.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + END_PATIENCE;
+        while !self.job.is_finished() {
+            if Instant::now() >= deadline {
+                return Err(anyhow!("the job did not end within {} s", END_PATIENCE.as_secs()));
+            }
+            thread::sleep(PAUSE);
+        }
+        let job = self.job.join().map_err(|_panic| anyhow!("the job panicked"))?;
+        let shop = shop.map_err(|_panic| anyhow!("the shop panicked"))?;
+        let job = job?.context("the job ended without a summary")?;
+        Ok((shop?, job))
+    }
+}
+
+fn shop(options: &DemoOptions, settings: KafkaSettings) -> GenerateOptions {
+    let shop = ShopSettings {
+        seed: options.seed,
+        items: ITEMS,
+        users: USERS,
+        open_sessions: OPEN_SESSIONS,
+        events_per_second: options.rate,
+        ..ShopSettings::default()
+    };
+    GenerateOptions {
+        shop,
+        output: Destination::Topic(CARTS.to_owned()),
+        kafka: Some(settings),
+        partitions: PARTITIONS,
+        rate: Some(options.rate),
+        head_start: HEAD_START,
+    }
+}
+
+fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
+    let scoring = Scoring { digits: SCORE_DIGITS, ..Scoring::new(Measure::Cosine) };
+    Job {
+        input: Input::Topic {
+            name: CARTS.to_owned(),
+            from: StartFrom::Beginning,
+            until_end: false,
+            metadata_refresh: Duration::from_secs(60),
+        },
+        decode: DecodeOptions::new(Format::Json),
+        params: Params {
+            engine: Engine::Fast,
+            lists: ListParams { k: options.k, scoring, scores: true },
+            basket_items_max: BASKET_ITEMS_MAX,
+        },
+        output: Destination::Topic(RECOMMENDATIONS.to_owned()),
+        records: OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: SCORE_DIGITS },
+        output_partitions: None,
+        dead_letters: None,
+        cut: Cut::Tick(EPOCH),
+        limits: LIMITS,
+        verify: None,
+        cluster: Cluster { threads: WORKERS, process: 0, addresses: Vec::new() },
+        kafka: Some(settings),
+    }
+}
+
+/// What is read, and where it is shown.
+struct Show<'a, 'b> {
+    reader: &'a mut Reader,
+    screen: &'a mut Screen<'b>,
+    events: Arc<AtomicU64>,
+    start: Instant,
+    shown: u64,
+}
+
+impl Show<'_, '_> {
+    /// Reads lists and shows them, until there has been enough of it.
+    fn watch(&mut self, options: &DemoOptions, broker: &str, is_over: &dyn Fn() -> bool) -> Result<()> {
+        self.screen.say(&introduction(options, broker))?;
+        let end = options.seconds.map(Duration::from_secs);
+        let mut next_block = BLOCK_EVERY;
+        while !is_over() && end.is_none_or(|end| self.start.elapsed() < end) {
+            if !self.reader.read()? {
+                thread::sleep(PAUSE);
+            }
+            if self.start.elapsed() >= next_block {
+                self.show_block()?;
+                // A terminal that was stopped for a while gets one block, not all it missed.
+                next_block = next_block.max(self.start.elapsed().saturating_sub(BLOCK_EVERY)) + BLOCK_EVERY;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what the job said last, and says what it did.
+    fn finish(&mut self, job: &Summary) -> Result<()> {
+        let deadline = Instant::now() + DRAIN_PATIENCE;
+        let records = job.tally.get(&Counter::RecordsOut);
+        while self.reader.held().records() < records && Instant::now() < deadline {
+            if !self.reader.read()? {
+                thread::sleep(PAUSE);
+            }
+        }
+        self.show_block()?;
+        self.screen.say(&format!("\n{job}"))?;
+        Ok(())
+    }
+
+    fn show_block(&mut self) -> Result<()> {
+        let held = self.reader.held();
+        let block = Block {
+            elapsed: self.start.elapsed(),
+            events: self.events.load(Ordering::Relaxed),
+            changes: held.records(),
+            lists: held.len(),
+            changed: held.take_changed(BLOCK_LISTS),
+        };
+        self.screen.show(&block)?;
+        self.shown += block.changed.len() as u64;
+        Ok(())
+    }
+}
+
+fn introduction(options: &DemoOptions, broker: &str) -> String {
+    let DemoOptions { rate, k, .. } = options;
+    format!(
+        "A made-up shop of {ITEMS} items sends {rate} cart events a second (adds, removes, purchases) to the topic\n\
+         {CARTS} of a Kafka broker inside this process. A job of {WORKERS} workers reads them and keeps, for each item,\n\
+         the {k} items that go with it best (by cosine). Every list that changes goes to the topic {RECOMMENDATIONS},\n\
+         and is read from there: below, the lists that changed last, + what entered, − what left since the line above.\n\
+         \n\
+         The same with a broker of yours, and a look at this one from another terminal:\n  \
+         deltacart run -b localhost:9092 --input kafka:{CARTS} --output kafka:{RECOMMENDATIONS} -k {k} -w {WORKERS}\n  \
+         deltacart top -b {broker} --input kafka:{RECOMMENDATIONS} --follow\n"
+    )
+}
