@@ -51,15 +51,15 @@ pub(crate) fn verify<'scope>(
     let is_first = lists.scope().index() == 0;
     let to_first = Exchange::new(|_event: &Event| 0);
     let lists_to_first = Exchange::new(|_update: &((Name, List), Epoch, Diff)| 0);
-    let name = "Verify";
+    let pacts = (to_first, lists_to_first);
     events.binary_frontier::<_, Nothing, _, _, _, _>(
         lists.inner,
-        to_first,
-        lists_to_first,
-        name,
-        move |capability, _info| {
+        pacts.0,
+        pacts.1,
+        "Verify",
+        move |held, _info| {
             // Held until the last comparison has been made.
-            let mut open = is_first.then_some(capability);
+            let mut held = is_first.then_some(held);
             let mut pending: BTreeMap<Epoch, Pending> = BTreeMap::new();
             move |(events, events_frontier), (lists, lists_frontier), _output| {
                 events.for_each(|capability, batch: &mut Vec<Event>| {
@@ -71,15 +71,24 @@ pub(crate) fn verify<'scope>(
                         pending.entry(epoch).or_default().lists.push((list, diff));
                     }
                 });
+                // The oldest epoch that either side may still add to.
+                let frontiers = [events_frontier.frontier(), lists_frontier.frontier()];
+                let open = frontiers.iter().filter_map(|frontier| frontier.first().copied()).min();
                 while let Some(entry) = pending.first_entry() {
-                    if events_frontier.less_equal(entry.key()) || lists_frontier.less_equal(entry.key()) {
-                        return;
+                    if open.is_some_and(|open| *entry.key() >= open) {
+                        break;
                     }
                     let (epoch, changes) = entry.remove_entry();
                     verifier.close(epoch, changes);
                 }
-                if events_frontier.is_empty() && lists_frontier.is_empty() && open.take().is_some() {
-                    verifier.compare("at the end");
+                match (open, &mut held) {
+                    // What has been compared is out, as far as this goes: the job must not wait for it.
+                    (Some(open), Some(held)) => held.downgrade(&open),
+                    (None, Some(_)) => {
+                        verifier.compare("at the end");
+                        held = None;
+                    }
+                    (_, None) => {}
                 }
             }
         },
