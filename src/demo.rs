@@ -76,8 +76,12 @@ const ITEMS: u32 = 200;
 const USERS: u32 = 500;
 /// Sessions that are open at a time: each takes a turn every half second, so that baskets fill and end while one looks.
 const OPEN_SESSIONS: u32 = 100;
+/// More than a real shop's, so that lists soon show what goes together.
+const FOCUS: f64 = 0.95;
+/// 30 % of the events that change a cart.
+const REMOVES_PER_ADD: f64 = 0.43;
 /// Events that are there at the start, so that the first second has lists to show.
-const HEAD_START: u64 = 2_000;
+const HEAD_START: u64 = 5_000;
 
 const WORKERS: usize = 2;
 const EPOCH: Duration = Duration::from_millis(50);
@@ -212,6 +216,8 @@ fn shop(options: &DemoOptions, settings: KafkaSettings) -> GenerateOptions {
         items: ITEMS,
         users: USERS,
         open_sessions: OPEN_SESSIONS,
+        focus: FOCUS,
+        removes_per_add: REMOVES_PER_ADD,
         events_per_second: options.rate,
         ..ShopSettings::default()
     };
@@ -265,13 +271,14 @@ impl Show<'_, '_> {
     /// Reads lists and shows them, until there has been enough of it.
     fn watch(&mut self, options: &DemoOptions, broker: &str, is_over: &dyn Fn() -> bool) -> Result<()> {
         self.screen.say(&introduction(options, broker))?;
-        let end = options.seconds.map(Duration::from_secs);
+        let end = options.seconds.map_or(Duration::MAX, Duration::from_secs);
         let mut next_block = BLOCK_EVERY;
-        while !is_over() && end.is_none_or(|end| self.start.elapsed() < end) {
+        while !is_over() && self.start.elapsed() < end {
             if !self.reader.read()? {
                 thread::sleep(PAUSE);
             }
-            if self.start.elapsed() >= next_block {
+            // The last block is for the end.
+            if self.start.elapsed() >= next_block && next_block < end {
                 self.show_block()?;
                 // A terminal that was stopped for a while gets one block, not all it missed.
                 next_block = next_block.max(self.start.elapsed().saturating_sub(BLOCK_EVERY)) + BLOCK_EVERY;
@@ -312,13 +319,15 @@ impl Show<'_, '_> {
 fn introduction(options: &DemoOptions, broker: &str) -> String {
     let DemoOptions { rate, k, .. } = options;
     format!(
-        "A made-up shop of {ITEMS} items sends {rate} cart events a second (adds, removes, purchases) to the topic\n\
-         {CARTS} of a Kafka broker inside this process. A job of {WORKERS} workers reads them and keeps, for each item,\n\
-         the {k} items that go with it best (by cosine). Every list that changes goes to the topic {RECOMMENDATIONS},\n\
-         and is read from there: below, the lists that changed last, + what entered, − what left since the line above.\n\
+        "A made-up shop of {ITEMS} items sends {rate} cart events a second (adds, removes,\n\
+         purchases) to the topic {CARTS} of a Kafka broker inside this process. A job of\n\
+         {WORKERS} workers keeps, for each item, the {k} items that go with it best (by cosine),\n\
+         and sends every list that changes to the topic {RECOMMENDATIONS}. From there come\n\
+         the lists below, those that changed last: + entered, − left in the last second.\n\
          \n\
-         The same with a broker of yours, and a look at this one from another terminal:\n  \
-         deltacart run -b localhost:9092 --input kafka:{CARTS} --output kafka:{RECOMMENDATIONS} -k {k} -w {WORKERS}\n  \
+         The same with a broker of yours:\n  \
+         deltacart run -b localhost:9092 --input kafka:{CARTS} --output kafka:{RECOMMENDATIONS} -k {k} -w {WORKERS}\n\
+         A look at this one from another terminal, as long as it runs:\n  \
          deltacart top -b {broker} --input kafka:{RECOMMENDATIONS} --follow\n"
     )
 }

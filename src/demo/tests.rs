@@ -5,7 +5,7 @@ use super::screen::{Block, Screen};
 use super::*;
 use deltacart_inputs::RawRecord;
 
-const NEVER: AtomicBool = AtomicBool::new(false);
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 fn shown(options: &DemoOptions, stop: &AtomicBool) -> (DemoSummary, String, Duration) {
     let began = Instant::now();
@@ -25,7 +25,7 @@ fn demo_shows_lists_changing() {
     assert!(!text.contains('\x1b'), "plain lines where there is no terminal");
     assert!(summary.shop.events > HEAD_START, "{summary:?}");
     let count = |counter| summary.job.tally.get(&counter);
-    assert!(count(Counter::Records) > HEAD_START / 2, "{summary:?}");
+    assert!(count(Counter::Records) > 0 && count(Counter::Events) > 0, "{summary:?}");
     assert_eq!(summary.job.tally.rejects().count(), 0);
     assert_eq!(summary.changes, count(Counter::RecordsOut), "the reader has read what the job wrote");
     assert!(text.trim_end().ends_with(&summary.job.to_string()), "{text}");

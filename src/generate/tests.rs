@@ -4,7 +4,7 @@ use super::*;
 use crate::output::kafka::mock::Mock;
 use std::collections::BTreeMap;
 
-const NEVER: AtomicBool = AtomicBool::new(false);
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 fn options(output: Destination, events: Option<u64>) -> GenerateOptions {
     let shop = ShopSettings { events, seed: 5, ..ShopSettings::default() };
