@@ -297,6 +297,12 @@ impl Show<'_, '_> {
             }
         }
         self.show_block()?;
+        let missed = records.saturating_sub(self.reader.held().records());
+        if missed > 0 {
+            self.screen.say(&format!(
+                "{missed} list changes were not shown: reading was held up, and this broker keeps little"
+            ))?;
+        }
         self.screen.say(&format!("\n{job}"))?;
         Ok(())
     }

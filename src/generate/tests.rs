@@ -1,7 +1,7 @@
-//! Files byte by byte, a topic on the mock broker, endings, and settings that cannot be.
+//! Files byte by byte, topics on the mock broker and a real one, endings, and settings that cannot be.
 
 use super::*;
-use crate::output::kafka::mock::Mock;
+use crate::output::kafka::mock::{Mock, consume};
 use std::collections::BTreeMap;
 
 static NEVER: AtomicBool = AtomicBool::new(false);
@@ -139,4 +139,30 @@ fn a_reader_that_left_is_an_end() {
     let pace = Pace::new(None, 0);
     let written = write(&mut shop, &mut outlet, pace, Instant::now(), &NEVER, &mut |_more| {});
     assert!(matches!(written, Err(SinkError::Closed { .. })));
+}
+
+#[test]
+fn a_missing_topic_is_made() {
+    let Ok(brokers) = std::env::var("DELTACART_TEST_BROKERS") else {
+        println!("skipped: DELTACART_TEST_BROKERS is not set");
+        return;
+    };
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let topic = format!("carts-{nanos}");
+    let options = GenerateOptions {
+        kafka: Some(KafkaSettings::new(&brokers)),
+        partitions: 3,
+        ..options(Destination::Topic(topic.clone()), Some(1_000))
+    };
+    // The second run finds the topic as the first has left it.
+    for _ in 0..2 {
+        assert_eq!(generate(&options, &NEVER).unwrap().events, 1_000);
+    }
+    let mut by_partition = [0; 3];
+    for record in consume(&brokers, &topic, 3, 2_000) {
+        by_partition[record.partition as usize] += 1;
+        // The time of sending, not the shop's, which is in 2026's first hours.
+        assert!(record.timestamp.unwrap() > ShopSettings::default().start_ms + 3_600_000);
+    }
+    assert!(by_partition.iter().all(|&records| records > 0), "{by_partition:?}");
 }
