@@ -223,6 +223,9 @@ pub struct DemoArgs {
     /// Events a second
     #[arg(long, default_value_t = 200.0)]
     pub rate: f64,
+    /// How many items a list has at most
+    #[arg(short = 'k', long, default_value = "4", value_name = "K")]
+    pub top_k: NonZeroUsize,
 }
 
 /// Flags of `generate`.

@@ -2,8 +2,10 @@
 
 mod progress;
 
-use crate::cli::{Cli, Command, RunArgs, TopArgs};
+use crate::cli::{Cli, Command, DemoArgs, GenerateArgs, RunArgs, TopArgs};
 use crate::config;
+use crate::demo::demo;
+use crate::generate::generate;
 use crate::job::{self, Handle, Input};
 use crate::top::{TopOptions, top};
 use anyhow::{Context, Result};
@@ -28,8 +30,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     fail_on_panic();
     match cli.command {
         Command::Run(args) => run_job(*args),
-        Command::Demo(_args) => todo!(),
-        Command::Generate(_args) => todo!(),
+        Command::Demo(args) => run_demo(&args),
+        Command::Generate(args) => run_generate(&args),
         Command::Top(args) => run_top(&args),
         Command::Completions { shell } => {
             config::completions(shell, &mut io::stdout());
@@ -58,6 +60,23 @@ fn run_job(args: RunArgs) -> Result<(), Failure> {
     if let Some(summary) = summary.map_err(failed)? {
         eprintln!("{summary}");
     }
+    Ok(())
+}
+
+fn run_demo(args: &DemoArgs) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    let is_terminal = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let options = config::demo(args, is_terminal).map_err(wrong_settings)?;
+    let stop = stop_on_signals().map_err(failed)?;
+    demo(&options, &stop, &mut out).map_err(failed)?;
+    Ok(())
+}
+
+fn run_generate(args: &GenerateArgs) -> Result<(), Failure> {
+    let options = config::generate(args).map_err(wrong_settings)?;
+    let stop = stop_on_signals().map_err(failed)?;
+    let generated = generate(&options, &stop).map_err(failed)?;
+    eprintln!("{generated}");
     Ok(())
 }
 

@@ -1,12 +1,15 @@
 //! Flags to settings: everything that can be wrong about a command line is found here, before anything runs.
 
-use crate::cli::{Cli, KafkaArgs, OnOff, Place, RunArgs, TopArgs};
+use crate::cli::{Cli, DemoArgs, GenerateArgs, KafkaArgs, OnOff, Place, RunArgs, TopArgs};
+use crate::demo::DemoOptions;
+use crate::generate::GenerateOptions;
 use crate::job::{AheadLimits, Cluster, Cut, Destination, Input, Job, Verify};
 use crate::output::OutputOptions;
 use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
 use deltacart_dataflows::{ListParams, Params, Scoring};
 use deltacart_inputs::file::{FileParams, FileSource, Framing};
+use deltacart_inputs::generate::ShopSettings;
 use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
 use deltacart_inputs::{DecodeOptions, Share, Source};
 use std::num::NonZeroU64;
@@ -209,6 +212,38 @@ pub fn lists(args: &TopArgs) -> Result<Box<dyn Source>> {
             Ok(Box::new(KafkaSource::new(&kafka(&args.kafka)?, params)?))
         }
     }
+}
+
+/// What the flags of `demo` describe.
+pub fn demo(args: &DemoArgs, is_terminal: bool) -> Result<DemoOptions> {
+    let DemoArgs { seconds, seed, rate, top_k } = *args;
+    let options = DemoOptions { seconds, seed, rate, k: top_k.get(), is_terminal };
+    options.validate()?;
+    Ok(options)
+}
+
+/// What the flags of `generate` describe.
+pub fn generate(args: &GenerateArgs) -> Result<GenerateOptions> {
+    let topic = matches!(args.output, Place::Topic(_));
+    let options = GenerateOptions {
+        shop: ShopSettings {
+            seed: args.seed,
+            items: args.items,
+            users: args.users,
+            zipf_exponent: args.zipf,
+            removes_per_add: args.removes,
+            purchases_per_add: args.purchases,
+            events: args.events,
+            ..ShopSettings::default()
+        },
+        output: destination(&args.output),
+        kafka: if topic { Some(kafka(&args.kafka)?) } else { None },
+        partitions: args.partitions.get(),
+        rate: args.rate,
+        head_start: 0,
+    };
+    options.validate()?;
+    Ok(options)
 }
 
 /// Writes the completions of a shell.
