@@ -5,3 +5,12 @@
 
 // The habits that can be checked by reading the code: lengths, layers, words.
 mod tidy;
+
+// The README, held to what it says: its commands, their output, the defaults.
+mod readme;
+
+// What the tests of the binary share.
+mod support;
+
+// The command line as a user meets it: complete commands, exit codes, signals, pipes.
+mod cli;

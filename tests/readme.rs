@@ -1,0 +1,76 @@
+//! The README, held to what it says: its first command prints its first output, its other commands are commands, and
+//! its table of limits has the defaults that the flags have.
+
+use clap::{CommandFactory, Parser};
+use deltacart::cli::{Cli, Command as Subcommand};
+use deltacart::config;
+use std::path::Path;
+use std::process::Command;
+
+const README: &str = include_str!("../README.md");
+const DOCUMENTS: [&str; 3] =
+    [README, include_str!("../docs/generator.md"), include_str!("../docs/formats.md")];
+
+/// The text of every block of a language, in order.
+fn blocks<'a>(document: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("\n```{language}\n");
+    let parts = document.split(fence.as_str()).skip(1);
+    parts.map(|part| &part[..part.find("```").expect("a block ends")]).collect()
+}
+
+/// The words of every `deltacart` command in the shell blocks, with those of a pipe apart.
+fn commands(document: &str) -> Vec<Vec<&str>> {
+    let lines = blocks(document, "sh").into_iter().flat_map(str::lines);
+    let parts = lines.filter(|line| !line.starts_with('#')).flat_map(|line| line.split('|'));
+    let words =
+        parts.map(|part| part.split_whitespace().map(|word| word.trim_matches('\'')).collect::<Vec<_>>());
+    words.filter(|words| words.first() == Some(&"deltacart")).collect()
+}
+
+#[test]
+fn the_first_command_prints_the_first_output() {
+    let (_cargo, arguments) = blocks(README, "sh")[0].split_once(" -- ").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_deltacart"))
+        .args(arguments.split_whitespace())
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), blocks(README, "json")[0]);
+}
+
+#[test]
+fn commands_are_understood() {
+    let commands: Vec<_> = DOCUMENTS.into_iter().flat_map(commands).collect();
+    assert!(commands.len() > 10, "commands are not found where they were: {commands:?}");
+    for words in commands {
+        // What a reader would have to have, and this test has not.
+        let has_files = words.contains(&"-F") || words.contains(&"--hostfile");
+        match Cli::try_parse_from(&words).map(|cli| cli.command) {
+            Err(error) => panic!("{}: {error}", words.join(" ")),
+            Ok(Subcommand::Run(arguments)) if !has_files => {
+                config::job(*arguments).unwrap_or_else(|error| panic!("{}: {error:#}", words.join(" ")));
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+#[test]
+fn limits_have_their_defaults() {
+    let cli = Cli::command();
+    let run = cli.find_subcommand("run").unwrap();
+    let mut rows = 0;
+    for line in README.lines().filter(|line| line.starts_with("| `--") && line.contains("` | `")) {
+        let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        let (flag, default) = (cells[1].trim_start_matches("--"), cells[2]);
+        let argument = run.get_arguments().find(|argument| argument.get_long() == Some(flag));
+        let argument = argument.unwrap_or_else(|| panic!("run has no --{flag}"));
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let said = help.contains(&format!(": {default}]"));
+        let given = argument.get_default_values().iter().any(|value| value == default);
+        assert!(said || given, "--{flag} has another default than {default}");
+        rows += 1;
+    }
+    assert!(rows > 10, "the table of limits is not found where it was");
+}
