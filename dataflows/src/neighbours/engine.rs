@@ -4,13 +4,12 @@ use crate::neighbours::estimate::Estimate;
 use crate::neighbours::row::{Ranking, Rows, Supports};
 use crate::neighbours::spread::{Routed, Update};
 use crate::neighbours::store::Store;
-use crate::{Basket, Diff, Item, List, ListParams, Name, Neighbour, SharedNames};
+use crate::{Basket, Diff, Item, List, ListParams, Name, Names, Neighbour, SharedNames};
 use std::rc::Rc;
 
 /// All that a worker knows of the items it owns.
 pub(super) struct Engine {
-    workers: u32,
-    index: u32,
+    share: Share,
     params: ListParams,
     names: SharedNames,
     store: Store,
@@ -20,6 +19,29 @@ pub(super) struct Engine {
     touched: Touched,
     /// Σ |basket|² over the baskets held: what recounting every row would read.
     squares: u64,
+}
+
+/// Which items are this worker's.
+#[derive(Clone, Copy)]
+struct Share {
+    workers: u32,
+    index: u32,
+}
+
+impl Share {
+    /// Asked for every pair, so the division is left out where there is one worker.
+    fn owns(self, item: Item) -> bool {
+        self.workers == 1 || item % self.workers == self.index
+    }
+
+    /// The place of an item that is this worker's among its rows.
+    fn row(self, item: Item) -> u32 {
+        item / self.workers
+    }
+
+    fn item(self, row: u32) -> Item {
+        row * self.workers + self.index
+    }
 }
 
 /// A line that came or went.
@@ -34,8 +56,7 @@ const COUNTS_TOGETHER: usize = 4;
 impl Engine {
     pub(super) fn new(index: usize, workers: usize, params: ListParams, names: SharedNames) -> Self {
         Engine {
-            workers: workers as u32,
-            index: index as u32,
+            share: Share { workers: workers as u32, index: index as u32 },
             params,
             names,
             store: Store::default(),
@@ -85,10 +106,6 @@ impl Engine {
         self.rebuild(&names, tell);
     }
 
-    fn owns(&self, item: Item) -> bool {
-        item % self.workers == self.index
-    }
-
     /// Touches the rows that a moved support concerns; returns the items whose bound had to fall.
     fn move_supports(&mut self, moved: &[Item]) -> Vec<Item> {
         let mut fallen = Vec::new();
@@ -96,17 +113,17 @@ impl Engine {
             if self.supports.settle(item) {
                 fallen.push(item);
             }
-            let touched = &mut self.touched;
-            self.rows.watchers(item, |row| touched.touch(row / self.workers, false));
-            if self.owns(item) {
-                self.touched.touch(item / self.workers, false);
+            let (touched, share) = (&mut self.touched, self.share);
+            self.rows.watchers(item, |row| touched.touch(share.row(row), false));
+            if share.owns(item) {
+                touched.touch(share.row(item), false);
             }
         }
         fallen
     }
 
     /// Applies the changes, sorted by basket; returns the pairs (row, item) whose exact count is wanted.
-    fn change_baskets(&mut self, changes: &[Change], names: &crate::Names) -> Vec<(Item, Item)> {
+    fn change_baskets(&mut self, changes: &[Change], names: &Names) -> Vec<(Item, Item)> {
         let (mut pairs, mut squares) = (0, 0);
         for change in changes.chunk_by(|x, y| x.0 == y.0) {
             let before = self.store.basket(change[0].0).len() as u64;
@@ -135,57 +152,42 @@ impl Engine {
         &mut self,
         basket: &BasketChange,
         recount: bool,
-        names: &crate::Names,
+        names: &Names,
         candidates: &mut Vec<(Item, Item)>,
     ) {
-        for &(row, part) in &basket.members {
-            if !self.owns(row) {
+        let Engine { share, rows, estimate, touched, .. } = self;
+        let ranking = Ranking { params: &self.params, supports: &self.supports, names };
+        for &(item, part) in &basket.members {
+            if !share.owns(item) {
                 continue;
             }
-            self.touched.touch(row / self.workers, recount);
-            let gained: &[Item] = match part {
-                Part::Stays => &basket.added,
-                Part::Comes => &basket.after,
-                Part::Goes => &[],
-            };
-            let lost: &[Item] = match part {
-                Part::Stays => &basket.removed,
-                Part::Comes => &[],
-                Part::Goes => &basket.before,
-            };
-            for &item in lost.iter().filter(|&&item| item != row) {
+            touched.touch(share.row(item), recount);
+            let row = rows.row_mut(item);
+            let (gained, lost) = basket.partners(part);
+            for &other in lost.iter().filter(|&&other| other != item) {
                 // Each pair has one cell: the first of its two rows to be here moves it.
-                if row < item || !self.owns(item) {
-                    self.estimate.remove(row, item);
+                if item < other || !share.owns(other) {
+                    estimate.remove(item, other);
                 }
                 if !recount {
-                    self.rows.row_mut(row).follow(item, false);
+                    row.follow(other, false);
                 }
             }
-            for &item in gained.iter().filter(|&&item| item != row) {
-                if row < item || !self.owns(item) {
-                    self.estimate.add(row, item);
+            for &other in gained.iter().filter(|&&other| other != item) {
+                if item < other || !share.owns(other) {
+                    estimate.add(item, other);
                 }
-                if !recount && !self.rows.row_mut(row).follow(item, true) && self.may_enter(row, item, names)
-                {
-                    candidates.push((row, item));
+                let settled = recount || row.follow(other, true);
+                if !settled && ranking.may_enter(row, item, other, estimate.at_most(item, other)) {
+                    candidates.push((item, other));
                 }
             }
         }
     }
 
-    /// Whether the pair, of which only an estimate is known, might come before the row's floor.
-    fn may_enter(&self, row: Item, item: Item, names: &crate::Names) -> bool {
-        let supports = self.supports.of(row).min(self.supports.of(item));
-        let count = self.estimate.at_most(row, item).map_or(supports, |count| count.min(supports));
-        let ranking = Ranking { params: &self.params, supports: &self.supports, names };
-        let row = self.rows.row(row);
-        ranking.above_floor(row, ranking.bound(row, item, count))
-    }
-
     /// Stores a basket's new content, or drops the copy when nothing in it is owned here any more.
     fn replace_basket(&mut self, number: Basket, basket: &mut BasketChange) {
-        if basket.after.iter().any(|&item| item % self.workers == self.index) {
+        if basket.after.iter().any(|&item| self.share.owns(item)) {
             self.store.replace(number, &basket.after, &basket.added, &basket.removed);
         } else {
             let length = basket.after.len() as u64;
@@ -195,21 +197,21 @@ impl Engine {
     }
 
     /// An item's support fell below its bound: where it is left out it may have risen. Its own row says where.
-    fn raise(&mut self, item: Item, names: &crate::Names) {
+    fn raise(&mut self, item: Item, names: &Names) {
         let ranking = Ranking { params: &self.params, supports: &self.supports, names };
-        let (rows, touched, workers, index) = (&mut self.rows, &mut self.touched, self.workers, self.index);
-        self.store.row(item, |row, count| {
-            if row % workers == index {
-                rows.enter(row, item, count, &ranking);
-                if rows.row(row).holds(item) {
-                    touched.touch(row / workers, false);
+        let (rows, touched, share) = (&mut self.rows, &mut self.touched, self.share);
+        self.store.row(item, |other, count| {
+            if share.owns(other) {
+                rows.enter(other, item, count, &ranking);
+                if rows.row(other).holds(item) {
+                    touched.touch(share.row(other), false);
                 }
             }
         });
     }
 
     /// Counts the candidates exactly and takes those that pass their row's floor into its reserve.
-    fn count(&mut self, mut candidates: Vec<(Item, Item)>, names: &crate::Names) {
+    fn count(&mut self, mut candidates: Vec<(Item, Item)>, names: &Names) {
         let ranking = Ranking { params: &self.params, supports: &self.supports, names };
         candidates.sort_unstable();
         candidates.dedup();
@@ -230,7 +232,7 @@ impl Engine {
         }
     }
 
-    fn rebuild(&mut self, names: &crate::Names, tell: &mut impl FnMut(Name, List, Diff)) {
+    fn rebuild(&mut self, names: &Names, tell: &mut impl FnMut(Name, List, Diff)) {
         let ranking = Ranking { params: &self.params, supports: &self.supports, names };
         let named = |list: &[Neighbour<Item>]| -> List {
             list.iter()
@@ -243,7 +245,7 @@ impl Engine {
         };
         self.touched.rows.sort_unstable();
         for &row in &self.touched.rows {
-            let item = row * self.workers + self.index;
+            let item = self.share.item(row);
             let recount = self.touched.recount[row as usize];
             if let Some(changed) = self.rows.rebuild(item, recount, &mut self.store, &ranking) {
                 let name = names.name(item);
@@ -306,6 +308,15 @@ enum Part {
 }
 
 impl BasketChange {
+    /// The items that an item of this part has come together with, and those it has parted from; perhaps itself.
+    fn partners(&self, part: Part) -> (&[Item], &[Item]) {
+        match part {
+            Part::Stays => (&self.added, &self.removed),
+            Part::Comes => (&self.after, &[]),
+            Part::Goes => (&[], &self.before),
+        }
+    }
+
     /// Reads the changes of a basket that held `before`.
     fn read(&mut self, before: &[Item], changes: &[Change]) {
         let of = |more| changes.iter().filter(move |change| change.2 == more).map(|change| change.1);

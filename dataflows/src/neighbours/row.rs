@@ -123,6 +123,13 @@ impl Ranking<'_> {
         self.above(row.floor, place)
     }
 
+    /// Whether a pair that is left out, and of which only an estimate is known, might come before the row's floor.
+    pub(super) fn may_enter(&self, row: &Row, item: Item, other: Item, at_most: Option<u32>) -> bool {
+        let supports = self.supports.of(item).min(self.supports.of(other));
+        let count = at_most.map_or(supports, |count| count.min(supports));
+        self.above(row.floor, self.bound(row, other, count))
+    }
+
     fn above(&self, floor: Option<Place>, place: Place) -> bool {
         match floor {
             None => place.key > 0.0,
