@@ -70,11 +70,10 @@ pub(crate) fn publish<'scope>(
         let mut under_way: Option<Capability<Epoch>> = None;
         move |(input, frontier), output| {
             input.for_each(|capability, updates: &mut Vec<Update>| {
-                let Some(&epoch) = capability.least() else { return };
-                if let Some((_, stashed)) = waiting.get_mut(&epoch) {
-                    stashed.append(updates);
-                } else if let Some(retained) = capability.retain_least(output.output_index()) {
-                    waiting.insert(epoch, (retained, std::mem::take(updates)));
+                // A message may hold updates of several epochs, none of them before its own.
+                for update in updates.drain(..) {
+                    let hold = || (capability.delayed(&update.1, output.output_index()), Vec::new());
+                    waiting.entry(update.1).or_insert_with(hold).1.push(update);
                 }
             });
             loop {
