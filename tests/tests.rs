@@ -14,3 +14,15 @@ mod support;
 
 // The command line as a user meets it: complete commands, exit codes, signals, pipes.
 mod cli;
+
+// Records that nobody should send, in every format: dead letters, exit 0, and those between them count.
+mod hostile;
+
+// Every engine, number of workers and processes, cut and envelope against each other and the model.
+mod oracle;
+
+// Real shops' data, compared with the model after every epoch.
+mod real;
+
+// Defects that were found once, each with its story.
+mod regression;

@@ -1,0 +1,271 @@
+//! The command line as a user meets it: complete commands, exit codes, signals, pipes.
+
+use crate::support::{
+    Folder, Running, lists_of_file, lists_of_lines, run, run_with_input, start, wait_until,
+};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{ChildStdin, Command, Stdio};
+
+/// Three sessions: tea with lemon twice, with a mug once.
+const CSV: &str = "session,item\na,tea\na,lemon\nb,tea\nb,mug\nc,tea\nc,lemon\n";
+
+const CSV_LISTS: &str = r#"{"item":"lemon","recommendations":[{"item":"tea","score":0.816,"count":2}]}
+{"item":"mug","recommendations":[{"item":"tea","score":0.577,"count":1}]}
+{"item":"tea","recommendations":[{"item":"lemon","score":0.816,"count":2},{"item":"mug","score":0.577,"count":1}]}
+"#;
+
+const CSV_FLAGS: &str = "run --format csv --columns basket=session,item=item";
+
+#[test]
+fn csv_to_lists() {
+    let folder = Folder::new();
+    let (input, output) = (folder.file("carts.csv", CSV), folder.path("lists.jsonl"));
+    let done = run(&format!("{CSV_FLAGS} --input {input} --output {output}"), &[]).expect(0);
+    assert_eq!(lists_of_file(&output), CSV_LISTS);
+    assert!(done.stdout.is_empty());
+    assert_eq!(done.stderr.lines().count(), 1, "only the summary: {}", done.stderr);
+    let summary = done.summary();
+    assert!(summary.starts_with(
+        "6 events of 7 records, 1 headers, 0 rejects, 1 epochs, 3 lists changed in 3 records of "
+    ));
+    assert!(summary.ends_with(" s"), "{summary}");
+}
+
+#[test]
+fn standard_input_to_standard_output() {
+    let done = run_with_input(&format!("{CSV_FLAGS} --input -"), &[], CSV.as_bytes()).expect(0);
+    assert_eq!(lists_of_lines(&done.stdout), CSV_LISTS);
+}
+
+#[test]
+fn compressed_input() {
+    let folder = Folder::new();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(CSV.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let zstd = zstd::encode_all(CSV.as_bytes(), 1).unwrap();
+    // By what is in them, not by their names; and on standard input as in a file.
+    for (name, bytes) in [("gzip", gzip), ("zstd", zstd)] {
+        let input = folder.file(name, &bytes);
+        let done = run(&format!("{CSV_FLAGS} --input {input} --verify"), &[]).expect(0);
+        assert_eq!(lists_of_lines(&done.stdout), CSV_LISTS, "{name} file");
+        let done = run_with_input(&format!("{CSV_FLAGS} --input -"), &[], &bytes).expect(0);
+        assert_eq!(lists_of_lines(&done.stdout), CSV_LISTS, "{name} on standard input");
+    }
+}
+
+#[test]
+fn no_input_at_all() {
+    let done = run("run --input - --verify", &[]).expect(0).says("0 events of 0 records, 0 rejects");
+    assert!(done.stdout.is_empty());
+}
+
+#[test]
+fn failures_are_1_and_name_the_thing() {
+    let folder = Folder::new();
+    let input = folder.file("carts.csv", CSV);
+    let missing = folder.path("missing.csv");
+    run(&format!("{CSV_FLAGS} --input {missing}"), &[]).expect(1).says(&missing);
+    run(&format!("{CSV_FLAGS} --input {input} {missing} -w 2"), &[]).expect(1).says(&missing);
+    let nowhere = folder.path("no-such-folder/lists.jsonl");
+    run(&format!("{CSV_FLAGS} --input {input} --output {nowhere}"), &[]).expect(1).says(&nowhere);
+    run(&format!("{CSV_FLAGS} --input {input} --dead-letter {nowhere}"), &[]).expect(1).says(&nowhere);
+    run(&format!("top --input {missing}"), &[]).expect(1).says(&missing);
+}
+
+#[test]
+fn wrong_settings_are_2_and_name_the_flag() {
+    let folder = Folder::new();
+    let input = folder.file("carts.csv", CSV);
+    let hosts = folder.file("one-host", "localhost:1\n");
+    let wrong = |flags: &str, named: &str| {
+        drop(run(&format!("{CSV_FLAGS} --input {input} {flags}"), &[]).expect(2).says(named))
+    };
+    wrong("--measure tanimoto", "--measure");
+    wrong("--top-k 0", "--top-k");
+    wrong("--top-k 1001", "--top-k");
+    wrong("--alpha 1.5", "--alpha");
+    wrong("--alpha NaN", "--alpha");
+    wrong("--damping=-1", "--damping");
+    wrong("--damping inf", "--damping");
+    wrong("--score-digits 10", "--score-digits");
+    wrong("--workers 0", "--workers");
+    wrong("-n 2 -p 2", "-p 2");
+    wrong("-p 1", "-n 2");
+    wrong(&format!("-n 2 --hostfile {hosts}"), "one-host");
+    wrong("--hostfile /no/such/hosts", "/no/such/hosts");
+    wrong("--epoch 1s --epoch-events 5", "--epoch-events");
+    wrong("--epoch 0ms", "--epoch");
+    wrong("--until-end", "--until-end");
+    wrong("--from end", "--from");
+    wrong("--output lists --dead-letter lists", "--dead-letter");
+    wrong("--output kafka:", "topic");
+    wrong("--output kafka:lists", "--brokers");
+    wrong("--basket order", "order");
+    wrong("--max-record-bytes 0", "--max-record-bytes");
+    wrong("--no-such-flag", "--no-such-flag");
+    run(&format!("run --format csv --input {input}"), &[]).expect(2).says("--columns");
+    run("run --input - --epoch-events 5", &[]).expect(2).says("--epoch-events");
+    run("run --input kafka:carts more.jsonl -b localhost:1", &[]).expect(2).says("--input");
+    run("run", &[]).expect(2).says("--input");
+    run("", &[]).expect(2);
+}
+
+#[test]
+fn top_prints_a_table() {
+    let folder = Folder::new();
+    let (input, output) = (folder.file("carts.csv", CSV), folder.path("lists.jsonl"));
+    for envelope in ["upsert", "changes", "debezium"] {
+        let flags = format!("{CSV_FLAGS} --input {input} --output {output} --envelope {envelope}");
+        run(&flags, &[]).expect(0);
+        let all = run(&format!("top --input {output}"), &[]).expect(0);
+        let all = String::from_utf8(all.stdout).unwrap();
+        let rows: Vec<Vec<&str>> = all.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows.len(), 5, "{envelope}: {all}");
+        assert_eq!(rows[0], ["item", "rank", "neighbour", "score", "count"]);
+        assert_eq!(rows[3], ["tea", "1", "lemon", "0.816", "2"], "{envelope}: {all}");
+        let one = run(&format!("top --input {output} --item mug"), &[]).expect(0);
+        let one = String::from_utf8(one.stdout).unwrap();
+        assert_eq!(one.lines().count(), 2, "{envelope}: {one}");
+        assert!(one.contains("0.577") && !one.contains("lemon"), "{envelope}: {one}");
+    }
+}
+
+#[test]
+fn help_names_every_flag() {
+    let help = run("run --help", &[]).expect(0);
+    let help = String::from_utf8(help.stdout).unwrap();
+    for flag in [
+        "--input",
+        "--format",
+        "--basket",
+        "--columns",
+        "--event-names",
+        "--delimiter",
+        "--from",
+        "--until-end",
+        "--measure",
+        "--top-k",
+        "--min-count",
+        "--alpha",
+        "--damping",
+        "--engine",
+        "--verify",
+        "--verify-every",
+        "--output",
+        "--envelope",
+        "--scores",
+        "--score-digits",
+        "--dead-letter",
+        "--epoch",
+        "--epoch-events",
+        "--brokers",
+        "--group",
+        "--workers",
+        "--processes",
+        "--process",
+        "--hostfile",
+        "-X",
+        "-F",
+        "Exit codes",
+    ] {
+        assert!(help.contains(flag), "run --help lacks {flag}");
+    }
+    let help = run("--help", &[]).expect(0);
+    let help = String::from_utf8(help.stdout).unwrap();
+    for command in ["run", "demo", "generate", "top", "completions"] {
+        assert!(help.contains(&format!("\n  {command} ")), "--help lacks {command}");
+    }
+    run("--version", &[]).expect(0);
+}
+
+#[test]
+fn completions_are_scripts() {
+    let script = run("completions bash", &[]).expect(0).stdout;
+    assert!(String::from_utf8_lossy(&script).contains("--verify-every"));
+    let Ok(mut bash) = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn() else {
+        println!("skipped: no bash here to read it");
+        return;
+    };
+    bash.stdin.take().unwrap().write_all(&script).unwrap();
+    assert!(bash.wait().unwrap().success());
+    for shell in ["zsh", "fish", "powershell", "elvish"] {
+        assert!(!run(&format!("completions {shell}"), &[]).expect(0).stdout.is_empty());
+    }
+    run("completions tcsh", &[]).expect(2);
+}
+
+/// Two items in each of five baskets, and input that stays open.
+fn start_live(folder: &Folder, flags: &str) -> (Running, ChildStdin, String) {
+    let output = folder.path("lists.jsonl");
+    let mut running = start(&format!("run --input - --output {output} {flags}"), &[]);
+    let mut stdin = running.stdin();
+    for basket in 0..5 {
+        writeln!(stdin, r#"{{"basket":{basket},"items":[{{"item":"tea"}},{{"item":"lemon"}}]}}"#).unwrap();
+    }
+    stdin.flush().unwrap();
+    (running, stdin, output)
+}
+
+#[test]
+fn lists_appear_while_the_input_is_open_and_sigterm_ends_in_good_order() {
+    for flags in ["", "-w 2", "--verify --epoch 5ms --envelope changes"] {
+        let folder = Folder::new();
+        let (running, mut stdin, output) = start_live(&folder, flags);
+        // The whole record, to its line's end.
+        wait_until("lists of both items", || {
+            fs::read_to_string(&output).is_ok_and(|text| text.lines().count() >= 2)
+        });
+        // What comes just before the end counts, or it does not; the output is whole either way.
+        writeln!(stdin, r#"{{"basket":"last","items":[{{"item":"tea"}},{{"item":"mug"}}]}}"#).unwrap();
+        running.terminate();
+        let done = running.finish().expect(0);
+        assert!(done.summary().contains(" events of "), "{flags}: {}", done.stderr);
+        let lists = lists_of_file(&output);
+        assert!(
+            lists.contains(r#""item":"tea","score":"#) && lists.contains(r#""count":5"#),
+            "{flags}: {lists}"
+        );
+        drop(stdin);
+    }
+}
+
+#[test]
+fn the_input_may_end_before_the_first_epoch() {
+    let folder = Folder::new();
+    let (running, stdin, output) = start_live(&folder, "--epoch 1h");
+    drop(stdin);
+    running.finish().expect(0).says("5 records");
+    assert_eq!(lists_of_file(&output).lines().count(), 2);
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_failure() {
+    // As `| head -1`: the first line is read, and then the pipe is closed with much more to come.
+    let folder = Folder::new();
+    let mut rows = String::from("session,item\n");
+    for session in 0..2000 {
+        for place in 0..4 {
+            rows.push_str(&format!("{session},item-{}\n", (session * 7 + place * 31) % 500));
+        }
+    }
+    let input = folder.file("carts.csv", rows);
+    for command in [
+        format!("{CSV_FLAGS} --epoch-events 100 --input {input}"),
+        format!("{CSV_FLAGS} --input {input} -w 2"),
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_deltacart"))
+            .args(command.split_whitespace())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::with_capacity(64, child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with(r#"{"version":1,"item":"#), "{line}");
+        let done = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert_eq!((done.status.code(), said.as_ref()), (Some(0), ""), "{command}");
+    }
+}

@@ -1,0 +1,72 @@
+//! Real shops' data through the binary, compared with a computation from scratch after every epoch.
+//!
+//! Skipped where the data sets do not lie beside the workspace.
+
+use crate::support::{Folder, data, lists_of_file, run};
+use flate2::read::GzDecoder;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+/// Rows of Online Retail that are looked at: three weeks, and some hundred cancellations.
+const RETAIL_ROWS: usize = 20_000;
+
+/// The beginning of Online Retail in a file of its own.
+fn retail(folder: &Folder) -> Option<String> {
+    let file = File::open(data("online-retail.csv.gz")?).unwrap();
+    // No field of it holds a line's end.
+    let lines = BufReader::new(GzDecoder::new(file)).split(b'\n').take(RETAIL_ROWS + 1);
+    let lines: Vec<Vec<u8>> = lines.collect::<Result<_, _>>().unwrap();
+    Some(folder.file("retail.csv", lines.join(&b'\n')))
+}
+
+fn check_retail(flags: &str, rejects: &str) {
+    let folder = Folder::new();
+    let Some(input) = retail(&folder) else { return };
+    let output = folder.path("lists.jsonl");
+    let job = "run --format online-retail --epoch-events 500 --verify-every 1 -w 2";
+    let done = run(&format!("{job} --input {input} --output {output} {flags}"), &[]).expect(0);
+    // The header is a record too.
+    assert!(
+        done.summary().contains(" of 20001 records") && done.summary().contains(" 41 epochs"),
+        "{}",
+        done.stderr
+    );
+    assert!(done.summary().contains(", verified "), "{}", done.stderr);
+    assert!(done.summary().contains(rejects), "{}", done.stderr);
+    assert!(lists_of_file(&output).lines().count() > 1500);
+}
+
+#[test]
+fn online_retail_by_invoice() {
+    check_retail("", "");
+}
+
+#[test]
+fn online_retail_by_customer() {
+    check_retail("--basket user --measure jaccard", "missing-basket");
+}
+
+#[test]
+fn rees46() {
+    let months = ["2022_oct", "2022_nov", "2022_dec", "2023_jan", "2023_feb"];
+    let files: Option<Vec<String>> =
+        months.iter().map(|month| data(&format!("rees46-cosmetics/data_{month}.csv"))).collect();
+    let Some(files) = files else { return };
+    let folder = Folder::new();
+    let output = folder.path("lists.jsonl");
+    for basket in ["session", "user"] {
+        for more in ["", "--measure llr --engine reference -w 2"] {
+            let job = "run --format rees46 --epoch-events 50 --verify-every 1";
+            let places = format!("--input {} --output {output}", files.join(" "));
+            let done = run(&format!("{job} {places} --basket {basket} {more}"), &[]).expect(0);
+            // Five files of 999 rows and a header each.
+            let summary = done.summary();
+            assert!(
+                summary.contains(" of 5000 records, 2321 views") && summary.contains(" 5 headers"),
+                "{summary}"
+            );
+            assert!(summary.contains(", 20 epochs"), "{summary}");
+            assert!(!lists_of_file(&output).is_empty());
+        }
+    }
+}

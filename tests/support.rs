@@ -1,0 +1,236 @@
+//! What the tests of the binary share: running it with a time limit, several of it as a cluster, and reading its lists.
+
+use deltacart::output::Lists;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Longer than any of these runs takes on a busy machine: a run that hangs is to fail its test, not to hang it.
+const RUN_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long something is waited for that the job does by itself.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// A folder for one test, gone at its end.
+pub(crate) struct Folder(TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    /// The path of a file in it, as a flag takes it.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Makes a file in it.
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// A host file of loopback addresses that were free a moment ago.
+    pub(crate) fn hostfile(&self, processes: usize) -> String {
+        let listeners: Vec<_> = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let mut lines = String::new();
+        for listener in &listeners {
+            writeln!(lines, "{}", listener.local_addr().unwrap()).unwrap();
+        }
+        self.file("hosts", lines)
+    }
+}
+
+/// A process of the binary.
+pub(crate) struct Running {
+    child: Child,
+    what: String,
+    stdout: Option<JoinHandle<Vec<u8>>>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+/// What a process left behind.
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
+    what: String,
+}
+
+/// Starts the binary with the words of `line`, which are parted by blanks, and then `more`.
+pub(crate) fn start(line: &str, more: &[&str]) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_deltacart"));
+    command.args(line.split_whitespace()).args(more).env_remove("RUST_LOG");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let stderr = thread::spawn(move || String::from_utf8_lossy(&read(stderr)).into_owned());
+    let what = format!("{line} {}", more.join(" "));
+    Running { child, what, stdout: Some(thread::spawn(move || read(stdout))), stderr: Some(stderr) }
+}
+
+fn read(mut from: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Runs the binary to its end, with nothing on its standard input.
+pub(crate) fn run(line: &str, more: &[&str]) -> Finished {
+    run_with_input(line, more, b"")
+}
+
+/// The same with something on its standard input.
+pub(crate) fn run_with_input(line: &str, more: &[&str], input: &[u8]) -> Finished {
+    let mut running = start(line, more);
+    let mut stdin = running.stdin();
+    let input = input.to_vec();
+    // It may end before it has read everything.
+    let writer = thread::spawn(move || stdin.write_all(&input).is_ok());
+    let finished = running.finish();
+    writer.join().unwrap();
+    finished
+}
+
+/// Runs a job as `processes` processes, each with the same flags. What process 0 left comes first.
+pub(crate) fn run_cluster(folder: &Folder, processes: usize, line: &str, more: &[&str]) -> Vec<Finished> {
+    let hosts = folder.hostfile(processes);
+    let start =
+        |process: usize| start(&format!("{line} -n {processes} -p {process} --hostfile {hosts}"), more);
+    let running: Vec<Running> = (0..processes).map(start).collect();
+    running.into_iter().map(Running::finish).collect()
+}
+
+impl Running {
+    /// Its standard input; it ends when this is dropped.
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(killed.success(), "{} has gone already", self.what);
+    }
+
+    /// Waits for its end.
+    pub(crate) fn finish(mut self) -> Finished {
+        // What waits for the end of its input is to get it.
+        drop(self.child.stdin.take());
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if start.elapsed() > RUN_TIME_MAX {
+                self.child.kill().unwrap();
+                let said = self.stderr.take().unwrap().join().unwrap();
+                panic!("{} did not end within {RUN_TIME_MAX:?}: {said}", self.what);
+            }
+            thread::sleep(Duration::from_millis(2));
+        };
+        let stdout = self.stdout.take().unwrap().join().unwrap();
+        let stderr = self.stderr.take().unwrap().join().unwrap();
+        Finished { status, stdout, stderr, took: start.elapsed(), what: self.what.clone() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A test that failed leaves nothing behind; of one that did not, this one has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Finished {
+    /// It ended with this exit code.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Finished {
+        assert_eq!(self.status.code(), Some(code), "exit code of {}: {}", self.what, self.stderr);
+        self
+    }
+
+    /// It said this on standard error.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Finished {
+        assert!(self.stderr.contains(text), "{} should say {text:?}: {}", self.what, self.stderr);
+        self
+    }
+
+    /// The last line on standard error.
+    pub(crate) fn summary(&self) -> &str {
+        self.stderr.lines().last().unwrap_or_default()
+    }
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < WAIT_MAX, "{what}: not within {WAIT_MAX:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The lists that the records of a file add up to, a line for each item.
+#[track_caller]
+pub(crate) fn lists_of_file(path: &str) -> String {
+    lists_of_lines(&fs::read(path).unwrap())
+}
+
+/// The lists that lines of records add up to.
+#[track_caller]
+pub(crate) fn lists_of_lines(lines: &[u8]) -> String {
+    let mut lists = Lists::new();
+    for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        lists.apply(None, Some(line)).unwrap();
+    }
+    canonical(&lists)
+}
+
+/// Lists as text, a line for each item.
+pub(crate) fn canonical(lists: &Lists) -> String {
+    let mut text = Vec::new();
+    lists.write_canonical(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// A file of the public data sets that lie beside the workspace, if they do.
+pub(crate) fn data(name: &str) -> Option<String> {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
+    if !path.exists() {
+        println!("skipped: there is no {}", path.display());
+        return None;
+    }
+    Some(path.to_str().unwrap().to_owned())
+}
+
+/// The sample of the crate that reads.
+pub(crate) fn sample(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("inputs/sample").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+/// Numbers that look random and are the same in every run (splitmix64).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// A number below `bound`.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
