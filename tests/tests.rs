@@ -26,3 +26,6 @@ mod real;
 
 // Defects that were found once, each with its story.
 mod regression;
+
+// Topics of a real broker in and out: the lists of a file with the same events. Needs DELTACART_TEST_BROKERS.
+mod kafka;
