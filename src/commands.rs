@@ -7,7 +7,7 @@ use crate::config;
 use crate::demo::demo;
 use crate::generate::generate;
 use crate::job::{self, Handle, Input};
-use crate::top::{TopOptions, top};
+use crate::top::{TopOptions, escaped, top};
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -90,6 +90,9 @@ fn run_top(args: &TopArgs) -> Result<(), Failure> {
     if summary.unreadable > 0 {
         eprintln!("{} of {} records are no lists", summary.unreadable, summary.records);
     }
+    if let (Some(item), 0) = (&args.item, summary.lists) {
+        eprintln!("no list of {}", escaped(item));
+    }
     let more = summary.lists.saturating_sub(summary.shown);
     if !args.follow && more > 0 {
         eprintln!("{more} more lists: see --item and --limit");
@@ -104,16 +107,24 @@ fn log_to_stderr() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .without_time()
         .with_target(false)
         .init();
 }
 
-/// A panic ends the process: the other workers would wait for the one that is gone.
+/// A panic ends the process: the other workers would wait for the one that is gone. Timely panics when a process of the
+/// cluster is lost, which is no defect and deserves a sentence.
 fn fail_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
+        let message = panic.payload_as_str().unwrap_or_default();
+        match message.strip_prefix("timely communication error: ") {
+            Some(cause) => eprintln!(
+                "deltacart: another process of the cluster is gone ({cause}); start all of them again"
+            ),
+            None => report(panic),
+        }
         std::process::exit(1);
     }));
 }

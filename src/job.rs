@@ -245,7 +245,7 @@ pub(crate) fn fail(error: &anyhow::Error) -> ! {
     if let Some(SinkError::Closed { .. }) = error.downcast_ref::<SinkError>() {
         process::exit(0);
     }
-    tracing::error!("{error:#}");
+    eprintln!("deltacart: {error:#}");
     process::exit(1);
 }
 

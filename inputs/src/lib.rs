@@ -18,8 +18,8 @@ pub mod kafka;
 
 mod decode;
 pub use decode::{
-    BasketField, Column, Columns, DecodeOptions, Decoded, Decoder, Delimiter, EventNames, Format, FormatError,
-    Limits, Reason, Reject,
+    BasketField, Column, Columns, DecodeOptions, Decoded, Decoder, Delimiter, EventNames, Format,
+    FormatError, Limits, Reason, Reject,
 };
 
 pub mod generate;

@@ -5,6 +5,8 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use std::time::{Duration, Instant};
 
 /// The context of a client. Clones share what they have heard: keep one, give the other to the client. A producer's
 /// own context hands its `log` and `error` on to one.
@@ -19,7 +21,12 @@ struct Heard {
     cause: Option<String>,
     /// A broker was reached and will not have us: waiting does not help.
     refusal: Option<RDKafkaErrorCode>,
+    /// When somebody was last told that no broker can be reached.
+    warned: Option<Instant>,
 }
+
+/// librdkafka says many times a second that no broker can be reached; once in this time is enough.
+const WARN_EVERY: Duration = Duration::from_secs(30);
 
 impl ClientLog {
     /// Why the last connection failed, in librdkafka's words without its decoration.
@@ -58,8 +65,12 @@ impl ClientContext for ClientLog {
             Some(PartitionEOF) => {}
             // Says less than the error before it.
             Some(AllBrokersDown) => {
-                let cause = self.cause().unwrap_or_default();
-                tracing::warn!(target: "librdkafka", cause, "no broker can be reached; trying again");
+                let mut heard = self.heard();
+                let told = heard.warned.is_some_and(|warned| warned.elapsed() < WARN_EVERY);
+                if let Some(cause) = heard.cause.as_ref().filter(|_| !told) {
+                    tracing::warn!("no broker can be reached: {cause}; trying again");
+                    heard.warned = Some(Instant::now());
+                }
             }
             Some(code) => {
                 tracing::debug!(target: "librdkafka", "{reason}");
