@@ -6,7 +6,6 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-use std::time::{Duration, Instant};
 
 /// The context of a client. Clones share what they have heard: keep one, give the other to the client. A producer's
 /// own context hands its `log` and `error` on to one.
