@@ -335,7 +335,9 @@ fn follows_new_records_and_new_partitions_until_sigterm() {
 fn check_refused(done: Finished, named: &str) {
     let done = done.expect(1).says(named);
     assert!(done.took < Duration::from_secs(20), "took {:?}", done.took);
+    // Perhaps with a warning before it, while there is still hope.
     assert!(done.stderr.lines().count() <= 2, "one message: {}", done.stderr);
+    assert!(!done.stderr.contains('\x1b'), "colours are for terminals: {}", done.stderr);
 }
 
 #[test]
