@@ -3,6 +3,7 @@
 use crate::harness::{event, params};
 use deltacart_dataflows::{Action, Engine, Event, Measure, Name, Params};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 /// Knuth's MMIX generator: the same numbers from the same seed, everywhere.
 pub(crate) struct Random(u64);
@@ -65,16 +66,43 @@ prop_compose! {
 /// Events in a [`history`].
 const HISTORY: u64 = 900;
 
-/// A shop with a past: baskets of a skewed choice of 60 items, enough that most of a row is left out of its reserve.
+/// A shop with a past: baskets of a skewed choice of 60 items, enough that most of a row is left out of its reserve. A
+/// few of the baskets hold most of the items.
 fn history(seed: u64) -> Vec<Event> {
     let mut random = Random::new(seed);
     (0..HISTORY)
         .map(|offset| {
-            let (basket, item) = (random.below(150), random.below(60).min(random.below(60)));
+            let baskets = if random.below(3) == 0 { 4 } else { 150 };
+            let (basket, item) = (random.below(baskets), random.below(60).min(random.below(60)));
             let user = format!("u{}", basket % 7);
             event(offset, &format!("b{basket}"), Some(&user), Action::Add(item_name(item), 1))
         })
         .collect()
+}
+
+/// A shop where everything comes and goes all the time, an event or a few per epoch: so each of 30 items is the best
+/// neighbour of another for a while, and reserves are cut, run short and are filled again.
+pub(crate) fn churn(seed: u64) -> Vec<Vec<Event>> {
+    let mut random = Random::new(seed);
+    let mut held = BTreeSet::new();
+    let mut toggle = |offset, random: &mut Random| {
+        let line = (random.below(40), random.below(30));
+        let comes = held.insert(line);
+        if !comes {
+            held.remove(&line);
+        }
+        let item = item_name(line.1);
+        let action = if comes { Action::Add(item, 1) } else { Action::Remove(item, None) };
+        event(offset, &format!("b{}", line.0), None, action)
+    };
+    let mut epochs = vec![(0..200).map(|offset| toggle(offset, &mut random)).collect()];
+    let mut offset = 200;
+    while offset < 700 {
+        let start = offset;
+        offset += 1 + random.below(4);
+        epochs.push((start..offset).map(|offset| toggle(offset, &mut random)).collect());
+    }
+    epochs
 }
 
 prop_compose! {
