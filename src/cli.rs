@@ -115,10 +115,16 @@ pub struct RunArgs {
     #[arg(long, default_value = "1", value_name = "COUNT", help_heading = "What to compute")]
     pub min_count: NonZeroU32,
     /// For cosine, how much of the penalty falls on the list's own item: from 0 to 1
-    #[arg(long, default_value_t = 0.5, help_heading = "What to compute")]
+    #[arg(long, default_value_t = 0.5, allow_negative_numbers = true, help_heading = "What to compute")]
     pub alpha: f64,
     /// For cosine, what is added to both supports, so that rare items do not come first; 20 is common
-    #[arg(long, default_value_t = 0.0, value_name = "LAMBDA", help_heading = "What to compute")]
+    #[arg(
+        long,
+        default_value_t = 0.0,
+        value_name = "LAMBDA",
+        allow_negative_numbers = true,
+        help_heading = "What to compute"
+    )]
     pub damping: f64,
     /// The most items of a basket: beyond, the oldest makes room
     #[arg(long, default_value = "10000", value_name = "ITEMS", help_heading = "What to compute")]

@@ -13,11 +13,30 @@ pub type EpochSession<'a, 'b, D> =
     Session<'a, 'b, Epoch, CapacityContainerBuilder<Vec<D>>, Capability<Epoch>>;
 
 /// Streams whose records can be handed over an epoch at a time.
-pub trait PerEpoch<'scope, D> {
+pub trait PerEpoch<'scope, D>: Sized {
     /// Calls `logic` once for each epoch that brought records, in the order of epochs, as soon as the epoch is closed:
     /// with the epoch, all its records on this worker in no particular order, and where to give results.
     /// The vector is emptied afterwards and its memory used again.
+    ///
+    /// A record's epoch is that of its message.
     fn per_epoch<R, P, L>(self, pact: P, name: &str, logic: L) -> StreamVec<'scope, Epoch, R>
+    where
+        R: Clone + 'static,
+        P: ParallelizationContract<Epoch, Vec<D>>,
+        L: FnMut(Epoch, &mut Vec<D>, &mut EpochSession<'_, '_, R>) + 'static,
+    {
+        self.per_epoch_of(None, pact, name, logic)
+    }
+
+    /// As [`PerEpoch::per_epoch`], where `own` tells a record's own epoch, at or after that of its message: the
+    /// updates of a collection have one.
+    fn per_epoch_of<R, P, L>(
+        self,
+        own: Option<fn(&D) -> Epoch>,
+        pact: P,
+        name: &str,
+        logic: L,
+    ) -> StreamVec<'scope, Epoch, R>
     where
         R: Clone + 'static,
         P: ParallelizationContract<Epoch, Vec<D>>,
@@ -25,24 +44,40 @@ pub trait PerEpoch<'scope, D> {
 }
 
 impl<'scope, D: Clone + 'static> PerEpoch<'scope, D> for StreamVec<'scope, Epoch, D> {
-    fn per_epoch<R, P, L>(self, pact: P, name: &str, mut logic: L) -> StreamVec<'scope, Epoch, R>
+    fn per_epoch_of<R, P, L>(
+        self,
+        own: Option<fn(&D) -> Epoch>,
+        pact: P,
+        name: &str,
+        mut logic: L,
+    ) -> StreamVec<'scope, Epoch, R>
     where
         R: Clone + 'static,
         P: ParallelizationContract<Epoch, Vec<D>>,
         L: FnMut(Epoch, &mut Vec<D>, &mut EpochSession<'_, '_, R>) + 'static,
     {
-        self.unary_frontier(pact, name, |_capability, _info| {
+        self.unary_frontier(pact, name, move |_capability, _info| {
             let mut stash: BTreeMap<Epoch, (Capability<Epoch>, Vec<D>)> = BTreeMap::new();
             let mut spare: Vec<Vec<D>> = Vec::new();
             move |(input, frontier), output| {
                 input.for_each(|capability, records| {
-                    let Some(&epoch) = capability.least() else { return };
-                    if let Some((_, stashed)) = stash.get_mut(&epoch) {
-                        stashed.append(records);
-                    } else if let Some(retained) = capability.retain_least(output.output_index()) {
-                        let mut stashed = spare.pop().unwrap_or_default();
-                        stashed.append(records);
-                        stash.insert(epoch, (retained, stashed));
+                    let port = output.output_index();
+                    let hold = |epoch: &Epoch, spare: &mut Vec<Vec<D>>| {
+                        (capability.delayed(epoch, port), spare.pop().unwrap_or_default())
+                    };
+                    match (own, capability.least()) {
+                        (None, Some(&epoch)) => {
+                            let entry = stash.entry(epoch).or_insert_with(|| hold(&epoch, &mut spare));
+                            entry.1.append(records);
+                        }
+                        (Some(own), _) => {
+                            for record in records.drain(..) {
+                                let epoch = own(&record);
+                                let entry = stash.entry(epoch).or_insert_with(|| hold(&epoch, &mut spare));
+                                entry.1.push(record);
+                            }
+                        }
+                        (None, None) => {}
                     }
                 });
                 while let Some(entry) = stash.first_entry() {

@@ -80,29 +80,32 @@ fn history(seed: u64) -> Vec<Event> {
         .collect()
 }
 
-/// A shop where everything comes and goes all the time, an event or a few per epoch: so each of 30 items is the best
-/// neighbour of another for a while, and reserves are cut, run short and are filled again.
+/// A shop where everything comes and goes, an event or a few per epoch, until all is gone. So each of 30 items is the
+/// best neighbour of another for a while, and reserves are cut, run short and are filled again.
 pub(crate) fn churn(seed: u64) -> Vec<Vec<Event>> {
     let mut random = Random::new(seed);
-    let mut held = BTreeSet::new();
-    let mut toggle = |offset, random: &mut Random| {
+    let (mut held, mut events) = (BTreeSet::new(), Vec::new());
+    let said = |(basket, item): (u64, u64), action: fn(Name) -> Action<Name>, offset: usize| {
+        event(offset as u64, &format!("b{basket}"), None, action(item_name(item)))
+    };
+    for _ in 0..500 {
         let line = (random.below(40), random.below(30));
-        let comes = held.insert(line);
-        if !comes {
+        let action = match held.insert(line) {
+            true => |item| Action::Add(item, 1),
+            false => |item| Action::Remove(item, None),
+        };
+        if let Action::Remove(..) = action(Name::default()) {
             held.remove(&line);
         }
-        let item = item_name(line.1);
-        let action = if comes { Action::Add(item, 1) } else { Action::Remove(item, None) };
-        event(offset, &format!("b{}", line.0), None, action)
-    };
-    let mut epochs = vec![(0..200).map(|offset| toggle(offset, &mut random)).collect()];
-    let mut offset = 200;
-    while offset < 700 {
-        let start = offset;
-        offset += 1 + random.below(4);
-        epochs.push((start..offset).map(|offset| toggle(offset, &mut random)).collect());
+        events.push(said(line, action, events.len()));
     }
-    epochs
+    let mut held = Vec::from_iter(held);
+    random.shuffle(&mut held);
+    for line in held {
+        events.push(said(line, |item| Action::Remove(item, None), events.len()));
+    }
+    let lengths: Vec<usize> = (0..events.len()).map(|_| 1 + random.below(4) as usize).collect();
+    cut(&events, &[&[200], lengths.as_slice()].concat())
 }
 
 prop_compose! {

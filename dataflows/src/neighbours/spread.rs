@@ -38,7 +38,8 @@ pub(super) fn spread<'scope>(
     let workers = interactions.scope().peers() as u32;
     let mut sizes = Sizes::default();
     let mut held = Held { workers, ..Held::default() };
-    interactions.inner.per_epoch(Pipeline, "Spread", move |_epoch, updates, session| {
+    let own = |update: &((Basket, Item), Epoch, Diff)| update.1;
+    interactions.inner.per_epoch_of(Some(own), Pipeline, "Spread", move |_epoch, updates, session| {
         consolidate_updates(updates);
         let mut supports: Vec<(Item, Epoch, i32)> = Vec::new();
         let mut total = 0;
