@@ -84,26 +84,26 @@ fn history(seed: u64) -> Vec<Event> {
 /// best neighbour of another for a while, and reserves are cut, run short and are filled again.
 pub(crate) fn churn(seed: u64) -> Vec<Vec<Event>> {
     let mut random = Random::new(seed);
-    let (mut held, mut events) = (BTreeSet::new(), Vec::new());
-    let said = |(basket, item): (u64, u64), action: fn(Name) -> Action<Name>, offset: usize| {
-        event(offset as u64, &format!("b{basket}"), None, action(item_name(item)))
-    };
+    let (mut held, mut changes) = (BTreeSet::new(), Vec::new());
     for _ in 0..500 {
         let line = (random.below(40), random.below(30));
-        let action = match held.insert(line) {
-            true => |item| Action::Add(item, 1),
-            false => |item| Action::Remove(item, None),
-        };
-        if let Action::Remove(..) = action(Name::default()) {
+        let comes = held.insert(line);
+        if !comes {
             held.remove(&line);
         }
-        events.push(said(line, action, events.len()));
+        changes.push((line, comes));
     }
-    let mut held = Vec::from_iter(held);
-    random.shuffle(&mut held);
-    for line in held {
-        events.push(said(line, |item| Action::Remove(item, None), events.len()));
-    }
+    let mut rest = Vec::from_iter(held);
+    random.shuffle(&mut rest);
+    changes.extend(rest.into_iter().map(|line| (line, false)));
+    let events: Vec<Event> = (0..)
+        .zip(changes)
+        .map(|(offset, ((basket, item), comes))| {
+            let item = item_name(item);
+            let action = if comes { Action::Add(item, 1) } else { Action::Remove(item, None) };
+            event(offset, &format!("b{basket}"), None, action)
+        })
+        .collect();
     let lengths: Vec<usize> = (0..events.len()).map(|_| 1 + random.below(4) as usize).collect();
     cut(&events, &[&[200], lengths.as_slice()].concat())
 }
