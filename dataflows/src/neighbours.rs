@@ -29,9 +29,19 @@ mod spread;
 
 mod store;
 
+mod tally;
+
+mod changes;
+
+mod supports;
+
+mod ranking;
+
 mod estimate;
 
 mod row;
+
+mod watchers;
 
 mod engine;
 

@@ -1,309 +1,266 @@
 //! The row of an item: its reserve of candidates, its floor, and the list that comes of them.
 //!
-//! The promise of a row: for every item that is left out of its reserve, the bound of the pair (at the row's `low` and
-//! `high`, at the other item's `low`) does not come before the **floor** in the total order, score falling, then name.
-//! So whatever in the reserve stands before the floor at its true score stands before everything left out; and while
-//! there are k of those, they are the list. When there are fewer, the row is recounted from its baskets.
+//! The promise of a row: for every pair that is left out of its reserve, the bound (at the row's [`Base`], at the other
+//! item's low support) does not come before the **floor** in the total order. So whatever in the reserve stands before
+//! the floor at its true score stands before everything left out; and while there are k of those, they are the list.
+//! When there are fewer, the row is recounted from its baskets. A row without a floor leaves nothing out.
+//!
+//! ```text
+//! reserve:   watched, in the order of the list │ the others                       left out: estimates
+//!            ranked at every touch             │ bounds at most `rest`  │ floor ───── bounds under the floor
+//! ```
+//!
+//! The front of the reserve is **watched**: a support that rises can only concern those. The others matter when the
+//! list's last score has fallen to `rest`; then the whole reserve is ranked.
 
+use crate::neighbours::estimate::Estimate;
+use crate::neighbours::ranking::{Base, Candidate, Place, Ranking};
 use crate::neighbours::store::Store;
-use crate::{Counts, Item, ListParams, Names, Neighbour};
-use std::cmp::Ordering;
-
-/// The supports of all items, and under-estimates of them that stay put while the supports move a little.
-#[derive(Default)]
-pub(super) struct Supports {
-    support: Vec<u32>,
-    low: Vec<u32>,
-    pub(super) total: u32,
-}
-
-/// Bounds are taken at supports this fraction under the true ones, so that removals seldom invalidate them.
-const SLACK: u32 = 16;
-
-impl Supports {
-    pub(super) fn of(&self, item: Item) -> u32 {
-        self.support.get(item as usize).copied().unwrap_or(0)
-    }
-
-    fn low(&self, item: Item) -> u32 {
-        self.low.get(item as usize).copied().unwrap_or(0)
-    }
-
-    pub(super) fn change(&mut self, item: Item, diff: i32) {
-        let index = item as usize;
-        if self.support.len() <= index {
-            self.support.resize(index + 1, 0);
-            self.low.resize(index + 1, 0);
-        }
-        let support = &mut self.support[index];
-        *support = support.checked_add_signed(diff).expect("a support is never negative");
-    }
-
-    /// Moves the item's bound after its support; true if it had to fall, so that pairs left out may have risen.
-    pub(super) fn settle(&mut self, item: Item) -> bool {
-        let support = self.support[item as usize];
-        let low = &mut self.low[item as usize];
-        let fell = support < *low;
-        let wanted = support - support / SLACK;
-        *low = if fell { wanted } else { wanted.max(*low) };
-        fell
-    }
-}
-
-/// A place in a row's total order.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) key: f64,
-    pub(super) item: Item,
-}
-
-/// A place held at a bound, with the pair's exact count.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    place: Place,
-    count: u32,
-}
+use crate::neighbours::supports::SLACK;
+use crate::neighbours::tally::Tally;
+use crate::{Item, Neighbour};
 
 /// The row of one item.
 #[derive(Default)]
 pub(super) struct Row {
-    /// The reserve. The first `watched` may come into the list by a change of their supports alone.
-    items: Vec<Item>,
-    counts: Vec<u32>,
+    /// The first `watched` may come into the list, or leave it, by a change of their supports alone.
+    reserve: Vec<Entry>,
     watched: usize,
-    /// Nothing that is left out comes before this; without a floor, nothing that scores is left out.
+    /// More entries than this lead to a cut.
+    most: usize,
+    /// At least the bound of every entry that is not watched.
+    rest: f64,
+    /// Nothing that is left out comes before this; without a floor, nothing is left out.
     floor: Option<Place>,
-    /// The bounds of this row were taken at this support of its own, and at this number of baskets.
-    low: u32,
-    high: u32,
+    left_out: Estimate,
+    /// Bounds of this row were taken at these supports.
+    base: Base,
+    /// Σ c(item, other): what a recount reads.
+    mass: u64,
     /// The list as published last.
-    list: Vec<Neighbour<Item>>,
+    pub(super) list: Vec<Neighbour<Item>>,
+}
+
+/// A pair that a row does not leave out, with its exact count.
+#[derive(Clone, Copy)]
+struct Entry {
+    item: Item,
+    count: u32,
+}
+
+impl From<&Candidate> for Entry {
+    fn from(candidate: &Candidate) -> Self {
+        Entry { item: candidate.place.item, count: candidate.count }
+    }
+}
+
+/// Scratch of ranking: used for one row after the other.
+#[derive(Default)]
+pub(super) struct Scratch {
+    candidates: Vec<Candidate>,
+    /// The list that was ranked last, at true scores.
+    pub(super) top: Vec<Candidate>,
 }
 
 impl Row {
-    /// Moves the pair's count by one if the item is in the reserve; false if it is not.
-    pub(super) fn follow(&mut self, item: Item, more: bool) -> bool {
-        let Some(at) = self.items.iter().position(|&other| other == item) else { return false };
-        self.counts[at] = if more { self.counts[at] + 1 } else { self.counts[at] - 1 };
+    /// The items whose rising support may change the list.
+    pub(super) fn watched(&self) -> impl Iterator<Item = Item> {
+        self.reserve[..self.watched].iter().map(|entry| entry.item)
+    }
+
+    /// How many pairs, each counted as often as it is together: what a recount reads.
+    pub(super) fn mass(&self) -> u64 {
+        self.mass
+    }
+
+    /// Takes what an epoch did to the pairs of the row. Tells the pairs that are left out and may have passed the
+    /// floor: their counts are wanted.
+    pub(super) fn follow(
+        &mut self,
+        row: Item,
+        tally: &mut Tally,
+        ranking: &Ranking<'_>,
+        unsure: &mut Vec<Item>,
+    ) {
+        let support = ranking.supports.of(row);
+        let (mut mass, mut rest) = (self.mass, self.rest);
+        for (at, entry) in self.reserve.iter_mut().enumerate() {
+            let diff = tally.take(entry.item);
+            if diff != 0 {
+                let count = entry.count.checked_add_signed(diff);
+                entry.count = count.expect("a pair that parts has been together");
+                mass = mass.wrapping_add_signed(i64::from(diff));
+                if at >= self.watched && diff > 0 {
+                    rest = rest.max(ranking.bound(self.base, entry.item, entry.count).key);
+                }
+            }
+        }
+        self.rest = rest;
+        tally.drain(|item, diff| {
+            mass = mass.wrapping_add_signed(i64::from(diff));
+            match u32::try_from(diff) {
+                Err(_) => self.left_out.remove(item, diff.unsigned_abs()),
+                Ok(count) if self.floor.is_none() => self.push(item, count, ranking),
+                Ok(more) => {
+                    let before = self.left_out.at_most(item);
+                    let at_most = before.map_or(u32::MAX, |before| before + more);
+                    let at_most = at_most.min(support).min(ranking.supports.of(item));
+                    let may_enter = ranking.above(self.floor, ranking.bound(self.base, item, at_most));
+                    if may_enter && before == Some(0) {
+                        self.push(item, more, ranking);
+                    } else {
+                        self.left_out.add(item, more);
+                        if may_enter {
+                            unsure.push(item);
+                        }
+                    }
+                }
+            }
+        });
+        self.mass = mass;
+    }
+
+    /// Takes a pair of known count into the reserve, if it is left out and its bound comes before the floor.
+    pub(super) fn enter(&mut self, item: Item, count: u32, ranking: &Ranking<'_>) {
+        if self.floor.is_some() && ranking.above(self.floor, ranking.bound(self.base, item, count)) {
+            self.left_out.remove(item, count);
+            self.push(item, count, ranking);
+        }
+    }
+
+    /// The bound of the pair has risen, as the item's support fell. Returns whether that may concern the list.
+    pub(super) fn raise(&mut self, item: Item, count: u32, ranking: &Ranking<'_>) -> bool {
+        if let Some(at) = self.reserve.iter().position(|entry| entry.item == item) {
+            if at >= self.watched {
+                self.raise_rest(item, count, ranking);
+            }
+            return true;
+        }
+        let length = self.reserve.len();
+        self.enter(item, count, ranking);
+        self.reserve.len() > length
+    }
+
+    /// Makes the estimates anew if too many pairs share their cells.
+    pub(super) fn make_room(&mut self, row: Item, store: &Store, tally: &mut Tally) {
+        if !self.left_out.is_crowded() {
+            return;
+        }
+        store.row(row, tally);
+        self.reserve.iter().for_each(|entry| _ = tally.take(entry.item));
+        let mut pairs = Vec::new();
+        tally.drain(|item, count| pairs.push((item, count as u32)));
+        self.left_out = Estimate::for_pairs(pairs.len());
+        pairs.into_iter().for_each(|(item, count)| self.left_out.add(item, count));
+    }
+
+    fn push(&mut self, item: Item, count: u32, ranking: &Ranking<'_>) {
+        self.reserve.push(Entry { item, count });
+        self.raise_rest(item, count, ranking);
+    }
+
+    fn raise_rest(&mut self, item: Item, count: u32, ranking: &Ranking<'_>) {
+        self.rest = self.rest.max(ranking.bound(self.base, item, count).key);
+    }
+
+    /// Ranks the row anew, from its reserve while that suffices: `scratch.top` is its list then. Returns whether the
+    /// whole reserve was ranked: [`Row::watch`] has to take it over then.
+    pub(super) fn rank(
+        &mut self,
+        row: Item,
+        store: &Store,
+        tally: &mut Tally,
+        scratch: &mut Scratch,
+        ranking: &Ranking<'_>,
+    ) -> bool {
+        let stale = self.is_stale(row, ranking);
+        if !stale && self.reserve.len() <= self.most && self.rank_front(row, scratch, ranking) {
+            return false;
+        }
+        if self.floor.is_some() && stale || !self.rank_reserve(row, scratch, ranking) {
+            self.rank_all(row, store, tally, scratch, ranking);
+        }
         true
     }
 
-    pub(super) fn holds(&self, item: Item) -> bool {
-        self.items.contains(&item)
-    }
-
-    fn watched(&self) -> &[Item] {
-        &self.items[..self.watched]
-    }
-
-    /// Whether the row's bounds still hold for its own support and the number of baskets.
+    /// Whether the row's bounds hold no more for its own support and the number of baskets.
     fn is_stale(&self, row: Item, ranking: &Ranking<'_>) -> bool {
         let scoring = &ranking.params.scoring;
-        scoring.order_uses_row() && ranking.supports.of(row) < self.low
-            || scoring.order_uses_total() && ranking.supports.total > self.high
-    }
-}
-
-/// What decides order: the measure, the supports and the names, as they are at one epoch.
-pub(super) struct Ranking<'a> {
-    pub(super) params: &'a ListParams,
-    pub(super) supports: &'a Supports,
-    pub(super) names: &'a Names,
-}
-
-impl Ranking<'_> {
-    /// The place that no pair of `row` and `item` with at most `count` can come before.
-    pub(super) fn bound(&self, row: &Row, item: Item, count: u32) -> Place {
-        let counts = Counts { both: count, row: row.low, other: self.supports.low(item), total: row.high };
-        Place { key: self.params.scoring.bound(counts), item }
+        scoring.order_uses_row() && ranking.supports.of(row) < self.base.low
+            || scoring.order_uses_total() && ranking.supports.total > self.base.high
     }
 
-    /// Whether a place comes before a row's floor, and scores at all.
-    pub(super) fn above_floor(&self, row: &Row, place: Place) -> bool {
-        self.above(row.floor, place)
-    }
-
-    /// Whether a pair that is left out, and of which only an estimate is known, might come before the row's floor.
-    pub(super) fn may_enter(&self, row: &Row, item: Item, other: Item, at_most: Option<u32>) -> bool {
-        let supports = self.supports.of(item).min(self.supports.of(other));
-        let count = at_most.map_or(supports, |count| count.min(supports));
-        self.above(row.floor, self.bound(row, other, count))
-    }
-
-    fn above(&self, floor: Option<Place>, place: Place) -> bool {
-        match floor {
-            None => place.key > 0.0,
-            Some(floor) => self.order(&place, &floor) == Ordering::Less,
+    /// The list from the front of the reserve; false if the rest may matter.
+    fn rank_front(&mut self, row: Item, scratch: &mut Scratch, ranking: &Ranking<'_>) -> bool {
+        let top = &mut scratch.top;
+        top.clear();
+        let watched = &mut self.reserve[..self.watched];
+        let true_place = |&Entry { item, count }: &Entry| ranking.place(row, item, count);
+        top.extend(watched.iter().map(|entry| Candidate { place: true_place(entry), count: entry.count }));
+        ranking.sort(top);
+        watched.iter_mut().zip(top.iter()).for_each(|(entry, candidate)| *entry = candidate.into());
+        self.keep_listed(top, ranking);
+        match top.len() == ranking.params.k {
+            true => top.last().is_some_and(|last| last.place.key > self.rest),
+            false => self.rest <= 0.0 && self.leaves_out_nothing(),
         }
     }
 
-    fn counts(&self, row: Item, item: Item, count: u32) -> Counts {
-        let (row, other) = (self.supports.of(row), self.supports.of(item));
-        Counts { both: count, row, other, total: self.supports.total }
+    /// Of sorted candidates, keeps the best k that come before the floor.
+    fn keep_listed(&self, top: &mut Vec<Candidate>, ranking: &Ranking<'_>) {
+        top.truncate(ranking.params.k);
+        while top.pop_if(|last| !ranking.above(self.floor, last.place)).is_some() {}
     }
 
-    /// The total order: key falling, then name rising.
-    fn order(&self, x: &Place, y: &Place) -> Ordering {
-        y.key.total_cmp(&x.key).then_with(|| self.names.cmp(x.item, y.item))
+    /// Whether nothing that is left out scores.
+    fn leaves_out_nothing(&self) -> bool {
+        self.floor.is_none_or(|floor| floor.key <= 0.0)
     }
 
-    /// Keeps the best `wanted` candidates; the best of the others is the floor.
-    fn cut(&self, candidates: &mut Vec<Candidate>, wanted: usize) -> Option<Place> {
-        if candidates.len() <= wanted {
-            return None;
+    /// The list from the whole reserve; false if it does not suffice.
+    fn rank_reserve(&mut self, row: Item, scratch: &mut Scratch, ranking: &Ranking<'_>) -> bool {
+        if self.floor.is_none() {
+            self.base = base(row, ranking);
         }
-        candidates.select_nth_unstable_by(wanted, |x, y| self.order(&x.place, &y.place));
-        let floor = candidates[wanted].place;
-        candidates.truncate(wanted);
-        Some(floor)
-    }
-}
-
-/// The rows of the items that one worker owns, and who watches whom.
-pub(super) struct Rows {
-    workers: u32,
-    rows: Vec<Row>,
-    /// By item: the rows that watch it, and some that did once; and how many really do.
-    watchers: Vec<Vec<Item>>,
-    watching: Vec<u32>,
-    candidates: Vec<Candidate>,
-    all: Vec<Candidate>,
-    top: Vec<Candidate>,
-    list: Vec<Neighbour<Item>>,
-}
-
-/// How a row's list changed.
-pub(super) struct Changed<'a> {
-    pub(super) before: Vec<Neighbour<Item>>,
-    pub(super) after: &'a [Neighbour<Item>],
-}
-
-impl Rows {
-    pub(super) fn new(workers: u32) -> Self {
-        Rows {
-            workers,
-            rows: Vec::new(),
-            watchers: Vec::new(),
-            watching: Vec::new(),
-            candidates: Vec::new(),
-            all: Vec::new(),
-            top: Vec::new(),
-            list: Vec::new(),
+        let candidates = &mut scratch.candidates;
+        candidates.clear();
+        for &Entry { item, count } in &self.reserve {
+            let place = ranking.bound(self.base, item, count);
+            if self.floor.is_none() && count > 0 || ranking.above(self.floor, place) {
+                candidates.push(Candidate { place, count });
+            } else if count > 0 {
+                self.left_out.add(item, count);
+            }
         }
-    }
-
-    pub(super) fn row(&self, item: Item) -> &Row {
-        &self.rows[(item / self.workers) as usize]
-    }
-
-    pub(super) fn row_mut(&mut self, item: Item) -> &mut Row {
-        &mut self.rows[(item / self.workers) as usize]
-    }
-
-    /// Makes room for the rows and the watchers of all items up to this one.
-    pub(super) fn make_room(&mut self, item: Item) {
-        let row = (item / self.workers) as usize;
-        if self.rows.len() <= row {
-            self.rows.resize_with(row + 1, Row::default);
+        self.most = self.most.max(ranking.params.reserve_max());
+        if candidates.len() > self.most {
+            let wanted = ranking.params.reserve();
+            if self.floor.is_none() {
+                self.left_out = Estimate::for_pairs(candidates.len() - wanted);
+            }
+            self.floor = Some(ranking.cut(candidates, wanted));
+            candidates[wanted..].iter().for_each(|out| self.left_out.add(out.place.item, out.count));
+            candidates.truncate(wanted);
         }
-        if self.watchers.len() <= item as usize {
-            self.watchers.resize_with(item as usize + 1, Vec::new);
-            self.watching.resize(item as usize + 1, 0);
-        }
+        self.select(row, scratch, ranking);
+        scratch.top.len() == ranking.params.k || self.leaves_out_nothing()
     }
 
-    /// How many rows there are; the n-th is that of item `n · workers + index`.
-    pub(super) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Calls `each` for every row that watches the item, and perhaps for some that do not.
-    pub(super) fn watchers(&mut self, item: Item, mut each: impl FnMut(Item)) {
-        let mut watchers = std::mem::take(&mut self.watchers[item as usize]);
-        // Rows that watch no more are taken out when they are the majority, so cleaning costs less than adding did.
-        if watchers.len() > 2 * self.watching[item as usize] as usize + 8 {
-            watchers.sort_unstable();
-            watchers.dedup();
-            watchers.retain(|&row| self.row(row).watched().contains(&item));
-        }
-        watchers.iter().for_each(|&row| each(row));
-        self.watchers[item as usize] = watchers;
-    }
-
-    /// Takes a pair of known count into the row's reserve, if it is not there and comes before the floor.
-    pub(super) fn enter(&mut self, row: Item, item: Item, count: u32, ranking: &Ranking<'_>) {
-        let row = self.row_mut(row);
-        if ranking.above_floor(row, ranking.bound(row, item, count)) && !row.holds(item) {
-            row.items.push(item);
-            row.counts.push(count);
-        }
-    }
-
-    /// Ranks a row anew, from its reserve while that suffices; tells how its list changed, if it did.
-    pub(super) fn rebuild(
+    /// The list, and a new reserve, from the row's baskets.
+    fn rank_all(
         &mut self,
-        item: Item,
-        recount: bool,
-        store: &mut Store,
+        row: Item,
+        store: &Store,
+        tally: &mut Tally,
+        scratch: &mut Scratch,
         ranking: &Ranking<'_>,
-    ) -> Option<Changed<'_>> {
-        if recount || self.row(item).is_stale(item, ranking) || !self.rank_reserve(item, ranking) {
-            self.rank_all(item, store, ranking);
-        }
-        self.watch(item, ranking);
-        self.list.clear();
-        self.list.extend(self.top.iter().map(|candidate| {
-            let counts = ranking.counts(item, candidate.place.item, candidate.count);
-            ranking.params.neighbour(candidate.place.item, counts)
-        }));
-        let row = &mut self.rows[(item / self.workers) as usize];
-        if row.list == self.list {
-            return None;
-        }
-        let before = std::mem::replace(&mut row.list, self.list.clone());
-        Some(Changed { before, after: &row.list })
-    }
-
-    /// Candidates and list from the reserve; false if it does not suffice.
-    fn rank_reserve(&mut self, item: Item, ranking: &Ranking<'_>) -> bool {
-        let row = &self.rows[(item / self.workers) as usize];
-        self.candidates.clear();
-        for (&other, &count) in row.items.iter().zip(&row.counts) {
-            let place = ranking.bound(row, other, count);
-            if ranking.above_floor(row, place) {
-                self.candidates.push(Candidate { place, count });
-            }
-        }
-        let mut floor = row.floor;
-        if self.candidates.len() > ranking.params.reserve_max() {
-            floor = ranking.cut(&mut self.candidates, ranking.params.reserve());
-        }
-        self.select(item, floor, ranking);
-        self.rows[(item / self.workers) as usize].floor = floor;
-        floor.is_none() || self.top.len() >= ranking.params.k
-    }
-
-    /// Candidates and list from the row's baskets.
-    fn rank_all(&mut self, item: Item, store: &mut Store, ranking: &Ranking<'_>) {
-        let (support, total) = (ranking.supports.of(item), ranking.supports.total);
-        let row = self.row_mut(item);
-        row.low = support - support / SLACK;
-        row.high = total.saturating_add(total / SLACK);
-        let row = &self.rows[(item / self.workers) as usize];
-        self.all.clear();
-        store.row(item, |other, count| {
-            let place = ranking.bound(row, other, count);
-            if place.key > 0.0 {
-                self.all.push(Candidate { place, count });
-            }
-        });
+    ) {
+        store.row(row, tally);
         let mut wanted = ranking.params.reserve();
+        let mut all = self.read(row, tally, ranking);
         loop {
-            self.candidates.clone_from(&self.all);
-            let floor = ranking.cut(&mut self.candidates, wanted);
-            self.select(item, floor, ranking);
-            self.row_mut(item).floor = floor;
-            if floor.is_none() || self.top.len() >= ranking.params.k {
+            self.take_best(&mut all, wanted, ranking);
+            if self.rank_reserve(row, scratch, ranking) {
                 return;
             }
             // Many bounds lie close together: too few true scores passed the floor.
@@ -311,52 +268,82 @@ impl Rows {
         }
     }
 
-    /// The best k of the candidates at their true scores, of those that come before the floor.
-    fn select(&mut self, item: Item, floor: Option<Place>, ranking: &Ranking<'_>) {
-        self.top.clear();
-        for candidate in &self.candidates {
-            let counts = ranking.counts(item, candidate.place.item, candidate.count);
-            let place = Place { key: ranking.params.scoring.key(counts), item: candidate.place.item };
-            if place.key > 0.0 && ranking.above(floor, place) {
-                self.top.push(Candidate { place, count: candidate.count });
-            }
-        }
-        let order = |x: &Candidate, y: &Candidate| ranking.order(&x.place, &y.place);
-        let k = ranking.params.k;
-        if self.top.len() > k {
-            self.top.select_nth_unstable_by(k, order);
-            self.top.truncate(k);
-        }
-        self.top.sort_unstable_by(order);
+    /// A new reserve from the counts of the whole row.
+    /// The caller takes its watchers away before.
+    pub(super) fn recount(&mut self, row: Item, tally: &mut Tally, ranking: &Ranking<'_>) {
+        let mut all = self.read(row, tally, ranking);
+        self.take_best(&mut all, ranking.params.reserve(), ranking);
     }
 
-    /// Makes the candidates the row's reserve, and watches those that a falling support alone could bring into the
-    /// list.
-    fn watch(&mut self, item: Item, ranking: &Ranking<'_>) {
-        let full = self.top.len() == ranking.params.k;
-        let bar = self.top.last().filter(|_| full).map_or(0.0, |last| last.place.key);
-        let mut watched = 0;
-        for at in 0..self.candidates.len() {
-            if self.candidates[at].place.key >= bar {
-                self.candidates.swap(at, watched);
-                watched += 1;
-            }
-        }
-        let row = &mut self.rows[(item / self.workers) as usize];
-        for candidate in &self.candidates[..watched] {
-            let other = candidate.place.item;
-            if !row.watched().contains(&other) {
-                self.watchers[other as usize].push(item);
-            }
-            self.watching[other as usize] += 1;
-        }
-        for &other in row.watched() {
-            self.watching[other as usize] -= 1;
-        }
-        row.watched = watched;
-        row.items.clear();
-        row.items.extend(self.candidates.iter().map(|candidate| candidate.place.item));
-        row.counts.clear();
-        row.counts.extend(self.candidates.iter().map(|candidate| candidate.count));
+    /// All pairs of the row, at the bounds that hold from now on.
+    fn read(&mut self, row: Item, tally: &mut Tally, ranking: &Ranking<'_>) -> Vec<Candidate> {
+        self.base = base(row, ranking);
+        self.mass = 0;
+        let mut all = Vec::new();
+        tally.drain(|item, count| {
+            let count = u32::try_from(count).expect("a pair is together or it is not");
+            self.mass += u64::from(count);
+            all.push(Candidate { place: ranking.bound(self.base, item, count), count });
+        });
+        all
     }
+
+    /// Makes the best `wanted` of all pairs the reserve, or all if they are few. None is watched yet.
+    fn take_best(&mut self, all: &mut [Candidate], wanted: usize, ranking: &Ranking<'_>) {
+        self.most = wanted + ranking.params.reserve_max() - ranking.params.reserve();
+        let whole = all.len() <= self.most;
+        let wanted = if whole { all.len() } else { wanted };
+        self.floor = (!whole).then(|| ranking.cut(all, wanted));
+        let (held, left_out) = all.split_at(wanted);
+        self.left_out = Estimate::for_pairs(left_out.len());
+        left_out.iter().for_each(|out| self.left_out.add(out.place.item, out.count));
+        self.watched = 0;
+        self.rest = f64::INFINITY;
+        self.reserve.clear();
+        self.reserve.extend(held.iter().map(Entry::from));
+    }
+
+    /// The best k of the candidates at their true scores, of those that come before the floor.
+    fn select(&self, row: Item, scratch: &mut Scratch, ranking: &Ranking<'_>) {
+        let Scratch { candidates, top } = scratch;
+        top.clear();
+        top.extend(candidates.iter().map(|&Candidate { place, count }| Candidate {
+            place: ranking.place(row, place.item, count),
+            count,
+        }));
+        let k = ranking.params.k;
+        if top.len() > k {
+            ranking.cut(top, k);
+            top.truncate(k);
+        }
+        ranking.sort(top);
+        self.keep_listed(top, ranking);
+    }
+
+    /// Makes the candidates the reserve, and those of them watched that a rising support alone could bring into the
+    /// list or out of it.
+    pub(super) fn watch(&mut self, scratch: &mut Scratch, ranking: &Ranking<'_>) {
+        let Scratch { candidates, top } = scratch;
+        let full = top.len() == ranking.params.k;
+        let bar = top.last().filter(|_| full).map_or(0.0, |last| last.place.key);
+        self.watched = 0;
+        self.rest = 0.0;
+        for at in 0..candidates.len() {
+            let key = candidates[at].place.key;
+            if key >= bar {
+                candidates.swap(at, self.watched);
+                self.watched += 1;
+            } else {
+                self.rest = self.rest.max(key);
+            }
+        }
+        self.reserve.clear();
+        self.reserve.extend(candidates.iter().map(Entry::from));
+    }
+}
+
+/// Where to take bounds from now on.
+fn base(row: Item, ranking: &Ranking<'_>) -> Base {
+    let (support, total) = (ranking.supports.of(row), ranking.supports.total);
+    Base { low: support - support / SLACK, high: total.saturating_add(total / SLACK) }
 }

@@ -3,17 +3,31 @@
 //! Both are sorted vectors by number, so any count is an intersection of two of them and any row one pass over the
 //! baskets of its item.
 
+use crate::neighbours::changes::Change;
+use crate::neighbours::tally::Tally;
 use crate::{Basket, Item};
 
 /// The baskets that one worker holds copies of.
 #[derive(Default)]
 pub(super) struct Store {
     baskets: Vec<Vec<Item>>,
-    postings: Vec<Vec<Basket>>,
-    /// Scratch of [`Store::row`]: counts by item, 0 outside of a call and of its result's life.
-    counts: Vec<u32>,
-    met: Vec<Item>,
+    postings: Vec<Postings>,
 }
+
+/// The baskets of one item.
+#[derive(Default)]
+struct Postings {
+    /// Rising.
+    baskets: Vec<Basket>,
+    /// The same as a bit per basket; empty for all but the most frequent items, where it is no larger than the list.
+    bits: Vec<u64>,
+}
+
+/// An item gets its bits when it is in one of so many baskets, and loses them when it is in one of twice as many.
+const BITS_FROM: usize = 64;
+
+/// No item with fewer baskets than this gets its bits: lists as short are searched as fast.
+const BITS_MIN: usize = 256;
 
 /// Merging two postings costs about as much as looking up this many baskets of the shorter one.
 const MERGE_RATIO: usize = 4;
@@ -27,98 +41,118 @@ impl Store {
         self.baskets.get(basket as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// The baskets of an item that are held here, rising.
-    pub(super) fn postings(&self, item: Item) -> &[Basket] {
-        self.postings.get(item as usize).map_or(&[], Vec::as_slice)
-    }
-
-    /// Makes `items`, which is sorted, the content of the basket; `added` and `removed` say how it differs.
-    pub(super) fn replace(&mut self, basket: Basket, items: &[Item], added: &[Item], removed: &[Item]) {
+    /// Applies the changes of one basket, which are sorted.
+    pub(super) fn change(&mut self, basket: Basket, changes: &[Change]) {
         let index = basket as usize;
         if self.baskets.len() <= index {
             self.baskets.resize_with(index + 1, Vec::new);
         }
         let held = &mut self.baskets[index];
-        held.clear();
-        held.extend_from_slice(items);
-        if items.is_empty() {
+        let of = |more| changes.iter().filter(move |change| change.2 == more).map(|change| change.1);
+        let mut gone = of(false).peekable();
+        held.retain(|&item| gone.next_if_eq(&item).is_none());
+        held.extend(of(true));
+        held.sort_unstable();
+        if held.is_empty() {
             *held = Vec::new();
         }
-        for &item in added {
-            if self.postings.len() <= item as usize {
-                self.postings.resize_with(item as usize + 1, Vec::new);
-                self.counts.resize(item as usize + 1, 0);
-            }
-            let postings = &mut self.postings[item as usize];
-            match postings.last() {
-                Some(&last) if last > basket => {
-                    let at = postings.partition_point(|&other| other < basket);
-                    postings.insert(at, basket);
-                }
-                _ => postings.push(basket),
-            }
+        of(true).for_each(|item| self.post(item, basket));
+        of(false).for_each(|item| self.unpost(item, basket));
+    }
+
+    /// Drops the copy of a basket.
+    pub(super) fn forget(&mut self, basket: Basket) {
+        for item in std::mem::take(&mut self.baskets[basket as usize]) {
+            self.unpost(item, basket);
         }
-        for &item in removed {
-            let postings = &mut self.postings[item as usize];
-            let at = postings.binary_search(&basket).expect("a removed item was in the basket");
-            postings.remove(at);
+    }
+
+    fn post(&mut self, item: Item, basket: Basket) {
+        if self.postings.len() <= item as usize {
+            self.postings.resize_with(item as usize + 1, Postings::default);
         }
+        self.postings[item as usize].add(basket, self.baskets.len());
+    }
+
+    fn unpost(&mut self, item: Item, basket: Basket) {
+        self.postings[item as usize].remove(basket, self.baskets.len());
     }
 
     /// c(a, b): in how many baskets the two are together, where all baskets of at least one of them are held here.
     pub(super) fn count(&self, a: Item, b: Item) -> u32 {
-        let (mut few, mut many) = (self.postings(a), self.postings(b));
+        let (Some(mut few), Some(mut many)) = (self.postings.get(a as usize), self.postings.get(b as usize))
+        else {
+            return 0;
+        };
         let mut frequent = b;
-        if few.len() > many.len() {
+        if few.baskets.len() > many.baskets.len() {
             std::mem::swap(&mut few, &mut many);
             frequent = a;
         }
-        if many.len() < few.len() * MERGE_RATIO {
-            return intersection(few, many);
+        if !few.bits.is_empty() && few.bits.len() < few.baskets.len() {
+            return few.bits.iter().zip(&many.bits).map(|(x, y)| (x & y).count_ones()).sum();
         }
-        few.iter().filter(|&&basket| contains(&self.baskets[basket as usize], frequent)).count() as u32
+        if !many.bits.is_empty() {
+            return few.baskets.iter().map(|&basket| u32::from(many.has(basket))).sum();
+        }
+        if many.baskets.len() < few.baskets.len() * MERGE_RATIO {
+            return intersection(&few.baskets, &many.baskets);
+        }
+        let together = |&&basket: &&Basket| contains(&self.baskets[basket as usize], frequent);
+        few.baskets.iter().filter(together).count() as u32
     }
 
-    /// Calls `each` for every other item that shares a basket with `item`, with their count, in no particular order.
-    pub(super) fn row(&mut self, item: Item, mut each: impl FnMut(Item, u32)) {
+    /// Adds up the row of an item: c(item, other) for every other item that shares a basket with it.
+    pub(super) fn row(&self, item: Item, tally: &mut Tally) {
         let Some(postings) = self.postings.get(item as usize) else { return };
-        for &basket in postings {
-            for &other in &self.baskets[basket as usize] {
-                let count = &mut self.counts[other as usize];
-                if *count == 0 {
-                    self.met.push(other);
-                }
-                *count += 1;
-            }
+        for &basket in &postings.baskets {
+            tally.add(&self.baskets[basket as usize], 1);
         }
-        for other in self.met.drain(..) {
-            let count = std::mem::take(&mut self.counts[other as usize]);
-            if other != item {
-                each(other, count);
+        tally.take(item);
+    }
+}
+
+impl Postings {
+    fn add(&mut self, basket: Basket, baskets: usize) {
+        match self.baskets.last() {
+            Some(&last) if last > basket => {
+                let at = self.baskets.partition_point(|&other| other < basket);
+                self.baskets.insert(at, basket);
             }
+            _ => self.baskets.push(basket),
+        }
+        if !self.bits.is_empty() {
+            self.set(basket, true);
+        } else if self.baskets.len() >= BITS_MIN && self.baskets.len() * BITS_FROM >= baskets {
+            (0..self.baskets.len()).for_each(|at| self.set(self.baskets[at], true));
         }
     }
 
-    /// Calls `each` with c(item, other) for each of `others`, in their order: one pass over the baskets of `item`.
-    pub(super) fn counts(
-        &mut self,
-        item: Item,
-        others: impl Iterator<Item = Item>,
-        mut each: impl FnMut(Item, u32),
-    ) {
-        for &basket in &self.postings[item as usize] {
-            for &other in &self.baskets[basket as usize] {
-                self.counts[other as usize] += 1;
-            }
+    fn remove(&mut self, basket: Basket, baskets: usize) {
+        let at = self.baskets.binary_search(&basket).expect("a removed item was in the basket");
+        self.baskets.remove(at);
+        if self.baskets.len() < BITS_MIN / 2 || self.baskets.len() * BITS_FROM * 2 < baskets {
+            self.bits = Vec::new();
+        } else if !self.bits.is_empty() {
+            self.set(basket, false);
         }
-        for other in others {
-            each(other, self.counts[other as usize]);
+        if self.baskets.is_empty() {
+            self.baskets = Vec::new();
         }
-        for &basket in &self.postings[item as usize] {
-            for &other in &self.baskets[basket as usize] {
-                self.counts[other as usize] = 0;
-            }
+    }
+
+    /// Whether the item is in the basket, where there are bits.
+    fn has(&self, basket: Basket) -> bool {
+        self.bits.get(basket as usize / 64).is_some_and(|word| word >> (basket % 64) & 1 == 1)
+    }
+
+    fn set(&mut self, basket: Basket, has: bool) {
+        let word = basket as usize / 64;
+        if self.bits.len() <= word {
+            self.bits.resize(word + 1, 0);
         }
+        let bit = 1 << (basket % 64);
+        self.bits[word] = if has { self.bits[word] | bit } else { self.bits[word] & !bit };
     }
 }
 

@@ -1,0 +1,84 @@
+//! What decides order in a row: the measure, the supports and the names, as they are at one epoch.
+
+use crate::neighbours::supports::Supports;
+use crate::{Counts, Item, ListParams, Names};
+
+/// A place in a row's total order: key falling, then name rising.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) key: f64,
+    pub(super) item: Item,
+}
+
+/// A place with the pair's exact count.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    pub(super) place: Place,
+    pub(super) count: u32,
+}
+
+/// The supports that a row's bounds were taken at: its own, and the number of baskets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Base {
+    pub(super) low: u32,
+    pub(super) high: u32,
+}
+
+/// Order, as it is at one epoch.
+#[derive(Clone, Copy)]
+pub(super) struct Ranking<'a> {
+    pub(super) params: &'a ListParams,
+    pub(super) supports: &'a Supports,
+    pub(super) names: &'a Names,
+}
+
+impl Ranking<'_> {
+    /// The place of a pair of `row` and `item`.
+    pub(super) fn place(&self, row: Item, item: Item, count: u32) -> Place {
+        Place { key: self.params.scoring.key(self.counts(row, item, count)), item }
+    }
+
+    /// The place that no pair of a row and `item` with at most `count` can come before.
+    pub(super) fn bound(&self, base: Base, item: Item, count: u32) -> Place {
+        let counts = Counts { both: count, row: base.low, other: self.supports.low(item), total: base.high };
+        Place { key: self.params.scoring.bound(counts), item }
+    }
+
+    /// The four numbers that decide a pair's score.
+    pub(super) fn counts(&self, row: Item, item: Item, count: u32) -> Counts {
+        let (row, other) = (self.supports.of(row), self.supports.of(item));
+        Counts { both: count, row, other, total: self.supports.total }
+    }
+
+    /// Whether a place is listed at all and comes before a floor.
+    pub(super) fn above(&self, floor: Option<Place>, place: Place) -> bool {
+        place.key > 0.0 && floor.is_none_or(|floor| self.before(&place, &floor))
+    }
+
+    /// Whether one place comes before another.
+    pub(super) fn before(&self, x: &Place, y: &Place) -> bool {
+        x.key > y.key || x.key == y.key && self.names.cmp(x.item, y.item).is_lt()
+    }
+
+    /// Brings the best `wanted` candidates to the front; the best of the others is the floor.
+    pub(super) fn cut(&self, candidates: &mut [Candidate], wanted: usize) -> Place {
+        candidates.select_nth_unstable_by(wanted, |x, y| {
+            let by_key = y.place.key.total_cmp(&x.place.key);
+            by_key.then_with(|| self.names.cmp(x.place.item, y.place.item))
+        });
+        candidates[wanted].place
+    }
+
+    /// Sorts candidates, which nearly are already.
+    pub(super) fn sort(&self, candidates: &mut [Candidate]) {
+        for at in 1..candidates.len() {
+            let moved = candidates[at];
+            let mut to = at;
+            while to > 0 && self.before(&moved.place, &candidates[to - 1].place) {
+                candidates[to] = candidates[to - 1];
+                to -= 1;
+            }
+            candidates[to] = moved;
+        }
+    }
+}

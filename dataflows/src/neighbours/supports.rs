@@ -1,0 +1,53 @@
+//! The supports of all items, and under-estimates of them that stay put while the supports move a little.
+
+use crate::Item;
+
+/// What every worker knows of every item, and of all baskets.
+#[derive(Default)]
+pub(super) struct Supports {
+    support: Vec<u32>,
+    low: Vec<u32>,
+    /// How many baskets are not empty.
+    pub(super) total: u32,
+}
+
+/// Bounds are taken at supports this fraction under the true ones, so that removals seldom invalidate them.
+pub(super) const SLACK: u32 = 16;
+
+impl Supports {
+    /// One more than the largest item that was ever in a basket.
+    pub(super) fn items(&self) -> usize {
+        self.support.len()
+    }
+
+    /// n(item).
+    pub(super) fn of(&self, item: Item) -> u32 {
+        self.support[item as usize]
+    }
+
+    /// At most n(item), and seldom changed.
+    pub(super) fn low(&self, item: Item) -> u32 {
+        self.low[item as usize]
+    }
+
+    /// So many more baskets have the item.
+    pub(super) fn change(&mut self, item: Item, diff: i32) {
+        let index = item as usize;
+        if self.support.len() <= index {
+            self.support.resize(index + 1, 0);
+            self.low.resize(index + 1, 0);
+        }
+        let support = &mut self.support[index];
+        *support = support.checked_add_signed(diff).expect("a support is never negative");
+    }
+
+    /// Moves the item's bound after its support; true if it had to fall, so that pairs left out may have risen.
+    pub(super) fn settle(&mut self, item: Item) -> bool {
+        let support = self.support[item as usize];
+        let low = &mut self.low[item as usize];
+        let fell = support < *low;
+        let wanted = support - support / SLACK;
+        *low = if fell { wanted } else { wanted.max(*low) };
+        fell
+    }
+}

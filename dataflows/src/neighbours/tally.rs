@@ -1,0 +1,58 @@
+//! Scratch: a signed number per item, for adding up what many baskets say about one row.
+//!
+//! Dense by item, so that adding is one store; all 0 between uses, so that nothing is cleared that was not met.
+
+use crate::Item;
+
+/// A number for each item, 0 unless said otherwise.
+#[derive(Default)]
+pub(super) struct Tally {
+    counts: Vec<i32>,
+    /// The items that may differ from 0; some of them twice.
+    met: Vec<Item>,
+}
+
+impl Tally {
+    /// Makes room for all items below `items`.
+    pub(super) fn make_room(&mut self, items: usize) {
+        if self.counts.len() < items {
+            self.counts.resize(items, 0);
+        }
+    }
+
+    /// Adds `diff`, which is not 0, to the number of each of `items`.
+    pub(super) fn add(&mut self, items: &[Item], diff: i32) {
+        for &item in items {
+            let count = &mut self.counts[item as usize];
+            if *count == 0 {
+                self.met.push(item);
+            }
+            *count += diff;
+        }
+    }
+
+    /// The item's number, which is 0 then.
+    pub(super) fn take(&mut self, item: Item) -> i32 {
+        std::mem::take(&mut self.counts[item as usize])
+    }
+
+    /// The item's number.
+    pub(super) fn get(&self, item: Item) -> i32 {
+        self.counts[item as usize]
+    }
+
+    /// Calls `each` for every item whose number is not 0, and makes it 0.
+    pub(super) fn drain(&mut self, mut each: impl FnMut(Item, i32)) {
+        for item in self.met.drain(..) {
+            let count = std::mem::take(&mut self.counts[item as usize]);
+            if count != 0 {
+                each(item, count);
+            }
+        }
+    }
+
+    /// Makes all numbers 0.
+    pub(super) fn clear(&mut self) {
+        self.drain(|_item, _count| {});
+    }
+}

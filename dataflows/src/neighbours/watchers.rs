@@ -1,0 +1,51 @@
+//! By item, the rows whose list may change when the item's support rises.
+//!
+//! A row is noted when it begins to watch an item, and not taken out when it stops: such notes are cleaned away when
+//! they are the majority, so cleaning costs less than noting did.
+
+use crate::Item;
+
+/// Who watches whom.
+#[derive(Default)]
+pub(super) struct Watchers {
+    /// The rows that watch the item, and some that did once; and how many really do.
+    rows: Vec<Vec<u32>>,
+    watching: Vec<u32>,
+}
+
+/// Stale notes that a list of watchers may have before it is worth a look.
+const STALE_MIN: usize = 8;
+
+impl Watchers {
+    /// Makes room for all items below `items`.
+    pub(super) fn make_room(&mut self, items: usize) {
+        if self.rows.len() < items {
+            self.rows.resize_with(items, Vec::new);
+            self.watching.resize(items, 0);
+        }
+    }
+
+    /// A row that watched `before` watches `after` now.
+    pub(super) fn change(&mut self, row: u32, before: &[Item], after: &[Item]) {
+        for &item in after {
+            if !before.contains(&item) {
+                self.rows[item as usize].push(row);
+            }
+            self.watching[item as usize] += 1;
+        }
+        for &item in before {
+            self.watching[item as usize] -= 1;
+        }
+    }
+
+    /// The rows that watch the item, and perhaps some that do not; `watches` says which do.
+    pub(super) fn of(&mut self, item: Item, watches: impl Fn(u32) -> bool) -> &[u32] {
+        let rows = &mut self.rows[item as usize];
+        if rows.len() > 2 * self.watching[item as usize] as usize + STALE_MIN {
+            rows.sort_unstable();
+            rows.dedup();
+            rows.retain(|&row| watches(row));
+        }
+        rows
+    }
+}
