@@ -31,6 +31,8 @@ mod store;
 
 mod tally;
 
+mod prefetch;
+
 mod changes;
 
 mod supports;

@@ -204,7 +204,10 @@ impl Engine {
         let ranking = Ranking { params: &self.params, supports, names };
         let mut list = Vec::new();
         let (mut watched_before, mut watched) = (Vec::new(), Vec::new());
-        for &number in &touched.rows {
+        for (at, &number) in touched.rows.iter().enumerate() {
+            if let Some(&next) = touched.rows.get(at + 4) {
+                rows[next as usize].prefetch();
+            }
             let (item, row) = (share.item(number), &mut rows[number as usize]);
             watched_before.clear();
             watched_before.extend(row.watched());

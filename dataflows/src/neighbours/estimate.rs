@@ -9,6 +9,7 @@
 //! A crowded table is made anew from exact counts; since it doubles, that costs less than filling it did.
 
 use crate::Item;
+use crate::neighbours::prefetch::prefetch;
 
 /// The estimates of one row. An empty table is for a row that leaves nothing out.
 #[derive(Default)]
@@ -60,6 +61,13 @@ impl Estimate {
     pub(super) fn at_most(&self, item: Item) -> Option<u32> {
         let cell = self.cells[self.cell(item)];
         (cell < SATURATED).then_some(u32::from(cell))
+    }
+
+    /// Tells the processor that the item's cell is wanted soon.
+    pub(super) fn prefetch(&self, item: Item) {
+        if !self.cells.is_empty() {
+            prefetch(self.cells.as_ptr().wrapping_add(self.cell(item)), 1);
+        }
     }
 
     /// Whether so many pairs share cells that the table should be made anew.

@@ -44,6 +44,26 @@ impl Ranking<'_> {
         Place { key: self.params.scoring.bound(counts), item }
     }
 
+    /// The smallest count that may pass a row's floor, whatever the other item's support. A few bounds, seldom more.
+    pub(super) fn least_count(&self, base: Base, floor: Option<Place>) -> u32 {
+        let Some(floor) = floor else { return 0 };
+        let passes = |both: u32| {
+            let counts = Counts { both, row: base.low, other: 0, total: base.high };
+            self.params.scoring.bound(counts) >= floor.key
+        };
+        // Bounds rise with the count: by doubling to a count that passes, then by halves.
+        let mut high = 1;
+        while high < u32::MAX / 2 && !passes(high) {
+            high *= 2;
+        }
+        let mut low = high / 2;
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if passes(middle) { high = middle } else { low = middle }
+        }
+        high
+    }
+
     /// The four numbers that decide a pair's score.
     pub(super) fn counts(&self, row: Item, item: Item, count: u32) -> Counts {
         let (row, other) = (self.supports.of(row), self.supports.of(item));

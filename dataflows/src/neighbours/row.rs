@@ -14,6 +14,7 @@
 //! list's last score has fallen to `rest`; then the whole reserve is ranked.
 
 use crate::neighbours::estimate::Estimate;
+use crate::neighbours::prefetch::prefetch;
 use crate::neighbours::ranking::{Base, Candidate, Place, Ranking};
 use crate::neighbours::store::Store;
 use crate::neighbours::supports::SLACK;
@@ -32,6 +33,8 @@ pub(super) struct Row {
     rest: f64,
     /// Nothing that is left out comes before this; without a floor, nothing is left out.
     floor: Option<Place>,
+    /// No pair of a smaller count can come before the floor, whatever the other item's support.
+    least: u32,
     left_out: Estimate,
     /// Bounds of this row were taken at these supports.
     base: Base,
@@ -63,6 +66,12 @@ pub(super) struct Scratch {
 }
 
 impl Row {
+    /// Tells the processor that the row is wanted soon.
+    pub(super) fn prefetch(&self) {
+        prefetch(self.reserve.as_ptr(), 2);
+        prefetch(self.list.as_ptr(), 3);
+    }
+
     /// The items whose rising support may change the list.
     pub(super) fn watched(&self) -> impl Iterator<Item = Item> {
         self.reserve[..self.watched].iter().map(|entry| entry.item)
@@ -96,6 +105,7 @@ impl Row {
             }
         }
         self.rest = rest;
+        tally.met().iter().for_each(|&item| self.left_out.prefetch(item));
         tally.drain(|item, diff| {
             mass = mass.wrapping_add_signed(i64::from(diff));
             match u32::try_from(diff) {
@@ -104,8 +114,10 @@ impl Row {
                 Ok(more) => {
                     let before = self.left_out.at_most(item);
                     let at_most = before.map_or(u32::MAX, |before| before + more);
-                    let at_most = at_most.min(support).min(ranking.supports.of(item));
-                    let may_enter = ranking.above(self.floor, ranking.bound(self.base, item, at_most));
+                    let may_enter = at_most >= self.least && {
+                        let at_most = at_most.min(support).min(ranking.supports.of(item));
+                        ranking.above(self.floor, ranking.bound(self.base, item, at_most))
+                    };
                     if may_enter && before == Some(0) {
                         self.push(item, more, ranking);
                     } else {
@@ -239,6 +251,7 @@ impl Row {
                 self.left_out = Estimate::for_pairs(candidates.len() - wanted);
             }
             self.floor = Some(ranking.cut(candidates, wanted));
+            self.least = ranking.least_count(self.base, self.floor);
             candidates[wanted..].iter().for_each(|out| self.left_out.add(out.place.item, out.count));
             candidates.truncate(wanted);
         }
@@ -294,6 +307,7 @@ impl Row {
         let whole = all.len() <= self.most;
         let wanted = if whole { all.len() } else { wanted };
         self.floor = (!whole).then(|| ranking.cut(all, wanted));
+        self.least = ranking.least_count(self.base, self.floor);
         let (held, left_out) = all.split_at(wanted);
         self.left_out = Estimate::for_pairs(left_out.len());
         left_out.iter().for_each(|out| self.left_out.add(out.place.item, out.count));

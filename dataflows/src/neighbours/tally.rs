@@ -41,6 +41,11 @@ impl Tally {
         self.counts[item as usize]
     }
 
+    /// The items whose number may differ from 0; some of them twice.
+    pub(super) fn met(&self) -> &[Item] {
+        &self.met
+    }
+
     /// Calls `each` for every item whose number is not 0, and makes it 0.
     pub(super) fn drain(&mut self, mut each: impl FnMut(Item, i32)) {
         for item in self.met.drain(..) {
