@@ -29,6 +29,8 @@ mod spread;
 
 mod store;
 
+mod placement;
+
 mod tally;
 
 mod prefetch;
@@ -39,6 +41,8 @@ mod supports;
 
 mod ranking;
 
+mod counter;
+
 mod estimate;
 
 mod row;
@@ -47,12 +51,16 @@ mod watchers;
 
 mod engine;
 
+mod merge;
+
 use crate::epochs::PerEpoch;
 use crate::{Basket, Diff, Epoch, Item, List, ListParams, Name, SharedNames};
 use differential_dataflow::{AsCollection, VecCollection};
-use engine::Engine;
+use engine::{Engine, Told};
+use merge::merge;
 use spread::spread;
 use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::core::{Concat, OkErr};
 
 /// Maintains the list of every item that has one, from counts on demand.
 ///
@@ -65,10 +73,14 @@ pub fn neighbours<'scope>(
     params: ListParams,
 ) -> VecCollection<'scope, Epoch, (Name, List), Diff> {
     let scope = interactions.scope();
-    let mut engine = Engine::new(scope.index(), scope.peers(), params, names);
-    spread(interactions)
+    let mut engine = Engine::new(scope.index(), scope.peers(), params, SharedNames::clone(&names));
+    let (lists, parts) = spread(interactions)
         .per_epoch(Exchange::new(spread::target), "Neighbours", move |epoch, updates, session| {
-            engine.update(updates, &mut |name, list, diff| session.give(((name, list), epoch, diff)));
+            engine.update(updates, &mut |told| match told {
+                Told::List(name, list, diff) => session.give(Ok(((name, list), epoch, diff))),
+                Told::Part(part) => session.give(Err(part)),
+            });
         })
-        .as_collection()
+        .ok_err(|told| told);
+    lists.concat(merge(parts, names, params)).as_collection()
 }

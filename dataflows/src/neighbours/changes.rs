@@ -9,8 +9,10 @@
 //! The items of each changed basket lie in one slice, cut in three, so every one of these is a slice of it; and each
 //! row has a chain through the baskets that concern it. So the pairs themselves are never written down.
 
+use crate::neighbours::placement::Placement;
 use crate::neighbours::tally::Tally;
 use crate::{Basket, Item};
+use std::ops::Range;
 
 /// A line that came or went.
 pub(super) type Change = (Basket, Item, bool);
@@ -38,14 +40,14 @@ struct Cuts {
 #[derive(Clone, Copy)]
 struct Link {
     basket: u32,
-    part: Part,
+    own: Own,
     /// The row's next link and one, or 0.
     next: u32,
 }
 
 /// What became of a row's own item in a basket.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Own {
     Came,
     Stayed,
     Went,
@@ -55,11 +57,15 @@ enum Part {
 const LINKS: &str = "four billion changes of baskets at once do not fit in memory";
 
 impl Changes {
-    /// Forgets everything, for rows up to `rows`. The heads are 0 already: who follows a row takes its chain.
-    pub(super) fn begin(&mut self, rows: usize) {
+    /// Forgets everything. The heads are 0 already: who follows a row takes its chain.
+    pub(super) fn clear(&mut self) {
         self.items.clear();
         self.baskets.clear();
         self.links.clear();
+    }
+
+    /// Makes room for so many rows.
+    pub(super) fn make_room(&mut self, rows: usize) {
         if self.heads.len() < rows {
             self.heads.resize(rows, 0);
         }
@@ -82,21 +88,46 @@ impl Changes {
         &self.items[came..went]
     }
 
-    /// Links the basket that was read last to the rows of its items, where `row` says which they are. Calls `touch`
-    /// with each.
-    pub(super) fn link(&mut self, row: impl Fn(Item) -> Option<u32>, mut touch: impl FnMut(u32)) {
-        let basket = u32::try_from(self.baskets.len() - 1).expect(LINKS);
-        let Cuts { came, stayed, went, end } = self.baskets[basket as usize];
-        for (part, items) in
-            [(Part::Came, came..stayed), (Part::Stayed, stayed..went), (Part::Went, went..end)]
-        {
-            for row in self.items[items].iter().filter_map(|&item| row(item)) {
+    /// Links the basket that was read last to the rows that are kept of its items. Calls `touch` with each.
+    pub(super) fn link(&mut self, placement: &Placement, mut touch: impl FnMut(u32)) {
+        let whole = self.baskets.len() - 1;
+        let mut part = None;
+        let Cuts { came, stayed, went, end } = self.baskets[whole];
+        for (own, items) in [(Own::Came, came..stayed), (Own::Stayed, stayed..went), (Own::Went, went..end)] {
+            for at in items {
+                let item = self.items[at];
+                let Some(row) = placement.row(item) else { continue };
+                let basket = match placement.is_shared(item) {
+                    false => whole,
+                    true => *part.get_or_insert_with(|| self.read_part(whole, placement)),
+                };
+                let basket = u32::try_from(basket).expect(LINKS);
                 let head = &mut self.heads[row as usize];
-                self.links.push(Link { basket, part, next: *head });
+                self.links.push(Link { basket, own, next: *head });
                 *head = u32::try_from(self.links.len()).expect(LINKS);
                 touch(row);
             }
         }
+    }
+
+    /// Reads a basket again as if it held nothing but the items of this worker.
+    fn read_part(&mut self, whole: usize, placement: &Placement) -> usize {
+        let cuts = self.baskets[whole];
+        let mut read = |range: Range<usize>| {
+            let begin = self.items.len();
+            for at in range {
+                let item = self.items[at];
+                if placement.owns(item) {
+                    self.items.push(item);
+                }
+            }
+            begin
+        };
+        let came = read(cuts.came..cuts.stayed);
+        let stayed = read(cuts.stayed..cuts.went);
+        let went = read(cuts.went..cuts.end);
+        self.baskets.push(Cuts { came, stayed, went, end: self.items.len() });
+        self.baskets.len() - 1
     }
 
     /// Adds up how many baskets the items of a row came together in, less those they parted in; once for each row.
@@ -107,10 +138,10 @@ impl Changes {
         while let Some(at) = next.checked_sub(1) {
             let link = self.links[at as usize];
             let Cuts { came, stayed, went, end } = self.baskets[link.basket as usize];
-            let (met, parted) = match link.part {
-                Part::Came => (came..went, end..end),
-                Part::Stayed => (came..stayed, went..end),
-                Part::Went => (end..end, stayed..end),
+            let (met, parted) = match link.own {
+                Own::Came => (came..went, end..end),
+                Own::Stayed => (came..stayed, went..end),
+                Own::Went => (end..end, stayed..end),
             };
             pairs += (met.len() + parted.len()) as u64;
             tally.add(&self.items[met], 1);

@@ -1,6 +1,9 @@
 //! One epoch on one worker: changes in, the few exact counts asked for, each touched row ranked once.
 
 use crate::neighbours::changes::{Change, Changes};
+use crate::neighbours::counter::Counter;
+use crate::neighbours::merge::Part;
+use crate::neighbours::placement::{Placement, Turned};
 use crate::neighbours::ranking::Ranking;
 use crate::neighbours::row::{Row, Scratch};
 use crate::neighbours::spread::{Routed, Update};
@@ -13,7 +16,8 @@ use std::rc::Rc;
 
 /// All that a worker knows of the items it owns.
 pub(super) struct Engine {
-    share: Share,
+    worker: u32,
+    placement: Placement,
     params: ListParams,
     names: SharedNames,
     store: Store,
@@ -26,26 +30,12 @@ pub(super) struct Engine {
     scratch: Scratch,
 }
 
-/// Which items are this worker's.
-#[derive(Clone, Copy)]
-struct Share {
-    workers: u32,
-    index: u32,
-}
-
-impl Share {
-    /// The place of an item among this worker's rows, if it is this worker's.
-    fn row(self, item: Item) -> Option<u32> {
-        // The division is left out where there is one worker.
-        match self.workers {
-            1 => Some(item),
-            workers => (item % workers == self.index).then_some(item / workers),
-        }
-    }
-
-    fn item(self, row: u32) -> Item {
-        row * self.workers + self.index
-    }
+/// What an epoch does to the lists.
+pub(super) enum Told {
+    /// A list went (−1) or came (+1).
+    List(Name, List, Diff),
+    /// The list of this worker's part of a shared row.
+    Part(Part),
 }
 
 /// From this many exact counts in one row, one pass over the row's baskets may be cheaper.
@@ -54,7 +44,8 @@ const COUNTS_TOGETHER: usize = 4;
 impl Engine {
     pub(super) fn new(index: usize, workers: usize, params: ListParams, names: SharedNames) -> Self {
         Engine {
-            share: Share { workers: workers as u32, index: index as u32 },
+            worker: index as u32,
+            placement: Placement::new(index, workers),
             params,
             names,
             store: Store::default(),
@@ -68,20 +59,25 @@ impl Engine {
         }
     }
 
-    /// Takes an epoch's updates and tells the lists that went (−1) and came (+1).
-    pub(super) fn update(&mut self, updates: &mut Vec<Routed>, tell: &mut impl FnMut(Name, List, Diff)) {
+    /// Takes an epoch's updates and tells what they do to the lists.
+    pub(super) fn update(&mut self, updates: &mut Vec<Routed>, tell: &mut impl FnMut(Told)) {
         let total = self.supports.total;
         let (mut changes, moved) = self.read(updates);
         changes.sort_unstable();
+        self.touched.clear();
+        self.changes.clear();
         self.make_room();
         let names = Rc::clone(&self.names);
         let names = names.borrow();
         let fallen = self.move_supports(&moved);
+        let turned = self.place(&moved);
         if self.supports.total != total && self.params.lists_use_total() {
-            (0..self.rows.len() as u32).for_each(|row| self.touched.touch(row));
+            let kept = (0..self.supports.items() as Item).filter_map(|item| self.placement.row(item));
+            kept.for_each(|row| self.touched.touch(row));
         }
         self.change_baskets(&changes);
         self.touched.sort();
+        self.turn(&turned, &names, tell);
         self.follow(&names);
         for &item in &fallen {
             self.raise(item, &names);
@@ -114,20 +110,25 @@ impl Engine {
 
     fn make_room(&mut self) {
         let items = self.supports.items();
-        let rows = (items + self.share.workers as usize - 1 - self.share.index as usize)
-            / self.share.workers as usize;
+        self.placement.make_room(items);
+        self.watchers.make_room(items);
+        self.tally.make_room(items);
+        self.make_rows();
+    }
+
+    /// Makes room for all rows that are kept.
+    fn make_rows(&mut self) {
+        let rows = self.placement.rows();
         if self.rows.len() < rows {
             self.rows.resize_with(rows, Row::default);
         }
-        self.watchers.make_room(items);
-        self.tally.make_room(items);
-        self.changes.begin(rows);
-        self.touched.begin(rows);
+        self.changes.make_room(rows);
+        self.touched.make_room(rows);
     }
 
     /// Touches the rows that a moved support concerns; returns the items whose bound had to fall.
     fn move_supports(&mut self, moved: &[Item]) -> Vec<Item> {
-        let Engine { share, supports, rows, watchers, touched, .. } = self;
+        let Engine { placement, supports, rows, watchers, touched, .. } = self;
         let mut fallen = Vec::new();
         for &item in moved {
             if supports.settle(item) {
@@ -135,19 +136,52 @@ impl Engine {
             }
             let watches = |row: u32| rows[row as usize].watched().any(|other| other == item);
             watchers.of(item, watches).iter().for_each(|&row| touched.touch(row));
-            share.row(item).into_iter().for_each(|row| touched.touch(row));
+            placement.row(item).into_iter().for_each(|row| touched.touch(row));
         }
         fallen
     }
 
+    /// Shares the rows of items that became frequent, and gives others back.
+    fn place(&mut self, moved: &[Item]) -> Vec<Turned> {
+        let turned = moved.iter().filter_map(|&item| self.placement.settle(item, &self.supports)).collect();
+        self.make_rows();
+        turned
+    }
+
+    /// Begins the rows anew that are shared now, or no more. All baskets are as they are after the epoch.
+    fn turn(&mut self, turned: &[Turned], names: &Names, tell: &mut impl FnMut(Told)) {
+        let Engine { placement, store, supports, rows, watchers, changes, touched, tally, .. } = self;
+        let ranking = Ranking { params: &self.params, supports, names };
+        for &Turned { item, before, after } in turned {
+            if let Some(number) = before {
+                let watched: Vec<Item> = rows[number as usize].watched().collect();
+                watchers.change(number, &watched, &[]);
+                let row = std::mem::take(&mut rows[number as usize]);
+                if !row.list.is_empty() {
+                    tell(Told::List(names.name(item).clone(), named(&row.list, names), -1));
+                }
+                if !placement.is_shared(item) {
+                    tell(Told::Part(Part { item, worker: self.worker, list: Vec::new() }));
+                }
+            }
+            if let Some(number) = after {
+                changes.tally(number, tally);
+                tally.clear();
+                Counter { store, placement }.row(item, tally);
+                rows[number as usize].recount(item, tally, &ranking);
+                touched.touch(number);
+            }
+        }
+    }
+
     /// Applies the changes, sorted by basket, and links them to the rows they concern.
     fn change_baskets(&mut self, changes: &[Change]) {
-        let Engine { share, store, touched, .. } = self;
+        let Engine { placement, store, touched, .. } = self;
         for of_basket in changes.chunk_by(|x, y| x.0 == y.0) {
             let basket = of_basket[0].0;
             let now = self.changes.read(store.basket(basket), of_basket);
-            let is_concerned = now.iter().any(|&item| share.row(item).is_some());
-            self.changes.link(|item| share.row(item), |row| touched.touch(row));
+            let is_concerned = now.iter().any(|&item| placement.owns(item));
+            self.changes.link(placement, |row| touched.touch(row));
             store.change(basket, of_basket);
             if !is_concerned {
                 store.forget(basket);
@@ -157,20 +191,21 @@ impl Engine {
 
     /// Follows the pairs that came and went into the rows they concern.
     fn follow(&mut self, names: &Names) {
-        let Engine { share, store, supports, rows, watchers, changes, touched, tally, .. } = self;
+        let Engine { placement, store, supports, rows, watchers, changes, touched, tally, .. } = self;
         let ranking = Ranking { params: &self.params, supports, names };
+        let counter = Counter { store, placement };
         let (mut unsure, mut watched) = (Vec::new(), Vec::new());
         for &number in &touched.rows {
             let pairs = changes.tally(number, tally);
             if pairs == 0 {
                 continue;
             }
-            let (item, row) = (share.item(number), &mut rows[number as usize]);
+            let (item, row) = (placement.item(number), &mut rows[number as usize]);
             tally.take(item);
             if pairs > row.mass() {
                 if row.mass() > 0 {
                     tally.clear();
-                    store.row(item, tally);
+                    counter.row(item, tally);
                 }
                 watched.clear();
                 watched.extend(row.watched());
@@ -178,19 +213,20 @@ impl Engine {
                 row.recount(item, tally, &ranking);
             } else {
                 row.follow(item, tally, &ranking, &mut unsure);
-                count(item, row, &mut unsure, store, tally, &ranking);
-                row.make_room(item, store, tally);
+                count(item, row, &mut unsure, &counter, tally, &ranking);
+                row.make_room(item, &counter, tally);
             }
         }
     }
 
     /// An item's support fell below its bound: where it is left out it may have risen. Its own row says where.
     fn raise(&mut self, item: Item, names: &Names) {
-        let Engine { share, store, supports, rows, touched, tally, .. } = self;
+        let Engine { placement, store, supports, rows, touched, tally, .. } = self;
         let ranking = Ranking { params: &self.params, supports, names };
         store.row(item, tally);
         tally.drain(|other, count| {
-            if let Some(row) = share.row(other)
+            if let Some(row) = placement.row(other)
+                && placement.keeps(other, item)
                 && rows[row as usize].raise(item, count as u32, &ranking)
             {
                 touched.touch(row);
@@ -199,19 +235,20 @@ impl Engine {
     }
 
     /// Ranks every touched row and tells how its list changed.
-    fn rank(&mut self, names: &Names, tell: &mut impl FnMut(Name, List, Diff)) {
-        let Engine { share, store, supports, rows, watchers, touched, tally, scratch, .. } = self;
+    fn rank(&mut self, names: &Names, tell: &mut impl FnMut(Told)) {
+        let Engine { placement, store, supports, rows, watchers, touched, tally, scratch, .. } = self;
         let ranking = Ranking { params: &self.params, supports, names };
+        let counter = Counter { store, placement };
         let mut list = Vec::new();
         let (mut watched_before, mut watched) = (Vec::new(), Vec::new());
         for (at, &number) in touched.rows.iter().enumerate() {
             if let Some(&next) = touched.rows.get(at + 4) {
                 rows[next as usize].prefetch();
             }
-            let (item, row) = (share.item(number), &mut rows[number as usize]);
+            let (item, row) = (placement.item(number), &mut rows[number as usize]);
             watched_before.clear();
             watched_before.extend(row.watched());
-            if row.rank(item, store, tally, scratch, &ranking) {
+            if row.rank(item, &counter, tally, scratch, &ranking) {
                 row.watch(scratch, &ranking);
                 watched.clear();
                 watched.extend(row.watched());
@@ -222,13 +259,17 @@ impl Engine {
                 let counts = ranking.counts(item, candidate.place.item, candidate.count);
                 ranking.params.neighbour(candidate.place.item, counts)
             }));
-            if row.list != list {
+            if placement.is_shared(item) {
+                let keys = scratch.top.iter().map(|candidate| candidate.place.key);
+                let list = keys.zip(list.drain(..)).collect();
+                tell(Told::Part(Part { item, worker: self.worker, list }));
+            } else if row.list != list {
                 let name = names.name(item);
                 if !row.list.is_empty() {
-                    tell(name.clone(), named(&row.list, names), -1);
+                    tell(Told::List(name.clone(), named(&row.list, names), -1));
                 }
                 if !list.is_empty() {
-                    tell(name.clone(), named(&list, names), 1);
+                    tell(Told::List(name.clone(), named(&list, names), 1));
                 }
                 row.list.clone_from(&list);
             }
@@ -241,7 +282,7 @@ fn count(
     item: Item,
     row: &mut Row,
     unsure: &mut Vec<Item>,
-    store: &Store,
+    counter: &Counter<'_>,
     tally: &mut Tally,
     ranking: &Ranking<'_>,
 ) {
@@ -249,20 +290,20 @@ fn count(
     let support = supports.of(item);
     let one_by_one: u64 = unsure.iter().map(|&other| u64::from(supports.of(other).min(support))).sum();
     if unsure.len() > COUNTS_TOGETHER && one_by_one > row.mass() {
-        store.row(item, tally);
+        counter.row(item, tally);
         for other in unsure.drain(..) {
             row.enter(other, tally.get(other) as u32, ranking);
         }
         tally.clear();
     } else {
         for other in unsure.drain(..) {
-            row.enter(other, store.count(item, other), ranking);
+            row.enter(other, counter.pair(item, other), ranking);
         }
     }
 }
 
 /// A list as the world reads it.
-fn named(list: &[Neighbour<Item>], names: &Names) -> List {
+pub(super) fn named(list: &[Neighbour<Item>], names: &Names) -> List {
     let entry =
         |&Neighbour { item, score, count }| Neighbour { item: names.name(item).clone(), score, count };
     list.iter().map(entry).collect()
@@ -277,11 +318,16 @@ struct Touched {
 }
 
 impl Touched {
-    fn begin(&mut self, rows: usize) {
+    fn clear(&mut self) {
         for row in self.rows.drain(..) {
             self.is_touched[row as usize] = false;
         }
-        self.is_touched.resize(rows, false);
+    }
+
+    fn make_room(&mut self, rows: usize) {
+        if self.is_touched.len() < rows {
+            self.is_touched.resize(rows, false);
+        }
     }
 
     fn touch(&mut self, row: u32) {

@@ -13,10 +13,10 @@
 //! The front of the reserve is **watched**: a support that rises can only concern those. The others matter when the
 //! list's last score has fallen to `rest`; then the whole reserve is ranked.
 
+use crate::neighbours::counter::Counter;
 use crate::neighbours::estimate::Estimate;
 use crate::neighbours::prefetch::prefetch;
 use crate::neighbours::ranking::{Base, Candidate, Place, Ranking};
-use crate::neighbours::store::Store;
 use crate::neighbours::supports::SLACK;
 use crate::neighbours::tally::Tally;
 use crate::{Item, Neighbour};
@@ -154,11 +154,11 @@ impl Row {
     }
 
     /// Makes the estimates anew if too many pairs share their cells.
-    pub(super) fn make_room(&mut self, row: Item, store: &Store, tally: &mut Tally) {
+    pub(super) fn make_room(&mut self, row: Item, counter: &Counter<'_>, tally: &mut Tally) {
         if !self.left_out.is_crowded() {
             return;
         }
-        store.row(row, tally);
+        counter.row(row, tally);
         self.reserve.iter().for_each(|entry| _ = tally.take(entry.item));
         let mut pairs = Vec::new();
         tally.drain(|item, count| pairs.push((item, count as u32)));
@@ -180,7 +180,7 @@ impl Row {
     pub(super) fn rank(
         &mut self,
         row: Item,
-        store: &Store,
+        counter: &Counter<'_>,
         tally: &mut Tally,
         scratch: &mut Scratch,
         ranking: &Ranking<'_>,
@@ -190,7 +190,7 @@ impl Row {
             return false;
         }
         if self.floor.is_some() && stale || !self.rank_reserve(row, scratch, ranking) {
-            self.rank_all(row, store, tally, scratch, ranking);
+            self.rank_all(row, counter, tally, scratch, ranking);
         }
         true
     }
@@ -263,12 +263,12 @@ impl Row {
     fn rank_all(
         &mut self,
         row: Item,
-        store: &Store,
+        counter: &Counter<'_>,
         tally: &mut Tally,
         scratch: &mut Scratch,
         ranking: &Ranking<'_>,
     ) {
-        store.row(row, tally);
+        counter.row(row, tally);
         let mut wanted = ranking.params.reserve();
         let mut all = self.read(row, tally, ranking);
         loop {

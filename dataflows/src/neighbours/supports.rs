@@ -7,6 +7,8 @@ use crate::Item;
 pub(super) struct Supports {
     support: Vec<u32>,
     low: Vec<u32>,
+    /// Their sum.
+    lines: u64,
     /// How many baskets are not empty.
     pub(super) total: u32,
 }
@@ -18,6 +20,11 @@ impl Supports {
     /// One more than the largest item that was ever in a basket.
     pub(super) fn items(&self) -> usize {
         self.support.len()
+    }
+
+    /// How many lines all baskets have.
+    pub(super) fn lines(&self) -> u64 {
+        self.lines
     }
 
     /// n(item).
@@ -39,6 +46,7 @@ impl Supports {
         }
         let support = &mut self.support[index];
         *support = support.checked_add_signed(diff).expect("a support is never negative");
+        self.lines = self.lines.wrapping_add_signed(i64::from(diff));
     }
 
     /// Moves the item's bound after its support; true if it had to fall, so that pairs left out may have risen.

@@ -56,6 +56,18 @@ impl Tally {
         }
     }
 
+    /// Makes the numbers of all items 0 that are not to be kept.
+    pub(super) fn retain(&mut self, keep: impl Fn(Item) -> bool) {
+        let counts = &mut self.counts;
+        self.met.retain(|&item| {
+            let keeps = keep(item);
+            if !keeps {
+                counts[item as usize] = 0;
+            }
+            keeps
+        });
+    }
+
     /// Makes all numbers 0.
     pub(super) fn clear(&mut self) {
         self.drain(|_item, _count| {});
