@@ -1,249 +1,327 @@
-//! The engines beside each other, and beside hash counting alone.
+//! The engine beside the reference dataflow, and beside hash counting alone.
 //!
-//! What: interactions in, all lists maintained (cosine, k = 10, 3 digits), on one worker, inside the dataflow: nothing
-//! is decoded and nothing written. Each row of the table is a process of its own, so that its peak memory is its own.
+//! What: a workload's changes in, all lists maintained (cosine, k = 10, 3 digits), on one worker, inside the dataflow:
+//! nothing is decoded and nothing written. `common/programs.rs` says what the programs are, `common/counting.rs` what
+//! hash counting does, `common/workload.rs` what a change is, `common/sources.rs` where they come from.
 //!
-//! Shapes: FIMI retail, 908,576 lines of 88,162 baskets, in the order of the file.
-//! - `epochs`: the first lines in epochs of 10,000, as a stream would bring them. The reference slows as it grows, so
-//!   it is measured, like the others, on the first 300,000 lines.
-//! - `batch`: the whole file as one epoch, as a restart would bring it.
-//! - `count`: the pairs of the same lines counted in hash tables, one table per item, and nothing else: no scores, no
-//!   lists. What any program that stores its counts has to do.
+//! Shapes, each a row `engine/WORKLOAD/EPOCH/PROGRAM`:
+//! - `1000`, `10000`: epochs of so many changes, one after the other, as a stream would bring them; an epoch starts when
+//!   the one before is out. The time is that of all epochs.
+//! - `bulk`: the whole workload as one epoch, as a restart would bring it.
+//! - `reference` slows as it grows, so it is given the first lines only (`--reference-lines`), and `fast` once more with
+//!   as many, as `fast@LINES`.
+//!
+//! First, without a clock, each program's lists are compared (`count` has none), its records are encoded and counted,
+//! and the pairs are counted. Then each case is measured `--runs` times, each time in a process of its own, all cases
+//! in turn; a row is the run whose time is the median, `seconds_min` and `seconds_max` are the fastest and the slowest.
+//! Memory is what the process has resident above what the workload itself takes: at its peak, and at the end.
 //!
 //! ```text
-//! cargo bench --bench engine -- [FILE] [--lines N] [--epoch N] [--runs N]
+//! cargo bench --bench engine -- [--workloads retail,journey:removes,…] [--epochs 1000,10000,bulk]
+//!     [--programs fast,pipeline,reference,count] [--runs N] [--lines N] [--reference-lines N] [--data DIR] [--json FILE]
+//! cargo bench --bench engine -- --export WORKLOAD [--lines N]            changes as text, for programs elsewhere
+//! cargo bench --bench engine -- --export-lists WORKLOAD [--lines N]      the lists they lead to
 //! ```
 
-use anyhow::{Context, Result, bail, ensure};
-use deltacart_dataflows::{
-    Basket, Diff, Epoch, Item, ListParams, Measure, Name, Names, Scoring, neighbours, reference_neighbours,
-};
-use differential_dataflow::VecCollection;
-use differential_dataflow::input::InputSession;
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::process::{Command, ExitCode};
-use std::rc::Rc;
+mod common;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use common::arguments::Arguments;
+use common::counting::Counting;
+use common::programs::{Program, build, config, items};
+use common::rows::{Figures, Rows, number};
+use common::workload::{Change, Prepared};
+use common::{children, memory, workload};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The file that is measured unless another is named.
-const RETAIL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/retail.dat");
-
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("engine: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// What is measured.
-struct Options {
-    file: String,
-    lines: usize,
-    epoch: usize,
-    runs: usize,
-    /// One row of the table, measured in this process.
-    program: Option<String>,
+    common::exit(run())
 }
 
 /// One measurement.
-struct Figures {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Case {
+    program: Program,
+    path: PathBuf,
+    lines: usize,
+    /// As many changes are an epoch; None is bulk.
+    epoch: Option<usize>,
+    task: Task,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Task {
+    Measure,
+    /// What comes out, without a clock.
+    Check,
+    /// The same, with the lists on standard output.
+    Lists,
+}
+
+/// What a measurement found.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Outcome {
     events: usize,
     seconds: f64,
-    /// Peak resident memory above what the input itself took.
+    /// Seconds of the epochs, sorted.
+    epoch_p50: f64,
+    epoch_p99: f64,
+    epoch_max: f64,
+    /// Bytes.
+    peak: u64,
+    steady: u64,
+    lists_out: u64,
+    /// Of a check only.
+    records: u64,
     bytes: u64,
-    /// A fingerprint of the result, to see that nobody skipped work.
-    entries: u64,
+    fingerprint: String,
+    pairs: u64,
+}
+
+struct Options {
+    workloads: Vec<String>,
+    epochs: Vec<String>,
+    programs: Vec<String>,
+    runs: usize,
+    lines: usize,
+    reference_lines: usize,
+    data: Vec<PathBuf>,
+    json: Option<PathBuf>,
 }
 
 fn run() -> Result<()> {
-    let options = options()?;
-    if let Some(program) = &options.program {
-        let figures = measure(program, &options)?;
-        println!("{} {} {} {}", figures.events, figures.seconds, figures.bytes, figures.entries);
-        return Ok(());
+    let mut arguments = Arguments::read();
+    if let Some(case) = children::case::<Case>(&mut arguments)? {
+        let outcome = measure(&case)?;
+        return if case.task == Task::Lists { Ok(()) } else { children::report(&outcome) };
     }
-    if !std::path::Path::new(&options.file).exists() {
-        println!("skipped: {} is not there", options.file);
-        return Ok(());
+    let export: Option<String> = arguments.option("--export")?;
+    let lists: Option<String> = arguments.option("--export-lists")?;
+    let options = Options {
+        workloads: arguments.list("--workloads", "retail,retail:removes,journey,journey:removes")?,
+        epochs: arguments.list("--epochs", "1000,10000,bulk")?,
+        programs: arguments.list("--programs", "fast,pipeline,reference,count")?,
+        runs: arguments.value("--runs", 5)?,
+        lines: arguments.value("--lines", usize::MAX)?,
+        reference_lines: arguments.value("--reference-lines", 50_000)?,
+        data: arguments.data()?,
+        json: arguments.option("--json")?,
+    };
+    arguments.end()?;
+    ensure!(options.runs > 0, "a measurement has at least one run");
+    if let Some(name) = export {
+        return export_changes(&name, &options);
     }
-    let epochs = ["fast", "reference", "count"];
-    let batch = ["fast-batch", "count-batch"];
-    println!(
-        "{:<12} {:>10} {:>10} {:>12} {:>10} {:>10}",
-        "program", "events", "seconds", "events/s", "MB", "entries"
-    );
-    let mut medians = HashMap::new();
-    for program in epochs.into_iter().chain(batch) {
-        let mut runs = Vec::new();
-        for _run in 0..options.runs {
-            runs.push(in_a_process(program, &options)?);
-        }
-        runs.sort_by(|x, y| x.seconds.total_cmp(&y.seconds));
-        let figures = runs.swap_remove(runs.len() / 2);
-        println!(
-            "{program:<12} {:>10} {:>10.3} {:>12.0} {:>10.1} {:>10}",
-            figures.events,
-            figures.seconds,
-            figures.events as f64 / figures.seconds,
-            figures.bytes as f64 / 1e6,
-            figures.entries
-        );
-        medians.insert(program, figures);
+    if let Some(name) = lists {
+        return export_lists(&name, &options);
     }
-    let [fast, reference, batch, count] =
-        ["fast", "reference", "fast-batch", "count-batch"].map(|name| &medians[name]);
-    ensure!(fast.entries == reference.entries, "the engines differ");
-    println!("fast / reference, events per second: {:.1}", reference.seconds / fast.seconds);
-    println!("fast / reference, memory: {:.3}", fast.bytes as f64 / reference.bytes as f64);
-    println!("fast / count, seconds in epochs: {:.2}", fast.seconds / medians["count"].seconds);
-    println!("fast / count, seconds in one batch: {:.2}", batch.seconds / count.seconds);
+    let mut rows = Rows::default();
+    for name in &options.workloads {
+        let Some(workload) = workload::prepare(name, &options.data)? else { continue };
+        compare(&workload, &options, &mut rows)?;
+        rows.write(options.json.as_deref())?;
+    }
+    print!("{}", rows.table());
     Ok(())
 }
 
-fn options() -> Result<Options> {
-    let mut options =
-        Options { file: RETAIL.to_owned(), lines: 300_000, epoch: 10_000, runs: 3, program: None };
-    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().with_context(|| format!("{argument} wants a value"));
-        match argument.as_str() {
-            "--lines" => options.lines = value()?.parse()?,
-            "--epoch" => options.epoch = value()?.parse()?,
-            "--runs" => options.runs = value()?.parse()?,
-            "--program" => options.program = Some(value()?),
-            file if !file.starts_with('-') => options.file = file.to_owned(),
-            _ => bail!("unknown argument {argument}"),
-        }
-    }
-    ensure!(options.epoch > 0 && options.runs > 0, "an epoch has events, a measurement runs");
-    Ok(options)
+fn export_changes(name: &str, options: &Options) -> Result<()> {
+    let Some(mut changes) = workload::make(name, &options.data)? else { return Ok(()) };
+    changes.truncate(options.lines);
+    workload::export(&changes, &mut std::io::stdout().lock())
 }
 
-/// Measures one program in a process of its own.
-fn in_a_process(program: &str, options: &Options) -> Result<Figures> {
-    let output = Command::new(std::env::current_exe()?)
-        .args([&options.file, "--program", program])
-        .args(["--lines", &options.lines.to_string(), "--epoch", &options.epoch.to_string()])
-        .output()?;
-    ensure!(output.status.success(), "{program} failed: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout)?;
-    let [events, seconds, bytes, entries] = text.split_whitespace().collect::<Vec<_>>()[..] else {
-        bail!("{program} printed {text:?}");
+fn export_lists(name: &str, options: &Options) -> Result<()> {
+    let Some(Prepared { path, .. }) = workload::prepare(name, &options.data)? else { return Ok(()) };
+    let case = Case { program: Program::Fast, path, lines: options.lines, epoch: None, task: Task::Lists };
+    measure(&case).map(|_outcome| ())
+}
+
+/// All rows of one workload.
+fn compare(workload: &Prepared, options: &Options, rows: &mut Rows) -> Result<()> {
+    for epoch in &options.epochs {
+        let cases = cases(workload, epoch, options)?;
+        let checks = check(&cases)?;
+        let outcomes = children::measure_in_turn::<Case, Outcome>(&cases, options.runs)?;
+        let measured: Vec<(Outcome, [f64; 2])> = outcomes
+            .into_iter()
+            .map(|runs| {
+                let seconds = || runs.iter().map(|run| run.seconds);
+                let range = [seconds().fold(f64::MAX, f64::min), seconds().fold(0.0, f64::max)];
+                (children::median(runs, |run| run.seconds), range)
+            })
+            .collect();
+        for (((case, check), (outcome, range)), number) in cases.iter().zip(&checks).zip(&measured).zip(0..) {
+            let beside = |program| {
+                let same =
+                    |other: &&(usize, &Case)| other.1.program == program && other.1.lines == case.lines;
+                let found = cases.iter().enumerate().find(|other| same(&other));
+                found.map(|(at, _case)| (&checks[at], &measured[at].0))
+            };
+            ensure!(outcome.lists_out == check.lists_out, "case {number} did not do its work");
+            let name = name(workload, epoch, case, options);
+            rows.push(name, figures(check, outcome, *range, beside(Program::Count)));
+        }
+    }
+    Ok(())
+}
+
+/// What is to be measured beside each other.
+fn cases(workload: &Prepared, epoch: &str, options: &Options) -> Result<Vec<Case>> {
+    let whole = workload.changes.min(options.lines);
+    let some = whole.min(options.reference_lines);
+    let epoch = match epoch {
+        "bulk" => None,
+        number => Some(number.parse().with_context(|| format!("--epochs {number}"))?),
     };
-    Ok(Figures {
-        events: events.parse()?,
-        seconds: seconds.parse()?,
-        bytes: bytes.parse()?,
-        entries: entries.parse()?,
+    let mut cases = Vec::new();
+    for program in &options.programs {
+        let (program, lines) = match program.as_str() {
+            "fast" => (Program::Fast, whole),
+            "pipeline" => (Program::Pipeline, whole),
+            "reference" => (Program::Reference, some),
+            "count" => (Program::Count, whole),
+            _ => bail!("unknown program {program}; known are fast, pipeline, reference, count"),
+        };
+        let case = |program| Case { program, path: workload.path.clone(), lines, epoch, task: Task::Measure };
+        cases.push(case(program));
+        if program == Program::Reference && lines < whole {
+            cases.push(case(Program::Fast));
+        }
+    }
+    Ok(cases)
+}
+
+fn name(workload: &Prepared, epoch: &str, case: &Case, options: &Options) -> String {
+    let whole = workload.changes.min(options.lines);
+    let part = if case.lines < whole { format!("@{}", case.lines) } else { String::new() };
+    format!("engine/{}/{epoch}/{}{part}", workload.name, case.program)
+}
+
+/// Runs each case without a clock, and compares the lists of those that took the same changes.
+fn check(cases: &[Case]) -> Result<Vec<Outcome>> {
+    let mut checks: Vec<Outcome> = Vec::new();
+    for case in cases {
+        eprintln!("check: {} on {} changes", case.program, case.lines);
+        let check: Outcome = children::measure(&Case { task: Task::Check, ..case.clone() })?;
+        for (other, found) in cases.iter().zip(&checks) {
+            let comparable =
+                other.lines == case.lines && ![other.program, case.program].contains(&Program::Count);
+            ensure!(
+                !comparable || found.fingerprint == check.fingerprint,
+                "{} and {} have different lists after {} changes of {}",
+                other.program,
+                case.program,
+                case.lines,
+                case.path.display()
+            );
+        }
+        checks.push(check);
+    }
+    Ok(checks)
+}
+
+fn figures(
+    check: &Outcome,
+    outcome: &Outcome,
+    range: [f64; 2],
+    count: Option<(&Outcome, &Outcome)>,
+) -> Figures {
+    let events = outcome.events as f64;
+    let mut figures = vec![
+        ("events", json!(outcome.events)),
+        ("events_per_s", number(events / outcome.seconds)),
+        ("seconds", number(outcome.seconds)),
+        ("seconds_min", number(range[0])),
+        ("seconds_max", number(range[1])),
+    ];
+    if let Some((count_check, count)) = count {
+        figures.push(("x_count", number(outcome.seconds / count.seconds)));
+        figures.push(("pairs", json!(count_check.pairs)));
+        figures.push(("bytes_per_pair", number(outcome.steady as f64 / count_check.pairs.max(1) as f64)));
+    }
+    figures.extend([
+        ("peak_mb", number(outcome.peak as f64 / 1e6)),
+        ("steady_mb", number(outcome.steady as f64 / 1e6)),
+        ("epoch_ms_p50", number(outcome.epoch_p50 * 1e3)),
+        ("epoch_ms_p99", number(outcome.epoch_p99 * 1e3)),
+        ("epoch_ms_max", number(outcome.epoch_max * 1e3)),
+    ]);
+    if check.records > 0 {
+        figures.push(("records_per_event", number(check.records as f64 / events)));
+        figures.push(("bytes_per_event", number(check.bytes as f64 / events)));
+        figures.push(("fingerprint", json!(check.fingerprint)));
+    }
+    figures
+}
+
+/// Measures one case in this process.
+fn measure(case: &Case) -> Result<Outcome> {
+    let changes = Arc::new(workload::load(&case.path, case.lines)?);
+    let epoch = case.epoch.unwrap_or(changes.len()).max(1);
+    let before = memory::resident();
+    memory::forget_peak();
+    let mut outcome = match case.program {
+        Program::Count => count(&changes, case.epoch),
+        program => maintain(program, Arc::clone(&changes), epoch, case.task)?,
+    };
+    outcome.events = changes.len();
+    outcome.peak = memory::peak().saturating_sub(before);
+    outcome.steady = outcome.steady.saturating_sub(before);
+    Ok(outcome)
+}
+
+fn count(changes: &[Change], epoch: Option<usize>) -> Outcome {
+    let mut counting = Counting::default();
+    let mut seconds = Vec::new();
+    let mut timed = |work: &mut dyn FnMut()| {
+        let start = Instant::now();
+        work();
+        seconds.push(start.elapsed().as_secs_f64());
+    };
+    match epoch {
+        Some(epoch) => changes.chunks(epoch).for_each(|changes| timed(&mut || counting.epoch(changes))),
+        None => timed(&mut || counting.bulk(changes)),
+    }
+    let mut outcome = Outcome { steady: memory::resident(), ..timings(seconds) };
+    outcome.pairs = counting.pairs();
+    outcome
+}
+
+fn maintain(program: Program, changes: Arc<Vec<Change>>, epoch: usize, task: Task) -> Result<Outcome> {
+    let threads = timely::execute(config(timely::CommunicationConfig::Thread), move |worker| {
+        let mut running = build(worker, program, items(&changes), task != Task::Measure);
+        let seconds = running.take(worker, &changes, epoch, 0);
+        let mut outcome = Outcome { steady: memory::resident(), ..timings(seconds) };
+        let seen = running.seen.borrow();
+        outcome.lists_out = seen.lists_out;
+        if task != Task::Measure {
+            outcome.records = seen.records;
+            outcome.bytes = seen.bytes;
+            outcome.fingerprint = seen.fingerprint();
+        }
+        if task == Task::Lists {
+            seen.lines().for_each(|line| println!("{line}"));
+        }
+        outcome
     })
+    .map_err(|error| anyhow!("cannot start a worker: {error}"))?;
+    let outcome = threads.join().pop().context("a worker")?;
+    outcome.map_err(|error| anyhow!("a worker stopped: {error}"))
 }
 
-fn measure(program: &str, options: &Options) -> Result<Figures> {
-    let (mut lines, names) = read(&options.file)?;
-    let (program, batch) = match program.strip_suffix("-batch") {
-        Some(program) => (program, true),
-        None => (program, false),
-    };
-    let epoch = if batch { lines.len() } else { options.epoch };
-    if !batch {
-        lines.truncate(options.lines);
-    }
-    let lists = ListParams { k: 10, scoring: Scoring::new(Measure::Cosine), scores: true };
-    let before = resident_peak();
-    let start = Instant::now();
-    let entries = match program {
-        "fast" => maintain(&lines, epoch, move |interactions| {
-            neighbours(interactions, Rc::new(RefCell::new(names)), lists).map(|(_item, list)| list.len())
-        }),
-        "reference" => maintain(&lines, epoch, move |interactions| {
-            reference_neighbours(interactions, lists).map(|(_item, list)| list.len())
-        }),
-        "count" => count(&lines),
-        _ => bail!("unknown program {program}"),
-    };
-    let seconds = start.elapsed().as_secs_f64();
-    Ok(Figures { events: lines.len(), seconds, bytes: resident_peak() - before, entries })
-}
-
-/// The lines (basket, item) of a file that has a basket per line, and the items' names.
-fn read(file: &str) -> Result<(Vec<(Basket, Item)>, Names)> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
-    let mut names = Names::default();
-    let mut lines = Vec::new();
-    for (basket, line) in (0..).zip(text.lines()) {
-        for word in line.split_whitespace() {
-            let item: Item = word.parse().with_context(|| format!("{word} is no item number"))?;
-            names.insert(item, &Name::from(word));
-            lines.push((basket, item));
-        }
-    }
-    Ok((lines, names))
-}
-
-/// Interactions as they go in.
-type Interactions<'scope> = VecCollection<'scope, Epoch, (Basket, Item), Diff>;
-
-/// The lengths of all lists.
-type Lengths<'scope> = VecCollection<'scope, Epoch, usize, Diff>;
-
-/// Runs an engine over the lines; returns how many entries all lists have in the end.
-fn maintain(
-    lines: &[(Basket, Item)],
-    epoch: usize,
-    engine: impl for<'scope> FnOnce(Interactions<'scope>) -> Lengths<'scope> + Send + Sync + 'static,
-) -> u64 {
-    let lines = lines.to_vec();
-    let entries = timely::execute_directly(move |worker| {
-        let mut input = InputSession::new();
-        let entries = Rc::new(Cell::new(0));
-        let counter = Rc::clone(&entries);
-        let probe = worker.dataflow(|scope| {
-            let lengths = engine(input.to_collection(scope));
-            lengths
-                .inspect(move |(length, _epoch, diff)| counter.set(counter.get() + *length as isize * diff))
-                .probe()
-                .0
-        });
-        for (number, epoch) in (1..).zip(lines.chunks(epoch)) {
-            epoch.iter().for_each(|&line| input.insert(line));
-            input.advance_to(number);
-            input.flush();
-            worker.step_while(|| probe.less_than(&number));
-        }
-        entries.get()
-    });
-    entries as u64
-}
-
-/// Counts the pairs of all lines, both ways; returns how many different ones there are.
-fn count(lines: &[(Basket, Item)]) -> u64 {
-    let mut rows: Vec<hashbrown::HashMap<Item, u32, foldhash::fast::FixedState>> = Vec::new();
-    for basket in lines.chunk_by(|x, y| x.0 == y.0) {
-        for (at, &(_basket, a)) in basket.iter().enumerate() {
-            for &(_basket, b) in &basket[..at] {
-                let needed = a.max(b) as usize + 1;
-                if rows.len() < needed {
-                    rows.resize_with(needed, Default::default);
-                }
-                *rows[a as usize].entry(b).or_default() += 1;
-                *rows[b as usize].entry(a).or_default() += 1;
-            }
-        }
-    }
-    rows.iter().map(|row| row.len() as u64).sum()
-}
-
-/// The most memory this process ever had resident, in bytes; 0 where the system does not tell.
-fn resident_peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
-        .map_or(0, |kilobytes| kilobytes * 1024)
+fn timings(mut epochs: Vec<f64>) -> Outcome {
+    let seconds = epochs.iter().sum();
+    epochs.sort_by(f64::total_cmp);
+    let at = |share: f64| epochs.get((epochs.len() as f64 * share) as usize).or(epochs.last()).copied();
+    let [epoch_p50, epoch_p99, epoch_max] = [0.5, 0.99, 1.0].map(|share| at(share).unwrap_or_default());
+    Outcome { seconds, epoch_p50, epoch_p99, epoch_max, ..Outcome::default() }
 }

@@ -1,0 +1,92 @@
+//! Hash counting alone: the least that a program does which stores its counts, and the yardstick of every figure.
+//!
+//! It takes the same changes in the same epochs. It keeps the baskets, because it has to know the partners of an item
+//! that comes or goes; and for each partner it moves c(a, b) and c(b, a), each in a hash row of its item (hashbrown with
+//! foldhash, the fastest we know). A count that falls to 0 leaves the row. No scores, no lists, nothing is published; it
+//! does not even look whether a line is new, for the workload says that each change has an effect.
+//!
+//! In bulk it may do what suits it best: first all baskets, then the pairs of each whole basket.
+
+use super::workload::Change;
+use deltacart_dataflows::Item;
+use hashbrown::HashMap;
+
+type Row = HashMap<Item, u32, foldhash::fast::FixedState>;
+
+/// Baskets, and the counts of all pairs that share one.
+#[derive(Default)]
+pub(crate) struct Counting {
+    baskets: Vec<Vec<Item>>,
+    rows: Vec<Row>,
+}
+
+impl Counting {
+    /// One epoch of changes.
+    pub(crate) fn epoch(&mut self, changes: &[Change]) {
+        for change in changes {
+            let a = change.item;
+            self.grow(change);
+            let basket = &mut self.baskets[change.basket as usize];
+            // Out of its place, so that the row of a and those of its partners can be written together.
+            let mut row = std::mem::take(&mut self.rows[a as usize]);
+            if change.comes {
+                for &b in basket.iter() {
+                    *row.entry(b).or_default() += 1;
+                    *self.rows[b as usize].entry(a).or_default() += 1;
+                }
+                basket.push(a);
+            } else if let Some(place) = basket.iter().position(|&item| item == a) {
+                basket.swap_remove(place);
+                for &b in basket.iter() {
+                    take_one(&mut row, b);
+                    take_one(&mut self.rows[b as usize], a);
+                }
+            }
+            self.rows[a as usize] = row;
+        }
+    }
+
+    /// All changes at once, from nothing.
+    pub(crate) fn bulk(&mut self, changes: &[Change]) {
+        for change in changes {
+            self.grow(change);
+            let basket = &mut self.baskets[change.basket as usize];
+            if change.comes {
+                basket.push(change.item);
+            } else if let Some(place) = basket.iter().position(|&item| item == change.item) {
+                basket.swap_remove(place);
+            }
+        }
+        for basket in &self.baskets {
+            for (place, &a) in basket.iter().enumerate() {
+                for &b in &basket[..place] {
+                    *self.rows[a as usize].entry(b).or_default() += 1;
+                    *self.rows[b as usize].entry(a).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    /// How many directed pairs share a basket.
+    pub(crate) fn pairs(&self) -> u64 {
+        self.rows.iter().map(|row| row.len() as u64).sum()
+    }
+
+    fn grow(&mut self, change: &Change) {
+        if self.baskets.len() <= change.basket as usize {
+            self.baskets.resize_with(change.basket as usize + 1, Vec::new);
+        }
+        if self.rows.len() <= change.item as usize {
+            self.rows.resize_with(change.item as usize + 1, Row::default);
+        }
+    }
+}
+
+fn take_one(row: &mut Row, other: Item) {
+    if let Some(count) = row.get_mut(&other) {
+        *count -= 1;
+        if *count == 0 {
+            row.remove(&other);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What the benchmark programs share.
+//!
+//! ```text
+//!            ┌ prepare: a workload becomes a file of changes ┐                 ┌ rows: medians, one table,
+//! parent ────┤                                               ├── children ────┤ one machine-readable file
+//!            └ cases: what is to be measured                 ┘  one a figure   └
+//! ```
+//!
+//! Every figure is measured in a process of its own, so that its memory is its own and nothing is warm from another;
+//! programs that are compared take turns, so that a slow minute of the machine is a slow minute of all of them.
+
+// Each program uses its part.
+#![allow(dead_code)]
+
+pub(crate) mod arguments;
+
+pub(crate) mod random;
+pub(crate) mod workload;
+pub(crate) mod sources;
+
+pub(crate) mod children;
+pub(crate) mod memory;
+
+pub(crate) mod counting;
+pub(crate) mod observe;
+pub(crate) mod intake;
+pub(crate) mod programs;
+
+pub(crate) mod rows;
+
+use std::process::ExitCode;
+
+/// Ends a program: with what is wrong, if something is.
+pub(crate) fn exit(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

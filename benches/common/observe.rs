@@ -1,0 +1,159 @@
+//! What leaves an engine, counted; and, in a check, kept, so that programs are compared before their times count.
+//!
+//! A check is a run of its own without a clock: it encodes each change as the job would (upsert records, keys and
+//! values) and keeps every list. The fingerprint of the lists is the sum, modulo 2^64, of the 64-bit FNV-1a hashes of
+//! their lines in the exchange format: a few lines in any language, and the same whatever the order.
+
+use deltacart::output::{Envelope, ListChange, OutputOptions, Records, encode};
+use deltacart_dataflows::{Diff, Epoch, Item, List, Name, Neighbour, PerEpoch};
+use differential_dataflow::consolidation::consolidate_updates;
+use differential_dataflow::{ExchangeData, VecCollection};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::{Inspect, Probe};
+
+use super::workload::item_name;
+
+/// What an item is called in a list.
+pub(crate) trait Id: ExchangeData {
+    fn name(&self) -> Name;
+}
+
+impl Id for Name {
+    fn name(&self) -> Name {
+        self.clone()
+    }
+}
+
+impl Id for Item {
+    fn name(&self) -> Name {
+        item_name(*self)
+    }
+}
+
+/// A collection of lists.
+pub(crate) type Lists<'scope, I> = VecCollection<'scope, Epoch, (I, Vec<Neighbour<I>>), Diff>;
+
+/// What was seen.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Lists that came, as they were handed over.
+    pub(crate) lists_out: u64,
+    /// The rest is of a check only: records that were encoded, and their bytes.
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    /// By the item's name.
+    pub(crate) lists: BTreeMap<Name, List>,
+}
+
+/// Watches lists; the probe tells how far they have come.
+pub(crate) fn observe<I: Id>(
+    lists: Lists<'_, I>,
+    check: bool,
+    seen: &Rc<RefCell<Seen>>,
+) -> ProbeHandle<Epoch> {
+    if check {
+        return keep(lists, seen);
+    }
+    let seen = Rc::clone(seen);
+    let count = move |(_list, _epoch, diff): &(_, Epoch, Diff)| {
+        seen.borrow_mut().lists_out += u64::from(*diff > 0);
+    };
+    lists.inner.inspect(count).probe().0
+}
+
+/// Encodes and keeps all changes.
+fn keep<I: Id>(lists: Lists<'_, I>, seen: &Rc<RefCell<Seen>>) -> ProbeHandle<Epoch> {
+    let seen = Rc::clone(seen);
+    let mut encoder = Encoder::default();
+    let kept = lists.inner.per_epoch_of(
+        Some(|update| update.1),
+        Pipeline,
+        "Check",
+        move |_epoch, updates, _session: &mut deltacart_dataflows::EpochSession<'_, '_, ()>| {
+            let mut seen = seen.borrow_mut();
+            encoder.take(updates, &mut |change, records, bytes| {
+                seen.records += records;
+                seen.bytes += bytes;
+                if change.after.is_empty() {
+                    seen.lists.remove(&change.item);
+                } else {
+                    seen.lists_out += 1;
+                    seen.lists.insert(change.item, change.after);
+                }
+            });
+        },
+    );
+    kept.probe().0
+}
+
+/// Makes an epoch's updates records, as the job does.
+#[derive(Default)]
+pub(crate) struct Encoder {
+    records: Records,
+}
+
+impl Encoder {
+    /// Encodes; hands over each change with the number of its records and of their bytes, which are then forgotten.
+    pub(crate) fn take<I: Id>(
+        &mut self,
+        updates: &mut Vec<((I, Vec<Neighbour<I>>), Epoch, Diff)>,
+        handed_over: &mut dyn FnMut(ListChange, u64, u64),
+    ) {
+        consolidate_updates(updates);
+        for of_item in updates.chunk_by_mut(|x, y| x.0.0 == y.0.0) {
+            let ((item, _list), epoch, _diff) = &of_item[0];
+            let mut change =
+                ListChange { item: item.name(), epoch: *epoch, before: List::new(), after: List::new() };
+            for ((_item, list), _epoch, diff) in of_item {
+                let side = if *diff > 0 { &mut change.after } else { &mut change.before };
+                *side = std::mem::take(list).into_iter().map(named).collect();
+            }
+            encode(&change, &UPSERT, &mut self.records);
+            let (records, bytes) = (self.records.len() as u64, self.records.bytes() as u64);
+            (0..records).for_each(|_record| self.records.pop());
+            handed_over(change, records, bytes);
+        }
+    }
+}
+
+fn named<I: Id>(neighbour: Neighbour<I>) -> Neighbour {
+    Neighbour { item: neighbour.item.name(), score: neighbour.score, count: neighbour.count }
+}
+
+/// The job's defaults.
+const UPSERT: OutputOptions = OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: 3 };
+
+impl Seen {
+    /// The lists in the exchange format, a line each.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        self.lists.iter().map(|(item, list)| {
+            let entries: Vec<String> = list
+                .iter()
+                .map(|neighbour| format!("{}:{}", number(&neighbour.item), neighbour.count))
+                .collect();
+            format!("{}\t{}", number(item), entries.join(" "))
+        })
+    }
+
+    /// What two programs with the same lists have in common.
+    pub(crate) fn fingerprint(&self) -> String {
+        let sum = self.lines().fold(0u64, |sum, line| sum.wrapping_add(fnv(line.as_bytes())));
+        format!("{sum:016x}")
+    }
+}
+
+/// An item's number in plain digits.
+fn number(name: &Name) -> &str {
+    let digits = name.trim_start_matches('0');
+    if digits.is_empty() { "0" } else { digits }
+}
+
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}

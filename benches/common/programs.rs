@@ -1,0 +1,125 @@
+//! The programs that are compared, each as a dataflow with an input and a probe, on one worker or several.
+//!
+//! - `fast`: interactions in, lists out: the engine alone, items numbered beforehand.
+//! - `pipeline`: events with names in, lists out: numbering, baskets and their quantities, interactions, the engine.
+//! - `reference`: interactions in, by the obvious differential program.
+//!
+//! All of them: cosine, k = 10, scores of 3 digits, which is what the job does unless told otherwise.
+
+use super::intake::{Events, Intake, Interactions};
+use super::observe::{Seen, observe};
+use super::workload::{Change, item_name};
+use deltacart_dataflows::{
+    Engine, Epoch, Item, ListParams, Measure, Names, Params, Scoring, neighbours, recommend,
+    reference_neighbours,
+};
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Instant;
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::Input;
+use timely::worker::Worker;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Program {
+    Fast,
+    Pipeline,
+    Reference,
+    /// Hash counting alone: no dataflow, see [`super::counting`].
+    Count,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Program::Fast => "fast",
+            Program::Pipeline => "pipeline",
+            Program::Reference => "reference",
+            Program::Count => "count",
+        })
+    }
+}
+
+/// The lists of all programs.
+pub(crate) fn list_params() -> ListParams {
+    ListParams { k: 10, scoring: Scoring::new(Measure::Cosine), scores: true }
+}
+
+/// The settings of the pipeline.
+pub(crate) fn params() -> Params {
+    Params { engine: Engine::Fast, lists: list_params(), basket_items_max: 10_000 }
+}
+
+/// A dataflow that runs.
+pub(crate) struct Running {
+    pub(crate) intake: Box<dyn Intake>,
+    pub(crate) probe: ProbeHandle<Epoch>,
+    pub(crate) seen: Rc<RefCell<Seen>>,
+}
+
+/// Timely's settings for `communication`, with the merging of arrangements that the job asks for.
+pub(crate) fn config(communication: timely::CommunicationConfig) -> timely::Config {
+    let mut config = timely::Config { communication, worker: Default::default() };
+    let merging = differential_dataflow::Config::default().idle_merge_effort(Some(1000));
+    differential_dataflow::configure(&mut config.worker, &merging);
+    config
+}
+
+/// Builds a program on a worker. `items` is how many items there will be.
+pub(crate) fn build(worker: &mut Worker, program: Program, items: Item, check: bool) -> Running {
+    let seen = Rc::new(RefCell::new(Seen::default()));
+    if program == Program::Pipeline {
+        let mut events = Events::default();
+        let probe = worker.dataflow(|scope| {
+            observe(recommend(scope.input_from(&mut events.input), params()).lists, check, &seen)
+        });
+        return Running { intake: Box::new(events), probe, seen };
+    }
+    let mut interactions = Interactions::new();
+    let probe = worker.dataflow(|scope| {
+        let interactions = interactions.input.to_collection(scope);
+        match program {
+            Program::Reference => observe(reference_neighbours(interactions, list_params()), check, &seen),
+            _ => observe(neighbours(interactions, names(items), list_params()), check, &seen),
+        }
+    });
+    Running { intake: Box::new(interactions), probe, seen }
+}
+
+/// The names of items that the engine alone is told beforehand.
+fn names(items: Item) -> Rc<RefCell<Names>> {
+    let mut names = Names::default();
+    (0..items).for_each(|item| names.insert(item, &item_name(item)));
+    Rc::new(RefCell::new(names))
+}
+
+/// One more than the largest item.
+pub(crate) fn items(changes: &[Change]) -> Item {
+    changes.iter().map(|change| change.item + 1).max().unwrap_or(0)
+}
+
+impl Running {
+    /// Takes changes an epoch at a time, from epoch `first` on, and waits until each is out. Returns the seconds of each.
+    pub(crate) fn take(
+        &mut self,
+        worker: &mut Worker,
+        changes: &[Change],
+        epoch: usize,
+        first: Epoch,
+    ) -> Vec<f64> {
+        let mut seconds = Vec::with_capacity(changes.len() / epoch + 1);
+        for (next, changes) in (first + 1..).zip(changes.chunks(epoch)) {
+            self.intake.prepare(changes);
+            let start = Instant::now();
+            self.intake.send();
+            self.intake.advance_to(next);
+            worker.step_while(|| self.probe.less_than(&next));
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        seconds
+    }
+}
