@@ -28,6 +28,7 @@ mod common;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use common::arguments::Arguments;
 use common::counting::Counting;
+use common::observe::Watch;
 use common::programs::{Program, build, config, items};
 use common::rows::{Figures, Rows, number};
 use common::workload::{Change, Prepared};
@@ -298,7 +299,12 @@ fn count(changes: &[Change], epoch: Option<usize>) -> Outcome {
 
 fn maintain(program: Program, changes: Arc<Vec<Change>>, epoch: usize, task: Task) -> Result<Outcome> {
     let threads = timely::execute(config(timely::CommunicationConfig::Thread), move |worker| {
-        let mut running = build(worker, program, items(&changes), task != Task::Measure);
+        let mut running = build(
+            worker,
+            program,
+            items(&changes),
+            if task == Task::Measure { Watch::Count } else { Watch::Keep },
+        );
         let seconds = running.take(worker, &changes, epoch, 0);
         let mut outcome = Outcome { steady: memory::resident(), ..timings(seconds) };
         let seen = running.seen.borrow();

@@ -5,15 +5,16 @@
 use super::workload::Change;
 use deltacart_dataflows::{Basket, Diff, Epoch, Event, Item};
 use differential_dataflow::input::InputSession;
+use std::collections::VecDeque;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
 
 /// The input of a worker's dataflow.
 pub(crate) trait Intake {
-    /// Makes changes ready to be sent.
-    fn prepare(&mut self, changes: &[Change]);
+    /// Makes changes a batch that is ready to be sent.
+    fn prepare(&mut self, changes: &mut dyn Iterator<Item = Change>);
 
-    /// Sends what is ready.
+    /// Sends the batch that has been ready longest.
     fn send(&mut self);
 
     /// Ends the epoch; `next` comes.
@@ -23,23 +24,23 @@ pub(crate) trait Intake {
 /// Interactions, for the engines.
 pub(crate) struct Interactions {
     pub(crate) input: InputSession<Epoch, (Basket, Item), Diff>,
-    ready: Vec<((Basket, Item), Diff)>,
+    ready: VecDeque<Vec<((Basket, Item), Diff)>>,
 }
 
 impl Interactions {
     pub(crate) fn new() -> Self {
-        Interactions { input: InputSession::new(), ready: Vec::new() }
+        Interactions { input: InputSession::new(), ready: VecDeque::new() }
     }
 }
 
 impl Intake for Interactions {
-    fn prepare(&mut self, changes: &[Change]) {
-        self.ready.extend(changes.iter().map(|change| ((change.basket, change.item), change.diff())));
+    fn prepare(&mut self, changes: &mut dyn Iterator<Item = Change>) {
+        self.ready.push_back(changes.map(|change| ((change.basket, change.item), change.diff())).collect());
     }
 
     fn send(&mut self) {
-        // Taken, so that a large epoch's memory is given back.
-        std::mem::take(&mut self.ready).into_iter().for_each(|(line, diff)| self.input.update(line, diff));
+        let batch = self.ready.pop_front().unwrap_or_default();
+        batch.into_iter().for_each(|(line, diff)| self.input.update(line, diff));
     }
 
     fn advance_to(&mut self, next: Epoch) {
@@ -55,26 +56,21 @@ pub(crate) type EventInput = InputHandle<Epoch, CapacityContainerBuilder<Vec<Eve
 #[derive(Default)]
 pub(crate) struct Events {
     pub(crate) input: EventInput,
-    ready: Vec<Event>,
+    ready: VecDeque<Vec<Event>>,
     /// How many there were before: an event's place in the input.
-    sent: u64,
-}
-
-impl Events {
-    pub(crate) fn push(&mut self, mut event: Event) {
-        event.position.offset = self.sent;
-        self.sent += 1;
-        self.ready.push(event);
-    }
+    made: u64,
 }
 
 impl Intake for Events {
-    fn prepare(&mut self, changes: &[Change]) {
-        changes.iter().for_each(|change| self.push(change.event(0)));
+    fn prepare(&mut self, changes: &mut dyn Iterator<Item = Change>) {
+        let first = self.made;
+        let batch: Vec<Event> = changes.zip(first..).map(|(change, offset)| change.event(offset)).collect();
+        self.made += batch.len() as u64;
+        self.ready.push_back(batch);
     }
 
     fn send(&mut self) {
-        self.input.send_batch(&mut std::mem::take(&mut self.ready));
+        self.input.send_batch(&mut self.ready.pop_front().unwrap_or_default());
     }
 
     fn advance_to(&mut self, next: Epoch) {

@@ -17,6 +17,7 @@ pub(crate) mod arguments;
 pub(crate) mod random;
 pub(crate) mod workload;
 pub(crate) mod sources;
+pub(crate) mod continuation;
 
 pub(crate) mod children;
 pub(crate) mod memory;
@@ -27,6 +28,7 @@ pub(crate) mod intake;
 pub(crate) mod programs;
 
 pub(crate) mod rows;
+pub(crate) mod latencies;
 
 use std::process::ExitCode;
 

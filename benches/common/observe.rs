@@ -5,7 +5,7 @@
 //! their lines in the exchange format: a few lines in any language, and the same whatever the order.
 
 use deltacart::output::{Envelope, ListChange, OutputOptions, Records, encode};
-use deltacart_dataflows::{Diff, Epoch, Item, List, Name, Neighbour, PerEpoch};
+use deltacart_dataflows::{Diff, Epoch, EpochSession, Item, List, Name, Neighbour, PerEpoch};
 use differential_dataflow::consolidation::consolidate_updates;
 use differential_dataflow::{ExchangeData, VecCollection};
 use std::cell::RefCell;
@@ -42,52 +42,52 @@ pub(crate) type Lists<'scope, I> = VecCollection<'scope, Epoch, (I, Vec<Neighbou
 pub(crate) struct Seen {
     /// Lists that came, as they were handed over.
     pub(crate) lists_out: u64,
-    /// The rest is of a check only: records that were encoded, and their bytes.
+    /// Records that were encoded, and the bytes of their keys and values.
     pub(crate) records: u64,
     pub(crate) bytes: u64,
-    /// By the item's name.
+    /// What was kept, by the item's name.
     pub(crate) lists: BTreeMap<Name, List>,
+}
+
+/// How closely lists are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watch {
+    /// They are counted.
+    Count,
+    /// They are encoded and counted, as the job does before it sends them.
+    Encode,
+    /// They are encoded, counted and kept.
+    Keep,
 }
 
 /// Watches lists; the probe tells how far they have come.
 pub(crate) fn observe<I: Id>(
     lists: Lists<'_, I>,
-    check: bool,
+    watch: Watch,
     seen: &Rc<RefCell<Seen>>,
 ) -> ProbeHandle<Epoch> {
-    if check {
-        return keep(lists, seen);
+    let seen = Rc::clone(seen);
+    if watch == Watch::Count {
+        let count = move |(_list, _epoch, diff): &(_, Epoch, Diff)| {
+            seen.borrow_mut().lists_out += u64::from(*diff > 0);
+        };
+        return lists.inner.inspect(count).probe().0;
     }
-    let seen = Rc::clone(seen);
-    let count = move |(_list, _epoch, diff): &(_, Epoch, Diff)| {
-        seen.borrow_mut().lists_out += u64::from(*diff > 0);
-    };
-    lists.inner.inspect(count).probe().0
-}
-
-/// Encodes and keeps all changes.
-fn keep<I: Id>(lists: Lists<'_, I>, seen: &Rc<RefCell<Seen>>) -> ProbeHandle<Epoch> {
-    let seen = Rc::clone(seen);
     let mut encoder = Encoder::default();
-    let kept = lists.inner.per_epoch_of(
-        Some(|update| update.1),
-        Pipeline,
-        "Check",
-        move |_epoch, updates, _session: &mut deltacart_dataflows::EpochSession<'_, '_, ()>| {
-            let mut seen = seen.borrow_mut();
-            encoder.take(updates, &mut |change, records, bytes| {
-                seen.records += records;
-                seen.bytes += bytes;
-                if change.after.is_empty() {
-                    seen.lists.remove(&change.item);
-                } else {
-                    seen.lists_out += 1;
-                    seen.lists.insert(change.item, change.after);
-                }
-            });
-        },
-    );
-    kept.probe().0
+    let take = move |_epoch, updates: &mut Vec<_>, _session: &mut EpochSession<'_, '_, ()>| {
+        let mut seen = seen.borrow_mut();
+        encoder.take(updates, &mut |change, records, bytes| {
+            seen.records += records;
+            seen.bytes += bytes;
+            seen.lists_out += u64::from(!change.after.is_empty());
+            match (watch, change.after.is_empty()) {
+                (Watch::Keep, false) => drop(seen.lists.insert(change.item, change.after)),
+                (Watch::Keep, true) => drop(seen.lists.remove(&change.item)),
+                _ => {}
+            }
+        });
+    };
+    lists.inner.per_epoch_of(Some(|update| update.1), Pipeline, "Encode", take).probe().0
 }
 
 /// Makes an epoch's updates records, as the job does.

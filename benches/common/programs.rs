@@ -7,7 +7,7 @@
 //! All of them: cosine, k = 10, scores of 3 digits, which is what the job does unless told otherwise.
 
 use super::intake::{Events, Intake, Interactions};
-use super::observe::{Seen, observe};
+use super::observe::{Seen, Watch, observe};
 use super::workload::{Change, item_name};
 use deltacart_dataflows::{
     Engine, Epoch, Item, ListParams, Measure, Names, Params, Scoring, neighbours, recommend,
@@ -70,12 +70,12 @@ pub(crate) fn config(communication: timely::CommunicationConfig) -> timely::Conf
 }
 
 /// Builds a program on a worker. `items` is how many items there will be.
-pub(crate) fn build(worker: &mut Worker, program: Program, items: Item, check: bool) -> Running {
+pub(crate) fn build(worker: &mut Worker, program: Program, items: Item, watch: Watch) -> Running {
     let seen = Rc::new(RefCell::new(Seen::default()));
     if program == Program::Pipeline {
         let mut events = Events::default();
         let probe = worker.dataflow(|scope| {
-            observe(recommend(scope.input_from(&mut events.input), params()).lists, check, &seen)
+            observe(recommend(scope.input_from(&mut events.input), params()).lists, watch, &seen)
         });
         return Running { intake: Box::new(events), probe, seen };
     }
@@ -83,8 +83,8 @@ pub(crate) fn build(worker: &mut Worker, program: Program, items: Item, check: b
     let probe = worker.dataflow(|scope| {
         let interactions = interactions.input.to_collection(scope);
         match program {
-            Program::Reference => observe(reference_neighbours(interactions, list_params()), check, &seen),
-            _ => observe(neighbours(interactions, names(items), list_params()), check, &seen),
+            Program::Reference => observe(reference_neighbours(interactions, list_params()), watch, &seen),
+            _ => observe(neighbours(interactions, names(items), list_params()), watch, &seen),
         }
     });
     Running { intake: Box::new(interactions), probe, seen }
@@ -113,7 +113,7 @@ impl Running {
     ) -> Vec<f64> {
         let mut seconds = Vec::with_capacity(changes.len() / epoch + 1);
         for (next, changes) in (first + 1..).zip(changes.chunks(epoch)) {
-            self.intake.prepare(changes);
+            self.intake.prepare(&mut changes.iter().copied());
             let start = Instant::now();
             self.intake.send();
             self.intake.advance_to(next);

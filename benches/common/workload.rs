@@ -105,6 +105,15 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
+    /// Those that are left when all changes have been taken.
+    pub(crate) fn after(changes: impl Iterator<Item = Change>) -> Self {
+        let mut lines = Lines::default();
+        for change in changes {
+            lines.apply(change);
+        }
+        lines
+    }
+
     /// Takes a change; false if it has no effect.
     pub(crate) fn apply(&mut self, change: Change) -> bool {
         let line = (change.basket, change.item);
@@ -133,6 +142,11 @@ impl Lines {
 
     pub(crate) fn len(&self) -> usize {
         self.lines.len()
+    }
+
+    /// All of them, in no order that means anything.
+    pub(crate) fn all(&self) -> Vec<(Basket, Item)> {
+        self.lines.clone()
     }
 }
 

@@ -1,0 +1,118 @@
+//! A workload that goes on when its data has ended: new baskets like the old ones, and lines that go.
+//!
+//! A new basket has the items of one of the old ones, picked by chance; many are open at once, and a line comes to one
+//! of them. What goes is said by [`Removes`]. All of it follows from the workload and a fixed seed.
+
+use super::random::Random;
+use super::workload::{Change, Lines};
+use deltacart_dataflows::{Basket, Item};
+use std::collections::VecDeque;
+
+/// Which lines go.
+pub(crate) enum Removes {
+    /// Of all changes, this share: a line that is there, whichever.
+    Any(f64),
+    /// For every line that comes, the oldest goes: the state turns over and keeps its size.
+    Oldest,
+}
+
+/// Baskets that are open at once.
+const OPEN: usize = 100;
+
+/// Endless changes, each with an effect.
+pub(crate) struct Continuation {
+    /// The old baskets' items, one basket behind the other, and where each begins.
+    items: Vec<Item>,
+    begins: Vec<u32>,
+    open: Vec<Open>,
+    next_basket: Basket,
+    leaving: Leaving,
+    random: Random,
+}
+
+/// A basket that is being filled.
+struct Open {
+    basket: Basket,
+    /// Which items are still to come.
+    next: u32,
+    end: u32,
+}
+
+/// The lines that are there, as far as it takes to say which go.
+enum Leaving {
+    Any { share: f64, lines: Lines },
+    Oldest { lines: VecDeque<(Basket, Item)>, one_goes: bool },
+}
+
+impl Continuation {
+    /// What comes after `changes`.
+    pub(crate) fn new(changes: &[Change], removes: Removes) -> Self {
+        let held = Lines::after(changes.iter().copied());
+        let mut lines = held.all();
+        lines.sort_unstable();
+        let mut begins: Vec<u32> = Vec::new();
+        for (place, line) in (0..).zip(&lines) {
+            if place == 0 || lines[place as usize - 1].0 != line.0 {
+                begins.push(place);
+            }
+        }
+        begins.push(lines.len() as u32);
+        let items = lines.iter().map(|&(_basket, item)| item).collect();
+        let next_basket = changes.iter().map(|change| change.basket + 1).max().unwrap_or(0);
+        let leaving = match removes {
+            Removes::Any(share) => Leaving::Any { share, lines: held },
+            Removes::Oldest => Leaving::Oldest { lines: lines.into(), one_goes: false },
+        };
+        Continuation { items, begins, open: Vec::new(), next_basket, leaving, random: Random::new(4) }
+    }
+
+    fn comes(&mut self) -> Change {
+        if self.open.len() < OPEN {
+            let old = self.random.below(self.begins.len() - 1);
+            self.open.push(Open {
+                basket: self.next_basket,
+                next: self.begins[old],
+                end: self.begins[old + 1],
+            });
+            self.next_basket += 1;
+        }
+        let place = self.random.below(self.open.len());
+        let open = &mut self.open[place];
+        let change = Change { basket: open.basket, item: self.items[open.next as usize], comes: true };
+        open.next += 1;
+        if open.next == open.end {
+            self.open.swap_remove(place);
+        }
+        change
+    }
+}
+
+impl Iterator for Continuation {
+    type Item = Change;
+
+    fn next(&mut self) -> Option<Change> {
+        let gone = match &mut self.leaving {
+            Leaving::Any { share, lines } if lines.len() > 0 && self.random.share() < *share => {
+                Some(lines.any(&mut self.random))
+            }
+            Leaving::Oldest { lines, one_goes: true } => lines.pop_front(),
+            _ => None,
+        };
+        let change = match gone {
+            Some((basket, item)) => Change { basket, item, comes: false },
+            None => self.comes(),
+        };
+        match &mut self.leaving {
+            Leaving::Any { lines, .. } => {
+                lines.apply(change);
+            }
+            Leaving::Oldest { lines, one_goes } => {
+                if change.comes {
+                    lines.push_back((change.basket, change.item));
+                }
+                *one_goes = change.comes;
+            }
+        }
+        Some(change)
+    }
+}

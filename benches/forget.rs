@@ -1,0 +1,214 @@
+//! Forgetting a user: the time from the request to the last changed list.
+//!
+//! What: the whole pipeline on one worker with the baskets of `--users` users, a basket each: of 1 to 15 items, 8 in the
+//! mean, of `--items` with Zipf's exponent 1; and among them `--large` users whose one basket has `--large-items` items
+//! that are all different, the hardest shape, because all of them share it. Then the large users are forgotten
+//! (`ForgetUser`), one after the other, each in an epoch of its own.
+//!
+//! Shapes: the row `forget/USERS` has the percentiles of all requests. The time of one runs from the moment its event is
+//! sent until the records of all changed lists are encoded.
+//!
+//! ```text
+//! cargo bench --bench forget -- [--users N] [--items N] [--large N] [--large-items N] [--json FILE]
+//! ```
+
+mod common;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use common::arguments::Arguments;
+use common::intake::EventInput;
+use common::latencies::{Latencies, Summary};
+use common::observe::{Seen, Watch, observe};
+use common::programs::{config, params};
+use common::random::Random;
+use common::rows::{Rows, number};
+use common::workload::{basket_name, item_name};
+use common::{children, memory};
+use deltacart_dataflows::{Action, Basket, Event, Item, Name, Position, recommend};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Instant;
+use timely::CommunicationConfig;
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::Input;
+use timely::worker::Worker;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    common::exit(run())
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Case {
+    users: u32,
+    items: u32,
+    large: u32,
+    large_items: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Outcome {
+    lines: u64,
+    load_seconds: f64,
+    /// Bytes when all was loaded.
+    loaded: u64,
+    records: u64,
+    latencies: Summary,
+}
+
+fn run() -> Result<()> {
+    let mut arguments = Arguments::read();
+    if let Some(case) = children::case::<Case>(&mut arguments)? {
+        return children::report(&measure(case)?);
+    }
+    let case = Case {
+        users: arguments.value("--users", 1_000_000)?,
+        items: arguments.value("--items", 100_000)?,
+        large: arguments.value("--large", 200)?,
+        large_items: arguments.value("--large-items", 500)?,
+    };
+    let json: Option<PathBuf> = arguments.option("--json")?;
+    arguments.end()?;
+    ensure!(case.large > 0 && case.large <= case.users, "some users are large, not more than there are");
+    ensure!(case.large_items <= case.items / 4, "a large basket has at most a quarter of all items");
+    let outcome: Outcome = children::measure(&case)?;
+    let mut figures = vec![
+        ("lines", json!(outcome.lines)),
+        ("load_s", number(outcome.load_seconds)),
+        ("loaded_mb", number(outcome.loaded as f64 / 1e6)),
+        ("items_forgotten", json!(case.large_items)),
+        ("records_per_user", number(outcome.records as f64 / f64::from(case.large))),
+    ];
+    figures.extend(outcome.latencies.figures());
+    let mut rows = Rows::default();
+    rows.push(format!("forget/{}", case.users), figures);
+    rows.write(json.as_deref())?;
+    print!("{}", rows.table());
+    Ok(())
+}
+
+/// Events of an epoch while the state is loaded.
+const LOAD_EPOCH: usize = 500_000;
+
+/// Items of the largest of the other baskets; half of it and a half more is the mean.
+const SMALL_ITEMS_MAX: usize = 15;
+
+fn measure(case: Case) -> Result<Outcome> {
+    let threads = timely::execute(config(CommunicationConfig::Thread), move |worker| forget(worker, case))
+        .map_err(|error| anyhow!("cannot start a worker: {error}"))?;
+    threads.join().pop().context("a worker")?.map_err(|error| anyhow!("a worker stopped: {error}"))
+}
+
+fn forget(worker: &mut Worker, case: Case) -> Outcome {
+    let before = memory::resident();
+    let seen = Rc::new(RefCell::new(Seen::default()));
+    let mut input = EventInput::new();
+    let probe = worker.dataflow(|scope| {
+        observe(recommend(scope.input_from(&mut input), params()).lists, Watch::Encode, &seen)
+    });
+    let mut shop = Shop { case, popularity: popularity(case.items), random: Random::new(6), lines: 0 };
+
+    let mut load_seconds = 0.0;
+    let mut events = Vec::new();
+    for user in 0..case.users {
+        shop.fill_basket(user, &mut events);
+        if events.len() >= LOAD_EPOCH || user + 1 == case.users {
+            load_seconds += epoch(worker, &mut input, &probe, &mut events).as_secs_f64();
+        }
+    }
+    let loaded = memory::resident().saturating_sub(before);
+
+    let records_before = seen.borrow().records;
+    let mut latencies = Latencies::default();
+    for large in 0..case.large {
+        events.push(shop.event(shop.large_user(large), Action::ForgetUser));
+        latencies.push(epoch(worker, &mut input, &probe, &mut events));
+    }
+    let records = seen.borrow().records - records_before;
+    Outcome { lines: shop.lines, load_seconds, loaded, records, latencies: latencies.summary() }
+}
+
+/// Sends an epoch and waits until it is out; says how long that took.
+fn epoch(
+    worker: &mut Worker,
+    input: &mut EventInput,
+    probe: &ProbeHandle<u64>,
+    events: &mut Vec<Event>,
+) -> std::time::Duration {
+    let next = input.time() + 1;
+    let mut events = std::mem::take(events);
+    let start = Instant::now();
+    input.send_batch(&mut events);
+    input.advance_to(next);
+    worker.step_while(|| probe.less_than(&next));
+    start.elapsed()
+}
+
+/// Users and what they have.
+struct Shop {
+    case: Case,
+    /// Sums of the items' popularity, to find an item by chance.
+    popularity: Vec<f64>,
+    random: Random,
+    lines: u64,
+}
+
+impl Shop {
+    fn fill_basket(&mut self, user: u32, events: &mut Vec<Event>) {
+        let size = match self.is_large(user) {
+            true => self.case.large_items as usize,
+            false => 1 + self.random.below(SMALL_ITEMS_MAX),
+        };
+        let mut items = BTreeSet::new();
+        while items.len() < size {
+            items.insert(self.item());
+        }
+        self.lines += items.len() as u64;
+        events.extend(items.into_iter().map(|item| self.event(user, Action::Add(item_name(item), 1))));
+    }
+
+    /// The large users, spread evenly among the others.
+    fn large_user(&self, large: u32) -> u32 {
+        (u64::from(large) * u64::from(self.case.users) / u64::from(self.case.large)) as u32
+    }
+
+    fn is_large(&self, user: u32) -> bool {
+        let large =
+            (u64::from(user) * u64::from(self.case.large)).div_ceil(u64::from(self.case.users)) as u32;
+        large < self.case.large && self.large_user(large) == user
+    }
+
+    fn item(&mut self) -> Item {
+        let all = self.popularity.last().copied().unwrap_or_default();
+        let picked = self.random.share() * all;
+        self.popularity.partition_point(|&sum| sum <= picked) as Item
+    }
+
+    fn event(&self, user: Basket, action: Action<Name>) -> Event {
+        let is_forget = matches!(action, Action::ForgetUser);
+        Event {
+            position: Position { partition: 0, offset: self.lines, index: 0 },
+            basket: if is_forget { Name::default() } else { basket_name(user) },
+            user: Some(Name::from(format!("u{user}"))),
+            action,
+        }
+    }
+}
+
+/// Sums of 1 / rank.
+fn popularity(items: u32) -> Vec<f64> {
+    let weights = (1..=items).map(|rank| 1.0 / f64::from(rank));
+    weights
+        .scan(0.0, |sum, weight| {
+            *sum += weight;
+            Some(*sum)
+        })
+        .collect()
+}

@@ -1,0 +1,229 @@
+//! How long it takes from an event to its lists, when events come at a fixed rate and wait for nobody.
+//!
+//! What: the whole pipeline on one worker, with the state of the whole workload; then events go on coming
+//! (`common/continuation.rs`: new baskets like the old, one change in five a remove), each with its *scheduled* time.
+//! Its latency ends when the records of its epoch are encoded and handed over, inside the dataflow. An event that comes
+//! late into the dataflow, because the worker was busy, has its latency from when it should have come: the schedule
+//! never waits for the system (no coordinated omission). Every event's latency is kept; nothing is sampled.
+//!
+//! Shapes: an epoch ends at a tick if anything came, and at most `--ahead` are open: when they are, the epoch goes on and
+//! grows, as in the job. The capacity is measured on the same state with the same events, in epochs of 10,000, one after
+//! the other; rates are numbers of events a second, or shares of that capacity. Each row `latency/WORKLOAD/TICKms/RATE`
+//! is the run with the median p99 of `--runs`, each in a process of its own; the first `--warm-up` seconds do not count.
+//!
+//! ```text
+//! cargo bench --bench latency -- [--workload journey] [--rates 10000,10%,50%,90%] [--ticks 5,50] [--seconds N]
+//!     [--warm-up N] [--ahead N] [--lines N] [--runs N] [--data DIR] [--json FILE]
+//! ```
+
+mod common;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use common::arguments::Arguments;
+use common::continuation::{Continuation, Removes};
+use common::latencies::{Latencies, Summary};
+use common::observe::Watch;
+use common::programs::{Program, Running, build, config};
+use common::rows::{Rows, number};
+use common::workload::Change;
+use common::{children, workload};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use timely::CommunicationConfig;
+use timely::worker::Worker;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    common::exit(run())
+}
+
+/// One measurement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Case {
+    path: PathBuf,
+    lines: usize,
+    /// Events a second; None is as many as can be, to find out how many that is.
+    rate: Option<f64>,
+    tick_ms: u64,
+    seconds: f64,
+    warm_up: f64,
+    ahead: u64,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Outcome {
+    /// Events a second that were taken in.
+    rate: f64,
+    epochs: u64,
+    records: u64,
+    latencies: Summary,
+}
+
+fn run() -> Result<()> {
+    let mut arguments = Arguments::read();
+    if let Some(case) = children::case::<Case>(&mut arguments)? {
+        return children::report(&measure(&case)?);
+    }
+    let name: String = arguments.value("--workload", "journey".to_owned())?;
+    let rates = arguments.list("--rates", "10000,10%,50%,90%")?;
+    let ticks = arguments.list("--ticks", "5,50")?;
+    let runs: usize = arguments.value("--runs", 5)?;
+    let (data, json): (_, Option<PathBuf>) = (arguments.data()?, arguments.option("--json")?);
+    let mut case = Case {
+        path: PathBuf::new(),
+        lines: arguments.value("--lines", usize::MAX)?,
+        rate: None,
+        tick_ms: 0,
+        seconds: arguments.value("--seconds", 30.0)?,
+        warm_up: arguments.value("--warm-up", 3.0)?,
+        ahead: arguments.value("--ahead", 4)?,
+    };
+    arguments.end()?;
+    ensure!(runs > 0 && case.ahead > 0, "runs and epochs ahead are above 0");
+    let Some(workload) = workload::prepare(&name, &data)? else { return Ok(()) };
+    case.path = workload.path;
+    let mut rows = Rows::default();
+
+    let [found] = &mut children::measure_in_turn::<Case, Outcome>(&[case.clone()], runs)?[..] else {
+        unreachable!("one case has one list of outcomes")
+    };
+    let capacity = children::median(std::mem::take(found), |run| run.rate).rate;
+    rows.push(format!("latency/{name}/capacity"), vec![("events_per_s", number(capacity))]);
+
+    for tick in &ticks {
+        let cases: Result<Vec<Case>> = rates
+            .iter()
+            .map(|rate| {
+                let tick_ms = tick.parse().with_context(|| format!("--ticks {tick}"))?;
+                Ok(Case { rate: Some(events_per_second(rate, capacity)?), tick_ms, ..case.clone() })
+            })
+            .collect();
+        let outcomes = children::measure_in_turn::<Case, Outcome>(&cases?, runs)?;
+        for (rate, runs) in rates.iter().zip(outcomes) {
+            let outcome = children::median(runs, |run| run.latencies.p99);
+            let mut figures = vec![
+                ("events_per_s", number(outcome.rate)),
+                ("epochs", json!(outcome.epochs)),
+                ("records", json!(outcome.records)),
+            ];
+            figures.extend(outcome.latencies.figures());
+            rows.push(format!("latency/{name}/{tick}ms/{rate}"), figures);
+        }
+        rows.write(json.as_deref())?;
+    }
+    print!("{}", rows.table());
+    Ok(())
+}
+
+/// A rate as it was given: a number, or a share of the capacity.
+fn events_per_second(rate: &str, capacity: f64) -> Result<f64> {
+    let rate = match rate.strip_suffix('%') {
+        Some(share) => share.parse::<f64>().map(|share| capacity * share / 100.0),
+        None => rate.parse(),
+    };
+    rate.ok().filter(|rate| *rate > 0.0).context("--rates wants events a second, or shares such as 50%")
+}
+
+/// Changes of which one in five is a remove.
+const REMOVES_SHARE: f64 = 0.2;
+
+/// An epoch of the measurement of the capacity.
+const CAPACITY_EPOCH: usize = 10_000;
+
+fn measure(case: &Case) -> Result<Outcome> {
+    let case = case.clone();
+    let state = workload::load(&case.path, case.lines)?;
+    let threads = timely::execute(config(CommunicationConfig::Thread), move |worker| {
+        let mut coming = Continuation::new(&state, Removes::Any(REMOVES_SHARE));
+        let mut running = build(worker, Program::Pipeline, 0, Watch::Encode);
+        running.take(worker, &state, state.len().max(1), 0);
+        match case.rate {
+            None => capacity(worker, &mut running, &mut coming, &case),
+            Some(rate) => {
+                let total = (rate * (case.warm_up + case.seconds)) as usize;
+                // Made beforehand: picking them is not the system's work. Making events of them is, as decoding would be.
+                let changes: Vec<Change> = coming.take(total).collect();
+                open_loop(worker, &mut running, &changes, rate, &case)
+            }
+        }
+    })
+    .map_err(|error| anyhow!("cannot start a worker: {error}"))?;
+    threads.join().pop().context("a worker")?.map_err(|error| anyhow!("a worker stopped: {error}"))
+}
+
+/// How many events a second go through when the next epoch is always ready.
+fn capacity(worker: &mut Worker, running: &mut Running, coming: &mut Continuation, case: &Case) -> Outcome {
+    let (mut events, mut seconds, mut epoch) = (0, 0.0, 1);
+    while seconds < case.warm_up + case.seconds {
+        let changes: Vec<Change> = coming.take(CAPACITY_EPOCH).collect();
+        seconds += running.take(worker, &changes, CAPACITY_EPOCH, epoch)[0];
+        events += changes.len();
+        epoch += 1;
+    }
+    Outcome { rate: events as f64 / seconds, epochs: epoch, ..Outcome::default() }
+}
+
+/// Events that are sent in one turn at most, as the job reads so many at a time.
+const TURN_EVENTS: usize = 4096;
+
+fn open_loop(
+    worker: &mut Worker,
+    running: &mut Running,
+    changes: &[Change],
+    rate: f64,
+    case: &Case,
+) -> Outcome {
+    let tick = Duration::from_millis(case.tick_ms);
+    let scheduled = |event: usize| Duration::from_secs_f64(event as f64 / rate);
+    let warm = (rate * case.warm_up) as usize;
+    let mut latencies = Latencies::default();
+    let records_before = running.seen.borrow().records;
+    // The epoch that is open for events, those before it that are not out, each with its first event of the next.
+    let (mut epoch, mut under_way) = (1, VecDeque::new());
+    let (mut sent, mut closed, mut out, mut epochs) = (0, 0, 0, 0);
+    let mut last_tick = Duration::ZERO;
+    let start = Instant::now();
+    while out < changes.len() {
+        let now = start.elapsed();
+        let due = ((now.as_secs_f64() * rate) as usize + 1).min(changes.len());
+        if sent < due {
+            let turn = &changes[sent..due.min(sent + TURN_EVENTS)];
+            running.intake.prepare(&mut turn.iter().copied());
+            running.intake.send();
+            sent += turn.len();
+        }
+        if now - last_tick >= tick && (under_way.len() as u64) < case.ahead {
+            last_tick = now;
+            if sent > closed {
+                under_way.push_back((epoch, sent));
+                epoch += 1;
+                running.intake.advance_to(epoch);
+                closed = sent;
+            }
+        }
+        if under_way.is_empty() && sent >= due {
+            let next = scheduled(sent).min(last_tick + tick);
+            worker.step_or_park(Some(next.saturating_sub(start.elapsed())));
+        } else {
+            worker.step();
+        }
+        let arrived = start.elapsed();
+        while let Some(&(oldest, end)) = under_way.front()
+            && !running.probe.less_equal(&oldest)
+        {
+            (out.max(warm)..end).for_each(|event| latencies.push(arrived.saturating_sub(scheduled(event))));
+            out = end;
+            epochs += 1;
+            under_way.pop_front();
+        }
+    }
+    let rate = changes.len() as f64 / start.elapsed().as_secs_f64();
+    let records = running.seen.borrow().records - records_before;
+    Outcome { rate, epochs, records, latencies: latencies.summary() }
+}

@@ -1,0 +1,170 @@
+//! Memory at a steady state: bytes per directed pair, and whether it grows while lines come and go.
+//!
+//! What: the whole pipeline on one worker, loaded with the whole workload. Then, for `--minutes`, a line of a new basket
+//! comes for every line of the oldest basket that goes (`common/continuation.rs`), in epochs of 10,000, as fast as they
+//! go: the state keeps its size and its shape, and is turned over many times. Resident memory above what the program
+//! needs for itself is sampled all the while.
+//!
+//! Shapes, rows `steady/WORKLOAD`: `bytes_per_pair` is the memory in the mean of the last tenth of the time by the
+//! directed pairs that then share a basket, counted in another process; all of it is there: names, baskets, quantities,
+//! postings, estimates, reserves, lists. `growth_percent` is that mean against the mean of the second tenth. `memory`,
+//! for the plot, has points (seconds, MB).
+//!
+//! ```text
+//! cargo bench --bench steady -- [--workload journey] [--minutes N] [--lines N] [--data DIR] [--json FILE]
+//! ```
+
+mod common;
+
+use anyhow::{Context, Result, anyhow};
+use common::arguments::Arguments;
+use common::continuation::{Continuation, Removes};
+use common::counting::Counting;
+use common::observe::Watch;
+use common::programs::{Program, build, config};
+use common::rows::{Rows, number};
+use common::workload::Change;
+use common::{children, memory, workload};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use timely::CommunicationConfig;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    common::exit(run())
+}
+
+/// What one process is to do.
+#[derive(Debug, Serialize, Deserialize)]
+enum Case {
+    /// Go on for so many minutes.
+    Run { path: PathBuf, lines: usize, minutes: f64 },
+    /// Count the pairs when so many changes have come after the workload.
+    Pairs { path: PathBuf, lines: usize, changes: usize },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Outcome {
+    /// Changes after the workload.
+    changes: usize,
+    seconds: f64,
+    /// Bytes when the workload was loaded, and at the highest.
+    loaded: u64,
+    peak: u64,
+    /// (seconds, bytes)
+    samples: Vec<(f64, u64)>,
+}
+
+fn run() -> Result<()> {
+    let mut arguments = Arguments::read();
+    match children::case::<Case>(&mut arguments)? {
+        Some(Case::Run { path, lines, minutes }) => return children::report(&go_on(&path, lines, minutes)?),
+        Some(Case::Pairs { path, lines, changes }) => {
+            return children::report(&pairs(&path, lines, changes)?);
+        }
+        None => {}
+    }
+    let name: String = arguments.value("--workload", "journey".to_owned())?;
+    let minutes = arguments.value("--minutes", 30.0)?;
+    let lines = arguments.value("--lines", usize::MAX)?;
+    let (data, json): (_, Option<PathBuf>) = (arguments.data()?, arguments.option("--json")?);
+    arguments.end()?;
+    let Some(workload) = workload::prepare(&name, &data)? else { return Ok(()) };
+    let path = workload.path;
+    let outcome: Outcome = children::measure(&Case::Run { path: path.clone(), lines, minutes })?;
+    let Outcome { changes, seconds, loaded, peak, samples } = outcome;
+    let [pairs_loaded, pairs]: [u64; 2] = [
+        children::measure(&Case::Pairs { path: path.clone(), lines, changes: 0 })?,
+        children::measure(&Case::Pairs { path, lines, changes })?,
+    ];
+
+    let mean = |from: f64, to: f64| {
+        let part = samples.iter().filter(|(at, _bytes)| (seconds * from..=seconds * to).contains(at));
+        let bytes: Vec<f64> = part.map(|(_at, bytes)| *bytes as f64).collect();
+        bytes.iter().sum::<f64>() / bytes.len().max(1) as f64
+    };
+    let (early, late) = (mean(0.1, 0.2), mean(0.9, 1.0));
+    let curve: Vec<_> =
+        samples.iter().map(|(at, bytes)| json!([number(*at), number(*bytes as f64 / 1e6)])).collect();
+    let mut rows = Rows::default();
+    rows.push(
+        format!("steady/{name}"),
+        vec![
+            ("changes", json!(changes)),
+            ("seconds", number(seconds)),
+            ("events_per_s", number(changes as f64 / seconds)),
+            ("loaded_mb", number(loaded as f64 / 1e6)),
+            ("early_mb", number(early / 1e6)),
+            ("late_mb", number(late / 1e6)),
+            ("peak_mb", number(peak as f64 / 1e6)),
+            ("growth_percent", number((late / early - 1.0) * 100.0)),
+            ("pairs_loaded", json!(pairs_loaded)),
+            ("pairs", json!(pairs)),
+            ("bytes_per_pair_loaded", number(loaded as f64 / pairs_loaded.max(1) as f64)),
+            ("bytes_per_pair", number(late / pairs.max(1) as f64)),
+            ("memory", json!(curve)),
+        ],
+    );
+    rows.write(json.as_deref())?;
+    print!("{}", rows.table());
+    Ok(())
+}
+
+/// Changes that are an epoch.
+const EPOCH: usize = 10_000;
+
+/// Samples in all.
+const SAMPLES: f64 = 240.0;
+
+fn go_on(path: &std::path::Path, lines: usize, minutes: f64) -> Result<Outcome> {
+    let state = workload::load(path, lines)?;
+    let threads = timely::execute(config(CommunicationConfig::Thread), move |worker| {
+        let mut coming = Continuation::new(&state, Removes::Oldest);
+        let before = memory::resident();
+        memory::forget_peak();
+        let used = || memory::resident().saturating_sub(before);
+        let mut running = build(worker, Program::Pipeline, 0, Watch::Count);
+        running.take(worker, &state, EPOCH, 0);
+        let mut epoch = state.len().div_ceil(EPOCH) as u64;
+        let loaded = used();
+
+        let duration = Duration::from_secs_f64(minutes * 60.0);
+        let (mut samples, mut changes) = (Vec::with_capacity(SAMPLES as usize + 1), 0);
+        let start = Instant::now();
+        while start.elapsed() < duration {
+            let more: Vec<Change> = coming.by_ref().take(EPOCH).collect();
+            running.take(worker, &more, EPOCH, epoch);
+            changes += more.len();
+            epoch += 1;
+            if start.elapsed() >= duration.mul_f64(samples.len() as f64 / SAMPLES) {
+                samples.push((start.elapsed().as_secs_f64(), used()));
+            }
+        }
+        let peak = memory::peak().saturating_sub(before);
+        Outcome { changes, seconds: start.elapsed().as_secs_f64(), loaded, peak, samples }
+    })
+    .map_err(|error| anyhow!("cannot start a worker: {error}"))?;
+    threads.join().pop().context("a worker")?.map_err(|error| anyhow!("a worker stopped: {error}"))
+}
+
+/// How many directed pairs share a basket after so many more changes.
+fn pairs(path: &std::path::Path, lines: usize, changes: usize) -> Result<u64> {
+    let state = workload::load(path, lines)?;
+    let coming = Continuation::new(&state, Removes::Oldest).take(changes);
+    let held = workload::Lines::after(state.iter().copied().chain(coming));
+    let mut lines = held.all();
+    lines.sort_unstable();
+    // Numbered anew, for baskets that have gone would take room.
+    let mut counting = Counting::default();
+    let baskets = lines.chunk_by(|x, y| x.0 == y.0).zip(0..);
+    let lines = baskets.flat_map(|(lines, basket)| {
+        lines.iter().map(move |&(_old, item)| Change { basket, item, comes: true })
+    });
+    counting.bulk(&lines.collect::<Vec<_>>());
+    Ok(counting.pairs())
+}
