@@ -1,2 +1,342 @@
-//! Later.
-fn main() {}
+//! How long it takes through a real Kafka: from an event that is due to a record that a consumer holds.
+//!
+//! What: the job's own binary (`deltacart run`) between two topics of a real broker. The whole workload is brought in
+//! through the topic first, until the job has committed all of it. Then events go on coming at a fixed rate
+//! (`common/continuation.rs`), each sent when it is due, whatever the broker and the job do meanwhile; and a consumer
+//! reads the topic of lists.
+//!
+//! Which list follows from which event cannot be seen in general, so among the events there are *marked* ones: two
+//! items that nobody else has come into a basket of their own, and the lists of both must appear. They take the same
+//! partitions, epochs and transactions as all others, so their latency is that of any event of their moment. It runs from
+//! when the second of the two was *due*, not from when it was sent, to when the consumer has the record.
+//!
+//! Shapes: one worker, the tick of `--tick`, `linger.ms` 0 at all ends. The row is `kafka/WORKLOAD/TICKms/RATE`, the run
+//! with the median p99 of `--runs`, each with topics and a job of its own. `idle_cpu_percent` is what the job used of a
+//! core, with all of its state, in the seconds after the last event. Producer, broker, job and consumer share the machine.
+//!
+//! ```text
+//! cargo bench --bench kafka -- [--workload journey] [--rate N] [--tick MS] [--seconds N] [--warm-up N] [--marked N]
+//!     [--brokers HOST:PORT] [--partitions N] [--lines N] [--runs N] [--data DIR] [--json FILE]
+//! ```
+//! Without `--brokers` it starts one by `scripts/kafka` and stops it at the end.
+
+mod common;
+
+use anyhow::{Context, Result, bail, ensure};
+use common::arguments::Arguments;
+use common::continuation::{Continuation, Removes};
+use common::latencies::{Latencies, Summary};
+use common::rows::{Rows, number};
+use common::workload::{Change, basket_name, item_name};
+use common::{children, memory, workload};
+use deltacart::output::{TopicSpec, ensure_topic};
+use deltacart_inputs::kafka::{KafkaSettings, Role};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Message, Offset, TopicPartitionList};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    common::exit(run())
+}
+
+struct Options {
+    rate: f64,
+    tick_ms: u64,
+    seconds: f64,
+    warm_up: f64,
+    /// Of so many events one is the second of a marked pair.
+    marked: usize,
+    partitions: u32,
+    brokers: String,
+}
+
+struct Outcome {
+    load_seconds: f64,
+    /// Records that the consumer read after the warm-up began, and their bytes.
+    records: u64,
+    bytes: u64,
+    /// Marked events whose lists were never seen.
+    lost: usize,
+    latencies: Summary,
+    job_peak: u64,
+    idle_cpu_percent: f64,
+}
+
+fn run() -> Result<()> {
+    let mut arguments = Arguments::read();
+    let name: String = arguments.value("--workload", "journey".to_owned())?;
+    let lines: usize = arguments.value("--lines", usize::MAX)?;
+    let runs: usize = arguments.value("--runs", 5)?;
+    let brokers: Option<String> = arguments.option("--brokers")?;
+    let (data, json): (_, Option<PathBuf>) = (arguments.data()?, arguments.option("--json")?);
+    let mut options = Options {
+        rate: arguments.value("--rate", 10_000.0)?,
+        tick_ms: arguments.value("--tick", 5)?,
+        seconds: arguments.value("--seconds", 30.0)?,
+        warm_up: arguments.value("--warm-up", 5.0)?,
+        marked: arguments.value("--marked", 50)?,
+        partitions: arguments.value("--partitions", 4)?,
+        brokers: String::new(),
+    };
+    arguments.end()?;
+    ensure!(
+        options.marked > 1 && runs > 0 && options.rate > 0.0,
+        "--marked is above 1, --runs and --rate above 0"
+    );
+    let Some(mut state) = workload::make(&name, &data)? else { return Ok(()) };
+    state.truncate(lines);
+    let broker = Broker::reach(brokers)?;
+    options.brokers.clone_from(&broker.brokers);
+
+    let mut outcomes = Vec::new();
+    for run in 1..=runs {
+        eprintln!("run {run} of {runs}");
+        outcomes.push(measure(&state, &options)?);
+    }
+    let outcome = children::median(outcomes, |run| run.latencies.p99);
+    let sent = options.rate * (options.warm_up + options.seconds);
+    let mut figures = vec![
+        ("events_per_s", number(options.rate)),
+        ("load_events_per_s", number(state.len() as f64 / outcome.load_seconds)),
+        ("records_per_event", number(outcome.records as f64 / sent)),
+        ("bytes_per_event", number(outcome.bytes as f64 / sent)),
+        ("job_peak_mb", number(outcome.job_peak as f64 / 1e6)),
+        ("idle_cpu_percent", number(outcome.idle_cpu_percent)),
+        ("lost", json!(outcome.lost)),
+    ];
+    figures.extend(outcome.latencies.figures());
+    let mut rows = Rows::default();
+    rows.push(format!("kafka/{name}/{}ms/{}", options.tick_ms, options.rate), figures);
+    rows.write(json.as_deref())?;
+    print!("{}", rows.table());
+    Ok(())
+}
+
+/// A broker, which is stopped at the end if it was started here.
+struct Broker {
+    brokers: String,
+    started: bool,
+}
+
+impl Broker {
+    fn reach(brokers: Option<String>) -> Result<Broker> {
+        match brokers {
+            Some(brokers) => Ok(Broker { brokers, started: false }),
+            None => {
+                let output = Broker::script("start").stdout(Stdio::piped()).output()?;
+                ensure!(output.status.success(), "scripts/kafka could not start a broker");
+                Ok(Broker { brokers: String::from_utf8(output.stdout)?.trim().to_owned(), started: true })
+            }
+        }
+    }
+
+    fn script(command: &str) -> Command {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut script = Command::new(root.join("scripts/kafka"));
+        script.arg(command).arg("--dir").arg(root.join("scratch/bench-kafka")).stderr(Stdio::inherit());
+        script
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if self.started {
+            let _stopped = Broker::script("stop").status();
+        }
+    }
+}
+
+/// The job, which ends with its handle.
+struct Job(Child);
+
+impl Job {
+    fn start(options: &Options, input: &str, output: &str, group: &str) -> Result<Job> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_deltacart"));
+        command.args(["run", "--brokers", &options.brokers, "--group", group, "-X", "linger.ms=0"]);
+        command.args(["--input", &format!("kafka:{input}"), "--output", &format!("kafka:{output}")]);
+        command.args(["--epoch", &format!("{}ms", options.tick_ms)]);
+        let job = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
+        Ok(Job(job.context("cannot start the job")?))
+    }
+
+    fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        let _ended = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+fn measure(state: &[Change], options: &Options) -> Result<Outcome> {
+    let unique = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+    let [input, output, group] = ["events", "lists", "group"].map(|what| format!("bench-{what}-{unique:x}"));
+    let settings = KafkaSettings::new(options.brokers.clone());
+    for (name, compacted) in [(&input, false), (&output, true)] {
+        ensure_topic(&settings, &TopicSpec { name, partitions: options.partitions, compacted })?;
+    }
+    let producer: BaseProducer = settings.client_config(Role::Producer).set("linger.ms", "0").create()?;
+    let job = Job::start(options, &input, &output, &group)?;
+    let start = Instant::now();
+    for &change in state {
+        send(&producer, &input, &basket_name(change.basket), &event(change));
+    }
+    producer.flush(PATIENCE)?;
+    wait_for_commits(&settings, &input, &group, options.partitions, state.len() as i64)?;
+    let load_seconds = start.elapsed().as_secs_f64();
+
+    let consumer = lists(&settings, &output, options.partitions)?;
+    let mut coming = Continuation::new(state, Removes::Any(0.2));
+    let events = (options.rate * (options.warm_up + options.seconds)) as usize;
+    let changes: Vec<Change> = coming.by_ref().take(events).collect();
+    let is_over = AtomicBool::new(false);
+    let start = Instant::now();
+    let seen = thread::scope(|scope| {
+        let seen = scope.spawn(|| watch(&consumer, events, options, start, &is_over));
+        send_at_rate(&producer, &input, &changes, options, start);
+        thread::sleep(AFTERWARDS);
+        is_over.store(true, Ordering::Relaxed);
+        seen.join().map_err(|_panic| anyhow::anyhow!("the consumer panicked"))
+    })??;
+    let before = memory::processor_seconds(job.id());
+    thread::sleep(IDLE);
+    let idle = memory::processor_seconds(job.id()) - before;
+    Ok(Outcome {
+        load_seconds,
+        job_peak: memory::peak_of(job.id()),
+        idle_cpu_percent: idle / IDLE.as_secs_f64() * 100.0,
+        ..seen
+    })
+}
+
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long lists are waited for after the last event.
+const AFTERWARDS: Duration = Duration::from_secs(3);
+
+/// How long the job is watched when nothing comes.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// The event of a change, in the job's own format.
+fn event(change: Change) -> String {
+    let kind = if change.comes { "add" } else { "remove" };
+    let (basket, item) = (basket_name(change.basket), item_name(change.item));
+    format!(r#"{{"event":"{kind}","basket":"{basket}","item":"{item}"}}"#)
+}
+
+fn send(producer: &BaseProducer, topic: &str, key: &str, value: &str) {
+    let mut record = BaseRecord::to(topic).key(key).payload(value);
+    while let Err((_full, back)) = producer.send(record) {
+        producer.poll(Duration::from_millis(1));
+        record = back;
+    }
+    producer.poll(Duration::ZERO);
+}
+
+/// Sends each event when it is due; of every `marked` the last two are a marked pair.
+fn send_at_rate(producer: &BaseProducer, topic: &str, changes: &[Change], options: &Options, start: Instant) {
+    for (number, &change) in changes.iter().enumerate() {
+        let due = start + Duration::from_secs_f64(number as f64 / options.rate);
+        if let Some(early) = due.checked_duration_since(Instant::now()) {
+            thread::sleep(early);
+        }
+        let pair = number / options.marked;
+        let half = match options.marked - number % options.marked {
+            1 => Some("b"),
+            2 => Some("a"),
+            _ => None,
+        };
+        match half {
+            None => send(producer, topic, &basket_name(change.basket), &event(change)),
+            Some(half) => {
+                let value =
+                    format!(r#"{{"event":"add","basket":"marked-{pair}","item":"marked-{pair}-{half}"}}"#);
+                send(producer, topic, &format!("marked-{pair}"), &value);
+            }
+        }
+    }
+}
+
+/// Reads lists until all of marked pairs are there or it is over.
+fn watch(
+    consumer: &BaseConsumer,
+    events: usize,
+    options: &Options,
+    start: Instant,
+    is_over: &AtomicBool,
+) -> Result<Outcome> {
+    let pairs = events / options.marked;
+    let first = (options.rate * options.warm_up) as usize / options.marked;
+    let mut seen = vec![false; pairs];
+    let mut latencies = Latencies::default();
+    let (mut records, mut bytes) = (0, 0);
+    while !is_over.load(Ordering::Relaxed) {
+        let Some(message) = consumer.poll(Duration::from_millis(10)).transpose()? else { continue };
+        let arrived = start.elapsed();
+        let key = message.key().unwrap_or_default();
+        records += 1;
+        bytes += (key.len() + message.payload_len()) as u64;
+        let pair = key.strip_prefix(b"marked-").and_then(|rest| rest.strip_suffix(b"-b"));
+        let pair = pair.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<usize>().ok());
+        if let Some(pair) = pair.filter(|&pair| pair < pairs && !std::mem::replace(&mut seen[pair], true))
+            && pair >= first
+        {
+            let second = (pair + 1) * options.marked - 1;
+            latencies.push(arrived.saturating_sub(Duration::from_secs_f64(second as f64 / options.rate)));
+        }
+    }
+    let lost = seen[first.min(pairs)..].iter().filter(|seen| !**seen).count();
+    let latencies = latencies.summary();
+    Ok(Outcome { load_seconds: 0.0, records, bytes, lost, latencies, job_peak: 0, idle_cpu_percent: 0.0 })
+}
+
+/// A consumer of all partitions of the topic of lists, from where it ends now.
+fn lists(settings: &KafkaSettings, topic: &str, partitions: u32) -> Result<BaseConsumer> {
+    let mut config = settings.client_config(Role::Consumer);
+    let consumer: BaseConsumer = config.set("group.id", "bench-reader").create()?;
+    let mut assigned = TopicPartitionList::new();
+    for partition in 0..partitions as i32 {
+        let (_begin, end) = consumer.fetch_watermarks(topic, partition, PATIENCE)?;
+        assigned.add_partition_offset(topic, partition, Offset::Offset(end))?;
+    }
+    consumer.assign(&assigned)?;
+    Ok(consumer)
+}
+
+/// Waits until the job has committed as many records as there are.
+fn wait_for_commits(
+    settings: &KafkaSettings,
+    topic: &str,
+    group: &str,
+    partitions: u32,
+    records: i64,
+) -> Result<()> {
+    let mut config = settings.client_config(Role::Consumer);
+    let consumer: BaseConsumer = config.set("group.id", group).create()?;
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_range(topic, 0, partitions as i32 - 1);
+        let committed = consumer.committed_offsets(asked, PATIENCE)?;
+        let offsets = committed.elements().into_iter().map(|element| match element.offset() {
+            Offset::Offset(offset) => offset,
+            _ => 0,
+        });
+        if offsets.sum::<i64>() == records {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    bail!("the job has not taken the workload in within {} s", PATIENCE.as_secs())
+}

@@ -24,7 +24,7 @@ use common::observe::Watch;
 use common::programs::{Program, build, config, items};
 use common::rows::{Figures, Rows, number};
 use common::workload::{Change, Prepared};
-use common::{children, workload};
+use common::{children, memory, workload};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::net::TcpListener;
@@ -122,7 +122,7 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// The rows of one program on one workload. The first shape is what the others are held against.
+/// The rows of one program on one workload. If there are several shapes, all are held against the first.
 fn compare(
     workload: &Prepared,
     program: Program,
@@ -145,20 +145,23 @@ fn compare(
     let outcomes = children::measure_in_turn::<Case, Outcome>(&cases, options.runs)?;
     let medians: Vec<Outcome> =
         outcomes.into_iter().map(|runs| children::median(runs, |run| run.seconds)).collect();
+    let first = medians.first().filter(|_first| shapes.len() > 1);
     for ((processes, threads), outcome) in shapes.iter().zip(&medians) {
         let name = format!("scale/{}/{program}/{processes}x{threads}", workload.name);
-        rows.push(name, figures(outcome, &medians[0], *processes));
+        rows.push(name, figures(outcome, first, *processes));
     }
     Ok(())
 }
 
-fn figures(outcome: &Outcome, first: &Outcome, processes: usize) -> Figures {
+fn figures(outcome: &Outcome, first: Option<&Outcome>, processes: usize) -> Figures {
     let mut figures = vec![
         ("events", json!(outcome.events)),
         ("events_per_s", number(outcome.events as f64 / outcome.seconds)),
         ("seconds", number(outcome.seconds)),
-        ("x_one", number(first.seconds / outcome.seconds)),
     ];
+    if let Some(first) = first {
+        figures.push(("x_one", number(first.seconds / outcome.seconds)));
+    }
     // Those of other processes are not known here.
     if processes == 1 {
         let cpu: Vec<f64> = outcome.workers.iter().map(|worker| worker.cpu_seconds).collect();
@@ -226,7 +229,7 @@ fn work(worker: &mut Worker, case: &Case, changes: &[Change]) -> (f64, u64, Shar
     // An empty epoch, which is out when every worker is ready.
     running.intake.advance_to(1);
     worker.step_or_park_while(None, || running.probe.less_than(&1));
-    let before = cpu_seconds();
+    let before = memory::thread_seconds();
     let start = Instant::now();
     let last = changes.chunks(case.epoch).len() as u64 + 1;
     for next in 2..=last {
@@ -237,7 +240,7 @@ fn work(worker: &mut Worker, case: &Case, changes: &[Change]) -> (f64, u64, Shar
     }
     worker.step_or_park_while(None, || running.probe.less_than(&last));
     let seconds = start.elapsed().as_secs_f64();
-    let share = Share { work: engine_work(), cpu_seconds: cpu_seconds() - before };
+    let share = Share { work: engine_work(), cpu_seconds: memory::thread_seconds() - before };
     let lists_out = running.seen.borrow().lists_out;
     (seconds, lists_out, share)
 }
@@ -245,12 +248,6 @@ fn work(worker: &mut Worker, case: &Case, changes: &[Change]) -> (f64, u64, Shar
 /// What the engine of this worker says it did, in its own units of work. It does not count yet.
 fn engine_work() -> Option<u64> {
     None
-}
-
-/// Processor time of this thread; 0 where the system does not tell.
-fn cpu_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0) as f64 / 1e9
 }
 
 /// Addresses on loopback on which nobody listens.

@@ -27,8 +27,9 @@ const LINE_CHARS_MAX: usize = 120;
 /// Files that may be longer, and why.
 const LONG_FILES: [(&str, &str); 0] = [];
 
-/// Where the Kafka client is known: what reads, what writes, and the demo, which starts its own broker.
-const KAFKA_PATHS: [&str; 4] = ["inputs/src/kafka", "src/output/kafka", "src/dead_letter", "src/demo"];
+/// Where the Kafka client is known: what reads, what writes, the demo, which starts its own broker, and what measures.
+const KAFKA_PATHS: [&str; 5] =
+    ["inputs/src/kafka", "src/output/kafka", "src/dead_letter", "src/demo", "benches/kafka.rs"];
 
 /// Where the command line is known.
 const CLAP_PATHS: [&str; 4] = ["src/main.rs", "src/cli.rs", "src/cli/", "src/config.rs"];

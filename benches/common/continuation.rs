@@ -1,7 +1,8 @@
 //! A workload that goes on when its data has ended: new baskets like the old ones, and lines that go.
 //!
-//! A new basket has the items of one of the old ones, picked by chance; many are open at once, and a line comes to one
-//! of them. What goes is said by [`Removes`]. All of it follows from the workload and a fixed seed.
+//! A new basket has the items of an old one: all the old ones, shuffled, one after the other, and then again, so that the
+//! state keeps its variety as it is turned over. Many are open at once, and a line comes to any of them. What goes is
+//! said by [`Removes`]. All of it follows from the workload and a fixed seed.
 
 use super::random::Random;
 use super::workload::{Change, Lines};
@@ -24,6 +25,9 @@ pub(crate) struct Continuation {
     /// The old baskets' items, one basket behind the other, and where each begins.
     items: Vec<Item>,
     begins: Vec<u32>,
+    /// The order in which the old baskets come again, and how many of them have.
+    order: Vec<u32>,
+    begun: usize,
     open: Vec<Open>,
     next_basket: Basket,
     leaving: Leaving,
@@ -63,12 +67,16 @@ impl Continuation {
             Removes::Any(share) => Leaving::Any { share, lines: held },
             Removes::Oldest => Leaving::Oldest { lines: lines.into(), one_goes: false },
         };
-        Continuation { items, begins, open: Vec::new(), next_basket, leaving, random: Random::new(4) }
+        let mut random = Random::new(4);
+        let mut order: Vec<u32> = (0..begins.len() as u32 - 1).collect();
+        (1..order.len()).for_each(|place| order.swap(place, random.below(place + 1)));
+        Continuation { items, begins, order, begun: 0, open: Vec::new(), next_basket, leaving, random }
     }
 
     fn comes(&mut self) -> Change {
         if self.open.len() < OPEN {
-            let old = self.random.below(self.begins.len() - 1);
+            let old = self.order[self.begun % self.order.len()] as usize;
+            self.begun += 1;
             self.open.push(Open {
                 basket: self.next_basket,
                 next: self.begins[old],

@@ -37,6 +37,9 @@ impl Id for Item {
 /// A collection of lists.
 pub(crate) type Lists<'scope, I> = VecCollection<'scope, Epoch, (I, Vec<Neighbour<I>>), Diff>;
 
+/// A list that came or went.
+type Update<I> = ((I, Vec<Neighbour<I>>), Epoch, Diff);
+
 /// What was seen.
 #[derive(Default)]
 pub(crate) struct Seen {
@@ -100,7 +103,7 @@ impl Encoder {
     /// Encodes; hands over each change with the number of its records and of their bytes, which are then forgotten.
     pub(crate) fn take<I: Id>(
         &mut self,
-        updates: &mut Vec<((I, Vec<Neighbour<I>>), Epoch, Diff)>,
+        updates: &mut Vec<Update<I>>,
         handed_over: &mut dyn FnMut(ListChange, u64, u64),
     ) {
         consolidate_updates(updates);
