@@ -304,7 +304,8 @@ fn watch(
 /// A consumer of all partitions of the topic of lists, from where it ends now.
 fn lists(settings: &KafkaSettings, topic: &str, partitions: u32) -> Result<BaseConsumer> {
     let mut config = settings.client_config(Role::Consumer);
-    let consumer: BaseConsumer = config.set("group.id", "bench-reader").create()?;
+    let consumer: BaseConsumer =
+        config.set("group.id", "bench-reader").set("enable.partition.eof", "false").create()?;
     let mut assigned = TopicPartitionList::new();
     for partition in 0..partitions as i32 {
         let (_begin, end) = consumer.fetch_watermarks(topic, partition, PATIENCE)?;
