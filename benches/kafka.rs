@@ -6,9 +6,9 @@
 //! reads the topic of lists.
 //!
 //! Which list follows from which event cannot be seen in general, so among the events there are *marked* ones: two
-//! items that nobody else has come into a basket of their own, and the lists of both must appear. They take the same
-//! partitions, epochs and transactions as all others, so their latency is that of any event of their moment. It runs from
-//! when the second of the two was *due*, not from when it was sent, to when the consumer has the record.
+//! items that nobody else has come into a basket of their own, and with the second its list must appear. They take the
+//! same partitions and epochs as all others, so their latency is that of any event of their moment. It runs from when the
+//! second of the two was *due*, not from when it was sent, to when the consumer has the record.
 //!
 //! Shapes: one worker, the tick of `--tick`, `linger.ms` 0 at all ends. The row is `kafka/WORKLOAD/TICKms/RATE`, the run
 //! with the median p99 of `--runs`, each with topics and a job of its own. `idle_cpu_percent` is what the job used of a
@@ -268,7 +268,7 @@ fn send_at_rate(producer: &BaseProducer, topic: &str, changes: &[Change], option
     }
 }
 
-/// Reads lists until all of marked pairs are there or it is over.
+/// Reads lists until it is over, and finds those of marked events.
 fn watch(
     consumer: &BaseConsumer,
     events: usize,

@@ -124,8 +124,11 @@ const SAMPLES: f64 = 240.0;
 fn go_on(path: &std::path::Path, lines: usize, minutes: f64) -> Result<Outcome> {
     let state = workload::load(path, lines)?;
     let threads = timely::execute(config(CommunicationConfig::Thread), move |worker| {
-        let mut coming = Continuation::new(&state, Removes::Oldest);
+        // What picks the changes is subtracted by its size, not by what is resident when it is made: memory that it gave
+        // back by then may still be resident, and would be the pipeline's unseen.
         let before = memory::resident();
+        let mut coming = Continuation::new(&state, Removes::Oldest);
+        let before = before + coming.bytes();
         memory::forget_peak();
         let used = || memory::resident().saturating_sub(before);
         let mut running = build(worker, Program::Pipeline, 0, Watch::Count);

@@ -73,6 +73,16 @@ impl Continuation {
         Continuation { items, begins, order, begun: 0, open: Vec::new(), next_basket, leaving, random }
     }
 
+    /// What this itself takes of the memory, when the oldest lines go; those that chance picks from are not counted.
+    pub(crate) fn bytes(&self) -> u64 {
+        let numbers = self.items.capacity() + self.begins.capacity() + self.order.capacity();
+        let leaving = match &self.leaving {
+            Leaving::Oldest { lines, .. } => lines.capacity() * size_of::<(Basket, Item)>(),
+            Leaving::Any { .. } => 0,
+        };
+        (numbers * size_of::<u32>() + leaving) as u64
+    }
+
     fn comes(&mut self) -> Change {
         if self.open.len() < OPEN {
             let old = self.order[self.begun % self.order.len()] as usize;
