@@ -5,11 +5,11 @@
 //! hash counting does, `common/workload.rs` what a change is, `common/sources.rs` where they come from.
 //!
 //! Shapes, each a row `engine/WORKLOAD/EPOCH/PROGRAM`:
-//! - `1000`, `10000`: epochs of so many changes, one after the other, as a stream would bring them; an epoch starts when
-//!   the one before is out. The time is that of all epochs.
+//! - `1000`, `10000`: epochs of so many changes, one after the other, as a stream would bring them; an epoch starts
+//!   when the one before is out. The time is that of all epochs.
 //! - `bulk`: the whole workload as one epoch, as a restart would bring it.
-//! - `reference` slows as it grows, so it is given the first lines only (`--reference-lines`), and `fast` once more with
-//!   as many, as `fast@LINES`.
+//! - `reference` slows as it grows, so it is given the first lines only (`--reference-lines`), and `fast` once more
+//!   with as many, as `fast@LINES`.
 //!
 //! First, without a clock, each program's lists are compared (`count` has none), its records are encoded and counted,
 //! and the pairs are counted. Then each case is measured `--runs` times, each time in a process of its own, all cases
@@ -18,7 +18,8 @@
 //!
 //! ```text
 //! cargo bench --bench engine -- [--workloads retail,journey:removes,…] [--epochs 1000,10000,bulk]
-//!     [--programs fast,pipeline,reference,count] [--runs N] [--lines N] [--reference-lines N] [--data DIR] [--json FILE]
+//!     [--programs fast,pipeline,reference,count] [--runs N] [--lines N] [--reference-lines N] [--data DIR]
+//!     [--json FILE]
 //! cargo bench --bench engine -- --export WORKLOAD [--lines N]            changes as text, for programs elsewhere
 //! cargo bench --bench engine -- --export-lists WORKLOAD [--lines N]      the lists they lead to
 //! ```

@@ -1,12 +1,12 @@
 //! Forgetting a user: the time from the request to the last changed list.
 //!
-//! What: the whole pipeline on one worker with the baskets of `--users` users, a basket each: of 1 to 15 items, 8 in the
-//! mean, of `--items` with Zipf's exponent 1; and among them `--large` users whose one basket has `--large-items` items
-//! that are all different, the hardest shape, because all of them share it. Then the large users are forgotten
+//! What: the whole pipeline on one worker with the baskets of `--users` users, a basket each: of 1 to 15 items, 8 in
+//! the mean, of `--items` with Zipf's exponent 1; and among them `--large` users whose one basket has `--large-items`
+//! items that are all different, the hardest shape, because all of them share it. Then the large users are forgotten
 //! (`ForgetUser`), one after the other, each in an epoch of its own.
 //!
-//! Shapes: the row `forget/USERS` has the percentiles of all requests. The time of one runs from the moment its event is
-//! sent until the records of all changed lists are encoded.
+//! Shapes: the row `forget/USERS` has the percentiles of all requests. The time of one runs from the moment its event
+//! is sent until the records of all changed lists are encoded.
 //!
 //! ```text
 //! cargo bench --bench forget -- [--users N] [--items N] [--large N] [--large-items N] [--json FILE]

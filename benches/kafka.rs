@@ -7,12 +7,13 @@
 //!
 //! Which list follows from which event cannot be seen in general, so among the events there are *marked* ones: two
 //! items that nobody else has come into a basket of their own, and with the second its list must appear. They take the
-//! same partitions and epochs as all others, so their latency is that of any event of their moment. It runs from when the
-//! second of the two was *due*, not from when it was sent, to when the consumer has the record.
+//! same partitions and epochs as all others, so their latency is that of any event of their moment. It runs from when
+//! the second of the two was *due*, not from when it was sent, to when the consumer has the record.
 //!
-//! Shapes: one worker, the tick of `--tick`, `linger.ms` 0 at all ends. The row is `kafka/WORKLOAD/TICKms/RATE`, the run
-//! with the median p99 of `--runs`, each with topics and a job of its own. `idle_cpu_percent` is what the job used of a
-//! core, with all of its state, in the seconds after the last event. Producer, broker, job and consumer share the machine.
+//! Shapes: one worker, the tick of `--tick`, `linger.ms` 0 at all ends. The row is `kafka/WORKLOAD/TICKms/RATE`, the
+//! run with the median p99 of `--runs`, each with topics and a job of its own. `idle_cpu_percent` is what the job used
+//! of a core, with all of its state, in the seconds after the last event. Producer, broker, job and consumer share the
+//! machine.
 //!
 //! ```text
 //! cargo bench --bench kafka -- [--workload journey] [--rate N] [--tick MS] [--seconds N] [--warm-up N] [--marked N]

@@ -6,10 +6,11 @@
 //! late into the dataflow, because the worker was busy, has its latency from when it should have come: the schedule
 //! never waits for the system (no coordinated omission). Every event's latency is kept; nothing is sampled.
 //!
-//! Shapes: an epoch ends at a tick if anything came, and at most `--ahead` are open: when they are, the epoch goes on and
-//! grows, as in the job. The capacity is measured on the same state with the same events, in epochs of 10,000, one after
-//! the other; rates are numbers of events a second, or shares of that capacity. Each row `latency/WORKLOAD/TICKms/RATE`
-//! is the run with the median p99 of `--runs`, each in a process of its own; the first `--warm-up` seconds do not count.
+//! Shapes: an epoch ends at a tick if anything came, and at most `--ahead` are open: when they are, the epoch goes on
+//! and grows, as in the job. The capacity is measured on the same state with the same events, in epochs of 10,000, one
+//! after the other; rates are numbers of events a second, or shares of that capacity. Each row
+//! `latency/WORKLOAD/TICKms/RATE` is the run with the median p99 of `--runs`, each in a process of its own; the first
+//! `--warm-up` seconds do not count.
 //!
 //! ```text
 //! cargo bench --bench latency -- [--workload journey] [--rates 10000,10%,50%,90%] [--ticks 5,50] [--seconds N]
@@ -147,7 +148,8 @@ fn measure(case: &Case) -> Result<Outcome> {
             None => capacity(worker, &mut running, &mut coming, &case),
             Some(rate) => {
                 let total = (rate * (case.warm_up + case.seconds)) as usize;
-                // Made beforehand: picking them is not the system's work. Making events of them is, as decoding would be.
+                // Made beforehand: picking them is not the system's work. Making events of them is, as decoding would
+                // be.
                 let changes: Vec<Change> = coming.take(total).collect();
                 open_loop(worker, &mut running, &changes, rate, &case)
             }

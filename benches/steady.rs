@@ -1,9 +1,9 @@
 //! Memory at a steady state: bytes per directed pair, and whether it grows while lines come and go.
 //!
-//! What: the whole pipeline on one worker, loaded with the whole workload. Then, for `--minutes`, a line of a new basket
-//! comes for every line of the oldest basket that goes (`common/continuation.rs`), in epochs of 10,000, as fast as they
-//! go: the state keeps its size and its shape, and is turned over many times. Resident memory above what the program
-//! needs for itself is sampled all the while.
+//! What: the whole pipeline on one worker, loaded with the whole workload. Then, for `--minutes`, a line of a new
+//! basket comes for every line of the oldest basket that goes (`common/continuation.rs`), in epochs of 10,000, as fast
+//! as they go: the state keeps its size and its shape, and is turned over many times. Resident memory above what the
+//! program needs for itself is sampled all the while.
 //!
 //! Shapes, rows `steady/WORKLOAD`: `bytes_per_pair` is the memory in the mean of the last tenth of the time by the
 //! directed pairs that then share a basket, counted in another process; all of it is there: names, baskets, quantities,
@@ -124,8 +124,8 @@ const SAMPLES: f64 = 240.0;
 fn go_on(path: &std::path::Path, lines: usize, minutes: f64) -> Result<Outcome> {
     let state = workload::load(path, lines)?;
     let threads = timely::execute(config(CommunicationConfig::Thread), move |worker| {
-        // What picks the changes is subtracted by its size, not by what is resident when it is made: memory that it gave
-        // back by then may still be resident, and would be the pipeline's unseen.
+        // What picks the changes is subtracted by its size, not by what is resident when it is made: memory that it
+        // gave back by then may still be resident, and would be the pipeline's unseen.
         let before = memory::resident();
         let mut coming = Continuation::new(&state, Removes::Oldest);
         let before = before + coming.bytes();

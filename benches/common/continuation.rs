@@ -1,8 +1,8 @@
 //! A workload that goes on when its data has ended: new baskets like the old ones, and lines that go.
 //!
-//! A new basket has the items of an old one: all the old ones, shuffled, one after the other, and then again, so that the
-//! state keeps its variety as it is turned over. Many are open at once, and a line comes to any of them. What goes is
-//! said by [`Removes`]. All of it follows from the workload and a fixed seed.
+//! A new basket has the items of an old one: all the old ones, shuffled, one after the other, and then again, so that
+//! the state keeps its variety as it is turned over. Many are open at once, and a line comes to any of them. What goes
+//! is said by [`Removes`]. All of it follows from the workload and a fixed seed.
 
 use super::random::Random;
 use super::workload::{Change, Lines};

@@ -1,9 +1,9 @@
 //! Hash counting alone: the least that a program does which stores its counts, and the yardstick of every figure.
 //!
 //! It takes the same changes in the same epochs. It keeps the baskets, because it has to know the partners of an item
-//! that comes or goes; and for each partner it moves c(a, b) and c(b, a), each in a hash row of its item (hashbrown with
-//! foldhash, the fastest we know). A count that falls to 0 leaves the row. No scores, no lists, nothing is published; it
-//! does not even look whether a line is new, for the workload says that each change has an effect.
+//! that comes or goes; and for each partner it moves c(a, b) and c(b, a), each in a hash row of its item (hashbrown
+//! with foldhash, the fastest we know). A count that falls to 0 leaves the row. No scores, no lists, nothing is
+//! published; it does not even look whether a line is new, for the workload says that each change has an effect.
 //!
 //! In bulk it may do what suits it best: first all baskets, then the pairs of each whole basket.
 

@@ -1,4 +1,5 @@
-//! What the operating system says about a process's memory and time; zeros where it does not tell (it is Linux that does).
+//! What the operating system says about a process's memory and time; zeros where it does not tell (it is Linux that
+//! does).
 
 use std::fs;
 

@@ -1,9 +1,9 @@
 //! What the benchmark programs share.
 //!
 //! ```text
-//!            ┌ prepare: a workload becomes a file of changes ┐                 ┌ rows: medians, one table,
-//! parent ────┤                                               ├── children ────┤ one machine-readable file
-//!            └ cases: what is to be measured                 ┘  one a figure   └
+//!            ┌ prepare: a workload becomes a file of changes ┐                ┌ rows: medians, one table,
+//! parent ────┤                                               ├── children ──┤ one file for machines
+//!            └ cases: what is to be measured                 ┘  one a figure  └
 //! ```
 //!
 //! Every figure is measured in a process of its own, so that its memory is its own and nothing is warm from another;

@@ -103,7 +103,8 @@ pub(crate) fn items(changes: &[Change]) -> Item {
 }
 
 impl Running {
-    /// Takes changes an epoch at a time, from epoch `first` on, and waits until each is out. Returns the seconds of each.
+    /// Takes changes an epoch at a time, from epoch `first` on, and waits until each is out. Returns the seconds of
+    /// each.
     pub(crate) fn take(
         &mut self,
         worker: &mut Worker,

@@ -1,16 +1,16 @@
 //! A workload: changes of the set of interactions, in order, the same for every program that is measured.
 //!
-//! A change is (basket, item, +1 or −1) and has an effect: a line that comes twice and a remove of what is not there are
-//! left out when the workload is made, not while a program is measured. So every program, a peer's too, takes the same
-//! collection and needs no set semantics of its own.
+//! A change is (basket, item, +1 or −1) and has an effect: a line that comes twice and a remove of what is not there
+//! are left out when the workload is made, not while a program is measured. So every program, a peer's too, takes the
+//! same collection and needs no set semantics of its own.
 //!
 //! Baskets and items are numbered from 0 in the order in which they appear, as the job does it. An item's name is its
 //! number in seven digits: so a tie that is broken by the name's bytes is one that is broken by the number, and peers
 //! that know only numbers give the same lists.
 //!
 //! # Notes
-//! Exchange formats, for programs in other languages: changes are lines `basket,item,diff` (`--export`), lists are lines
-//! `item TAB other:count other:count …`, the most similar first, items rising (`--export-lists`).
+//! Exchange formats, for programs in other languages: changes are lines `basket,item,diff` (`--export`), lists are
+//! lines `item TAB other:count other:count …`, the most similar first, items rising (`--export-lists`).
 
 use super::random::Random;
 use super::sources;
