@@ -10,14 +10,16 @@
 //! same partitions and epochs as all others, so their latency is that of any event of their moment. It runs from when
 //! the second of the two was *due*, not from when it was sent, to when the consumer has the record.
 //!
-//! Shapes: one worker, the tick of `--tick`, `linger.ms` 0 at all ends. The row is `kafka/WORKLOAD/TICKms/RATE`, the
-//! run with the median p99 of `--runs`, each with topics and a job of its own. `idle_cpu_percent` is what the job used
-//! of a core, with all of its state, in the seconds after the last event. Producer, broker, job and consumer share the
-//! machine.
+//! Shapes: one worker, the tick of `--tick`; `--properties` of librdkafka hold for the job and for the clients here;
+//! unless others are given, those that send at once (`linger.ms=0`, `socket.nagle.disable=true`). The row is
+//! `kafka/WORKLOAD/TICKms/RATE`, the run with the median p99 of `--runs`, each with topics and a job of its own.
+//! `idle_cpu_percent` is what the job used of a core, with all of its state, in the seconds after the last event.
+//! Producer, broker, job and consumer share the machine.
 //!
 //! ```text
 //! cargo bench --bench kafka -- [--workload journey] [--rate N] [--tick MS] [--seconds N] [--warm-up N] [--marked N]
-//!     [--brokers HOST:PORT] [--partitions N] [--lines N] [--runs N] [--data DIR] [--json FILE]
+//!     [--properties NAME=VALUE,…] [--brokers HOST:PORT] [--partitions N] [--lines N] [--runs N] [--data DIR]
+//!     [--json FILE]
 //! ```
 //! Without `--brokers` it starts one by `scripts/kafka` and stops it at the end.
 
@@ -58,6 +60,8 @@ struct Options {
     marked: usize,
     partitions: u32,
     brokers: String,
+    /// Of librdkafka, for the job and for the clients here alike.
+    properties: Vec<String>,
 }
 
 struct Outcome {
@@ -87,6 +91,7 @@ fn run() -> Result<()> {
         marked: arguments.value("--marked", 50)?,
         partitions: arguments.value("--partitions", 4)?,
         brokers: String::new(),
+        properties: arguments.list("--properties", "linger.ms=0,socket.nagle.disable=true")?,
     };
     arguments.end()?;
     ensure!(
@@ -162,7 +167,8 @@ struct Job(Child);
 impl Job {
     fn start(options: &Options, input: &str, output: &str, group: &str) -> Result<Job> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deltacart"));
-        command.args(["run", "--brokers", &options.brokers, "--group", group, "-X", "linger.ms=0"]);
+        command.args(["run", "--brokers", &options.brokers, "--group", group]);
+        command.args(options.properties.iter().flat_map(|property| ["-X", property]));
         command.args(["--input", &format!("kafka:{input}"), "--output", &format!("kafka:{output}")]);
         command.args(["--epoch", &format!("{}ms", options.tick_ms)]);
         let job = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
@@ -183,11 +189,15 @@ impl Drop for Job {
 fn measure(state: &[Change], options: &Options) -> Result<Outcome> {
     let unique = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     let [input, output, group] = ["events", "lists", "group"].map(|what| format!("bench-{what}-{unique:x}"));
-    let settings = KafkaSettings::new(options.brokers.clone());
+    let mut settings = KafkaSettings::new(options.brokers.clone());
+    for property in &options.properties {
+        let (name, value) = property.split_once('=').context("--properties wants NAME=VALUE,…")?;
+        settings.set(name, value)?;
+    }
     for (name, compacted) in [(&input, false), (&output, true)] {
         ensure_topic(&settings, &TopicSpec { name, partitions: options.partitions, compacted })?;
     }
-    let producer: BaseProducer = settings.client_config(Role::Producer).set("linger.ms", "0").create()?;
+    let producer: BaseProducer = settings.client_config(Role::Producer).create()?;
     let job = Job::start(options, &input, &output, &group)?;
     let start = Instant::now();
     for &change in state {
