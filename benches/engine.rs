@@ -147,30 +147,39 @@ fn export_lists(name: &str, options: &Options) -> Result<()> {
     measure(&case).map(|_outcome| ())
 }
 
+/// A case, what its check found, and what its runs did.
+struct Measured {
+    case: Case,
+    check: Outcome,
+    median: Outcome,
+    /// The seconds of the fastest and of the slowest run.
+    range: [f64; 2],
+}
+
 /// All rows of one workload.
 fn compare(workload: &Prepared, options: &Options, rows: &mut Rows) -> Result<()> {
     for epoch in &options.epochs {
         let cases = cases(workload, epoch, options)?;
         let checks = check(&cases)?;
         let outcomes = children::measure_in_turn::<Case, Outcome>(&cases, options.runs)?;
-        let measured: Vec<(Outcome, [f64; 2])> = outcomes
-            .into_iter()
-            .map(|runs| {
-                let seconds = || runs.iter().map(|run| run.seconds);
-                let range = [seconds().fold(f64::MAX, f64::min), seconds().fold(0.0, f64::max)];
-                (children::median(runs, |run| run.seconds), range)
-            })
-            .collect();
-        for (((case, check), (outcome, range)), number) in cases.iter().zip(&checks).zip(&measured).zip(0..) {
-            let beside = |program| {
-                let same =
-                    |other: &&(usize, &Case)| other.1.program == program && other.1.lines == case.lines;
-                let found = cases.iter().enumerate().find(|other| same(&other));
-                found.map(|(at, _case)| (&checks[at], &measured[at].0))
+        let measured = cases.into_iter().zip(checks).zip(outcomes).map(|((case, check), runs)| {
+            let fastest = runs.iter().map(|run| run.seconds).fold(f64::MAX, f64::min);
+            let slowest = runs.iter().map(|run| run.seconds).fold(0.0, f64::max);
+            Measured {
+                case,
+                check,
+                median: children::median(runs, |run| run.seconds),
+                range: [fastest, slowest],
+            }
+        });
+        let measured: Vec<Measured> = measured.collect();
+        for row in &measured {
+            let name = name(workload, epoch, &row.case, options);
+            ensure!(row.median.lists_out == row.check.lists_out, "{name} did not do its work");
+            let count = |other: &&Measured| {
+                other.case.program == Program::Count && other.case.lines == row.case.lines
             };
-            ensure!(outcome.lists_out == check.lists_out, "case {number} did not do its work");
-            let name = name(workload, epoch, case, options);
-            rows.push(name, figures(check, outcome, *range, beside(Program::Count)));
+            rows.push(name, row.figures(measured.iter().find(count)));
         }
     }
     Ok(())
@@ -231,38 +240,38 @@ fn check(cases: &[Case]) -> Result<Vec<Outcome>> {
     Ok(checks)
 }
 
-fn figures(
-    check: &Outcome,
-    outcome: &Outcome,
-    range: [f64; 2],
-    count: Option<(&Outcome, &Outcome)>,
-) -> Figures {
-    let events = outcome.events as f64;
-    let mut figures = vec![
-        ("events", json!(outcome.events)),
-        ("events_per_s", number(events / outcome.seconds)),
-        ("seconds", number(outcome.seconds)),
-        ("seconds_min", number(range[0])),
-        ("seconds_max", number(range[1])),
-    ];
-    if let Some((count_check, count)) = count {
-        figures.push(("x_count", number(outcome.seconds / count.seconds)));
-        figures.push(("pairs", json!(count_check.pairs)));
-        figures.push(("bytes_per_pair", number(outcome.steady as f64 / count_check.pairs.max(1) as f64)));
+impl Measured {
+    /// The figures of the row; `count` is hash counting on the same changes.
+    fn figures(&self, count: Option<&Measured>) -> Figures {
+        let Measured { check, median, range, .. } = self;
+        let events = median.events as f64;
+        let mut figures = vec![
+            ("events", json!(median.events)),
+            ("events_per_s", number(events / median.seconds)),
+            ("seconds", number(median.seconds)),
+            ("seconds_min", number(range[0])),
+            ("seconds_max", number(range[1])),
+        ];
+        if let Some(count) = count {
+            let pairs = count.check.pairs;
+            figures.push(("x_count", number(median.seconds / count.median.seconds)));
+            figures.push(("pairs", json!(pairs)));
+            figures.push(("bytes_per_pair", number(median.steady as f64 / pairs.max(1) as f64)));
+        }
+        figures.extend([
+            ("peak_mb", number(median.peak as f64 / 1e6)),
+            ("steady_mb", number(median.steady as f64 / 1e6)),
+            ("epoch_ms_p50", number(median.epoch_p50 * 1e3)),
+            ("epoch_ms_p99", number(median.epoch_p99 * 1e3)),
+            ("epoch_ms_max", number(median.epoch_max * 1e3)),
+        ]);
+        if check.records > 0 {
+            figures.push(("records_per_event", number(check.records as f64 / events)));
+            figures.push(("bytes_per_event", number(check.bytes as f64 / events)));
+            figures.push(("fingerprint", json!(check.fingerprint)));
+        }
+        figures
     }
-    figures.extend([
-        ("peak_mb", number(outcome.peak as f64 / 1e6)),
-        ("steady_mb", number(outcome.steady as f64 / 1e6)),
-        ("epoch_ms_p50", number(outcome.epoch_p50 * 1e3)),
-        ("epoch_ms_p99", number(outcome.epoch_p99 * 1e3)),
-        ("epoch_ms_max", number(outcome.epoch_max * 1e3)),
-    ]);
-    if check.records > 0 {
-        figures.push(("records_per_event", number(check.records as f64 / events)));
-        figures.push(("bytes_per_event", number(check.bytes as f64 / events)));
-        figures.push(("fingerprint", json!(check.fingerprint)));
-    }
-    figures
 }
 
 /// Measures one case in this process.
