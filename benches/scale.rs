@@ -8,7 +8,7 @@
 //! - speed: one worker, two workers of one process, two processes of one worker (over loopback). `x_one` is the time
 //!   of one worker by that of the row. More workers than cores say nothing here, so there are none.
 //! - evenness: `--many` workers, whatever the cores, on `--skewed`: not by seconds, but by what each worker did: the
-//!   engine's own count of work where it has one, and the processor time of the worker's thread. `max_by_mean` is what
+//!   engine's own count of work, and the processor time of the worker's thread. `max_by_mean` is what
 //!   the busiest did by the mean.
 //!
 //! ```text
@@ -68,8 +68,8 @@ struct Outcome {
 /// What one worker did.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Share {
-    /// By the engine's count, where it has one.
-    work: Option<u64>,
+    /// By the engine's count.
+    work: u64,
     cpu_seconds: f64,
 }
 
@@ -166,10 +166,8 @@ fn figures(outcome: &Outcome, first: Option<&Outcome>, processes: usize) -> Figu
     if processes == 1 {
         let cpu: Vec<f64> = outcome.workers.iter().map(|worker| worker.cpu_seconds).collect();
         figures.extend(evenness(["cpu_s_mean", "cpu_s_max", "cpu_max_by_mean"], &cpu));
-        let work: Option<Vec<f64>> = outcome.workers.iter().map(|worker| Some(worker.work? as f64)).collect();
-        if let Some(work) = work {
-            figures.extend(evenness(["work_mean", "work_max", "work_max_by_mean"], &work));
-        }
+        let work: Vec<f64> = outcome.workers.iter().map(|worker| worker.work as f64).collect();
+        figures.extend(evenness(["work_mean", "work_max", "work_max_by_mean"], &work));
     }
     figures
 }
@@ -240,14 +238,9 @@ fn work(worker: &mut Worker, case: &Case, changes: &[Change]) -> (f64, u64, Shar
     }
     worker.step_or_park_while(None, || running.probe.less_than(&last));
     let seconds = start.elapsed().as_secs_f64();
-    let share = Share { work: engine_work(), cpu_seconds: memory::thread_seconds() - before };
+    let share = Share { work: running.work.get(), cpu_seconds: memory::thread_seconds() - before };
     let lists_out = running.seen.borrow().lists_out;
     (seconds, lists_out, share)
-}
-
-/// What the engine of this worker says it did, in its own units of work. It does not count yet.
-fn engine_work() -> Option<u64> {
-    None
 }
 
 /// Addresses on loopback on which nobody listens.

@@ -119,7 +119,7 @@ fn build(
     let (mut input, out) = (EventInput::new(), ProbeHandle::new());
     worker.dataflow_named("Recommend", |scope| {
         let events = scope.input_from(&mut input);
-        let Recommendations { lists, notes } = recommend(events.clone(), job.params);
+        let Recommendations { lists, notes, .. } = recommend(events.clone(), job.params);
         if let Some(when) = job.verify {
             let verified = verify(events, lists.clone(), when, job.params, Rc::clone(tally), trouble.clone());
             verified.probe_with(&out);

@@ -10,8 +10,8 @@ use super::intake::{Events, Intake, Interactions};
 use super::observe::{Seen, Watch, observe};
 use super::workload::{Change, item_name};
 use deltacart_dataflows::{
-    Engine, Epoch, Item, ListParams, Measure, Names, Params, Scoring, neighbours, recommend,
-    reference_neighbours,
+    Engine, Epoch, Item, ListParams, Measure, Names, Neighbours, Params, Recommendations, Scoring, Work,
+    neighbours, recommend, reference_neighbours,
 };
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -59,6 +59,8 @@ pub(crate) struct Running {
     pub(crate) intake: Box<dyn Intake>,
     pub(crate) probe: ProbeHandle<Epoch>,
     pub(crate) seen: Rc<RefCell<Seen>>,
+    /// What the engine of this worker did, in its own units.
+    pub(crate) work: Work,
 }
 
 /// Timely's settings for `communication`, with the merging of arrangements that the job asks for.
@@ -74,20 +76,28 @@ pub(crate) fn build(worker: &mut Worker, program: Program, items: Item, watch: W
     let seen = Rc::new(RefCell::new(Seen::default()));
     if program == Program::Pipeline {
         let mut events = Events::default();
-        let probe = worker.dataflow(|scope| {
-            observe(recommend(scope.input_from(&mut events.input), params()).lists, watch, &seen)
+        let (probe, work) = worker.dataflow(|scope| {
+            let Recommendations { lists, work, .. } =
+                recommend(scope.input_from(&mut events.input), params());
+            (observe(lists, watch, &seen), work)
         });
-        return Running { intake: Box::new(events), probe, seen };
+        return Running { intake: Box::new(events), probe, seen, work };
     }
     let mut interactions = Interactions::new();
-    let probe = worker.dataflow(|scope| {
+    let (probe, work) = worker.dataflow(|scope| {
         let interactions = interactions.input.to_collection(scope);
         match program {
-            Program::Reference => observe(reference_neighbours(interactions, list_params()), watch, &seen),
-            _ => observe(neighbours(interactions, names(items), list_params()), watch, &seen),
+            Program::Reference => {
+                let lists = reference_neighbours(interactions, list_params());
+                (observe(lists, watch, &seen), Work::default())
+            }
+            _ => {
+                let Neighbours { lists, work } = neighbours(interactions, names(items), list_params());
+                (observe(lists, watch, &seen), work)
+            }
         }
     });
-    Running { intake: Box::new(interactions), probe, seen }
+    Running { intake: Box::new(interactions), probe, seen, work }
 }
 
 /// The names of items that the engine alone is told beforehand.

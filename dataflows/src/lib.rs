@@ -39,7 +39,7 @@ mod reference;
 pub use reference::reference_neighbours;
 
 mod neighbours;
-pub use neighbours::neighbours;
+pub use neighbours::{Neighbours, Work, neighbours};
 
 mod model;
 pub use model::{Model, model_lists};
@@ -53,6 +53,8 @@ pub struct Recommendations<'scope> {
     pub lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
     /// What was odd about the events, each time it was.
     pub notes: StreamVec<'scope, Epoch, Note>,
+    /// What this worker has done for the lists so far; the reference does not say.
+    pub work: Work,
 }
 
 /// Maintains, for every item, the list of its `k` most similar items.
@@ -60,12 +62,12 @@ pub fn recommend<'scope>(events: StreamVec<'scope, Epoch, Event>, params: Params
     let (events, names) = number_items(events);
     let Baskets { lines, notes } = baskets(events, params.basket_items_max);
     let interactions = interactions(lines);
-    let lists = match params.engine {
+    let Neighbours { lists, work } = match params.engine {
         Engine::Fast => neighbours(interactions, names, params.lists),
         Engine::Reference => {
             let named = interactions.map(move |(basket, item)| (basket, names.borrow().name(item).clone()));
-            reference_neighbours(named, params.lists)
+            Neighbours { lists: reference_neighbours(named, params.lists), work: Work::default() }
         }
     };
-    Recommendations { lists, notes }
+    Recommendations { lists, notes, work }
 }

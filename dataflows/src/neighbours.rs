@@ -59,28 +59,45 @@ use differential_dataflow::{AsCollection, VecCollection};
 use engine::{Engine, Told};
 use merge::merge;
 use spread::spread;
+use std::cell::Cell;
+use std::rc::Rc;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::core::{Concat, OkErr};
+
+/// The lists, and what they cost.
+pub struct Neighbours<'scope> {
+    /// The list of every item that has one.
+    pub lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
+    /// What this worker has done so far.
+    pub work: Work,
+}
+
+/// Units of work a worker has done: pairs followed, items read in recounts, baskets looked at for single counts, and
+/// entries ranked. Unlike time it is the same on every machine, so it tells how evenly workers are loaded.
+pub type Work = Rc<Cell<u64>>;
 
 /// Maintains the list of every item that has one, from counts on demand.
 ///
 /// Work per epoch follows the lists that can have changed: see the module's header. Memory is 8 bytes per interaction
-/// (and worker that holds a copy of its basket), a reserve of 8 bytes for each of 30 to 40 candidates and a list of 16
-/// bytes an entry per item, and the estimates.
+/// (and worker that holds a copy of its basket), and per item a reserve of 8 bytes for each of 30 to 40 candidates, a
+/// list of 16 bytes an entry, and 2 to 6 bytes of estimates for each pair that is left out.
 pub fn neighbours<'scope>(
     interactions: VecCollection<'scope, Epoch, (Basket, Item), Diff>,
     names: SharedNames,
     params: ListParams,
-) -> VecCollection<'scope, Epoch, (Name, List), Diff> {
+) -> Neighbours<'scope> {
     let scope = interactions.scope();
     let mut engine = Engine::new(scope.index(), scope.peers(), params, SharedNames::clone(&names));
+    let work = Work::default();
+    let done = Work::clone(&work);
     let (lists, parts) = spread(interactions)
         .per_epoch(Exchange::new(spread::target), "Neighbours", move |epoch, updates, session| {
             engine.update(updates, &mut |told| match told {
                 Told::List(name, list, diff) => session.give(Ok(((name, list), epoch, diff))),
                 Told::Part(part) => session.give(Err(part)),
             });
+            done.set(engine.work());
         })
         .ok_err(|told| told);
-    lists.concat(merge(parts, names, params)).as_collection()
+    Neighbours { lists: lists.concat(merge(parts, names, params)).as_collection(), work }
 }

@@ -28,6 +28,8 @@ pub(super) struct Engine {
     touched: Touched,
     tally: Tally,
     scratch: Scratch,
+    /// Baskets looked at for single counts, and entries ranked.
+    steps: u64,
 }
 
 /// What an epoch does to the lists.
@@ -56,7 +58,14 @@ impl Engine {
             touched: Touched::default(),
             tally: Tally::default(),
             scratch: Scratch::default(),
+            steps: 0,
         }
+    }
+
+    /// What this worker has done so far, whatever the time it took: pairs followed, items read in recounts, baskets
+    /// looked at for single counts, and entries ranked.
+    pub(super) fn work(&self) -> u64 {
+        self.steps + self.tally.additions()
     }
 
     /// Takes an epoch's updates and tells what they do to the lists.
@@ -191,7 +200,7 @@ impl Engine {
 
     /// Follows the pairs that came and went into the rows they concern.
     fn follow(&mut self, names: &Names) {
-        let Engine { placement, store, supports, rows, watchers, changes, touched, tally, .. } = self;
+        let Engine { placement, store, supports, rows, watchers, changes, touched, tally, steps, .. } = self;
         let ranking = Ranking { params: &self.params, supports, names };
         let counter = Counter { store, placement };
         let (mut unsure, mut watched) = (Vec::new(), Vec::new());
@@ -213,7 +222,7 @@ impl Engine {
                 row.recount(item, tally, &ranking);
             } else {
                 row.follow(item, tally, &ranking, &mut unsure);
-                count(item, row, &mut unsure, &counter, tally, &ranking);
+                *steps += count(item, row, &mut unsure, &counter, tally, &ranking);
                 row.make_room(item, &counter, tally);
             }
         }
@@ -236,7 +245,7 @@ impl Engine {
 
     /// Ranks every touched row and tells how its list changed.
     fn rank(&mut self, names: &Names, tell: &mut impl FnMut(Told)) {
-        let Engine { placement, store, supports, rows, watchers, touched, tally, scratch, .. } = self;
+        let Engine { placement, store, supports, rows, watchers, touched, tally, scratch, steps, .. } = self;
         let ranking = Ranking { params: &self.params, supports, names };
         let counter = Counter { store, placement };
         let mut list = Vec::new();
@@ -254,6 +263,7 @@ impl Engine {
                 watched.extend(row.watched());
                 watchers.change(number, &watched_before, &watched);
             }
+            *steps += watched_before.len() as u64;
             list.clear();
             list.extend(scratch.top.iter().map(|candidate| {
                 let counts = ranking.counts(item, candidate.place.item, candidate.count);
@@ -277,7 +287,8 @@ impl Engine {
     }
 }
 
-/// Counts the unsure pairs of a row exactly and takes those that pass the floor into its reserve.
+/// Counts the unsure pairs of a row exactly and takes those that pass the floor into its reserve. Returns how many
+/// baskets it looked at for single counts.
 fn count(
     item: Item,
     row: &mut Row,
@@ -285,7 +296,7 @@ fn count(
     counter: &Counter<'_>,
     tally: &mut Tally,
     ranking: &Ranking<'_>,
-) {
+) -> u64 {
     let supports = ranking.supports;
     let support = supports.of(item);
     let one_by_one: u64 = unsure.iter().map(|&other| u64::from(supports.of(other).min(support))).sum();
@@ -295,11 +306,12 @@ fn count(
             row.enter(other, tally.get(other) as u32, ranking);
         }
         tally.clear();
-    } else {
-        for other in unsure.drain(..) {
-            row.enter(other, counter.pair(item, other), ranking);
-        }
+        return 0;
     }
+    for other in unsure.drain(..) {
+        row.enter(other, counter.pair(item, other), ranking);
+    }
+    one_by_one
 }
 
 /// A list as the world reads it.

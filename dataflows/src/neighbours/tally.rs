@@ -10,6 +10,8 @@ pub(super) struct Tally {
     counts: Vec<i32>,
     /// The items that may differ from 0; some of them twice.
     met: Vec<Item>,
+    /// How many additions there ever were.
+    additions: u64,
 }
 
 impl Tally {
@@ -22,6 +24,7 @@ impl Tally {
 
     /// Adds `diff`, which is not 0, to the number of each of `items`.
     pub(super) fn add(&mut self, items: &[Item], diff: i32) {
+        self.additions += items.len() as u64;
         for &item in items {
             let count = &mut self.counts[item as usize];
             if *count == 0 {
@@ -29,6 +32,11 @@ impl Tally {
             }
             *count += diff;
         }
+    }
+
+    /// How many additions there ever were: what following and recounting rows has read.
+    pub(super) fn additions(&self) -> u64 {
+        self.additions
     }
 
     /// The item's number, which is 0 then.
