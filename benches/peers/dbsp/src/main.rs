@@ -17,7 +17,8 @@
 //! cargo run --release -- --workload FILE [--lines N] [--epoch N] [--seconds S] [--lists FILE]
 //! ```
 //!
-//! One JSON object on stdout; the lists after the last epoch that was taken in as `item,rank,other,score`.
+//! A line of JSON for every epoch and one for the whole on stdout; the lists after the last epoch that was taken in as
+//! `item,rank,other,score`.
 
 use anyhow::{Context, Result, bail};
 use dbsp::circuit::CircuitConfig;
@@ -71,6 +72,7 @@ fn main() -> Result<()> {
         }
         lists.retain(|_entry, weight| *weight != 0);
         taken += epoch.len();
+        println!(r#"{{"events":{taken},"seconds":{:.4}}}"#, elapsed.as_secs_f64());
         checkpoints.push(format!("[{taken},{:.4}]", elapsed.as_secs_f64()));
     }
     println!(

@@ -10,17 +10,19 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 import java.util.stream.Stream;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
+import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.common.typeinfo.Types;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.connector.datagen.source.DataGeneratorSource;
 import org.apache.flink.connector.datagen.source.GeneratorFunction;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
-import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
+import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
+import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
+import org.apache.flink.streaming.api.watermark.Watermark;
+import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
 import org.apache.flink.table.api.DataTypes;
 import org.apache.flink.table.api.Schema;
 import org.apache.flink.table.api.bridge.java.StreamTableEnvironment;
@@ -31,36 +33,34 @@ import org.apache.flink.types.RowKind;
 /**
  * The lists, maintained by Flink SQL in one JVM.
  *
- * <p>What: interactions (basket, item) as a changelog at full speed; the view below; its changelog to a sink that counts
- * it. Parallelism 1 (each operator chain is a thread of its own), state on the heap, mini-batches, objects reused.
+ * <p>What: interactions (basket, item) as a changelog, the view below, its changelog to a sink that keeps it. Parallelism
+ * 1 (each operator chain is a thread of its own), state on the heap, mini-batches, objects reused.
  *
  * <p>Why this view: c/√(n(a)·n(b)) and c²/n(b) put the row of a in the same order, so n(a) is joined to the k rows of a
- * list and not to its thousands of candidates. A pair is counted once and mirrored, by two joins and not before one, so
- * that both sides of each join keep a unique key. The rank is not selected: a row that moves up is not said again.
+ * list and not to its thousands of candidates. Both orders of a pair are counted: to count one and mirror it costs a unique
+ * key or a second join, and was slower. The rank is not selected: a row that moves up is not said again.
  *
- * <p>Flink has no epochs. The clock runs from the first event that the source gives to the last change that reaches the
- * sink. The checkpoints are the times at which the source was let on to the n-th event: what is under way in buffers and
- * mini-batches counts as done, in Flink's favour.
+ * <p>Epochs: a mini-batch ends with a marker, a watermark that overtakes nothing. The source gives an epoch as fast as it
+ * is taken, and the next when the marker behind it has reached the sink ({@link Pace}). Left to itself, the first operator
+ * would swallow the whole file as one mini-batch; with two epochs under way the markers cut them into more mini-batches,
+ * and it was slower.
  *
  * <pre>java -cp ... peer.Peer --workload FILE [--lines N] [--epoch N] [--seconds S] [--lists FILE]</pre>
  *
- * <p>One JSON object on stdout; the lists as {@code item,rank,other,score}, if it came to the end of the events.
+ * <p>A line of JSON for every epoch and one for the whole on stdout; the lists after the last epoch that was taken in as {@code item,rank,other,score}.
  */
 public final class Peer {
     private static final String SUPPORTS = "SELECT item, COUNT(*) AS n FROM interactions GROUP BY item";
 
     private static final String PAIRS = """
             SELECT x.item AS a, y.item AS b, COUNT(*) AS c
-            FROM interactions AS x JOIN interactions AS y ON x.basket = y.basket AND x.item < y.item
+            FROM interactions AS x JOIN interactions AS y ON x.basket = y.basket AND x.item <> y.item
             GROUP BY x.item, y.item
             """;
 
     private static final String CANDIDATES = """
             SELECT a AS item, b AS other, CAST(c * c AS DOUBLE) / n AS square
             FROM pairs JOIN supports ON b = item
-            UNION ALL
-            SELECT b AS item, a AS other, CAST(c * c AS DOUBLE) / n AS square
-            FROM pairs JOIN supports ON a = item
             """;
 
     private static final String TOP = """
@@ -74,22 +74,18 @@ public final class Peer {
             FROM top JOIN supports ON top.item = supports.item
             """;
 
-    // What the job's threads and the driver share: the cluster lives in this JVM.
+    // The cluster lives in this JVM: its threads find the events and leave the lists here.
     private static int[] baskets;
     private static int[] items;
     private static boolean[] removed;
-    private static int epoch = 10_000;
-    private static final List<String> CHECKPOINTS = new ArrayList<>();
     private static final Set<Row> ROWS = new HashSet<>();
-    private static volatile long startedAt;
-    private static volatile long changedAt;
-    private static volatile long given;
 
     public static void main(String[] arguments) throws Exception {
         String workload = null;
         String lists = null;
         int lines = Integer.MAX_VALUE;
-        double seconds = 1e9;
+        int epoch = 10_000;
+        double seconds = Double.MAX_VALUE;
         for (int at = 0; at + 1 < arguments.length; at += 2) {
             String value = arguments[at + 1];
             switch (arguments[at]) {
@@ -102,49 +98,54 @@ public final class Peer {
             }
         }
         read(workload, lines);
-        boolean finished = run(seconds);
-        print(finished);
-        if (finished && lists != null) {
+        Pace.set(baskets.length, epoch, seconds);
+        start();
+        Pace.await();
+        System.out.printf(
+                Locale.ROOT,
+                "{\"program\":\"flink\",\"epoch\":%d,%s,\"peak_bytes\":%d}%n",
+                epoch,
+                Pace.figures(),
+                peakBytes());
+        if (lists != null) {
             write(lists);
         }
-        // Threads of the cluster that linger must not keep the process.
+        // The job need not be taken down in order, nor end at all.
         System.out.flush();
         Runtime.getRuntime().halt(0);
     }
 
-    /** Runs the job to its end, or for so long; says which. */
-    private static boolean run(double seconds) throws Exception {
+    private static void start() throws Exception {
         Configuration configuration = new Configuration();
         configuration.setString("state.backend.type", "hashmap");
         configuration.setString("parallelism.default", "1");
         configuration.setString("pipeline.object-reuse", "true");
         configuration.setString("table.exec.mini-batch.enabled", "true");
-        configuration.setString("table.exec.mini-batch.allow-latency", System.getProperty("latency", "10 s"));
-        configuration.setString("table.exec.mini-batch.size", System.getProperty("size", "1000000"));
-        configuration.setString("table.optimizer.agg-phase-strategy", System.getProperty("agg", "AUTO"));
+        // How often a marker is sent: longer than an epoch takes to be given. And more records than an epoch brings to
+        // any operator.
+        configuration.setString("table.exec.mini-batch.allow-latency", "500 ms");
+        configuration.setString("table.exec.mini-batch.size", "10000000");
+        // A job that fails says so, and does not begin again.
+        configuration.setString("restart-strategy.type", "none");
         StreamExecutionEnvironment streams = StreamExecutionEnvironment.getExecutionEnvironment(configuration);
         StreamTableEnvironment tables = StreamTableEnvironment.create(streams);
         define(streams, tables);
-        if (Boolean.getBoolean("explain")) {
-            System.err.println(tables.explainSql(LISTS));
-        }
-        tables.toChangelogStream(tables.sqlQuery(LISTS)).map(Peer::take).returns(Types.BOOLEAN).sinkTo(new DiscardingSink<>());
-        var job = streams.executeAsync("lists");
-        try {
-            job.getJobExecutionResult().get((long) (seconds * 1000), TimeUnit.MILLISECONDS);
-            return true;
-        } catch (TimeoutException late) {
-            changedAt = System.nanoTime();
-            return false;
-        }
+        tables.toChangelogStream(tables.sqlQuery(LISTS)).transform("lists", Types.VOID, new Sink());
+        streams.executeAsync("lists").getJobExecutionResult().exceptionally(failure -> {
+            failure.printStackTrace();
+            Runtime.getRuntime().halt(1);
+            return null;
+        });
     }
 
     /** The table of interactions, and the views upon it. */
     private static void define(StreamExecutionEnvironment streams, StreamTableEnvironment tables) {
         GeneratorFunction<Long, Row> event = Peer::event;
-        var type = Types.ROW_NAMED(new String[] {"basket", "item"}, Types.INT, Types.INT);
+        TypeInformation<Row> type = Types.ROW_NAMED(new String[] {"basket", "item"}, Types.INT, Types.INT);
         DataStream<Row> events = streams.fromSource(
-                new DataGeneratorSource<>(event, baskets.length, type), WatermarkStrategy.noWatermarks(), "events");
+                new DataGeneratorSource<>(event, baskets.length, new Pace.Strategy<>(), type),
+                WatermarkStrategy.noWatermarks(),
+                "events");
         Schema schema = Schema.newBuilder()
                 .column("basket", DataTypes.INT().notNull())
                 .column("item", DataTypes.INT().notNull())
@@ -167,31 +168,25 @@ public final class Peer {
     /** The n-th event; called by the source alone, in order. */
     private static Row event(long number) {
         int at = (int) number;
-        long now = System.nanoTime();
-        if (at == 0) {
-            startedAt = now;
-        } else if (at % epoch == 0) {
-            checkpoint(at, now);
-        }
-        given = at + 1;
+        Pace.given(at);
         return Row.ofKind(removed[at] ? RowKind.DELETE : RowKind.INSERT, baskets[at], items[at]);
     }
 
-    private static void checkpoint(long events, long now) {
-        CHECKPOINTS.add(String.format(Locale.ROOT, "[%d,%.4f]", events, (now - startedAt) * 1e-9));
-    }
-
-    /** A change of a list; called by the sink alone. */
-    private static boolean take(Row change) {
-        RowKind kind = change.getKind();
-        Row row = Row.of(change.getField(0), change.getField(1), change.getField(2));
-        if (kind == RowKind.INSERT || kind == RowKind.UPDATE_AFTER) {
-            ROWS.add(row);
-        } else {
-            ROWS.remove(row);
+    /** Keeps the lists, and tells the pace which markers have come. */
+    private static final class Sink extends AbstractStreamOperator<Void> implements OneInputStreamOperator<Row, Void> {
+        @Override
+        public void processElement(StreamRecord<Row> change) {
+            Row row = Row.of(change.getValue().getField(0), change.getValue().getField(1), change.getValue().getField(2));
+            switch (change.getValue().getKind()) {
+                case INSERT, UPDATE_AFTER -> ROWS.add(row);
+                case DELETE, UPDATE_BEFORE -> ROWS.remove(row);
+            }
         }
-        changedAt = System.nanoTime();
-        return true;
+
+        @Override
+        public void processWatermark(Watermark marker) {
+            Pace.closed(marker.getTimestamp());
+        }
     }
 
     private static void read(String workload, int lines) throws IOException {
@@ -209,20 +204,6 @@ public final class Peer {
                 removed[at] = events[at][2] < 0;
             }
         }
-    }
-
-    private static void print(boolean finished) throws IOException {
-        if (finished) {
-            checkpoint(given, changedAt);
-        }
-        System.out.printf(
-                Locale.ROOT,
-                "{\"program\":\"flink\",\"events\":%d,\"epoch\":%d,\"seconds\":%.4f,\"checkpoints\":[%s],\"peak_bytes\":%d}%n",
-                given,
-                epoch,
-                (changedAt - startedAt) * 1e-9,
-                String.join(",", CHECKPOINTS),
-                peakBytes());
     }
 
     private static void write(String path) throws IOException {
