@@ -10,7 +10,8 @@ fronts was slower: the time goes into the candidates that change, not into sorti
 
 usage: python peer.py --workload FILE [--lines N] [--epoch N] [--seconds S] [--lists FILE]
 
-A line of JSON for every epoch and one for the whole on stdout; the lists after the last epoch that was taken in as `item,rank,other,score`.
+A line of JSON for every epoch and one for the whole on stdout; the lists after the last epoch that was taken in as
+`item,rank,other,score`.
 """
 
 import argparse

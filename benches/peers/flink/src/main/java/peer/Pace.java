@@ -21,7 +21,7 @@ final class Pace {
     private static int epoch;
     private static double seconds;
     private static long startedAt;
-    /** Events given so far, and the wall clock when each epoch's last one was. */
+    /** Events given so far, and the wall clock when each epoch's last one had been. */
     private static int given;
     private static final List<Long> GIVEN_AT = new ArrayList<>();
     /** Seconds after which each epoch was through. */
@@ -44,8 +44,9 @@ final class Pace {
             startedAt = System.nanoTime();
         }
         given = number + 1;
-        if (given % epoch == 0 || given == events) {
-            GIVEN_AT.add(System.currentTimeMillis());
+        if (given == events) {
+            // The last of all markers is infinitely late.
+            GIVEN_AT.add(Long.MAX_VALUE - 1);
         }
     }
 
@@ -56,7 +57,7 @@ final class Pace {
             CLOSED_AFTER.add(now);
             System.out.printf(Locale.ROOT, "{\"events\":%d,\"seconds\":%.4f}%n", taken(CLOSED_AFTER.size()), now);
         }
-        over |= now > seconds || CLOSED_AFTER.size() * (long) epoch >= events;
+        over |= now > seconds || taken(CLOSED_AFTER.size()) == events;
         if (permit != null && isAllowed()) {
             permit.complete(null);
             permit = null;
@@ -66,7 +67,7 @@ final class Pace {
 
     /** Waits until the last epoch that was begun is through. */
     static synchronized void await() throws InterruptedException {
-        while (!over || CLOSED_AFTER.size() < GIVEN_AT.size() || given % epoch != 0 && given != events) {
+        while (!over || taken(CLOSED_AFTER.size()) < given) {
             Pace.class.wait();
         }
     }
@@ -93,6 +94,11 @@ final class Pace {
     }
 
     private static synchronized CompletionStage<Void> acquire() {
+        boolean isEpochGiven = given > 0 && given % epoch == 0;
+        if (isEpochGiven && GIVEN_AT.size() < given / epoch) {
+            // Only now: the event before is past the operator that sends the markers.
+            GIVEN_AT.add(System.currentTimeMillis());
+        }
         if (isAllowed()) {
             return CompletableFuture.completedFuture(null);
         }

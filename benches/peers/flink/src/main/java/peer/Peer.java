@@ -47,7 +47,8 @@ import org.apache.flink.types.RowKind;
  *
  * <pre>java -cp ... peer.Peer --workload FILE [--lines N] [--epoch N] [--seconds S] [--lists FILE]</pre>
  *
- * <p>A line of JSON for every epoch and one for the whole on stdout; the lists after the last epoch that was taken in as {@code item,rank,other,score}.
+ * <p>A line of JSON for every epoch and one for the whole on stdout; the lists after the last epoch that was taken in as
+ * {@code item,rank,other,score}.
  */
 public final class Peer {
     private static final String SUPPORTS = "SELECT item, COUNT(*) AS n FROM interactions GROUP BY item";
@@ -176,8 +177,10 @@ public final class Peer {
     private static final class Sink extends AbstractStreamOperator<Void> implements OneInputStreamOperator<Row, Void> {
         @Override
         public void processElement(StreamRecord<Row> change) {
-            Row row = Row.of(change.getValue().getField(0), change.getValue().getField(1), change.getValue().getField(2));
-            switch (change.getValue().getKind()) {
+            Row value = change.getValue();
+            // A copy without the kind of change: equal to the row that is to be taken away, and Flink reuses its own.
+            Row row = Row.of(value.getField(0), value.getField(1), value.getField(2));
+            switch (value.getKind()) {
                 case INSERT, UPDATE_AFTER -> ROWS.add(row);
                 case DELETE, UPDATE_BEFORE -> ROWS.remove(row);
             }
