@@ -40,11 +40,32 @@ pub trait PerEpoch<'scope, D>: Sized {
     where
         R: Clone + 'static,
         P: ParallelizationContract<Epoch, Vec<D>>,
-        L: FnMut(Epoch, &mut Vec<D>, &mut EpochSession<'_, '_, R>) + 'static;
+        L: FnMut(Epoch, &mut Vec<D>, &mut EpochSession<'_, '_, R>) + 'static,
+    {
+        let mut logic = logic;
+        self.per_epoch_in_steps(own, pact, name, move |epoch, records, session| {
+            logic(epoch, records, session);
+            true
+        })
+    }
+
+    /// As [`PerEpoch::per_epoch_of`], for logic that gives a lot: it is called until it returns true, and between two
+    /// calls those downstream take what it gave.
+    fn per_epoch_in_steps<R, P, L>(
+        self,
+        own: Option<fn(&D) -> Epoch>,
+        pact: P,
+        name: &str,
+        logic: L,
+    ) -> StreamVec<'scope, Epoch, R>
+    where
+        R: Clone + 'static,
+        P: ParallelizationContract<Epoch, Vec<D>>,
+        L: FnMut(Epoch, &mut Vec<D>, &mut EpochSession<'_, '_, R>) -> bool + 'static;
 }
 
 impl<'scope, D: Clone + 'static> PerEpoch<'scope, D> for StreamVec<'scope, Epoch, D> {
-    fn per_epoch_of<R, P, L>(
+    fn per_epoch_in_steps<R, P, L>(
         self,
         own: Option<fn(&D) -> Epoch>,
         pact: P,
@@ -54,9 +75,11 @@ impl<'scope, D: Clone + 'static> PerEpoch<'scope, D> for StreamVec<'scope, Epoch
     where
         R: Clone + 'static,
         P: ParallelizationContract<Epoch, Vec<D>>,
-        L: FnMut(Epoch, &mut Vec<D>, &mut EpochSession<'_, '_, R>) + 'static,
+        L: FnMut(Epoch, &mut Vec<D>, &mut EpochSession<'_, '_, R>) -> bool + 'static,
     {
-        self.unary_frontier(pact, name, move |_capability, _info| {
+        let scope = self.scope();
+        self.unary_frontier(pact, name, move |_capability, info| {
+            let activator = scope.activator_for(info.address);
             let mut stash: BTreeMap<Epoch, (Capability<Epoch>, Vec<D>)> = BTreeMap::new();
             let mut spare: Vec<Vec<D>> = Vec::new();
             move |(input, frontier), output| {
@@ -80,12 +103,17 @@ impl<'scope, D: Clone + 'static> PerEpoch<'scope, D> for StreamVec<'scope, Epoch
                         (None, None) => {}
                     }
                 });
-                while let Some(entry) = stash.first_entry() {
-                    if frontier.less_equal(entry.key()) {
+                while let Some(mut entry) = stash.first_entry() {
+                    let epoch = *entry.key();
+                    if frontier.less_equal(&epoch) {
                         break;
                     }
-                    let (epoch, (capability, mut records)) = entry.remove_entry();
-                    logic(epoch, &mut records, &mut output.session(&capability));
+                    let (capability, records) = entry.get_mut();
+                    if !logic(epoch, records, &mut output.session(&*capability)) {
+                        activator.activate();
+                        break;
+                    }
+                    let (_capability, mut records) = entry.remove();
                     records.clear();
                     if spare.len() < SPARE_BUFFERS_MAX {
                         spare.push(records);

@@ -91,13 +91,19 @@ pub fn neighbours<'scope>(
     let work = Work::default();
     let done = Work::clone(&work);
     let (lists, parts) = spread(interactions)
-        .per_epoch(Exchange::new(spread::target), "Neighbours", move |epoch, updates, session| {
-            engine.update(updates, &mut |told| match told {
-                Told::List(name, list, diff) => session.give(Ok(((name, list), epoch, diff))),
-                Told::Part(part) => session.give(Err(part)),
-            });
-            done.set(engine.work());
-        })
+        .per_epoch_in_steps(
+            None,
+            Exchange::new(spread::target),
+            "Neighbours",
+            move |epoch, updates, session| {
+                let ended = engine.step(updates, &mut |told| match told {
+                    Told::List(name, list, diff) => session.give(Ok(((name, list), epoch, diff))),
+                    Told::Part(part) => session.give(Err(part)),
+                });
+                done.set(engine.work());
+                ended
+            },
+        )
         .ok_err(|told| told);
     Neighbours { lists: lists.concat(merge(parts, names, params)).as_collection(), work }
 }

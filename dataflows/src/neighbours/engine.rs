@@ -26,6 +26,8 @@ pub(super) struct Engine {
     watchers: Watchers,
     changes: Changes,
     touched: Touched,
+    /// How many of the touched rows are ranked.
+    ranked: usize,
     tally: Tally,
     scratch: Scratch,
     /// Baskets looked at for single counts, and entries ranked.
@@ -39,6 +41,9 @@ pub(super) enum Told {
     /// The list of this worker's part of a shared row.
     Part(Part),
 }
+
+/// Rows ranked in a step: their lists, a kilobyte each, are taken downstream while they are in the cache.
+const ROWS_PER_STEP: usize = 512;
 
 /// From this many exact counts in one row, one pass over the row's baskets may be cheaper.
 const COUNTS_TOGETHER: usize = 4;
@@ -56,6 +61,7 @@ impl Engine {
             watchers: Watchers::default(),
             changes: Changes::default(),
             touched: Touched::default(),
+            ranked: 0,
             tally: Tally::default(),
             scratch: Scratch::default(),
             steps: 0,
@@ -68,16 +74,27 @@ impl Engine {
         self.steps + self.tally.additions()
     }
 
-    /// Takes an epoch's updates and tells what they do to the lists.
-    pub(super) fn update(&mut self, updates: &mut Vec<Routed>, tell: &mut impl FnMut(Told)) {
+    /// Takes an epoch's updates, if it is not at work on an epoch; and tells what becomes of some of the lists. Returns
+    /// whether the epoch is done: until then, it is to be called again.
+    pub(super) fn step(&mut self, updates: &mut Vec<Routed>, tell: &mut impl FnMut(Told)) -> bool {
+        let names = Rc::clone(&self.names);
+        let names = names.borrow();
+        if self.ranked == self.touched.rows.len() {
+            self.touched.clear();
+            self.ranked = 0;
+            self.update(updates, &names, tell);
+        }
+        self.rank(&names, tell);
+        self.ranked == self.touched.rows.len()
+    }
+
+    /// Takes an epoch's updates into the rows.
+    fn update(&mut self, updates: &mut Vec<Routed>, names: &Names, tell: &mut impl FnMut(Told)) {
         let total = self.supports.total;
         let (mut changes, moved) = self.read(updates);
         changes.sort_unstable();
-        self.touched.clear();
         self.changes.clear();
         self.make_room();
-        let names = Rc::clone(&self.names);
-        let names = names.borrow();
         let fallen = self.move_supports(&moved);
         let turned = self.place(&moved);
         if self.supports.total != total && self.params.lists_use_total() {
@@ -86,13 +103,12 @@ impl Engine {
         }
         self.change_baskets(&changes);
         self.touched.sort();
-        self.turn(&turned, &names, tell);
-        self.follow(&names);
+        self.turn(&turned, names, tell);
+        self.follow(names);
         for &item in &fallen {
-            self.raise(item, &names);
+            self.raise(item, names);
         }
         self.touched.sort();
-        self.rank(&names, tell);
     }
 
     /// The lines that came or went, and the items whose support moved, in rising order.
@@ -243,14 +259,17 @@ impl Engine {
         });
     }
 
-    /// Ranks every touched row and tells how its list changed.
+    /// Ranks some of the touched rows and tells how their lists changed.
     fn rank(&mut self, names: &Names, tell: &mut impl FnMut(Told)) {
-        let Engine { placement, store, supports, rows, watchers, touched, tally, scratch, steps, .. } = self;
+        let Engine {
+            placement, store, supports, rows, watchers, touched, ranked, tally, scratch, steps, ..
+        } = self;
         let ranking = Ranking { params: &self.params, supports, names };
         let counter = Counter { store, placement };
         let mut list = Vec::new();
         let (mut watched_before, mut watched) = (Vec::new(), Vec::new());
-        for (at, &number) in touched.rows.iter().enumerate() {
+        let end = touched.rows.len().min(*ranked + ROWS_PER_STEP);
+        for (at, &number) in touched.rows.iter().enumerate().take(end).skip(*ranked) {
             if let Some(&next) = touched.rows.get(at + 4) {
                 rows[next as usize].prefetch();
             }
@@ -284,6 +303,7 @@ impl Engine {
                 row.list.clone_from(&list);
             }
         }
+        *ranked = end;
     }
 }
 
