@@ -23,7 +23,7 @@ pub(super) struct Estimate {
 const SATURATED: u8 = u8::MAX;
 
 /// Cells per pair in a new table.
-const CELLS_PER_PAIR: usize = 3;
+const CELLS_PER_PAIR: usize = 5;
 
 /// A table is crowded when more than one in this many of its cells is filled.
 const CROWDED: usize = 2;

@@ -27,13 +27,11 @@ struct Postings {
 const BITS_FROM: usize = 64;
 
 /// No item with fewer baskets than this gets its bits: lists as short are searched as fast.
-const BITS_MIN: usize = 256;
+const BITS_MIN: usize = 32;
 
-/// Merging two postings costs about as much as looking up this many baskets of the shorter one.
-const MERGE_RATIO: usize = 4;
-
-/// A basket of at most this many items is scanned, a larger one searched by halves.
-const SCAN_MAX: usize = 32;
+/// Merging two lists costs about as much as searching the longer one for each element of the shorter one when it is so
+/// many times as long.
+const MERGE_RATIO: usize = 8;
 
 impl Store {
     /// The items of a basket, rising.
@@ -84,10 +82,8 @@ impl Store {
         else {
             return 0;
         };
-        let mut frequent = b;
         if few.baskets.len() > many.baskets.len() {
             std::mem::swap(&mut few, &mut many);
-            frequent = a;
         }
         if !few.bits.is_empty() && few.bits.len() < few.baskets.len() {
             return few.bits.iter().zip(&many.bits).map(|(x, y)| (x & y).count_ones()).sum();
@@ -95,11 +91,10 @@ impl Store {
         if !many.bits.is_empty() {
             return few.baskets.iter().map(|&basket| u32::from(many.has(basket))).sum();
         }
-        if many.baskets.len() < few.baskets.len() * MERGE_RATIO {
-            return intersection(&few.baskets, &many.baskets);
+        match many.baskets.len() < few.baskets.len() * MERGE_RATIO {
+            true => merge(&few.baskets, &many.baskets),
+            false => search(&few.baskets, &many.baskets),
         }
-        let together = |&&basket: &&Basket| contains(&self.baskets[basket as usize], frequent);
-        few.baskets.iter().filter(together).count() as u32
     }
 
     /// Adds up the row of an item: c(item, other) for every other item that shares a basket with it.
@@ -156,12 +151,8 @@ impl Postings {
     }
 }
 
-fn contains(items: &[Item], item: Item) -> bool {
-    if items.len() <= SCAN_MAX { items.contains(&item) } else { items.binary_search(&item).is_ok() }
-}
-
 /// How many baskets two rising lists share.
-fn intersection(x: &[Basket], y: &[Basket]) -> u32 {
+fn merge(x: &[Basket], y: &[Basket]) -> u32 {
     let (mut i, mut j, mut count) = (0, 0, 0);
     while i < x.len() && j < y.len() {
         // Without a branch on the comparison, which no processor could foresee.
@@ -169,6 +160,16 @@ fn intersection(x: &[Basket], y: &[Basket]) -> u32 {
         count += u32::from(u == v);
         i += usize::from(u <= v);
         j += usize::from(v <= u);
+    }
+    count
+}
+
+/// How many baskets two rising lists share, of which the second is far longer.
+fn search(few: &[Basket], mut many: &[Basket]) -> u32 {
+    let mut count = 0;
+    for &basket in few {
+        many = &many[many.partition_point(|&other| other < basket)..];
+        count += u32::from(many.first() == Some(&basket));
     }
     count
 }
