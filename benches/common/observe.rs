@@ -48,6 +48,8 @@ pub(crate) struct Seen {
     /// Records that were encoded, and the bytes of their keys and values.
     pub(crate) records: u64,
     pub(crate) bytes: u64,
+    /// Of what was kept, every change of every epoch: the sum, modulo 2^64, of their hashes.
+    pub(crate) history: u64,
     /// What was kept, by the item's name.
     pub(crate) lists: BTreeMap<Name, List>,
 }
@@ -83,6 +85,10 @@ pub(crate) fn observe<I: Id>(
             seen.records += records;
             seen.bytes += bytes;
             seen.lists_out += u64::from(!change.after.is_empty());
+            if watch == Watch::Keep {
+                let hash = fnv(format!("{} {} {:?}", change.epoch, change.item, change.after).as_bytes());
+                seen.history = seen.history.wrapping_add(hash);
+            }
             match (watch, change.after.is_empty()) {
                 (Watch::Keep, false) => drop(seen.lists.insert(change.item, change.after)),
                 (Watch::Keep, true) => drop(seen.lists.remove(&change.item)),

@@ -2,7 +2,7 @@
 //! epochs.
 
 use crate::harness::check;
-use crate::shop::{churn, cut, events, lengths, settings, small_changes};
+use crate::shop::{churn, cut, events, fashion, lengths, settings, small_changes};
 use deltacart_dataflows::{ListParams, Params};
 use proptest::prelude::*;
 
@@ -34,5 +34,15 @@ proptest! {
     fn everything_comes_and_goes(seed in any::<u64>(), params in settings(), workers in 1usize..=3) {
         let lists = ListParams { k: params.lists.k.min(2), ..params.lists };
         check(&churn(seed), Params { lists, ..params }, workers);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Rows that are shared by all workers, and are their owner's alone before and after.
+    #[test]
+    fn fashions(seed in any::<u64>(), params in settings(), workers in 2usize..=4) {
+        check(&fashion(seed), params, workers);
     }
 }

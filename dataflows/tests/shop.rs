@@ -108,6 +108,33 @@ pub(crate) fn churn(seed: u64) -> Vec<Vec<Event>> {
     cut(&events, &[&[200], lengths.as_slice()].concat())
 }
 
+/// A shop with fashions: two items come into nearly every basket, epoch by epoch, and go out of most again; a third
+/// comes after them. So with several workers their rows are shared for a while.
+pub(crate) fn fashion(seed: u64) -> Vec<Vec<Event>> {
+    const BASKETS: u64 = 110;
+    let mut random = Random::new(seed);
+    let (mut come, mut turn) = (Vec::new(), Vec::new());
+    for basket in 0..BASKETS {
+        come.extend([(basket, 0, true), (basket, 1, true)]);
+        come.extend((0..4).map(|_| (basket, 3 + random.below(40), true)));
+        if random.below(6) > 0 {
+            turn.extend([(basket, 0, false), (basket, 2, true)]);
+        }
+        turn.push((basket, 1, false));
+    }
+    random.shuffle(&mut come);
+    random.shuffle(&mut turn);
+    let events: Vec<Event> = (0..)
+        .zip(come.into_iter().chain(turn))
+        .map(|(offset, (basket, item, comes))| {
+            let item = item_name(item);
+            let action = if comes { Action::Add(item, 1) } else { Action::Remove(item, None) };
+            event(offset, &format!("b{basket}"), None, action)
+        })
+        .collect();
+    events.chunks(25).map(<[_]>::to_vec).collect()
+}
+
 prop_compose! {
     /// Epochs of any length: a large one of history, or none; and a log of anything.
     pub(crate) fn epochs()(seed in any::<u64>(), past in any::<bool>(), events in events(), lengths in lengths())

@@ -81,3 +81,57 @@ impl Estimate {
         (item.wrapping_mul(0x9E37_79B9) >> (u32::BITS - bits)) as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Whatever comes, goes and shares a cell, no estimate falls below a count; most are exact; and when all is gone,
+    /// nothing is left.
+    #[test]
+    fn never_below_the_count() {
+        let mut estimate = Estimate::for_pairs(4000);
+        let mut counts: BTreeMap<Item, u32> = BTreeMap::new();
+        for step in 0u32..200_000 {
+            let item = step.wrapping_mul(2_654_435_761) >> 20;
+            estimate.add(item, 1 + step % 2);
+            *counts.entry(item).or_default() += 1 + step % 2;
+            let old = (step / 2).wrapping_mul(2_654_435_761) >> 20;
+            if step % 5 > 0 && counts.get(&old).is_some_and(|&count| count > 0) {
+                estimate.remove(old, 1);
+                *counts.entry(old).or_default() -= 1;
+            }
+        }
+        let mut exact = 0;
+        for (&item, &count) in &counts {
+            let at_most = estimate.at_most(item).unwrap_or(u32::MAX);
+            assert!(at_most >= count, "{item}: {at_most} < {count}");
+            exact += usize::from(at_most == count);
+        }
+        assert!(exact * 2 > counts.len(), "only {exact} of {} estimates are exact", counts.len());
+        counts.iter().for_each(|(&item, &count)| estimate.remove(item, count));
+        let left = estimate.cells.iter().filter(|&&cell| cell > 0 && cell < SATURATED).count();
+        assert_eq!(left, 0, "cells are left");
+    }
+
+    #[test]
+    fn a_full_cell_says_nothing() {
+        let mut estimate = Estimate::for_pairs(1);
+        estimate.add(1, 300);
+        assert_eq!(estimate.at_most(1), None);
+        estimate.remove(1, 300);
+        assert_eq!(estimate.at_most(1), None);
+    }
+
+    #[test]
+    fn a_table_gets_crowded() {
+        let mut estimate = Estimate::for_pairs(100);
+        let crowd = (0..).take_while(|&item| {
+            estimate.add(item, 1);
+            !estimate.is_crowded()
+        });
+        let crowd = crowd.count();
+        assert!((100..2000).contains(&crowd), "crowded after {crowd} pairs");
+    }
+}

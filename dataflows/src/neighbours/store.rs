@@ -173,3 +173,40 @@ fn search(few: &[Basket], mut many: &[Basket]) -> u32 {
     }
     count
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Items from rare to in every second basket come and go; every count is that of the sets of baskets, whether it is
+    /// merged, searched or read off the bits.
+    #[test]
+    fn counts_are_those_of_sets() {
+        let mut store = Store::default();
+        let mut sets = vec![BTreeSet::new(); 12];
+        let mut random = 1u64;
+        for _ in 0..60_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (item, number) = ((random >> 33) as usize % sets.len(), (random >> 40) as u32);
+            // The n-th item is in about one of 2^n baskets, and all thin out in the end.
+            let basket = number % 4096;
+            let comes = number >> 12 & ((1 << item) - 1) == 0 && sets[item].insert(basket);
+            if comes || number >> 12 & 3 == 1 && sets[item].remove(&basket) {
+                store.change(basket, &[(basket, item as Item, comes)]);
+            }
+        }
+        let with_bits = store.postings.iter().filter(|postings| !postings.bits.is_empty()).count();
+        assert!(with_bits > 0 && with_bits < sets.len(), "{with_bits} items have bits");
+        for (a, x) in sets.iter().enumerate() {
+            let mut tally = Tally::default();
+            tally.make_room(sets.len());
+            store.row(a as Item, &mut tally);
+            for (b, y) in sets.iter().enumerate().filter(|&(b, _)| b != a) {
+                let count = x.intersection(y).count();
+                assert_eq!(store.count(a as Item, b as Item) as usize, count, "items {a} and {b}");
+                assert_eq!(tally.take(b as Item) as usize, count, "row {a}, item {b}");
+            }
+        }
+    }
+}
