@@ -13,14 +13,19 @@
 //!
 //! - [`store`] has the interactions twice: the baskets of each item, the items of each basket. Any count is an
 //!   intersection, any row one pass over the baskets of its item.
+//! - [`changes`] turns an epoch's changes of baskets round: for each row, all pairs that came and went, added up in
+//!   [`tally`].
 //! - [`row`] keeps, per item, a **reserve** of candidates with exact counts. Everything else is left out, with the
 //!   promise that its bound does not pass the row's **floor**.
-//! - [`estimate`] has a byte per hashed pair, never below the true count. While even the estimate stays under the
-//!   floor, a pair that comes or goes costs nothing more.
-//! - [`engine`] takes an epoch's changes, asks for the few exact counts, and rebuilds each touched row once.
+//! - [`estimate`] has a byte per hashed pair that is left out, never below the true count. While even the estimate
+//!   stays under the floor, a pair that comes or goes costs nothing more.
+//! - [`engine`] takes an epoch's changes, asks for the few exact counts, and ranks each touched row once;
+//!   [`watchers`] knows which rows a moved support touches.
 //!
 //! Row a lives on the worker that owns a, with a copy of every basket that holds an item of that worker ([`spread`]);
-//! so an event crosses the network once per worker concerned, and each worker makes its pairs for itself.
+//! so an event crosses the network once per worker concerned, and each worker makes its pairs for itself. Rows of very
+//! frequent items are shared by all workers ([`placement`]), which tell the best of their parts to the owner
+//! ([`merge`]).
 //!
 //! # Notes
 //! Exact, ties and all: the tests compare every epoch with the reference dataflow and with the plain model.
