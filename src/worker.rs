@@ -73,21 +73,25 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
         let oldest = out.with_frontier(|frontier| frontier.first().copied());
         intake.commit(oldest)?;
         pace.keep_time(&mut control, oldest);
-        let mut found = false;
+        let mut busy = false;
         if let Some(open) = &mut input {
-            found = pace.fetch(&mut intake, oldest, &mut |events| open.send_batch(events))?;
+            if pace.fetch(&mut intake, oldest, &mut |events| open.send_batch(events))? {
+                control.tell_used(*open.time());
+                busy = true;
+            }
             if control.is_stopped() || intake.has_ended()? {
                 intake.end_epoch(*open.time());
                 input = None;
             } else if let Some(next) = pace.next_epoch(&intake, &control) {
                 intake.end_epoch(*open.time());
                 open.advance_to(next);
+                busy = true;
             }
         }
-        if found {
+        if busy {
             worker.step();
         } else {
-            worker.step_or_park(Some(pace.patience()));
+            worker.step_or_park(Some(pace.patience(&intake, &control)));
         }
     }
     trouble.check()?;

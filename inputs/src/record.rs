@@ -37,6 +37,9 @@ pub struct Fetched {
 }
 
 /// The partitions that one worker reads.
+///
+/// A source wakes the thread that made it ([`std::thread::Thread::unpark`]) when records arrive after there were none;
+/// so a reader that found nothing may park, for as long as it can do without errors and new partitions.
 pub trait Source {
     /// The partitions this worker reads now, rising. A call may find new ones.
     fn partitions(&mut self) -> Result<Vec<u32>, SourceError>;

@@ -1,25 +1,32 @@
 //! What the workers of a cluster tell each other: which epoch it is, and that it is time to stop.
 //!
 //! Worker 0 calls the epochs. The call is the frontier of an input that only worker 0 holds, so every worker sees it as
-//! it sees any progress, whatever the clocks of their machines say. A stop is a record sent to everyone, so a signal to
-//! one process ends the job on all.
+//! it sees any progress, whatever the clocks of their machines say. A worker that has read something tells worker 0 that
+//! its epoch is to end; where nobody has, no epoch is called, and an idle job sleeps. A stop is a record sent to
+//! everyone, so a signal to one process ends the job on all.
 
 use deltacart_dataflows::Epoch;
 use std::cell::Cell;
 use std::rc::Rc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::vec::Broadcast;
-use timely::dataflow::operators::{Input, Inspect, Probe};
+use timely::dataflow::operators::{Exchange, Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
-type Handle = InputHandle<Epoch, CapacityContainerBuilder<Vec<()>>>;
+type Handle<T = ()> = InputHandle<Epoch, CapacityContainerBuilder<Vec<T>>>;
 
 /// A worker's end of the line.
 pub(super) struct Control {
     /// Worker 0's.
     epochs: Option<Handle>,
     called: ProbeHandle<Epoch>,
+    /// To tell worker 0 which epoch has something in it.
+    used: Handle<Epoch>,
+    /// The epoch that was told last.
+    told: Option<Epoch>,
+    /// Worker 0's: the largest epoch that any worker has told.
+    used_by_any: Rc<Cell<Option<Epoch>>>,
     /// To tell the others; gone when they have been told.
     stop: Option<Handle>,
     stopped: Rc<Cell<bool>>,
@@ -27,15 +34,18 @@ pub(super) struct Control {
 
 impl Control {
     pub(super) fn new(worker: &mut Worker) -> Self {
-        let (mut epochs, mut stop) = (Handle::new(), Handle::new());
+        let (mut epochs, mut stop, mut used) = (Handle::<()>::new(), Handle::new(), Handle::new());
         let stopped = Rc::new(Cell::new(false));
-        let told = Rc::clone(&stopped);
+        let used_by_any = Rc::new(Cell::new(None));
+        let (is_stopped, latest) = (Rc::clone(&stopped), Rc::clone(&used_by_any));
         let called = worker.dataflow_named("Control", |scope| {
-            scope.input_from(&mut stop).broadcast().inspect(move |()| told.set(true));
+            scope.input_from(&mut stop).broadcast().inspect(move |()| is_stopped.set(true));
+            let used = scope.input_from(&mut used).exchange(|_epoch| 0);
+            used.inspect(move |&epoch| latest.set(latest.get().max(Some(epoch))));
             scope.input_from(&mut epochs).probe().0
         });
         let epochs = (worker.index() == 0).then_some(epochs);
-        Control { epochs, called, stop: Some(stop), stopped }
+        Control { epochs, called, used, told: None, used_by_any, stop: Some(stop), stopped }
     }
 
     /// Calls an epoch; only worker 0 does.
@@ -48,6 +58,20 @@ impl Control {
     /// The epoch that was called last.
     pub(super) fn called(&self) -> Option<Epoch> {
         self.called.with_frontier(|frontier| frontier.first().copied())
+    }
+
+    /// Tells worker 0 that this worker has read something into `epoch`.
+    pub(super) fn tell_used(&mut self, epoch: Epoch) {
+        if self.told < Some(epoch) {
+            self.told = Some(epoch);
+            self.used.send(epoch);
+            self.used.flush();
+        }
+    }
+
+    /// Whether worker 0 knows of something in the epoch that was called last.
+    pub(super) fn is_used(&self, called: Epoch) -> bool {
+        self.used_by_any.get() >= Some(called)
     }
 
     /// Tells every worker to stop.

@@ -29,6 +29,8 @@ pub(super) struct Intake<'a> {
     /// Offsets that belong to epochs that are out, and are not committed.
     out: BTreeMap<u32, u64>,
     committed_at: Instant,
+    /// Dead letters that had not arrived when they were asked for last.
+    letters_under_way: usize,
     events: Vec<Event>,
 }
 
@@ -43,6 +45,13 @@ struct Partition {
 
 /// Offsets are committed this often: for those who watch the lag, not for the job.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// Dead letters that arrive wake nobody, so they are asked for this often while some are under way.
+const POLL_LETTERS: Duration = Duration::from_millis(5);
+
+/// Signals to stop, errors of clients, new partitions and offsets to commit wake nobody either, and are looked for this
+/// often. An idle job does nothing else.
+const PARK_MAX: Duration = Duration::from_millis(100);
 
 /// How long an orderly end waits for dead letters and commits to be safe.
 const END_PATIENCE: Duration = Duration::from_secs(30);
@@ -92,6 +101,7 @@ impl<'a> Intake<'a> {
             ended: VecDeque::new(),
             out: BTreeMap::new(),
             committed_at: Instant::now(),
+            letters_under_way: 0,
             events: Vec::new(),
         })
     }
@@ -183,16 +193,20 @@ impl<'a> Intake<'a> {
             self.out.extend(offsets.iter().copied());
             self.ended.pop_front();
         }
-        let letters_under_way = match &mut self.dead_letters {
-            Some(dead_letters) => dead_letters.poll()?,
-            None => 0,
-        };
-        if letters_under_way == 0 && !self.out.is_empty() && self.committed_at.elapsed() >= COMMIT_EVERY {
+        if let Some(dead_letters) = &mut self.dead_letters {
+            self.letters_under_way = dead_letters.poll()?;
+        }
+        if self.letters_under_way == 0 && !self.out.is_empty() && self.committed_at.elapsed() >= COMMIT_EVERY {
             let offsets: Vec<(u32, u64)> = std::mem::take(&mut self.out).into_iter().collect();
             self.source.commit(&offsets)?;
             self.committed_at = Instant::now();
         }
         Ok(())
+    }
+
+    /// How long this may be left alone when no record comes.
+    pub(super) fn patience(&self) -> Duration {
+        if self.letters_under_way > 0 { POLL_LETTERS } else { PARK_MAX }
     }
 
     /// Waits until dead letters and the last offsets are safe. Everything is out.

@@ -1,8 +1,9 @@
 //! When an epoch ends, and how much may be read into it.
 //!
-//! By the clock, worker 0 calls the next epoch when the tick has passed and not too many are open; when they are, the
-//! epoch goes on and grows, so throughput rises with the load. By count, an epoch takes so many records of each
-//! partition, and ends when all of them gave theirs: no clock, no other worker, nothing that could differ next time.
+//! By the clock, worker 0 calls the next epoch when the tick has passed, somebody has read something and not too many
+//! are open; when they are, the epoch goes on and grows, so throughput rises with the load. By count, an epoch takes so
+//! many records of each partition, and ends when all of them gave theirs: no clock, no other worker, nothing that could
+//! differ next time.
 
 use crate::job::{AheadLimits, Cut};
 use crate::worker::control::Control;
@@ -71,26 +72,27 @@ impl Pace {
         let (Cut::Tick(tick), Some(called), Some(oldest)) = (self.cut, control.called(), oldest) else {
             return;
         };
-        if self.called_at.elapsed() >= tick && called.saturating_sub(oldest) < self.limits.epochs {
+        let may_call = control.is_used(called) && called.saturating_sub(oldest) < self.limits.epochs;
+        if may_call && self.called_at.elapsed() >= tick {
             self.called_at = Instant::now();
             control.call(called + 1);
         }
     }
 
-    /// How long a worker with nothing to do may sleep.
-    pub(super) fn patience(&self) -> Duration {
-        match self.cut {
-            Cut::Tick(tick) => (tick / 8).clamp(PARK_MIN, PARK_MAX),
-            Cut::Records(_) => PARK_MIN,
-        }
+    /// How long a worker with nothing to do may sleep. Records that arrive, other workers and operators wake it; what
+    /// does not is the clock by which it has an epoch to call, and [`Intake::patience`].
+    pub(super) fn patience(&self, intake: &Intake<'_>, control: &Control) -> Duration {
+        let until_call = match (self.cut, control.called()) {
+            (Cut::Tick(tick), Some(called)) if control.is_used(called) => {
+                // Zero when as many epochs are open as may be: then it is their progress that wakes it.
+                Some(tick.saturating_sub(self.called_at.elapsed())).filter(|left| !left.is_zero())
+            }
+            _ => None,
+        };
+        intake.patience().min(until_call.unwrap_or(Duration::MAX))
     }
 
     fn is_ahead(&self, oldest: Option<Epoch>) -> bool {
         oldest.is_some_and(|oldest| self.epoch.saturating_sub(oldest) > self.limits.epochs)
     }
 }
-
-/// Records of a topic wake nobody, so a worker looks for them again after a while: an eighth of an epoch, so that it
-/// adds little to the latency, and in these bounds.
-const PARK_MIN: Duration = Duration::from_millis(1);
-const PARK_MAX: Duration = Duration::from_millis(20);

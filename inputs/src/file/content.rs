@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TryRecvError};
-use std::thread;
+use std::thread::{self, Thread};
 
 /// Large enough that a call to the system costs nothing beside it.
 const PIECE_BYTES: usize = 256 << 10;
@@ -59,9 +59,10 @@ impl Content {
     pub(super) fn of_pipe(path: Option<PathBuf>) -> io::Result<Content> {
         let (pieces_sender, pieces) = mpsc::sync_channel(PIECES_AHEAD);
         let (spare, spare_receiver) = mpsc::channel();
+        let reader = thread::current();
         thread::Builder::new()
             .name("pipe-reader".into())
-            .spawn(move || pump(path.as_deref(), &pieces_sender, &spare_receiver))?;
+            .spawn(move || pump(path.as_deref(), &pieces_sender, &spare_receiver, &reader))?;
         Ok(Content::new(From::Thread(Pump { pieces, spare })))
     }
 
@@ -105,25 +106,36 @@ impl Content {
     }
 }
 
-/// The work of a pipe's thread. It ends when the input does, or when nobody listens any more.
-fn pump(path: Option<&Path>, pieces: &SyncSender<io::Result<Vec<u8>>>, spare: &Receiver<Vec<u8>>) {
+/// The work of a pipe's thread, which wakes the reader for each piece. It ends when the input does, or when nobody
+/// listens any more.
+fn pump(
+    path: Option<&Path>,
+    pieces: &SyncSender<io::Result<Vec<u8>>>,
+    spare: &Receiver<Vec<u8>>,
+    reader: &Thread,
+) {
     let opened = match path {
         None => decompress(io::stdin()),
         Some(path) => File::open(path).and_then(decompress),
     };
     let mut ended = false;
     match opened {
-        Err(error) => _ = pieces.send(Err(error)),
-        Ok(mut reader) => {
+        Err(error) => {
+            // Nobody may listen any more.
+            let _ = pieces.send(Err(error));
+            reader.unpark();
+        }
+        Ok(mut content) => {
             while !ended {
                 let mut piece = spare.try_recv().unwrap_or_default();
                 piece.resize(PIECE_BYTES, 0);
-                let read = read_some(&mut reader, &mut piece).map(|length| {
+                let read = read_some(&mut content, &mut piece).map(|length| {
                     piece.truncate(length);
                     piece
                 });
                 ended = !matches!(&read, Ok(piece) if !piece.is_empty());
                 ended |= pieces.send(read).is_err();
+                reader.unpark();
             }
         }
     }

@@ -23,11 +23,14 @@ pub enum Role {
 }
 
 /// The same for all clients.
-const COMMON: [(&str, &str); 2] = [
+const COMMON: [(&str, &str); 3] = [
     // The name that broker logs and quotas show.
     ("client.id", "deltacart"),
     // Brokers close idle connections; librdkafka opens them again, and nobody needs to hear of it.
     ("log.connection.close", "false"),
+    // A request leaves at once. Otherwise the kernel keeps a small one back until the answer to the one before has been
+    // acknowledged, up to 40 ms: more than all else that an event waits for.
+    ("socket.nagle.disable", "true"),
 ];
 
 const CONSUMER: [(&str, &str); 12] = [

@@ -20,12 +20,14 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 /// What one call of `fetch` hands over at most, so that a backlog of large records holds nobody up.
 const FETCH_BYTES_MAX: usize = 8 << 20;
 /// Events of the main queue that are dealt with at a time.
 const EVENTS_MAX: usize = 100;
+
 /// What is read, and by whom.
 #[derive(Clone, Debug)]
 pub struct KafkaParams {
@@ -54,6 +56,8 @@ pub struct KafkaSource {
     /// How many partitions the topic has, other workers' with them.
     partition_count: usize,
     params: KafkaParams,
+    /// Whom to wake when a record arrives.
+    reader: Thread,
     connection: Arc<Connection>,
 }
 
@@ -80,7 +84,9 @@ impl KafkaSource {
         let watch = refresh.map(|period| Watch::new(Arc::clone(&connection), partition_count, period));
         let watch = watch.transpose().map_err(no_thread)?;
         let partitions = BTreeMap::new();
-        let mut source = KafkaSource { watch, commits, partitions, partition_count, params, connection };
+        let reader = thread::current();
+        let mut source =
+            KafkaSource { watch, commits, partitions, partition_count, params, reader, connection };
         let owned = source.owned(0..partition_count);
         let ranges = find_ranges(&source.connection, &owned, source.params.from, deadline)?;
         source.assign(ranges)?;
@@ -101,8 +107,10 @@ impl KafkaSource {
         for (partition, range) in ranges {
             let id = partition as i32;
             let queue = self.connection.consumer.split_partition_queue(topic, id);
-            let queue = queue
+            let mut queue = queue
                 .ok_or_else(|| self.connection.error(&KafkaError::MetadataFetch(Code::UnknownPartition)))?;
+            let reader = self.reader.clone();
+            queue.set_nonempty_callback(move || reader.unpark());
             let end = self.params.until_end.then_some(range.end);
             let ended = self.params.until_end && range.empty;
             if !ended {
