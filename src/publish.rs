@@ -11,7 +11,7 @@ use crate::summary::{Counter, Tally};
 use crate::worker::Trouble;
 use deltacart_dataflows::{Diff, Epoch, List, Name};
 use differential_dataflow::VecCollection;
-use differential_dataflow::consolidation::consolidate_updates;
+use differential_dataflow::consolidation::consolidate;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -42,9 +42,14 @@ pub(crate) struct Outlet {
     trouble: Trouble,
     /// Encoded, and not taken by the sink yet.
     records: Records,
+    /// Scratch: an epoch's updates in the order of their items.
+    order: Vec<Place>,
     /// What the tally has of what was sent.
     counted: Sent,
 }
+
+/// Where an update is, behind the first bytes of its item's name: they decide most comparisons without a look at it.
+type Place = (u64, u32);
 
 /// What is sent on: only that epochs are out.
 type Nothing = CapacityContainerBuilder<Vec<()>>;
@@ -97,6 +102,39 @@ pub(crate) fn publish<'scope>(
     })
 }
 
+/// Fills `order` with the places of updates in the order of their items. An item has few updates, mostly the list that
+/// went and the one that came, so lists need no order and are not compared.
+fn sort_by_item(updates: &[Update], order: &mut Vec<Place>) {
+    order.clear();
+    order.extend((0..).zip(updates).map(|(index, ((item, _list), _epoch, _diff))| (prefix(item), index)));
+    order.sort_unstable_by(|x, y| {
+        let by_name = || item(updates, x).cmp(item(updates, y));
+        x.0.cmp(&y.0).then_with(by_name).then(x.1.cmp(&y.1))
+    });
+}
+
+fn item<'a>(updates: &'a [Update], place: &Place) -> &'a Name {
+    &updates[place.1 as usize].0.0
+}
+
+/// The first eight bytes, as a number that orders as they do.
+fn prefix(name: &Name) -> u64 {
+    let mut first = [0; 8];
+    let length = name.len().min(8);
+    first[..length].copy_from_slice(&name.as_bytes()[..length]);
+    u64::from_be_bytes(first)
+}
+
+impl ListChange {
+    fn put(&mut self, list: List, diff: Diff) {
+        match diff {
+            -1 => self.before = list,
+            1 => self.after = list,
+            _ => panic!("an item has one list"),
+        }
+    }
+}
+
 impl Outlet {
     pub(crate) fn new(
         sink: Option<Box<dyn Sink>>,
@@ -104,26 +142,38 @@ impl Outlet {
         tally: Rc<RefCell<Tally>>,
         trouble: Trouble,
     ) -> Self {
-        Outlet { sink, options, tally, trouble, records: Records::new(), counted: Sent::default() }
+        let (records, order) = (Records::new(), Vec::new());
+        Outlet { sink, options, tally, trouble, records, order, counted: Sent::default() }
     }
 
-    /// Makes an epoch's updates records, which wait to be sent.
-    fn take(&mut self, epoch: Epoch, updates: &mut Vec<Update>) {
-        consolidate_updates(updates);
-        let mut tally = self.tally.borrow_mut();
-        for of_item in updates.chunk_by_mut(|x, y| x.0.0 == y.0.0) {
-            let item = of_item[0].0.0.clone();
+    /// Makes an epoch's updates records, in the order of their items; they wait to be sent.
+    fn take(&mut self, epoch: Epoch, updates: &mut [Update]) {
+        sort_by_item(updates, &mut self.order);
+        let mut changed = 0;
+        let mut rest = &self.order[..];
+        while let Some(first) = rest.first() {
+            let is_of_item = |place: &&Place| place.0 == first.0 && item(updates, place) == item(updates, first);
+            let (of_item, others) = rest.split_at(rest.iter().take_while(is_of_item).count());
+            rest = others;
+            let item = item(updates, first).clone();
             let mut change = ListChange { item, epoch, before: List::new(), after: List::new() };
-            for ((_item, list), _epoch, diff) in of_item {
-                match diff {
-                    -1 => change.before = std::mem::take(list),
-                    1 => change.after = std::mem::take(list),
-                    _ => panic!("an item has one list"),
-                }
+            let lists = of_item.iter().map(|&(_prefix, index)| {
+                let ((_item, list), _epoch, diff) = &mut updates[index as usize];
+                (std::mem::take(list), *diff)
+            });
+            if of_item.len() <= 2 {
+                lists.for_each(|(list, diff)| change.put(list, diff));
+            } else {
+                let mut lists: Vec<(List, Diff)> = lists.collect();
+                consolidate(&mut lists);
+                lists.into_iter().for_each(|(list, diff)| change.put(list, diff));
             }
-            encode(&change, &self.options, &mut self.records);
-            tally.add(Counter::ListsChanged, 1);
+            if change.before != change.after {
+                encode(&change, &self.options, &mut self.records);
+                changed += 1;
+            }
         }
+        self.tally.borrow_mut().add(Counter::ListsChanged, changed);
     }
 
     /// Pushes the epoch on; true when all its records have arrived. After a failure nothing ever arrives.

@@ -298,5 +298,14 @@ fn push_items<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = &'a Neighbour
 
 /// Appends a JSON string.
 pub(super) fn push_text(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("every text is a JSON string, and a vector takes every byte");
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        // Nearly every id: nothing to escape.
+        out.reserve(text.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        serde_json::to_writer(out, text).expect("every text is a JSON string, and a vector takes every byte");
+    }
 }
