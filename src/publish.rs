@@ -33,6 +33,9 @@ pub(crate) enum Publisher {
 /// How long to wait before asking again what has arrived.
 const POLL: Duration = Duration::from_millis(1);
 
+/// What an emptied buffer keeps for the next epoch; one large epoch must not hold its memory for ever.
+const SPARE_UPDATES_MAX: usize = 1 << 16;
+
 /// One worker's way out.
 pub(crate) struct Outlet {
     /// None on workers that have nothing to publish.
@@ -73,11 +76,13 @@ pub(crate) fn publish<'scope>(
         let activator = scope.activator_for(info.address);
         let mut waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<Update>)> = BTreeMap::new();
         let mut under_way: Option<Capability<Epoch>> = None;
+        let mut spare: Vec<Update> = Vec::new();
         move |(input, frontier), output| {
             input.for_each(|capability, updates: &mut Vec<Update>| {
                 // A message may hold updates of several epochs, none of them before its own.
                 for update in updates.drain(..) {
-                    let hold = || (capability.delayed(&update.1, output.output_index()), Vec::new());
+                    let hold =
+                        || (capability.delayed(&update.1, output.output_index()), std::mem::take(&mut spare));
                     waiting.entry(update.1).or_insert_with(hold).1.push(update);
                 }
             });
@@ -94,6 +99,9 @@ pub(crate) fn publish<'scope>(
                         let (capability, mut updates) = entry.remove();
                         outlet.take(*capability.time(), &mut updates);
                         under_way = Some(capability);
+                        updates.clear();
+                        updates.shrink_to(SPARE_UPDATES_MAX);
+                        spare = updates;
                     }
                     _ => return,
                 }
@@ -168,10 +176,7 @@ impl Outlet {
                 consolidate(&mut lists);
                 lists.into_iter().for_each(|(list, diff)| change.put(list, diff));
             }
-            if change.before != change.after {
-                encode(&change, &self.options, &mut self.records);
-                changed += 1;
-            }
+            changed += u64::from(encode(&change, &self.options, &mut self.records));
         }
         self.tally.borrow_mut().add(Counter::ListsChanged, changed);
     }

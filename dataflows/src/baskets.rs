@@ -23,9 +23,9 @@ use differential_dataflow::{AsCollection, VecCollection};
 use ledger::{Effect, Ledger};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::core::OkErr;
-use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::generic::Operator;
 
 /// A basket holds an item in a quantity above 0, bought or not.
 pub type Line = (Basket, Item, Quantity);
@@ -53,15 +53,22 @@ pub struct Baskets<'scope> {
 pub fn baskets<'scope>(events: StreamVec<'scope, Epoch, Event<Item>>, items_max: usize) -> Baskets<'scope> {
     let (index, workers) = (events.scope().index(), events.scope().peers());
     let mut ledger = Ledger::new(index, workers, items_max);
-    let routed = events.flat_map(move |event| {
-        let workers = match event.action {
-            Action::ForgetUser => 0..=workers as u64 - 1,
-            _ => {
-                let owner = route(&event.basket);
-                owner..=owner
-            }
-        };
-        workers.map(move |worker| (worker, event.clone()))
+    let everyone = 0..workers as u64;
+    let routed = events.unary(Pipeline, "RouteEvents", move |_capability, _info| {
+        move |input, output| {
+            input.for_each(|capability, events: &mut Vec<Event<Item>>| {
+                let mut session = output.session(&capability);
+                for event in events.drain(..) {
+                    match event.action {
+                        Action::ForgetUser => {
+                            session.give_iterator(everyone.clone().map(|worker| (worker, event.clone())));
+                        }
+                        _ if workers == 1 => session.give((0, event)),
+                        _ => session.give((route(&event.basket), event)),
+                    }
+                }
+            });
+        }
     });
     let by_basket = Exchange::new(|(worker, _event): &(u64, Event<Item>)| *worker);
     let (lines, notes) = routed

@@ -115,6 +115,7 @@ impl<'scope, D: Clone + 'static> PerEpoch<'scope, D> for StreamVec<'scope, Epoch
                     }
                     let (_capability, mut records) = entry.remove();
                     records.clear();
+                    records.shrink_to(SPARE_RECORDS_MAX);
                     if spare.len() < SPARE_BUFFERS_MAX {
                         spare.push(records);
                     }
@@ -126,3 +127,6 @@ impl<'scope, D: Clone + 'static> PerEpoch<'scope, D> for StreamVec<'scope, Epoch
 
 /// Emptied buffers kept for the next epochs; few epochs are ever open together.
 const SPARE_BUFFERS_MAX: usize = 2;
+
+/// What each of them keeps room for; one large epoch must not hold its memory for ever.
+const SPARE_RECORDS_MAX: usize = 1 << 16;

@@ -2,17 +2,18 @@
 //!
 //! ```text
 //!            ┌───────┐ unknown names ┌────────┐ (number, name) ┌───────────┐
-//! events ───▶│  ask  ├──────────────▶│ number ├───broadcast───▶│ translate ├──▶ events with numbered items
-//!            └───┬───┘   exchanged   └────────┘                └─────▲─────┘
-//!                └────────────── events, kept until the epoch's names are in ─┘
+//! events ───▶│  ask  ├──────────────▶│ number ├───broadcast───▶│ translate ├─┐
+//!            └─┬───┬─┘   exchanged   └────────┘                └─────▲─────┘ ▼
+//!              │   └── events about those, kept until the names are in ┘     ├─▶ events with numbered items
+//!              └────────────────────── all other events ─────────────────────┘
 //! ```
 //!
 //! The worker that a name hashes to numbers it: `its own count · workers + its index`, so a number is the same
 //! everywhere and says who owns the item. A worker asks for a name only when it meets it for the first time.
 //!
 //! # Notes
-//! Whatever is downstream of `translate` at an epoch may read [`Names`] for every item met up to that epoch: the
-//! epoch's frontier cannot pass while a name of it is on its way to any worker.
+//! Whatever is downstream of both at an epoch may read [`Names`] for every item met up to that epoch: the epoch's
+//! frontier cannot pass while a name of it is on its way to any worker.
 
 use crate::numbers::Numbers;
 use crate::{Epoch, Event, Item, Name};
@@ -25,6 +26,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::core::Concat;
 use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::{Capability, generic::Operator};
 
@@ -82,9 +84,9 @@ impl Names {
         }
     }
 
-    /// Whether the name has to be asked for: it is not known, nor on its way.
+    /// Whether a name that is not known has to be asked for: it is not on its way.
     fn ask(&mut self, name: &Name) -> bool {
-        self.known.get(name).is_none() && self.asked.get_or_insert(name).1
+        self.asked.get_or_insert(name).1
     }
 }
 
@@ -100,7 +102,7 @@ pub fn number_items<'scope>(
     let names = SharedNames::default();
     let workers = events.scope().peers() as u32;
     let index = events.scope().index() as u32;
-    let (events, unknown) = ask(events, &names);
+    let Asked { numbered: ready, waiting, unknown } = ask(events, &names);
 
     let mut numbers = Numbers::default();
     let numbered = unknown
@@ -118,39 +120,62 @@ pub fn number_items<'scope>(
         })
         .broadcast();
 
-    (translate(events, numbered, Rc::clone(&names)), names)
+    (ready.concat(translate(waiting, numbered, Rc::clone(&names))), names)
 }
 
-/// Passes events on, and the names that this worker meets for the first time.
-fn ask<'scope>(
-    events: StreamVec<'scope, Epoch, Event>,
-    names: &SharedNames,
-) -> (StreamVec<'scope, Epoch, Event>, StreamVec<'scope, Epoch, Name>) {
+/// What becomes of events when their items' names are looked up.
+struct Asked<'scope> {
+    /// Nothing is unknown.
+    numbered: StreamVec<'scope, Epoch, Event<Item>>,
+    /// The item's name is on its way.
+    waiting: StreamVec<'scope, Epoch, Event>,
+    /// Names that this worker meets for the first time.
+    unknown: StreamVec<'scope, Epoch, Name>,
+}
+
+fn ask<'scope>(events: StreamVec<'scope, Epoch, Event>, names: &SharedNames) -> Asked<'scope> {
     let mut builder = OperatorBuilder::new("AskNames".to_owned(), events.scope());
     let mut input = builder.new_input(events, Pipeline);
-    let (output, passed) = builder.new_output();
-    let mut output = OutputBuilder::from(output);
+    let (output_numbered, numbered) = builder.new_output();
+    let mut output_numbered = OutputBuilder::from(output_numbered);
+    let (output_waiting, waiting) = builder.new_output();
+    let mut output_waiting = OutputBuilder::from(output_waiting);
     let (output_unknown, unknown) = builder.new_output();
     let mut output_unknown = OutputBuilder::from(output_unknown);
     let names = Rc::clone(names);
     builder.build(move |_capabilities| {
         move |_frontiers| {
             let mut names = names.borrow_mut();
-            let mut output = output.activate();
+            let mut output_numbered = output_numbered.activate();
+            let mut output_waiting = output_waiting.activate();
             let mut output_unknown = output_unknown.activate();
             input.for_each(|capability, events: &mut Vec<Event>| {
-                let mut session = output_unknown.session(&capability);
-                for event in events.iter() {
-                    if let Some(name) = event.action.item().filter(|name| names.ask(name)) {
-                        session.give(name.clone());
+                let mut numbered = output_numbered.session(&capability);
+                let mut waiting = output_waiting.session(&capability);
+                let mut unknown = output_unknown.session(&capability);
+                for event in events.drain(..) {
+                    let name = event.action.item();
+                    let item = name.and_then(|name| names.item(name));
+                    match name.filter(|_| item.is_none()) {
+                        Some(name) => {
+                            if names.ask(name) {
+                                unknown.give(name.clone());
+                            }
+                            waiting.give(event);
+                        }
+                        None => numbered.give(number(event, |_| item.expect("a name has its number by now"))),
                     }
                 }
-                drop(session);
-                output.session(&capability).give_container(events);
             });
         }
     });
-    (passed, unknown)
+    Asked { numbered, waiting, unknown }
+}
+
+/// The event about the item's number.
+fn number(event: Event, item: impl FnOnce(Name) -> Item) -> Event<Item> {
+    let Event { position, basket, user, action } = event;
+    Event { position, basket, user, action: action.map_item(item) }
 }
 
 /// Learns names, and replaces items' names by numbers once an epoch's names are all in.
@@ -180,11 +205,9 @@ fn translate<'scope>(
                 let (capability, batches) = entry.remove();
                 let mut session = output.session(&capability);
                 for event in batches.into_iter().flatten() {
-                    let Event { position, basket, user, action } = event;
-                    let action = action.map_item(|name| {
+                    session.give(number(event, |name| {
                         names.item(&name).expect("names of an epoch are known before it is translated")
-                    });
-                    session.give(Event { position, basket, user, action });
+                    }));
                 }
             }
         }

@@ -128,15 +128,19 @@ impl<'a> Intake<'a> {
                 dead_letters: self.dead_letters.as_mut(),
                 tally: &mut self.tally.borrow_mut(),
                 events: &mut self.events,
+                send,
+                counts: Counts::default(),
                 next_offset: partition.next_offset,
                 failed: Ok(()),
             };
             let fetched = self.source.fetch(number, room, &mut |record| reader.take(&record))?;
-            partition.next_offset = reader.next_offset;
-            reader.failed?;
+            let Reader { next_offset, failed, counts, tally, .. } = reader;
+            failed?;
+            counts.add_to(tally);
+            partition.next_offset = next_offset;
             partition.epoch_records += fetched.records as u64;
             partition.ended = fetched.ended;
-            self.epoch_events += self.events.len();
+            self.epoch_events += counts.events as usize;
             self.epoch_bytes += fetched.bytes;
             found |= fetched.records > 0;
             send(&mut self.events);
@@ -223,6 +227,41 @@ impl<'a> Intake<'a> {
     }
 }
 
+/// Events go on when so many are together: few enough to stay in the cache until they are dealt with.
+const CHUNK_EVENTS: usize = 1024;
+
+/// What a batch was made of, counted apart: a tally is looked up for each count.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    records: u64,
+    events: u64,
+    views: u64,
+    others: u64,
+    duplicates: u64,
+    headers: u64,
+}
+
+impl Counts {
+    fn add(&mut self, decoded: Decoded) {
+        let Decoded { events, views, others, duplicate, header } = decoded;
+        self.events += u64::from(events);
+        self.views += u64::from(views);
+        self.others += u64::from(others);
+        self.duplicates += u64::from(duplicate);
+        self.headers += u64::from(header);
+    }
+
+    fn add_to(self, tally: &mut Tally) {
+        let Counts { records, events, views, others, duplicates, headers } = self;
+        tally.add(Counter::Records, records);
+        tally.add(Counter::Events, events);
+        tally.add(Counter::Views, views);
+        tally.add(Counter::Others, others);
+        tally.add(Counter::Duplicates, duplicates);
+        tally.add(Counter::Headers, headers);
+    }
+}
+
 /// Takes the records of one batch.
 struct Reader<'a> {
     input: &'a Input,
@@ -230,6 +269,8 @@ struct Reader<'a> {
     dead_letters: Option<&'a mut DeadLetters>,
     tally: &'a mut Tally,
     events: &'a mut Vec<Event>,
+    send: &'a mut dyn FnMut(&mut Vec<Event>),
+    counts: Counts,
     next_offset: u64,
     failed: Result<()>,
 }
@@ -237,14 +278,15 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn take(&mut self, record: &RawRecord<'_>) {
         self.next_offset = record.offset + 1;
-        self.tally.add(Counter::Records, 1);
+        self.counts.records += 1;
         match self.decoder.decode(record, self.events) {
-            Ok(Decoded { events, views, others, duplicate, header }) => {
-                self.tally.add(Counter::Events, u64::from(events));
-                self.tally.add(Counter::Views, u64::from(views));
-                self.tally.add(Counter::Others, u64::from(others));
-                self.tally.add(Counter::Duplicates, u64::from(duplicate));
-                self.tally.add(Counter::Headers, u64::from(header));
+            Ok(decoded) => {
+                self.counts.add(decoded);
+                if self.events.len() >= CHUNK_EVENTS {
+                    (self.send)(self.events);
+                    self.events.clear();
+                    self.events.reserve(CHUNK_EVENTS);
+                }
             }
             Err(reject) => {
                 self.tally.add(Counter::Rejects(reject.reason.name().to_owned()), 1);
