@@ -16,6 +16,24 @@ fn from_flags(
 }
 
 #[test]
+fn requests_leave_at_once_unless_the_user_says_otherwise() {
+    let ours = KafkaSettings::new("b:1");
+    let theirs =
+        from_flags(Some("b:1"), "linger.ms=20\n", &["socket.nagle.disable=false", "fetch.wait.max.ms=500"])
+            .unwrap();
+    for (role, name, our, their) in [
+        (Role::Consumer, "socket.nagle.disable", "true", "false"),
+        (Role::Producer, "socket.nagle.disable", "true", "false"),
+        (Role::Admin, "socket.nagle.disable", "true", "false"),
+        (Role::Producer, "linger.ms", "1", "20"),
+        (Role::Consumer, "fetch.wait.max.ms", "50", "500"),
+    ] {
+        assert_eq!(ours.get(role, name).as_deref(), Some(our), "{role:?} {name}");
+        assert_eq!(theirs.get(role, name).as_deref(), Some(their), "{role:?} {name}");
+    }
+}
+
+#[test]
 fn the_users_properties_stand_on_top_of_ours() {
     let file = "# where\nbootstrap.servers = file:1\n! and how\n\nfetch.wait.max.ms=7\nconsumer.client.rack=a\nproducer.acks=1\n";
     let settings =
