@@ -160,7 +160,8 @@ impl Outlet {
         let mut changed = 0;
         let mut rest = &self.order[..];
         while let Some(first) = rest.first() {
-            let is_of_item = |place: &&Place| place.0 == first.0 && item(updates, place) == item(updates, first);
+            let is_of_item =
+                |place: &&Place| place.0 == first.0 && item(updates, place) == item(updates, first);
             let (of_item, others) = rest.split_at(rest.iter().take_while(is_of_item).count());
             rest = others;
             let item = item(updates, first).clone();
@@ -217,5 +218,41 @@ impl Outlet {
         let mut tally = self.tally.borrow_mut();
         tally.add(Counter::RecordsOut, sent.records - before.records);
         tally.add(Counter::BytesOut, sent.bytes - before.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Envelope;
+    use deltacart_dataflows::Neighbour;
+
+    fn update(item: &str, other: &str, diff: Diff) -> Update {
+        ((item.into(), vec![Neighbour { item: other.into(), score: 1, count: 1 }]), 7, diff)
+    }
+
+    #[test]
+    fn an_epochs_records_are_ordered_by_item_and_what_cancels_is_none() {
+        let options = OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: 3 };
+        let mut outlet = Outlet::new(None, options, Rc::default(), Trouble::default());
+        let mut updates = [
+            update("longer-than-eight-b", "x", 1),
+            update("same", "x", -1),
+            update("longer-than-eight-a", "x", 1),
+            update("shared", "x", -1),
+            update("short", "y", 1),
+            update("same", "x", 1),
+            update("shared", "y", 1),
+            update("shared", "y", -1),
+            update("short", "x", -1),
+            update("shared", "z", 1),
+        ];
+        outlet.take(7, &mut updates);
+        let keys: Vec<&[u8]> = outlet.records.iter().map(|record| record.key).collect();
+        assert_eq!(keys, [&b"longer-than-eight-a"[..], b"longer-than-eight-b", b"shared", b"short"]);
+        let shared =
+            String::from_utf8_lossy(outlet.records.iter().nth(2).unwrap().line.unwrap()).into_owned();
+        assert!(shared.contains(r#""added":["z"],"removed":["x"]"#), "{shared}");
+        assert_eq!(outlet.tally.borrow().get(&Counter::ListsChanged), 4);
     }
 }

@@ -75,10 +75,7 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
         pace.keep_time(&mut control, oldest);
         let mut busy = false;
         if let Some(open) = &mut input {
-            if pace.fetch(&mut intake, oldest, &mut |events| open.send_batch(events))? {
-                control.tell_used(*open.time());
-                busy = true;
-            }
+            busy = pace.fetch(&mut intake, &mut control, oldest, &mut |events| open.send_batch(events))?;
             if control.is_stopped() || intake.has_ended()? {
                 intake.end_epoch(*open.time());
                 input = None;

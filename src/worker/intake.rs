@@ -200,7 +200,8 @@ impl<'a> Intake<'a> {
         if let Some(dead_letters) = &mut self.dead_letters {
             self.letters_under_way = dead_letters.poll()?;
         }
-        if self.letters_under_way == 0 && !self.out.is_empty() && self.committed_at.elapsed() >= COMMIT_EVERY {
+        if self.letters_under_way == 0 && !self.out.is_empty() && self.committed_at.elapsed() >= COMMIT_EVERY
+        {
             let offsets: Vec<(u32, u64)> = std::mem::take(&mut self.out).into_iter().collect();
             self.source.commit(&offsets)?;
             self.committed_at = Instant::now();

@@ -35,6 +35,7 @@ impl Pace {
     pub(super) fn fetch(
         &self,
         intake: &mut Intake<'_>,
+        control: &mut Control,
         oldest: Option<Epoch>,
         send: &mut dyn FnMut(&mut Vec<Event>),
     ) -> Result<bool> {
@@ -47,7 +48,11 @@ impl Pace {
                 if room == 0 || intake.epoch_bytes() >= self.limits.epoch_bytes {
                     return Ok(false);
                 }
-                intake.fetch(room.min(BATCH_RECORDS), u64::MAX, send)
+                let found = intake.fetch(room.min(BATCH_RECORDS), u64::MAX, send)?;
+                if found {
+                    control.tell_used(self.epoch);
+                }
+                Ok(found)
             }
             Cut::Records(records) => intake.fetch(BATCH_RECORDS, records.get(), send),
         }
