@@ -177,7 +177,9 @@ impl Outlet {
                 consolidate(&mut lists);
                 lists.into_iter().for_each(|(list, diff)| change.put(list, diff));
             }
-            changed += u64::from(encode(&change, &self.options, &mut self.records));
+            let before = self.records.len();
+            encode(&change, &self.options, &mut self.records);
+            changed += u64::from(self.records.len() > before);
         }
         self.tally.borrow_mut().add(Counter::ListsChanged, changed);
     }

@@ -24,9 +24,9 @@ use std::hash::BuildHasher;
 use std::rc::Rc;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::core::Concat;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::core::Concat;
 use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::{Capability, generic::Operator};
 

@@ -82,12 +82,12 @@ pub struct OutputOptions {
 }
 
 /// Appends the records of one change to `records`: at most one, or, for `changes`, one or two for each neighbour;
-/// a Debezium delete and a neighbour that left are followed by a tombstone. False if there is nothing to tell.
-pub fn encode(change: &ListChange, options: &OutputOptions, records: &mut Records) -> bool {
+/// a Debezium delete and a neighbour that left are followed by a tombstone.
+pub fn encode(change: &ListChange, options: &OutputOptions, records: &mut Records) {
     let Records { bytes, spans, difference, .. } = records;
     difference.compare(&change.before, &change.after, options.scores);
     if difference.is_none() {
-        return false;
+        return;
     }
     let mut encoder = Encoder { change, options, difference, bytes, spans };
     match options.envelope {
@@ -95,7 +95,6 @@ pub fn encode(change: &ListChange, options: &OutputOptions, records: &mut Record
         Envelope::Changes => encoder.changes(),
         Envelope::Debezium => encoder.debezium(),
     }
-    true
 }
 
 struct Encoder<'a> {
