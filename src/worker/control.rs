@@ -1,8 +1,8 @@
 //! What the workers of a cluster tell each other: which epoch it is, and that it is time to stop.
 //!
 //! Worker 0 calls the epochs. The call is the frontier of an input that only worker 0 holds, so every worker sees it as
-//! it sees any progress, whatever the clocks of their machines say. A worker that has read something tells worker 0 that
-//! its epoch is to end; where nobody has, no epoch is called, and an idle job sleeps. A stop is a record sent to
+//! it sees any progress, whatever the clocks of their machines say. A worker that has read something tells worker 0
+//! that its epoch is to end; where nobody has, no epoch is called, and an idle job sleeps. A stop is a record sent to
 //! everyone, so a signal to one process ends the job on all.
 
 use deltacart_dataflows::Epoch;
