@@ -59,7 +59,8 @@ impl Ranking<'_> {
         u32::try_from(both).unwrap_or(u32::MAX)
     }
 
-    /// The smallest count, scaled, that may pass a row's floor, whatever the other item's support. A few bounds, seldom more.
+    /// The smallest count, scaled, that may pass a row's floor, whatever the other item's support. A few bounds, seldom
+    /// more.
     pub(super) fn least_count(&self, base: Base, floor: Option<Place>) -> u32 {
         let Some(floor) = floor else { return 0 };
         let passes = |both: u32| {
