@@ -129,6 +129,10 @@ pub struct RunArgs {
     /// The most items of a basket: beyond, the oldest makes room
     #[arg(long, default_value = "10000", value_name = "ITEMS", help_heading = "What to compute")]
     pub max_basket_items: NonZeroUsize,
+    /// How many baskets may speak for an item: beyond, a fixed sample of them does, and its counts are estimates
+    /// [default: none]
+    #[arg(long, value_name = "BASKETS", help_heading = "What to compute")]
+    pub max_item_baskets: Option<NonZeroU32>,
     /// Which program computes the lists: fast, or reference, the obvious one. Both give the same
     #[arg(long, default_value = "fast", help_heading = "What to compute")]
     pub engine: Engine,

@@ -105,7 +105,12 @@ fn params(args: &RunArgs) -> Result<Params> {
     };
     let lists = ListParams { k: args.top_k.get(), scoring, scores: args.scores == OnOff::On };
     ensure!(lists.k <= K_MAX, "--top-k must be at most {K_MAX}");
-    Ok(Params { engine: args.engine, lists, basket_items_max: args.max_basket_items.get() })
+    Ok(Params {
+        engine: args.engine,
+        lists,
+        basket_items_max: args.max_basket_items.get(),
+        item_baskets_max: args.max_item_baskets,
+    })
 }
 
 /// A list is a record: much longer ones would not fit a broker's default.

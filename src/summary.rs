@@ -29,6 +29,8 @@ pub enum Counter {
     SplitBaskets,
     /// Lines that left full baskets.
     LinesEvicted,
+    /// Items in more baskets than may speak for one, at the end: their counts are estimates.
+    ItemsSampled,
     /// Epochs that had records.
     Epochs,
     /// List changes published.
@@ -109,6 +111,7 @@ impl fmt::Display for Summary {
             (Counter::NoEffect, "without effect"),
             (Counter::SplitBaskets, "baskets over several partitions"),
             (Counter::LinesEvicted, "lines evicted from full baskets"),
+            (Counter::ItemsSampled, "items sampled at the end"),
         ] {
             if count(counter.clone()) > 0 {
                 write!(formatter, ", {} {what}", count(counter))?;

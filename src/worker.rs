@@ -21,7 +21,7 @@ use crate::summary::{Counter, Summary, Tally};
 use crate::verify::verify;
 use anyhow::{Context, Result};
 use control::Control;
-use deltacart_dataflows::{Epoch, Event, Recommendations, recommend};
+use deltacart_dataflows::{Epoch, Event, Recommendations, Sampling, recommend};
 use deltacart_inputs::Share;
 use intake::Intake;
 use pace::Pace;
@@ -61,7 +61,7 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
     let share = Share { worker: worker.index(), workers: worker.peers() };
     let mut intake = Intake::new(job, share, shared, Rc::clone(&tally))?;
     let mut control = Control::new(worker);
-    let (input, out) = build(worker, job, shared, &tally, &trouble)?;
+    let (input, out, sampling) = build(worker, job, shared, &tally, &trouble)?;
     let mut input = Some(input);
     let mut pace = Pace::new(job.cut, job.limits);
 
@@ -94,18 +94,22 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
     trouble.check()?;
     intake.finish()?;
     drop(control);
+    tally.borrow_mut().add(Counter::ItemsSampled, sampling.map_or(0, |sampling| sampling.over()));
     summarise(worker, &tally, shared);
     Ok(())
 }
 
-/// Builds the dataflow: what goes in, and a probe of what is out.
+/// What the worker holds of its dataflow: what goes in, a probe of what is out, and how many items are sampled.
+type Dataflow = (EventInput, ProbeHandle<Epoch>, Option<Sampling>);
+
+/// Builds the dataflow.
 fn build(
     worker: &mut Worker,
     job: &Job,
     shared: &Shared,
     tally: &Rc<RefCell<Tally>>,
     trouble: &Trouble,
-) -> Result<(EventInput, ProbeHandle<Epoch>)> {
+) -> Result<Dataflow> {
     let (sink, publisher): (Option<Box<dyn Sink>>, _) = match (&job.output, &job.kafka) {
         (Destination::File(_), _) => {
             let sink = shared.output.clone().filter(|_| worker.index() == 0);
@@ -118,9 +122,9 @@ fn build(
     };
     let outlet = Outlet::new(sink, job.records, Rc::clone(tally), trouble.clone());
     let (mut input, out) = (EventInput::new(), ProbeHandle::new());
-    worker.dataflow_named("Recommend", |scope| {
+    let sampling = worker.dataflow_named("Recommend", |scope| {
         let events = scope.input_from(&mut input);
-        let Recommendations { lists, notes, .. } = recommend(events.clone(), job.params);
+        let Recommendations { lists, notes, sampling, .. } = recommend(events.clone(), job.params);
         if let Some(when) = job.verify {
             let verified = verify(events, lists.clone(), when, job.params, Rc::clone(tally), trouble.clone());
             verified.probe_with(&out);
@@ -128,8 +132,9 @@ fn build(
         let counts = Rc::clone(tally);
         notes.inspect(move |&note| counts.borrow_mut().add(Counter::of(note), 1)).probe_with(&out);
         publish(lists, publisher, outlet).probe_with(&out);
+        sampling
     });
-    Ok((input, out))
+    Ok((input, out, sampling))
 }
 
 /// Adds the counts of all workers up on worker 0.

@@ -32,6 +32,23 @@ fn csv_to_lists() {
     assert!(summary.ends_with(" s"), "{summary}");
 }
 
+/// What a cut takes away is said.
+#[test]
+fn cuts_are_counted() {
+    for engine in ["fast", "reference"] {
+        for (flags, said) in [
+            ("--max-item-baskets 3", "headers, 0 rejects"),
+            ("--max-item-baskets 2", "headers, 1 items sampled at the end, 0 rejects"),
+            ("--max-item-baskets 1 -w 2", "headers, 2 items sampled at the end, 0 rejects"),
+            ("--max-basket-items 1", "headers, 3 lines evicted from full baskets, 0 rejects"),
+        ] {
+            let flags = format!("{CSV_FLAGS} --input - --verify --engine {engine} {flags}");
+            let done = run_with_input(&flags, &[], CSV.as_bytes()).expect(0);
+            assert!(done.summary().contains(said), "{flags}: {}", done.stderr);
+        }
+    }
+}
+
 #[test]
 fn standard_input_to_standard_output() {
     let done = run_with_input(&format!("{CSV_FLAGS} --input -"), &[], CSV.as_bytes()).expect(0);

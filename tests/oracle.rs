@@ -192,6 +192,9 @@ fn settings_of_lists() {
         "-k 1000 --measure npmi",
         "--max-basket-items 3",
         "--max-basket-items 1",
+        "--max-item-baskets 3",
+        "--max-item-baskets 10 --measure llr --min-count 5",
+        "--max-item-baskets 1 --max-basket-items 4 --measure count",
         "--basket user",
     ] {
         let job = format!("--input {input} --epoch-events 37 --verify-every 1 {flags}");

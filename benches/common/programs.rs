@@ -51,7 +51,7 @@ pub(crate) fn list_params() -> ListParams {
 
 /// The settings of the pipeline.
 pub(crate) fn params() -> Params {
-    Params { engine: Engine::Fast, lists: list_params(), basket_items_max: 10_000 }
+    Params { engine: Engine::Fast, lists: list_params(), basket_items_max: 10_000, item_baskets_max: None }
 }
 
 /// A dataflow that runs.

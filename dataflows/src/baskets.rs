@@ -18,6 +18,7 @@ mod ledger;
 
 use crate::epochs::PerEpoch;
 use crate::names::route;
+use crate::sampling::Sampling;
 use crate::{Action, Basket, Diff, Epoch, Event, Item, Quantity};
 use differential_dataflow::{AsCollection, VecCollection};
 use ledger::{Effect, Ledger};
@@ -51,8 +52,17 @@ pub struct Baskets<'scope> {
 
 /// Applies events to their baskets, which hold at most `items_max` lines each.
 pub fn baskets<'scope>(events: StreamVec<'scope, Epoch, Event<Item>>, items_max: usize) -> Baskets<'scope> {
+    baskets_core(events, items_max, None)
+}
+
+/// The same, and tells the levels of baskets, if they are wanted.
+pub fn baskets_core<'scope>(
+    events: StreamVec<'scope, Epoch, Event<Item>>,
+    items_max: usize,
+    sampling: Option<Sampling>,
+) -> Baskets<'scope> {
     let (index, workers) = (events.scope().index(), events.scope().peers());
-    let mut ledger = Ledger::new(index, workers, items_max);
+    let mut ledger = Ledger::new(index, workers, items_max).with_sampling(sampling);
     let everyone = 0..workers as u64;
     let routed = events.unary(Pipeline, "RouteEvents", move |_capability, _info| {
         move |input, output| {

@@ -26,8 +26,11 @@ mod numbers;
 mod names;
 pub use names::{Names, SharedNames, number_items};
 
+mod sampling;
+pub use sampling::{Sampling, basket_level};
+
 mod baskets;
-pub use baskets::{Baskets, Line, Note, baskets};
+pub use baskets::{Baskets, Line, Note, baskets, baskets_core};
 
 mod interactions;
 pub use interactions::interactions;
@@ -36,10 +39,10 @@ mod measure;
 pub use measure::{Counts, Measure, Scoring};
 
 mod reference;
-pub use reference::reference_neighbours;
+pub use reference::{reference_neighbours, reference_neighbours_sampled};
 
 mod neighbours;
-pub use neighbours::{Neighbours, Work, neighbours};
+pub use neighbours::{Neighbours, Work, neighbours, neighbours_core};
 
 mod model;
 pub use model::{Model, model_lists};
@@ -55,19 +58,26 @@ pub struct Recommendations<'scope> {
     pub notes: StreamVec<'scope, Epoch, Note>,
     /// What this worker has done for the lists so far; the reference does not say.
     pub work: Work,
+    /// How the items are that are in too many baskets, where that is limited.
+    pub sampling: Option<Sampling>,
 }
 
 /// Maintains, for every item, the list of its `k` most similar items.
 pub fn recommend<'scope>(events: StreamVec<'scope, Epoch, Event>, params: Params) -> Recommendations<'scope> {
     let (events, names) = number_items(events);
-    let Baskets { lines, notes } = baskets(events, params.basket_items_max);
+    let sampling = params.item_baskets_max.map(Sampling::new);
+    let Baskets { lines, notes } = baskets_core(events, params.basket_items_max, sampling.clone());
     let interactions = interactions(lines);
     let Neighbours { lists, work } = match params.engine {
-        Engine::Fast => neighbours(interactions, names, params.lists),
+        Engine::Fast => neighbours_core(interactions, names, params.lists, sampling.clone()),
         Engine::Reference => {
             let named = interactions.map(move |(basket, item)| (basket, names.borrow().name(item).clone()));
-            Neighbours { lists: reference_neighbours(named, params.lists), work: Work::default() }
+            let lists = match sampling.clone() {
+                None => reference_neighbours(named, params.lists),
+                Some(sampling) => reference_neighbours_sampled(named, params.lists, sampling),
+            };
+            Neighbours { lists, work: Work::default() }
         }
     };
-    Recommendations { lists, notes, work }
+    Recommendations { lists, notes, work, sampling }
 }

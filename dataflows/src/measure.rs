@@ -143,15 +143,22 @@ impl Scoring {
     }
 
     /// At least the key of every pair whose count is at most `both`, whose supports are at least `row` and `other`,
-    /// and for which there are at most `total` baskets. The supports may lie below the count.
+    /// and for which there are at most `total` baskets. The supports may lie below the count, and so may the total.
     pub fn bound(&self, counts: Counts) -> f64 {
         if counts.both < self.min_count || counts.both == 0 {
             return 0.0;
         }
+        // Of pairs that are never apart G² likes those best that are in half of all baskets, so a larger count than
+        // that bounds nothing.
+        let most = match self.measure {
+            Measure::Llr => counts.row.max(counts.other).max(counts.total / 2).max(self.min_count),
+            _ => u32::MAX,
+        };
+        let both = counts.both.min(most);
         // The count of a pair never exceeds its supports, so supports below it are not the tightest bound there is.
-        let row = counts.row.max(counts.both);
-        let other = counts.other.max(counts.both);
-        let key = self.key(Counts { row, other, ..counts });
+        let row = counts.row.max(both);
+        let other = counts.other.max(both);
+        let key = self.key(Counts { both, row, other, ..counts });
         match self.measure {
             // Sums and quotients round monotonically, so these bounds hold to the last bit.
             Measure::Jaccard | Measure::Dice | Measure::Lift | Measure::Confidence | Measure::Count => key,
@@ -291,10 +298,13 @@ mod tests {
     prop_compose! {
         /// Counts that can be, and looser ones: a larger count and total, smaller supports.
         fn tighter_and_looser()(both in 1u32..2000, row in 0u32..3000, other in 0u32..3000, rest in 0u32..100_000,
-            more in 0u32..50, fewer in (0u32..300, 0u32..300), grown in 0u32..10_000) -> (Counts, Counts) {
+            more in 0u32..50, fewer in (0u32..300, 0u32..300), grown in 0u32..10_000,
+            some in any::<bool>(), within in any::<bool>()) -> (Counts, Counts) {
+            // Pairs that are seldom apart, and in most of all baskets, are a case of their own.
+            let [row, other, rest] = if some { [row % 50, other % 50, rest % 1000] } else { [row, other, rest] };
             let (row, other) = (both + row, both + other);
             let total = row + other - both + rest;
-            let looser = (both + more).min(row).min(other);
+            let looser = if within { (both + more).min(row).min(other) } else { both + 20 * more };
             (counts(both, row, other, total),
              counts(looser, row.saturating_sub(fewer.0), other.saturating_sub(fewer.1), total + grown))
         }

@@ -1,9 +1,10 @@
 //! The plain model: baskets in a BTreeMap, lists from scratch in loops. What everything else is compared with.
 //!
-//! It shares the measures and the types with the dataflows, and nothing else.
+//! It shares the measures, the types and the hash of baskets with the dataflows, and nothing else.
 
-use crate::{Action, Counts, Event, List, ListParams, Name, Params, Quantity};
+use crate::{Action, Counts, Event, List, ListParams, Name, Params, Quantity, basket_level};
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 
 /// What a shop's baskets hold, event by event.
 pub struct Model {
@@ -76,7 +77,9 @@ impl Model {
 
     /// Every list that is not empty, from scratch.
     pub fn lists(&self) -> BTreeMap<Name, List> {
-        model_lists(&self.interactions(), self.params.lists)
+        lists(&self.interactions(), self.params.lists, self.params.item_baskets_max, |name| {
+            basket_level(name)
+        })
     }
 }
 
@@ -85,14 +88,32 @@ pub fn model_lists<B: Ord, I: Ord + Clone>(
     baskets: &BTreeMap<B, BTreeSet<I>>,
     params: ListParams,
 ) -> BTreeMap<I, Vec<crate::Neighbour<I>>> {
-    let mut baskets_by_item: BTreeMap<&I, Vec<&BTreeSet<I>>> = BTreeMap::new();
-    for items in baskets.values() {
-        for item in items {
-            baskets_by_item.entry(item).or_default().push(items);
+    lists(baskets, params, None, |_basket| 0)
+}
+
+/// The same, where at most so many baskets speak for an item: those whose level is not below the item's.
+fn lists<B: Ord, I: Ord + Clone>(
+    baskets: &BTreeMap<B, BTreeSet<I>>,
+    params: ListParams,
+    item_baskets_max: Option<NonZeroU32>,
+    basket_level: impl Fn(&B) -> u8,
+) -> BTreeMap<I, Vec<crate::Neighbour<I>>> {
+    let mut supports: BTreeMap<&I, u32> = BTreeMap::new();
+    baskets.values().flatten().for_each(|item| *supports.entry(item).or_default() += 1);
+    // How often the limit has to be doubled until the item's support is within.
+    let item_level = |item: &I| {
+        let Some(max) = item_baskets_max else { return 0 };
+        (0..=32).find(|level| u64::from(supports[item]) <= u64::from(max.get()) << level).unwrap_or(32)
+    };
+    let levels: BTreeMap<&I, u8> = supports.keys().map(|&item| (item, item_level(item))).collect();
+    let mut baskets_by_item: BTreeMap<&I, Vec<Vec<&I>>> = BTreeMap::new();
+    for (basket, items) in baskets {
+        let level = basket_level(basket);
+        let kept: Vec<&I> = items.iter().filter(|item| levels[item] <= level).collect();
+        for &item in &kept {
+            baskets_by_item.entry(item).or_default().push(kept.clone());
         }
     }
-    let supports: BTreeMap<&I, u32> =
-        baskets_by_item.iter().map(|(&item, baskets)| (item, baskets.len() as u32)).collect();
     let total = baskets.len() as u32;
     let mut lists = BTreeMap::new();
     for (a, baskets) in baskets_by_item {
@@ -102,7 +123,9 @@ pub fn model_lists<B: Ord, I: Ord + Clone>(
         }
         let mut ranked: Vec<(f64, &I, Counts)> = Vec::new();
         for (b, both) in together {
-            let counts = Counts { both, row: supports[a], other: supports[b], total };
+            let (row, other) = (supports[a], supports[b]);
+            let scaled = u64::from(both) << levels[a].max(levels[b]);
+            let counts = Counts { both: scaled.min(row.min(other).into()) as u32, row, other, total };
             let key = params.scoring.key(counts);
             if key > 0.0 {
                 ranked.push((key, b, counts));

@@ -44,6 +44,8 @@ mod changes;
 
 mod supports;
 
+mod sample;
+
 mod ranking;
 
 mod counter;
@@ -59,7 +61,7 @@ mod engine;
 mod merge;
 
 use crate::epochs::PerEpoch;
-use crate::{Basket, Diff, Epoch, Item, List, ListParams, Name, SharedNames};
+use crate::{Basket, Diff, Epoch, Item, List, ListParams, Name, Sampling, SharedNames};
 use differential_dataflow::{AsCollection, VecCollection};
 use engine::{Engine, Told};
 use merge::merge;
@@ -91,11 +93,22 @@ pub fn neighbours<'scope>(
     names: SharedNames,
     params: ListParams,
 ) -> Neighbours<'scope> {
+    neighbours_core(interactions, names, params, None)
+}
+
+/// The same, where a sample of baskets may speak for an item that is in too many.
+pub fn neighbours_core<'scope>(
+    interactions: VecCollection<'scope, Epoch, (Basket, Item), Diff>,
+    names: SharedNames,
+    params: ListParams,
+    sampling: Option<Sampling>,
+) -> Neighbours<'scope> {
     let scope = interactions.scope();
-    let mut engine = Engine::new(scope.index(), scope.peers(), params, SharedNames::clone(&names));
+    let (index, workers) = (scope.index(), scope.peers());
+    let mut engine = Engine::new(index, workers, params, SharedNames::clone(&names), sampling.clone());
     let work = Work::default();
     let done = Work::clone(&work);
-    let (lists, parts) = spread(interactions)
+    let (lists, parts) = spread(interactions, sampling)
         .per_epoch_in_steps(
             None,
             Exchange::new(spread::target),

@@ -2,6 +2,8 @@
 //!
 //! A hash table of numbers beside a vector of names: a look-up hashes the name and compares it where it stands. The
 //! hash has a random seed, so that no set of hostile ids makes the table slow; nothing observable depends on it.
+//!
+//! Names may be of several kinds: a number is given again to names of the same kind only, so it says the kind for ever.
 
 use crate::Name;
 use foldhash::fast::RandomState;
@@ -13,7 +15,8 @@ use std::hash::BuildHasher;
 pub(crate) struct Numbers {
     table: HashTable<u32>,
     names: Vec<Name>,
-    free: Vec<u32>,
+    /// By kind.
+    free: Vec<Vec<u32>>,
     hasher: RandomState,
 }
 
@@ -25,11 +28,16 @@ impl Numbers {
 
     /// The number of `name`, and whether it was given just now.
     pub(crate) fn get_or_insert(&mut self, name: &Name) -> (u32, bool) {
+        self.get_or_insert_of_kind(0, name)
+    }
+
+    /// The same for a name that is of this kind whenever it is met.
+    pub(crate) fn get_or_insert_of_kind(&mut self, kind: u8, name: &Name) -> (u32, bool) {
         let hash = self.hasher.hash_one(name.as_str());
         if let Some(&number) = self.table.find(hash, |&number| self.names[number as usize] == *name) {
             return (number, false);
         }
-        let number = match self.free.pop() {
+        let number = match self.free.get_mut(usize::from(kind)).and_then(Vec::pop) {
             Some(number) => {
                 self.names[number as usize] = name.clone();
                 number
@@ -46,11 +54,19 @@ impl Numbers {
 
     /// Forgets a name; its number may be given to another. Does nothing when the number is free already.
     pub(crate) fn remove(&mut self, number: u32) {
+        self.remove_of_kind(0, number);
+    }
+
+    /// The same for a name of this kind.
+    pub(crate) fn remove_of_kind(&mut self, kind: u8, number: u32) {
         let name = std::mem::take(&mut self.names[number as usize]);
         let hash = self.hasher.hash_one(name.as_str());
         if let Ok(entry) = self.table.find_entry(hash, |&other| other == number) {
             entry.remove();
-            self.free.push(number);
+            if self.free.len() <= usize::from(kind) {
+                self.free.resize(usize::from(kind) + 1, Vec::new());
+            }
+            self.free[usize::from(kind)].push(number);
         }
     }
 
@@ -77,5 +93,15 @@ mod tests {
         assert_eq!(numbers.get_or_insert(&c), (0, true));
         assert_eq!(numbers.get_or_insert(&a), (2, true));
         assert_eq!(numbers.len(), 3);
+    }
+
+    #[test]
+    fn a_number_keeps_its_kind() {
+        let mut numbers = Numbers::default();
+        let (a, b, c): (Name, Name, Name) = ("a".into(), "b".into(), "c".into());
+        assert_eq!(numbers.get_or_insert_of_kind(3, &a), (0, true));
+        numbers.remove_of_kind(3, 0);
+        assert_eq!(numbers.get_or_insert_of_kind(1, &b), (1, true));
+        assert_eq!(numbers.get_or_insert_of_kind(3, &c), (0, true));
     }
 }

@@ -1,6 +1,7 @@
 //! What to compute: the settings that shape the lists.
 
 use crate::{Counts, Neighbour, Scoring};
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 /// Which program computes the lists (`--engine`). Both give the same.
@@ -69,4 +70,7 @@ pub struct Params {
     pub lists: ListParams,
     /// The most lines of a basket, at least 1; the oldest makes room for a new one.
     pub basket_items_max: usize,
+    /// How many baskets may speak for an item: the counts of one that is in more are estimates from a sample of them.
+    /// Without a number, all do.
+    pub item_baskets_max: Option<NonZeroU32>,
 }

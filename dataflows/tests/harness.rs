@@ -22,7 +22,7 @@ pub(crate) type Update = (Epoch, Name, isize, List);
 /// Settings with one measure, and everything else as the command line has it.
 pub(crate) fn params(engine: Engine, measure: Measure, k: usize) -> Params {
     let lists = ListParams { k, scoring: Scoring::new(measure), scores: true };
-    Params { engine, lists, basket_items_max: 10_000 }
+    Params { engine, lists, basket_items_max: 10_000, item_baskets_max: None }
 }
 
 /// An event of basket `basket` at the `offset`-th place of the input.

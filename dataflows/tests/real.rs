@@ -5,8 +5,9 @@
 
 use crate::harness::{Reader, event, params, updates};
 use crate::shop::Random;
-use deltacart_dataflows::{Action, Engine, Event, Measure, Model, Name};
+use deltacart_dataflows::{Action, Engine, Event, Measure, Model, Name, Params};
 use std::fs;
+use std::num::NonZeroU32;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/retail.dat");
 
@@ -44,16 +45,20 @@ fn epochs(lines: usize) -> Option<Vec<Vec<Event>>> {
 
 /// Compares every update of the fast engine, on 1 and 3 workers, with the reference's, and every 25th epoch with the
 /// model.
-fn check(lines: usize, measure: Measure, k: usize) {
+fn check(lines: usize, measure: Measure, k: usize, item_baskets_max: Option<u32>) {
     let Some(epochs) = epochs(lines) else { return };
-    let expected = updates(&epochs, params(Engine::Reference, measure, k), 1);
+    let params = |engine| {
+        let item_baskets_max = item_baskets_max.and_then(NonZeroU32::new);
+        Params { item_baskets_max, ..params(engine, measure, k) }
+    };
+    let expected = updates(&epochs, params(Engine::Reference), 1);
     for workers in [1, 3] {
-        let actual = updates(&epochs, params(Engine::Fast, measure, k), workers);
+        let actual = updates(&epochs, params(Engine::Fast), workers);
         let differ = expected.iter().zip(&actual).find(|(expected, actual)| expected != actual);
         assert_eq!(differ, None, "{measure:?} on {workers} workers");
         assert_eq!(expected.len(), actual.len(), "{measure:?} on {workers} workers");
     }
-    let mut model = Model::new(params(Engine::Fast, measure, k));
+    let mut model = Model::new(params(Engine::Fast));
     let (mut reader, mut rest) = (Reader::default(), expected.as_slice());
     for (epoch, events) in (0u64..).zip(&epochs) {
         let (now, later) = rest.split_at(rest.partition_point(|update| update.0 <= epoch));
@@ -69,16 +74,21 @@ fn check(lines: usize, measure: Measure, k: usize) {
 
 #[test]
 fn retail_cosine() {
-    check(20_000, Measure::Cosine, 10);
+    check(20_000, Measure::Cosine, 10, None);
 }
 
 #[test]
 fn retail_jaccard() {
-    check(20_000, Measure::Jaccard, 10);
+    check(20_000, Measure::Jaccard, 10, None);
 }
 
 #[test]
 fn retail_llr() {
     // The number of baskets changes at every epoch, and with it every pair of the reference.
-    check(8_000, Measure::Llr, 10);
+    check(8_000, Measure::Llr, 10, None);
+}
+
+#[test]
+fn retail_with_a_limit() {
+    check(20_000, Measure::Cosine, 10, Some(60));
 }

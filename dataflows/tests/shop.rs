@@ -4,6 +4,7 @@ use crate::harness::{event, params};
 use deltacart_dataflows::{Action, Engine, Event, Measure, Name, Params};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 /// Knuth's MMIX generator: the same numbers from the same seed, everywhere.
 pub(crate) struct Random(u64);
@@ -165,8 +166,10 @@ prop_compose! {
         which in 0usize..8, k in 1usize..=20, min_count in prop_oneof![4 => Just(1u32), 1 => 2u32..4],
         digits in 0u32..=9, scores in any::<bool>(), alpha in prop_oneof![3 => Just(0.5), 1 => 0.0f64..=1.0],
         damping in prop_oneof![3 => Just(0.0), 1 => 0.0f64..30.0],
-        cap in prop_oneof![4 => Just(10_000usize), 1 => 1usize..6]) -> Params {
-        let mut params = Params { basket_items_max: cap, ..params(engine, Measure::ALL[which], k) };
+        cap in prop_oneof![4 => Just(10_000usize), 1 => 1usize..6],
+        sample in prop_oneof![3 => Just(None), 2 => (1u32..24).prop_map(NonZeroU32::new)]) -> Params {
+        let params_of_engine = params(engine, Measure::ALL[which], k);
+        let mut params = Params { basket_items_max: cap, item_baskets_max: sample, ..params_of_engine };
         params.lists.scores = scores;
         let scoring = &mut params.lists.scoring;
         (scoring.min_count, scoring.digits, scoring.alpha, scoring.damping) = (min_count, digits, alpha, damping);

@@ -18,6 +18,9 @@ mod exhaustive;
 // What must hold without knowing the lists: what is taken back leaves nothing, batching and workers do not matter.
 mod laws;
 
+// What is cut by a limit is a function of the data and can be taken back.
+mod cuts;
+
 // A real supermarket's baskets.
 mod real;
 

@@ -5,7 +5,8 @@
 
 use crate::baskets::{Line, Note};
 use crate::numbers::Numbers;
-use crate::{Action, Basket, Diff, Event, Item, Quantity};
+use crate::sampling::{Sampling, basket_level};
+use crate::{Action, Basket, Diff, Event, Item, Name, Quantity};
 use std::collections::BTreeSet;
 
 /// What an event did.
@@ -22,6 +23,9 @@ pub(super) struct Ledger {
     index: u32,
     workers: u32,
     items_max: usize,
+    /// Where it is told what level each basket has.
+    sampling: Option<Sampling>,
+    /// A basket's kind is its level, if levels are told.
     numbers: Numbers,
     baskets: Vec<Held>,
     users: Numbers,
@@ -52,11 +56,17 @@ impl Ledger {
             index: index as u32,
             workers: workers as u32,
             items_max,
+            sampling: None,
             numbers: Numbers::default(),
             baskets: Vec::new(),
             users: Numbers::default(),
             baskets_of_users: BTreeSet::new(),
         }
+    }
+
+    /// The same, which tells the levels of its baskets, if they are wanted.
+    pub(super) fn with_sampling(self, sampling: Option<Sampling>) -> Self {
+        Ledger { sampling, ..self }
     }
 
     /// Applies one event and tells what it did, in order.
@@ -66,9 +76,7 @@ impl Ledger {
             return;
         }
         let number = match event.action {
-            Action::Add(..) | Action::Set(..) | Action::Purchase(..) => {
-                self.numbers.get_or_insert(&event.basket).0
-            }
+            Action::Add(..) | Action::Set(..) | Action::Purchase(..) => self.number(&event.basket),
             _ => match self.numbers.get(&event.basket) {
                 Some(number) => number,
                 None => return tell(Effect::Note(Note::NoEffect)),
@@ -87,6 +95,18 @@ impl Ledger {
         if held.lines.is_empty() {
             self.release(number);
         }
+    }
+
+    /// The basket's number, which is given to it if it has none.
+    fn number(&mut self, basket: &Name) -> u32 {
+        let Some(sampling) = &self.sampling else { return self.numbers.get_or_insert(basket).0 };
+        if let Some(number) = self.numbers.get(basket) {
+            return number;
+        }
+        let level = basket_level(basket);
+        let (number, _new) = self.numbers.get_or_insert_of_kind(level, basket);
+        sampling.learn(number, level);
+        number
     }
 
     /// Notes who the event says the basket belongs to, and whether it comes from another partition than before.
@@ -132,7 +152,8 @@ impl Ledger {
                 self.users.remove(user);
             }
         }
-        self.numbers.remove(number);
+        let level = self.sampling.as_ref().map_or(0, |sampling| sampling.level(number));
+        self.numbers.remove_of_kind(level, number);
     }
 
     fn basket(&self, number: u32) -> Basket {

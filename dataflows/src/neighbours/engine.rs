@@ -6,11 +6,13 @@ use crate::neighbours::merge::Part;
 use crate::neighbours::placement::{Placement, Turned};
 use crate::neighbours::ranking::Ranking;
 use crate::neighbours::row::{Row, Scratch};
+use crate::neighbours::sample::Sample;
 use crate::neighbours::spread::{Routed, Update};
 use crate::neighbours::store::Store;
 use crate::neighbours::supports::Supports;
 use crate::neighbours::tally::Tally;
 use crate::neighbours::watchers::Watchers;
+use crate::sampling::Sampling;
 use crate::{Diff, Item, List, ListParams, Name, Names, Neighbour, SharedNames};
 use std::rc::Rc;
 
@@ -20,6 +22,8 @@ pub(super) struct Engine {
     placement: Placement,
     params: ListParams,
     names: SharedNames,
+    /// Where items are limited: all lines that are not in the store.
+    sample: Option<Sample>,
     store: Store,
     supports: Supports,
     rows: Vec<Row>,
@@ -49,14 +53,21 @@ const ROWS_PER_STEP: usize = 512;
 const COUNTS_TOGETHER: usize = 4;
 
 impl Engine {
-    pub(super) fn new(index: usize, workers: usize, params: ListParams, names: SharedNames) -> Self {
+    pub(super) fn new(
+        index: usize,
+        workers: usize,
+        params: ListParams,
+        names: SharedNames,
+        sampling: Option<Sampling>,
+    ) -> Self {
         Engine {
             worker: index as u32,
             placement: Placement::new(index, workers),
             params,
             names,
             store: Store::default(),
-            supports: Supports::default(),
+            supports: Supports::limited(sampling.as_ref().map_or(0, Sampling::max)),
+            sample: sampling.map(Sample::new),
             rows: Vec::new(),
             watchers: Watchers::default(),
             changes: Changes::default(),
@@ -95,17 +106,17 @@ impl Engine {
         changes.sort_unstable();
         self.changes.clear();
         self.make_room();
-        let fallen = self.move_supports(&moved);
+        let mut raised = self.move_supports(&moved);
         let turned = self.place(&moved);
         if self.supports.total != total && self.params.lists_use_total() {
             let kept = (0..self.supports.items() as Item).filter_map(|item| self.placement.row(item));
             kept.for_each(|row| self.touched.touch(row));
         }
-        self.change_baskets(&changes);
+        raised.extend(self.sample(&changes, &moved));
         self.touched.sort();
         self.turn(&turned, names, tell);
         self.follow(names);
-        for &item in &fallen {
+        for &item in &raised {
             self.raise(item, names);
         }
         self.touched.sort();
@@ -117,7 +128,12 @@ impl Engine {
         let mut moved: Vec<Item> = Vec::new();
         for (_worker, update) in updates.drain(..) {
             match update {
-                Update::Line(basket, item, more) => changes.push((basket, item, more)),
+                Update::Line(basket, item, more, level) => {
+                    changes.push((basket, item, more));
+                    if let Some(sample) = &mut self.sample {
+                        sample.learn(basket, level);
+                    }
+                }
                 Update::Support(item, diff) => {
                     self.supports.change(item, diff);
                     moved.push(item);
@@ -199,6 +215,21 @@ impl Engine {
         }
     }
 
+    /// Applies the changes, sorted by basket: where items are limited, those of the lines that are kept. Returns the
+    /// items whose counts stand for more than before.
+    fn sample(&mut self, changes: &[Change], moved: &[Item]) -> Vec<Item> {
+        let Engine { placement, store, supports, sample: Some(sample), .. } = self else {
+            self.change_baskets(changes);
+            return Vec::new();
+        };
+        let (kept, risen) = sample.keep(changes, moved, supports, store, placement);
+        self.change_baskets(&kept);
+        if let Some(sample) = &mut self.sample {
+            sample.forget(changes, &mut self.store, &self.placement);
+        }
+        risen
+    }
+
     /// Applies the changes, sorted by basket, and links them to the rows they concern.
     fn change_baskets(&mut self, changes: &[Change]) {
         let Engine { placement, store, touched, .. } = self;
@@ -208,7 +239,7 @@ impl Engine {
             let is_concerned = now.iter().any(|&item| placement.owns(item));
             self.changes.link(placement, |row| touched.touch(row));
             store.change(basket, of_basket);
-            if !is_concerned {
+            if !is_concerned && self.sample.is_none() {
                 store.forget(basket);
             }
         }
@@ -244,7 +275,8 @@ impl Engine {
         }
     }
 
-    /// An item's support fell below its bound: where it is left out it may have risen. Its own row says where.
+    /// An item's support fell below its bound, or its level rose: where it is left out it may have risen. Its own row
+    /// says where.
     fn raise(&mut self, item: Item, names: &Names) {
         let Engine { placement, store, supports, rows, touched, tally, .. } = self;
         let ranking = Ranking { params: &self.params, supports, names };

@@ -17,11 +17,12 @@ pub(super) struct Candidate {
     pub(super) count: u32,
 }
 
-/// The supports that a row's bounds were taken at: its own, and the number of baskets.
+/// The supports that a row's bounds were taken at: its own, and the number of baskets; and its own level.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Base {
     pub(super) low: u32,
     pub(super) high: u32,
+    pub(super) level: u8,
 }
 
 /// Order, as it is at one epoch.
@@ -40,11 +41,26 @@ impl Ranking<'_> {
 
     /// The place that no pair of a row and `item` with at most `count` can come before.
     pub(super) fn bound(&self, base: Base, item: Item, count: u32) -> Place {
-        let counts = Counts { both: count, row: base.low, other: self.supports.low(item), total: base.high };
+        let both = self.at_most(base, item, count);
+        let counts = Counts { both, row: base.low, other: self.supports.low(item), total: base.high };
         Place { key: self.params.scoring.bound(counts), item }
     }
 
-    /// The smallest count that may pass a row's floor, whatever the other item's support. A few bounds, seldom more.
+    /// What a count of kept baskets stands for at most, while both items stay at their levels: no support is looked at,
+    /// since one that rises would raise it.
+    #[inline]
+    pub(super) fn at_most(&self, base: Base, item: Item, count: u32) -> u32 {
+        let (row, other) = (base.level, self.supports.level(item));
+        if row.max(other) == 0 {
+            return count;
+        }
+        let support_max = u64::from(self.supports.max()) << row.min(other);
+        let both = (u64::from(count) << row.max(other)).min(support_max);
+        u32::try_from(both).unwrap_or(u32::MAX)
+    }
+
+    /// The smallest count, scaled, that may pass a row's floor, whatever the other item's support. A few bounds, seldom
+    /// more.
     pub(super) fn least_count(&self, base: Base, floor: Option<Place>) -> u32 {
         let Some(floor) = floor else { return 0 };
         let passes = |both: u32| {
@@ -66,8 +82,13 @@ impl Ranking<'_> {
 
     /// The four numbers that decide a pair's score.
     pub(super) fn counts(&self, row: Item, item: Item, count: u32) -> Counts {
+        let level = self.supports.level(row).max(self.supports.level(item));
         let (row, other) = (self.supports.of(row), self.supports.of(item));
-        Counts { both: count, row, other, total: self.supports.total }
+        let both = match level {
+            0 => count,
+            _ => (u64::from(count) << level).min(row.min(other).into()) as u32,
+        };
+        Counts { both, row, other, total: self.supports.total }
     }
 
     /// Whether a place is listed at all and comes before a floor.

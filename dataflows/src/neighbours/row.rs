@@ -33,7 +33,7 @@ pub(super) struct Row {
     rest: f64,
     /// Nothing that is left out comes before this; without a floor, nothing is left out.
     floor: Option<Place>,
-    /// No pair of a smaller count can come before the floor, whatever the other item's support.
+    /// No pair of a smaller count, scaled, can come before the floor, whatever the other item's support.
     least: u32,
     left_out: Estimate,
     /// Bounds of this row were taken at these supports.
@@ -114,7 +114,7 @@ impl Row {
                 Ok(more) => {
                     let before = self.left_out.at_most(item);
                     let at_most = before.map_or(u32::MAX, |before| before + more);
-                    let may_enter = at_most >= self.least && {
+                    let may_enter = ranking.at_most(self.base, item, at_most) >= self.least && {
                         let at_most = at_most.min(support).min(ranking.supports.of(item));
                         ranking.above(self.floor, ranking.bound(self.base, item, at_most))
                     };
@@ -195,11 +195,12 @@ impl Row {
         true
     }
 
-    /// Whether the row's bounds hold no more for its own support and the number of baskets.
+    /// Whether the row's bounds hold no more for its own support, its level and the number of baskets.
     fn is_stale(&self, row: Item, ranking: &Ranking<'_>) -> bool {
         let scoring = &ranking.params.scoring;
         scoring.order_uses_row() && ranking.supports.of(row) < self.base.low
             || scoring.order_uses_total() && ranking.supports.total > self.base.high
+            || ranking.supports.level(row) != self.base.level
     }
 
     /// The list from the front of the reserve; false if the rest may matter.
@@ -359,5 +360,6 @@ impl Row {
 /// Where to take bounds from now on.
 fn base(row: Item, ranking: &Ranking<'_>) -> Base {
     let (support, total) = (ranking.supports.of(row), ranking.supports.total);
-    Base { low: support - support / SLACK, high: total.saturating_add(total / SLACK) }
+    let level = ranking.supports.level(row);
+    Base { low: support - support / SLACK, high: total.saturating_add(total / SLACK), level }
 }

@@ -5,6 +5,7 @@
 //! more drops its copy by itself. Changed supports and the number of baskets go to every worker.
 
 use crate::epochs::{EpochSession, PerEpoch};
+use crate::sampling::Sampling;
 use crate::{Basket, Diff, Epoch, Item};
 use differential_dataflow::VecCollection;
 use differential_dataflow::consolidation::consolidate_updates;
@@ -15,8 +16,8 @@ use timely::dataflow::channels::pact::Pipeline;
 /// What the owner of items learns of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Update {
-    /// The basket has the item now, or has it no more.
-    Line(Basket, Item, bool),
+    /// The basket has the item now, or has it no more. The basket's level, where items are limited; else 0.
+    Line(Basket, Item, bool, u8),
     /// So many more baskets have the item.
     Support(Item, i32),
     /// So many more baskets are not empty.
@@ -34,6 +35,7 @@ pub(super) fn target(routed: &Routed) -> u64 {
 /// Routes an epoch's changes, which lie with the owners of the baskets.
 pub(super) fn spread<'scope>(
     interactions: VecCollection<'scope, Epoch, (Basket, Item), Diff>,
+    sampling: Option<Sampling>,
 ) -> StreamVec<'scope, Epoch, Routed> {
     let workers = interactions.scope().peers() as u32;
     let mut sizes = Sizes::default();
@@ -50,7 +52,8 @@ pub(super) fn spread<'scope>(
                 supports.push((item, epoch, diff as i32));
             }
             total += sizes.change(basket / workers, changes.iter().map(|change| change.2).sum());
-            held.send(basket, changes, session);
+            let level = sampling.as_ref().map_or(0, |sampling| sampling.level(basket / workers));
+            held.send(basket, level, changes, session);
         }
         consolidate_updates(&mut supports);
         for worker in 0..workers {
@@ -95,10 +98,11 @@ impl Held {
     fn send(
         &mut self,
         basket: Basket,
+        level: u8,
         changes: &[((Basket, Item), Epoch, Diff)],
         session: &mut EpochSession<'_, '_, Routed>,
     ) {
-        let lines = changes.iter().map(|&((_, item), _, diff)| Update::Line(basket, item, diff > 0));
+        let lines = changes.iter().map(|&((_, item), _, diff)| Update::Line(basket, item, diff > 0, level));
         if self.workers == 1 {
             session.give_iterator(lines.map(|line| (0, line)));
             return;
@@ -123,8 +127,8 @@ impl Held {
             match owned {
                 (0, 0) => {}
                 (0, _) => {
-                    session
-                        .give_iterator(items.iter().map(|&item| (worker, Update::Line(basket, item, true))));
+                    let line = |&item: &Item| (worker, Update::Line(basket, item, true, level));
+                    session.give_iterator(items.iter().map(line));
                 }
                 _ => session.give_iterator(lines.clone().map(|line| (worker, line))),
             }

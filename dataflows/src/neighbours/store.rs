@@ -39,6 +39,11 @@ impl Store {
         self.baskets.get(basket as usize).map_or(&[], Vec::as_slice)
     }
 
+    /// The baskets of an item, rising.
+    pub(super) fn baskets(&self, item: Item) -> &[Basket] {
+        self.postings.get(item as usize).map_or(&[], |postings| postings.baskets.as_slice())
+    }
+
     /// Applies the changes of one basket, which are sorted.
     pub(super) fn change(&mut self, basket: Basket, changes: &[Change]) {
         let index = basket as usize;
@@ -60,7 +65,8 @@ impl Store {
 
     /// Drops the copy of a basket.
     pub(super) fn forget(&mut self, basket: Basket) {
-        for item in std::mem::take(&mut self.baskets[basket as usize]) {
+        let items = self.baskets.get_mut(basket as usize).map(std::mem::take);
+        for item in items.unwrap_or_default() {
             self.unpost(item, basket);
         }
     }

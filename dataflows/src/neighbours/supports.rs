@@ -1,6 +1,7 @@
 //! The supports of all items, and under-estimates of them that stay put while the supports move a little.
 
 use crate::Item;
+use crate::sampling::item_level;
 
 /// What every worker knows of every item, and of all baskets.
 #[derive(Default)]
@@ -11,12 +12,44 @@ pub(super) struct Supports {
     lines: u64,
     /// How many baskets are not empty.
     pub(super) total: u32,
+    /// How many baskets may speak for an item; 0 where there is no such limit.
+    max: u32,
+    /// By item: its level, see [`sampling`](crate::sampling). Empty without a limit; those at the end may be missing.
+    levels: Vec<u8>,
 }
 
 /// Bounds are taken at supports this fraction under the true ones, so that removals seldom invalidate them.
 pub(super) const SLACK: u32 = 16;
 
 impl Supports {
+    /// Supports of items for which at most `max` baskets speak.
+    pub(super) fn limited(max: u32) -> Self {
+        Supports { max, ..Supports::default() }
+    }
+
+    /// How many baskets may speak for an item, where there is a limit.
+    pub(super) fn max(&self) -> u32 {
+        self.max
+    }
+
+    /// L(item): 0 where all its baskets speak for it.
+    #[inline]
+    pub(super) fn level(&self, item: Item) -> u8 {
+        self.levels.get(item as usize).copied().unwrap_or(0)
+    }
+
+    /// Moves the item's level after its support; returns what it was, and what it is.
+    pub(super) fn move_level(&mut self, item: Item) -> (u8, u8) {
+        let (before, after) = (self.level(item), item_level(self.of(item), self.max));
+        if before != after {
+            if self.levels.len() <= item as usize {
+                self.levels.resize(item as usize + 1, 0);
+            }
+            self.levels[item as usize] = after;
+        }
+        (before, after)
+    }
+
     /// One more than the largest item that was ever in a basket.
     pub(super) fn items(&self) -> usize {
         self.support.len()
