@@ -5,6 +5,7 @@
 use crate::{Action, Counts, Event, List, ListParams, Name, Params, Quantity, basket_level};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::rc::Rc;
 
 /// What a shop's baskets hold, event by event.
 pub struct Model {
@@ -106,19 +107,19 @@ fn lists<B: Ord, I: Ord + Clone>(
         (0..=32).find(|level| u64::from(supports[item]) <= u64::from(max.get()) << level).unwrap_or(32)
     };
     let levels: BTreeMap<&I, u8> = supports.keys().map(|&item| (item, item_level(item))).collect();
-    let mut baskets_by_item: BTreeMap<&I, Vec<Vec<&I>>> = BTreeMap::new();
+    let mut baskets_by_item: BTreeMap<&I, Vec<Rc<[&I]>>> = BTreeMap::new();
     for (basket, items) in baskets {
         let level = basket_level(basket);
-        let kept: Vec<&I> = items.iter().filter(|item| levels[item] <= level).collect();
-        for &item in &kept {
-            baskets_by_item.entry(item).or_default().push(kept.clone());
+        let kept: Rc<[&I]> = items.iter().filter(|item| levels[item] <= level).collect();
+        for &item in kept.iter() {
+            baskets_by_item.entry(item).or_default().push(Rc::clone(&kept));
         }
     }
     let total = baskets.len() as u32;
     let mut lists = BTreeMap::new();
     for (a, baskets) in baskets_by_item {
         let mut together: BTreeMap<&I, u32> = BTreeMap::new();
-        for b in baskets.into_iter().flatten().filter(|&b| b != a) {
+        for b in baskets.iter().flat_map(|items| items.iter().copied()).filter(|&b| b != a) {
             *together.entry(b).or_default() += 1;
         }
         let mut ranked: Vec<(f64, &I, Counts)> = Vec::new();
