@@ -73,6 +73,17 @@ pub(crate) fn config(communication: timely::CommunicationConfig) -> timely::Conf
 
 /// Builds a program on a worker. `items` is how many items there will be.
 pub(crate) fn build(worker: &mut Worker, program: Program, items: Item, watch: Watch) -> Running {
+    build_with(worker, program, items, watch, list_params())
+}
+
+/// The same with other lists; the pipeline's are always those of [`params`].
+pub(crate) fn build_with(
+    worker: &mut Worker,
+    program: Program,
+    items: Item,
+    watch: Watch,
+    lists: ListParams,
+) -> Running {
     let seen = Rc::new(RefCell::new(Seen::default()));
     if program == Program::Pipeline {
         let mut events = Events::default();
@@ -88,11 +99,11 @@ pub(crate) fn build(worker: &mut Worker, program: Program, items: Item, watch: W
         let interactions = interactions.input.to_collection(scope);
         match program {
             Program::Reference => {
-                let lists = reference_neighbours(interactions, list_params());
+                let lists = reference_neighbours(interactions, lists);
                 (observe(lists, watch, &seen), Work::default())
             }
             _ => {
-                let Neighbours { lists, work } = neighbours(interactions, names(items), list_params());
+                let Neighbours { lists, work } = neighbours(interactions, names(items), lists);
                 (observe(lists, watch, &seen), work)
             }
         }

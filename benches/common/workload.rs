@@ -153,16 +153,21 @@ impl Lines {
 /// Makes a workload and writes it where children find it; None if its data is not there.
 pub(crate) fn prepare(name: &str, data: &[PathBuf]) -> Result<Option<Prepared>> {
     let Some(changes) = make(name, data)? else { return Ok(None) };
+    write(name, &changes).map(Some)
+}
+
+/// Writes a workload where children find it.
+pub(crate) fn write(name: &str, changes: &[Change]) -> Result<Prepared> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scratch/bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let path = folder.join(format!("{}.changes", name.replace(':', "-")));
     let mut bytes = Vec::with_capacity(changes.len() * CHANGE_BYTES);
-    for change in &changes {
+    for change in changes {
         bytes.extend_from_slice(&change.basket.to_le_bytes());
         bytes.extend_from_slice(&(change.item << 1 | u32::from(!change.comes)).to_le_bytes());
     }
     fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Some(Prepared { name: name.to_owned(), path, changes: changes.len() }))
+    Ok(Prepared { name: name.to_owned(), path, changes: changes.len() })
 }
 
 /// A workload in a file of its own.
