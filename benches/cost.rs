@@ -11,9 +11,10 @@
 //! `cost/SHOP/kK/EPOCH/WORKERS`, where a shop is `BASKETxITEMS@EVENTS`, with `:removes` behind it if there are any.
 //!
 //! Beside time and memory a row has what the model is made of: directed pairs that came or went (an event in a basket
-//! of n other items makes 2n), distinct directed pairs and lines at the end, lists told, the engine's own count of work,
-//! and the mean support of an event's item. `cpu_seconds` is the processor time of all workers, which on one worker of a
-//! quiet machine is the time: with more workers than cores it says what work there is, where seconds say nothing.
+//! of n other items makes 2n), distinct directed pairs and lines at the end, lists told, the engine's own count
+//! of work, and the mean support of an event's item. `cpu_seconds` is the processor time of all workers, which on
+//! one worker of a quiet machine is the time: with more workers than cores it says what work there is, where
+//! seconds say nothing.
 //!
 //! ```text
 //! cargo bench --bench cost -- [--runs N] [--checks retail,journey] [--lines N] [--data DIR] [--json FILE]
