@@ -198,12 +198,11 @@ impl Engine {
                 let watched: Vec<Item> = rows[number as usize].watched().collect();
                 watchers.change(number, &watched, &[]);
                 let row = std::mem::take(&mut rows[number as usize]);
-                if !row.list.is_empty() {
-                    tell(Told::List(names.name(item).clone(), named(&row.list, names), -1));
-                }
-                if !placement.is_shared(item) {
-                    tell(Told::Part(Part { item, worker: self.worker, list: Vec::new() }));
-                }
+                let told = match row.list.is_empty() {
+                    true => Part { item, worker: self.worker, list: Vec::new(), published: None },
+                    false => Part { item, worker: self.worker, list: Vec::new(), published: Some(row.list) },
+                };
+                tell(Told::Part(told));
             }
             if let Some(number) = after {
                 changes.tally(number, tally);
@@ -320,10 +319,10 @@ impl Engine {
                 let counts = ranking.counts(item, candidate.place.item, candidate.count);
                 ranking.params.neighbour(candidate.place.item, counts)
             }));
-            if placement.is_shared(item) {
+            if placement.is_merged(item) {
                 let keys = scratch.top.iter().map(|candidate| candidate.place.key);
                 let list = keys.zip(list.drain(..)).collect();
-                tell(Told::Part(Part { item, worker: self.worker, list }));
+                tell(Told::Part(Part { item, worker: self.worker, list, published: None }));
             } else if row.list != list {
                 let name = names.name(item);
                 if !row.list.is_empty() {

@@ -10,13 +10,16 @@ use std::collections::BTreeMap;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 
-/// The list of one worker's part of a shared row, as it is after an epoch; empty if the row is shared no more.
+/// The list of one worker's part of a shared row, as it is after an epoch. When the row is shared no more, the owner's
+/// part is the whole row and the others are empty.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Part {
     pub(super) item: Item,
     pub(super) worker: u32,
     /// With their keys, best first.
     pub(super) list: Vec<(f64, Neighbour<Item>)>,
+    /// When the row becomes shared for the first time: what the owner published last.
+    pub(super) published: Option<Vec<Neighbour<Item>>>,
 }
 
 /// A shared row, on its owner.
@@ -43,8 +46,12 @@ pub(super) fn merge<'scope>(
         let mut touched: Vec<Item> = parts.iter().map(|part| part.item).collect();
         touched.sort_unstable();
         touched.dedup();
-        for Part { item, worker, list } in parts.drain(..) {
-            rows.entry(item).or_default().parts.insert(worker, list);
+        for Part { item, worker, list, published } in parts.drain(..) {
+            let row = rows.entry(item).or_default();
+            match published {
+                Some(published) => row.list = published,
+                None => drop(row.parts.insert(worker, list)),
+            }
         }
         for item in touched {
             let Some(row) = rows.get_mut(&item) else { continue };

@@ -21,6 +21,8 @@ pub(super) struct Placement {
     /// Numbers of rows that are kept no more.
     free: Vec<u32>,
     shared: Vec<bool>,
+    /// By item: whether its row is shared or was once; its lists go through [`merge`](super::merge) from then on.
+    merged: Vec<bool>,
 }
 
 /// A row is shared when its item has one of so many lines per worker, and no more when it has one of twice as many.
@@ -47,6 +49,7 @@ impl Placement {
             items: Vec::new(),
             free: Vec::new(),
             shared: Vec::new(),
+            merged: Vec::new(),
         }
     }
 
@@ -55,6 +58,7 @@ impl Placement {
         for item in self.numbers.len()..items {
             self.numbers.push(0);
             self.shared.push(false);
+            self.merged.push(false);
             if self.owns(item as Item) {
                 self.keep(item as Item);
             }
@@ -87,6 +91,11 @@ impl Placement {
         self.shared[item as usize]
     }
 
+    /// Whether the item's row is shared, or was once.
+    pub(super) fn is_merged(&self, item: Item) -> bool {
+        self.merged[item as usize]
+    }
+
     /// Whether the pair is in a row, or part of a row, that is kept here.
     pub(super) fn keeps(&self, item: Item, other: Item) -> bool {
         if self.is_shared(item) { self.owns(other) } else { self.owns(item) }
@@ -108,6 +117,7 @@ impl Placement {
             return None;
         }
         self.shared[item as usize] = !is_shared;
+        self.merged[item as usize] = true;
         let before = self.row(item);
         if !self.owns(item) {
             match is_shared {
