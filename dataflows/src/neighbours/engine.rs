@@ -198,11 +198,8 @@ impl Engine {
                 let watched: Vec<Item> = rows[number as usize].watched().collect();
                 watchers.change(number, &watched, &[]);
                 let row = std::mem::take(&mut rows[number as usize]);
-                let told = match row.list.is_empty() {
-                    true => Part { item, worker: self.worker, list: Vec::new(), published: None },
-                    false => Part { item, worker: self.worker, list: Vec::new(), published: Some(row.list) },
-                };
-                tell(Told::Part(told));
+                let published = Some(row.list).filter(|list| !list.is_empty());
+                tell(Told::Part(Part { item, worker: self.worker, list: Vec::new(), published }));
             }
             if let Some(number) = after {
                 changes.tally(number, tally);
