@@ -26,6 +26,9 @@ const LIVE_EPOCH: Duration = Duration::from_millis(50);
 /// The port of the first process, where no host file says otherwise; the others follow.
 const PORT: usize = 2101;
 
+/// Signs of life and turns of workers are not that punctual.
+const TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
 /// Where the secret may stand instead of in a file.
 const SECRET_VARIABLE: &str = "DELTACART_CLUSTER_SECRET";
 
@@ -203,6 +206,8 @@ fn cluster(args: &RunArgs) -> Result<Cluster> {
     if let (true, None, Some(address)) = (processes > 1, &secret, stranger) {
         bail!("{address} can be reached from outside: a cluster there needs --cluster-secret-file");
     }
+    ensure!(args.peer_timeout.0 >= TIMEOUT_MIN, "--peer-timeout must be at least {TIMEOUT_MIN:?}");
+    ensure!(args.stall_timeout.0 >= TIMEOUT_MIN, "--stall-timeout must be at least {TIMEOUT_MIN:?}");
     let timeouts =
         Timeouts { join: args.join_timeout.0, peer: args.peer_timeout.0, stall: args.stall_timeout.0 };
     let (threads, listen) = (args.workers.get(), args.listen.clone());

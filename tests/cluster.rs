@@ -2,9 +2,9 @@
 
 use crate::support::{Folder, Running, lists_of_file, lists_of_lines, run, start, wait_until};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{ChildStdin, Command};
+use std::process::{ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const PROCESSES: usize = 3;
@@ -132,13 +132,13 @@ fn a_process_that_stands_still_is_named_by_the_others_within_ten_seconds() {
     stopped.finish().expect(1).says("process ");
 }
 
-/// Being stopped for less than the time-out harms nobody.
+/// Being stopped for less than the time-out of the others, but longer than its own watchdog's, harms nobody.
 #[test]
 fn a_short_stop_is_no_failure() {
-    let place = Place::new("--peer-timeout 5s --stall-timeout 500ms");
+    let place = Place::new("--peer-timeout 10s --stall-timeout 2s");
     let (running, stdin) = place.start_live("");
     running[1].signal("STOP");
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(3));
     running[1].signal("CONT");
     drop(stdin);
     running.into_iter().for_each(|process| drop(process.finish().expect(0)));
@@ -174,6 +174,27 @@ fn a_process_that_fails_tells_the_others_why() {
     let why = failed.stderr.trim().trim_start_matches("deltacart: ");
     for process in running {
         process.finish().expect(1).says(&format!("{} has ended: {why}", place.name(1)));
+    }
+}
+
+/// As `| head -1` behind process 0.
+#[test]
+fn a_reader_that_has_had_enough_ends_all_without_a_failure() {
+    let place = Place::new(CSV);
+    let input = carts(&place.folder);
+    let flags =
+        format!("{} -n {PROCESSES} --cluster-secret-file {} --input {input}", place.flags, place.secret);
+    let others = [1, 2].map(|process| start(&format!("{flags} -p {process}"), &[]));
+    let mut first = Command::new(env!("CARGO_BIN_EXE_deltacart"));
+    first.args(flags.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut first = first.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::with_capacity(64, first.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with(r#"{"version":1,"item":"#), "{line}");
+    let done = first.wait_with_output().unwrap();
+    assert_eq!((done.status.code(), done.stderr.len()), (Some(0), 0));
+    for other in others {
+        assert_eq!(other.finish().expect(0).stderr, "");
     }
 }
 
@@ -283,6 +304,8 @@ fn addresses_that_others_can_reach_need_a_secret() {
         (format!("--hostfile {hosts} -n 2 --cluster-secret-file {short}"), "at least 16"),
         (format!("--hostfile {hosts} -n 2 --cluster-secret-file {hosts}.none"), "hosts.none"),
         ("--listen nowhere".to_owned(), "host:port"),
+        ("--peer-timeout 10ms".to_owned(), "--peer-timeout"),
+        ("--stall-timeout 10ms".to_owned(), "--stall-timeout"),
     ] {
         run(&format!("run --input - {flags}"), &[]).expect(2).says(said);
     }
@@ -297,4 +320,25 @@ fn a_worker_that_stands_still_is_named() {
     let running = start(&format!("run {CSV} --input {input} --output {pipe} --stall-timeout 1s"), &[]);
     let _reader = fs::File::open(&pipe).unwrap();
     running.finish().expect(1).says("worker 0 has not come round for 1s (--stall-timeout)");
+}
+
+/// Flags that the files for supervisors use are flags that there are.
+#[test]
+fn supervisors_use_flags_that_exist() {
+    const FILES: [&str; 4] = [
+        include_str!("../deploy/systemd/deltacart@.service"),
+        include_str!("../deploy/systemd/deltacart.env"),
+        include_str!("../deploy/kubernetes/deltacart.yaml"),
+        include_str!("../deploy/compose/compose.yaml"),
+    ];
+    let help = String::from_utf8(run("run --help", &[]).expect(0).stdout).unwrap();
+    for file in FILES {
+        let lines = file.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+        let words = lines.flat_map(|line| line.split([' ', '=']));
+        let flags: Vec<_> = words.filter(|word| word.starts_with("--") && word.len() > 3).collect();
+        assert!(flags.len() > 1, "flags are not found where they were: {flags:?}");
+        for flag in flags {
+            assert!(help.contains(&format!("{flag} <")), "run has no {flag}");
+        }
+    }
 }

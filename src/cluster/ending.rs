@@ -17,7 +17,7 @@ static IS_ENDING: AtomicBool = AtomicBool::new(false);
 /// The way to the other processes, while there are any.
 static PULSE: Mutex<Option<Arc<Pulse>>> = Mutex::new(None);
 
-/// How long a lost connection of timely's waits for the pulse to say more.
+/// How long a lost connection of timely's waits for the pulse to say more; longer than that waits itself.
 const BETTER_WORDS: Duration = Duration::from_millis(500);
 
 /// Sets the way to the other processes.
@@ -29,49 +29,37 @@ fn pulse() -> Option<Arc<Pulse>> {
     PULSE.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Only one thread gets past this; the process ends under the feet of the others.
-fn only_once() {
-    if IS_ENDING.swap(true, Ordering::Relaxed) {
-        loop {
-            thread::park();
-        }
-    }
-}
-
-fn say(message: &str) {
-    // There may be nobody to read it.
-    let _ = writeln!(io::stderr(), "deltacart: {message}");
-}
-
 /// Ends the process with a message, and with it the cluster.
 pub(crate) fn die(message: &str) -> ! {
-    only_once();
-    say(message);
-    if let Some(pulse) = pulse() {
-        pulse.tell(&Frame::Failed(message.to_owned()));
-    }
-    process::exit(1);
+    end(Some(message), 1, &Frame::Failed(message.to_owned()))
+}
+
+/// Ends the process with the message that another one ended with. All others hear it from here, too: they may see the
+/// end of this process before they hear of the other's.
+pub(super) fn follow(message: &str) -> ! {
+    end(Some(message), 1, &Frame::Follows(message.to_owned()))
 }
 
 /// Ends the process, and with it the cluster, without a failure: the reader of its output has had enough.
 pub(crate) fn leave() -> ! {
-    only_once();
-    if let Some(pulse) = pulse() {
-        pulse.tell(&Frame::Enough);
-    }
-    process::exit(0);
+    end(None, 0, &Frame::Enough)
 }
 
-/// Ends the process since another one has ended: with its failure, or none.
-pub(super) fn follow(failure: Option<String>) -> ! {
-    only_once();
-    match failure {
-        Some(message) => {
-            say(&message);
-            process::exit(1);
+fn end(message: Option<&str>, code: i32, frame: &Frame) -> ! {
+    if IS_ENDING.swap(true, Ordering::Relaxed) {
+        // Only one thread gets past this; the process ends under the feet of the others.
+        loop {
+            thread::park();
         }
-        None => process::exit(0),
     }
+    if let Some(message) = message {
+        // There may be nobody to read it.
+        let _ = writeln!(io::stderr(), "deltacart: {message}");
+    }
+    if let Some(pulse) = pulse() {
+        pulse.tell(frame);
+    }
+    process::exit(code);
 }
 
 /// From now on, a panic of any thread ends the process with one line: the other workers would wait for the one that is

@@ -4,7 +4,8 @@
 //!   ready   sent when this process has all its connections; nobody starts before everybody has
 //!   ping    each second
 //!   goodbye this process is done: do not miss it
-//!   failed  this process ends, and why; what the others then say names where it began
+//!   failed  this process ends, and why
+//!   follows it ends since another one does; so what everybody says last names where it began
 //!   enough  the reader of the output has had enough: end, and it is no failure
 //! ```
 //!
@@ -34,6 +35,9 @@ const TICKS: u32 = 20;
 /// How long a process that is complete waits for others beyond the time to start: theirs began later.
 const READY_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a lost connection waits for another one to say why.
+const BETTER_WORDS: Duration = Duration::from_millis(200);
+
 /// The longest text of a frame.
 const TEXT_BYTES_MAX: usize = 1000;
 
@@ -44,6 +48,7 @@ pub(super) enum Frame {
     Ping,
     Goodbye,
     Failed(String),
+    Follows(String),
     Enough,
 }
 
@@ -53,9 +58,11 @@ impl Frame {
             Frame::Ready => (1, ""),
             Frame::Ping => (2, ""),
             Frame::Goodbye => (3, ""),
-            Frame::Failed(text) => (4, &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]),
+            Frame::Failed(text) => (4, text.as_str()),
             Frame::Enough => (5, ""),
+            Frame::Follows(text) => (6, text.as_str()),
         };
+        let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
         [&[kind][..], &(text.len() as u16).to_be_bytes(), text.as_bytes()].concat()
     }
 
@@ -73,6 +80,7 @@ impl Frame {
             3 => Frame::Goodbye,
             4 => Frame::Failed(String::from_utf8_lossy(text).into_owned()),
             5 => Frame::Enough,
+            6 => Frame::Follows(String::from_utf8_lossy(text).into_owned()),
             _ => return Err(nonsense()),
         };
         Ok(Some((frame, 3 + length)))
@@ -233,15 +241,20 @@ impl Pulse {
             match heard {
                 Ok(Some(Frame::Ping | Frame::Ready)) => silent = 0,
                 Ok(Some(Frame::Goodbye)) => return,
-                Ok(Some(Frame::Enough)) => ending::follow(None),
+                Ok(Some(Frame::Enough)) => ending::leave(),
                 Ok(Some(Frame::Failed(why))) => {
-                    ending::follow(Some(format!("{name} has ended: {}", shown(&why))));
+                    ending::follow(&format!("{name} has ended: {}", shown(&why)));
                 }
+                Ok(Some(Frame::Follows(message))) => ending::follow(&shown(&message)),
                 Ok(None) => silent += 1,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     ending::die(&format!("the connection to {name} is of no use: {error}"));
                 }
-                Err(_) => ending::die(&format!("{name} is gone: it was killed, or its machine was")),
+                Err(_) => {
+                    // Another process may know better: of two that end, the second may be seen first.
+                    thread::sleep(BETTER_WORDS);
+                    ending::die(&format!("{name} is gone: it was killed, or its machine was"));
+                }
             }
             if silent >= TICKS {
                 let span = self.silence_max;
@@ -274,7 +287,14 @@ mod tests {
 
     #[test]
     fn frames_are_told_apart_wherever_they_are_cut() {
-        let frames = [Frame::Ready, Frame::Ping, Frame::Goodbye, Frame::Failed("why…".into()), Frame::Enough];
+        let frames = [
+            Frame::Ready,
+            Frame::Ping,
+            Frame::Goodbye,
+            Frame::Failed("why…".into()),
+            Frame::Enough,
+            Frame::Follows("".into()),
+        ];
         let bytes: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
         let (mut heard, mut buffer) = (Vec::new(), Vec::new());
         for byte in bytes {
