@@ -317,8 +317,9 @@ fn a_worker_that_stands_still_is_named() {
     let folder = Folder::new();
     let (input, pipe) = (carts(&folder), folder.path("pipe"));
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // For both, since opening it only to read would wait for a writer, for ever if there is none.
+    let _reader = fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
     let running = start(&format!("run {CSV} --input {input} --output {pipe} --stall-timeout 1s"), &[]);
-    let _reader = fs::File::open(&pipe).unwrap();
     running.finish().expect(1).says("worker 0 has not come round for 1s (--stall-timeout)");
 }
 
