@@ -256,6 +256,7 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
         verify: None,
         cluster: Cluster { threads: WORKERS, process: 0, addresses: Vec::new() },
         kafka: Some(settings),
+        state: None,
     }
 }
 

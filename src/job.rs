@@ -10,13 +10,14 @@
 
 use crate::dead_letter::Origin;
 use crate::output::{FileSink, OutputOptions, SinkError, TopicSpec, ensure_topic};
+use crate::state::open::State;
 use crate::summary::Summary;
 use crate::worker;
 use anyhow::{Context, Result, anyhow};
 use deltacart_dataflows::Params;
-use deltacart_inputs::DecodeOptions;
 use deltacart_inputs::file::FileProgress;
 use deltacart_inputs::kafka::{KafkaSettings, StartFrom, topic_partitions};
+use deltacart_inputs::{DecodeOptions, OnExpired};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process;
@@ -51,6 +52,19 @@ pub struct Job {
     pub cluster: Cluster,
     /// The brokers, if any of the places is a topic.
     pub kafka: Option<KafkaSettings>,
+    /// Where snapshots are kept; none are taken without.
+    pub state: Option<StateOptions>,
+}
+
+/// How snapshots are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateOptions {
+    /// The folder.
+    pub folder: PathBuf,
+    /// How often one is taken; without, only at an orderly end.
+    pub every: Option<Duration>,
+    /// What to do when the input does not go back to where the newest one was taken.
+    pub on_expired: OnExpired,
 }
 
 /// Where events come from.
@@ -167,6 +181,8 @@ pub(crate) struct Shared {
     /// The files that this process writes, shared by its workers.
     pub(crate) output: Option<FileSink>,
     pub(crate) dead_letters: Option<FileSink>,
+    /// The snapshots, and the one that the job begins with.
+    pub(crate) state: Option<Arc<State>>,
     /// The run as worker 0 knows it when all is done.
     pub(crate) summary: Arc<Mutex<Option<Summary>>>,
 }
@@ -207,8 +223,10 @@ pub(crate) fn run_prepared(job: Job, handle: &Handle) -> Result<Option<Summary>>
     // Without it, a quiet arrangement keeps updates that cancel each other; the value is that of long practice.
     let merging = differential_dataflow::Config::default().idle_merge_effort(Some(1000));
     differential_dataflow::configure(&mut config.worker, &merging);
-    let shared =
-        Shared { output: output_file(&job)?, dead_letters: dead_letter_file(&job)?, ..handle.shared.clone() };
+    // Before the output is touched: what cannot go on is to leave it as it is.
+    let state = State::open(&job)?.map(Arc::new);
+    let (output, dead_letters) = (output_file(&job)?, dead_letter_file(&job)?);
+    let shared = Shared { output, dead_letters, state, ..handle.shared.clone() };
     let job = Arc::new(job);
     let guards = timely::execute(config, move |worker| {
         if let Err(error) = worker::run(worker, &job, &shared) {

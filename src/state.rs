@@ -30,6 +30,8 @@ pub mod keeper;
 
 pub mod load;
 
+pub(crate) mod open;
+
 use std::io;
 use thiserror::Error;
 

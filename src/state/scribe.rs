@@ -139,27 +139,32 @@ struct Desk {
     store: Arc<dyn Store>,
     /// Gone when it is finished, or has failed: then nothing is written until the next one begins.
     part: Option<(PartWriter<Box<dyn Put>>, String, Vec<u32>)>,
+    /// Why it failed; told at its end, when nothing of it is to come any more.
+    failure: Option<String>,
 }
 
 impl Desk {
     fn new(store: Arc<dyn Store>) -> Desk {
-        Desk { store, part: None }
+        Desk { store, part: None, failure: None }
     }
 
     /// Does what it is told; tells what became of the part when that is known.
     fn take(&mut self, order: Order) -> Option<Outcome> {
-        let result = match order {
-            Order::Begin(name, ids) => self.begin(name, &ids).map(|()| None),
-            Order::Baskets(baskets) => self.baskets(&baskets).map(|()| None),
-            Order::Finish => self.finish(),
-        };
-        match result {
-            Ok(part) => part.map(Ok),
-            Err(failure) => {
-                self.part = None;
-                Some(Err(failure))
+        let done = match order {
+            Order::Begin(name, ids) => {
+                self.failure = None;
+                self.begin(name, &ids)
             }
+            Order::Baskets(baskets) => self.baskets(&baskets),
+            Order::Finish => {
+                let part = self.finish();
+                return self.failure.take().map(Err).or(part.transpose());
+            }
+        };
+        if let Err(failure) = done {
+            (self.part, self.failure) = (None, Some(failure));
         }
+        None
     }
 
     fn begin(&mut self, name: String, ids: &[(u32, EventIds)]) -> Result<(), String> {
