@@ -65,7 +65,7 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
     let share = Share { worker: worker.index(), workers: worker.peers() };
     let mut intake = Intake::new(job, share, shared, Rc::clone(&tally))?;
     let mut control = Control::new(worker);
-    let mut snapshots = Snapshots::new(worker, job, shared)?;
+    let mut snapshots = Snapshots::new(worker, job, shared, Instant::now())?;
     let request = snapshots.as_ref().map(Snapshots::request);
     let (input, out, sampling) = build(worker, job, shared, request, &tally, &trouble)?;
     let mut input = Some(input);
@@ -140,6 +140,7 @@ impl InputTurn<'_, '_> {
         let mut busy = false;
         if snapshots.as_ref().is_none_or(|snapshots| !snapshots.has_ended()) {
             busy = pace.fetch(intake, control, oldest, &mut |events| open.send_batch(events))?;
+            busy |= intake.is_skipping();
         }
         let has_ended = control.is_stopped() || intake.has_ended()?;
         let may_close = |snapshots: &mut Snapshots| snapshots.end(control);

@@ -5,9 +5,9 @@
 //! that its epoch is to end; where nobody has, no epoch is called, and an idle job sleeps. A stop is a record sent to
 //! everyone, so a signal to one process ends the job on all.
 //!
-//! A snapshot is announced on the same input as epochs are called: a record at the epoch at whose end it is to be taken,
-//! before the next one is called. No worker ends an epoch before it sees the next one called, and by then the record has
-//! been seen by all. When worker 0 closes that input, everybody closes theirs: the job is over.
+//! A snapshot is announced on the same input as epochs are called: a record at the epoch at whose end it is to be
+//! taken, before the next one is called. No worker ends an epoch before it sees the next one called, and by then the
+//! record has been seen by all. When worker 0 closes that input, everybody closes theirs: the job is over.
 
 use deltacart_dataflows::Epoch;
 use std::cell::Cell;

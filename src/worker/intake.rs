@@ -33,6 +33,8 @@ pub(super) struct Intake<'a> {
     committed_at: Instant,
     /// Dead letters that had not arrived when they were asked for last.
     letters_under_way: usize,
+    /// The last fetch passed records over that an earlier run had read.
+    is_skipping: bool,
     events: Vec<Event>,
 }
 
@@ -114,6 +116,7 @@ impl<'a> Intake<'a> {
             out: BTreeMap::new(),
             committed_at: Instant::now(),
             letters_under_way: 0,
+            is_skipping: false,
             events: Vec::new(),
         })
     }
@@ -127,6 +130,7 @@ impl<'a> Intake<'a> {
         send: &mut dyn FnMut(&mut Vec<Event>),
     ) -> Result<bool> {
         let mut found = false;
+        self.is_skipping = false;
         for number in self.source.partitions()? {
             let first =
                 || Partition { next_offset: self.source.first_offset(number), ..Partition::default() };
@@ -156,7 +160,8 @@ impl<'a> Intake<'a> {
             partition.ended = fetched.ended;
             self.epoch_events += counts.events as usize;
             self.epoch_bytes += fetched.bytes;
-            found |= fetched.records > 0 || fetched.skipped;
+            found |= fetched.records > 0;
+            self.is_skipping |= fetched.skipped;
             send(&mut self.events);
             self.events.clear();
         }
@@ -177,6 +182,11 @@ impl<'a> Intake<'a> {
             });
         }
         Ok((offsets, self.decoder.remembered()))
+    }
+
+    /// Whether it is on its way to where it goes on: there is more to do, although nothing was read.
+    pub(super) fn is_skipping(&self) -> bool {
+        self.is_skipping
     }
 
     /// Whether all dead letters have arrived, as far as is known.

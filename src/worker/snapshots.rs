@@ -6,13 +6,13 @@
 //!                                the walk is asked for ─▶ part is safe ─▶ tell worker 0┘
 //! ```
 //!
-//! At an orderly end nobody closes the input by itself: each tells worker 0 that it has no more to read, and follows the
-//! epochs. When all have told, worker 0 announces a last snapshot, if anything has come since the one before; when that
-//! is safe, no more epochs are called, and everyone closes.
+//! At an orderly end nobody closes the input by itself: each tells worker 0 that it has no more to read, and follows
+//! the epochs. When all have told, worker 0 announces a last snapshot, if anything has come since the one before; when
+//! that is safe, no more epochs are called, and everyone closes.
 //!
 //! # Notes
-//! - A snapshot that cannot be written is given up with a warning and tried again when the next is due; the job goes on,
-//!   and the one before stays. Only the last one ends the job with an error: it was promised.
+//! - A snapshot that cannot be written is given up with a warning, and another is taken when the next is due; the job
+//!   goes on, and the one before stays. Only the last one ends the job with an error: it was promised.
 //! - A snapshot may be ahead of what is published: the next start compares with what consumers hold.
 //! - A part is told of when the dead letters known so far have arrived, so none is lost between offset and snapshot.
 
@@ -69,7 +69,12 @@ pub(super) struct Snapshots {
 
 impl Snapshots {
     /// A worker's part in the job's snapshots, if it keeps any.
-    pub(super) fn new(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<Option<Snapshots>> {
+    pub(super) fn new(
+        worker: &mut Worker,
+        job: &Job,
+        shared: &Shared,
+        now: Instant,
+    ) -> Result<Option<Snapshots>> {
         let (Some(state), Some(options)) = (&shared.state, &job.state) else { return Ok(None) };
         let (index, workers) = (worker.index(), worker.peers());
         let scribe = Scribe::spawn(Arc::clone(&state.store)).context("no thread to write snapshots")?;
@@ -85,7 +90,18 @@ impl Snapshots {
         let lead = if index == 0 {
             let loaded = state.snapshot.as_ref().map(|snapshot| snapshot.manifest().sequence);
             let keeper = Keeper::new(Arc::clone(&state.store), state.settings.clone(), workers, loaded)?;
-            Some(Lead::new(keeper, told, workers, options.every, begins))
+            Some(Lead {
+                keeper,
+                told,
+                workers,
+                every: options.every,
+                begins,
+                announced_at: now,
+                newest: None,
+                under_way: None,
+                ended: 0,
+                failure: None,
+            })
         } else {
             None
         };
@@ -215,27 +231,6 @@ struct UnderWay {
 }
 
 impl Lead {
-    fn new(
-        keeper: Keeper,
-        told: Rc<RefCell<Vec<Report>>>,
-        workers: usize,
-        every: Option<Duration>,
-        begins: Option<u32>,
-    ) -> Lead {
-        Lead {
-            keeper,
-            told,
-            workers,
-            every,
-            begins,
-            announced_at: Instant::now(),
-            newest: None,
-            under_way: None,
-            ended: 0,
-            failure: None,
-        }
-    }
-
     fn turn(&mut self, control: &mut Control, now: Instant) -> Result<()> {
         let told = std::mem::take(&mut *self.told.borrow_mut());
         told.into_iter().try_for_each(|report| self.take(report))?;

@@ -95,8 +95,10 @@ impl Ledger {
         self.meet(number, &event, tell);
         let basket = self.basket(number);
         let (held, items_max) = (&mut self.baskets[number as usize], self.items_max);
+        // What is made again may be said twice, to tell of several users.
+        let is_odd = !matches!(event.action, Action::Hold(..));
         let changed = held.act(basket, event.action, items_max, tell);
-        if !changed {
+        if !changed && is_odd {
             tell(Effect::Note(Note::NoEffect));
         }
         if held.lines.is_empty() {
@@ -348,8 +350,8 @@ mod tests {
         check(&[Add(1, 2), Purchase(2, 1), ForgetUser, Add(3, 1)], &[(3, 1)], 0);
         check(&[Add(1, u32::MAX), Purchase(2, 7), Add(1, 7)], &[(1, u32::MAX), (2, 7)], 1);
         check(&[Add(1, 9), Hold(1, 2, 3), Hold(2, 0, 1), Cancel], &[(1, 2)], 0);
-        check(&[Hold(1, 2, 3), Hold(1, 2, 3), Clear], &[(1, 3)], 1);
-        check(&[Hold(1, 0, 0)], &[], 1);
+        check(&[Hold(1, 2, 3), Hold(1, 2, 3), Clear], &[(1, 3)], 0);
+        check(&[Hold(1, 0, 0)], &[], 0);
     }
 
     #[test]

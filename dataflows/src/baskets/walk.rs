@@ -269,14 +269,17 @@ mod tests {
             let copies = copy_all(&mut ledger);
             let mut again = Ledger::new(1, 2, items_max);
             for (number, copy) in (0..).zip(copies.clone()) {
-                let lines = copy.lines.into_iter().map(|(item, cart, bought)| (item.to_string().into(), cart, bought));
-                let copy = BasketCopy { basket: copy.basket, partition: copy.partition, users: copy.users, lines: lines.collect() };
-                apply(&mut again, copy.into_events(number).map(|event| Event {
+                let named = |(item, cart, bought): (Item, _, _)| (Name::from(item.to_string()), cart, bought);
+                let BasketCopy { basket, partition, users, lines } = copy;
+                let lines = lines.into_iter().map(named).collect();
+                let events = BasketCopy { basket, partition, users, lines }.into_events(number);
+                let numbered = |event: Event| Event {
                     position: event.position,
                     basket: event.basket,
                     user: event.user,
                     action: event.action.map_item(|item: Name| item.parse().unwrap()),
-                }));
+                };
+                apply(&mut again, events.map(numbered));
             }
             prop_assert_eq!(copy_all(&mut again), copies);
             apply(&mut ledger, after.clone());
