@@ -131,7 +131,7 @@ impl Snapshot {
             return Ok(());
         };
         let mut reader = open(&*self.store, &part.name)?;
-        while let Some(Block::Ids(of, ids)) = reader.next().map_err(|error| unreadable(&part.name, error))? {
+        while let Some(Block::Ids(of, ids)) = reader.block().map_err(|error| unreadable(&part.name, error))? {
             if of == partition {
                 each(ids);
             }
@@ -171,7 +171,7 @@ impl Events {
                 self.reader = Some((open(&*self.store, &name)?, name));
                 continue;
             };
-            match reader.next().map_err(|error| unreadable(name, error))? {
+            match reader.block().map_err(|error| unreadable(name, error))? {
                 Some(Block::Baskets(baskets)) => {
                     for basket in baskets {
                         events.extend(BasketCopy::into_events(basket, self.entries));

@@ -205,7 +205,7 @@ impl<R: Read> PartReader<R> {
     }
 
     /// The next block; none at the end, which has been checked then.
-    pub fn next(&mut self) -> io::Result<Option<Block>> {
+    pub fn block(&mut self) -> io::Result<Option<Block>> {
         let kind = read_block(&mut self.from, &mut self.raw)?;
         if self.ended {
             return kind.map_or(Ok(None), |_| Err(invalid("it goes on behind its end")));
@@ -231,7 +231,7 @@ impl<R: Read> PartReader<R> {
         }
         match block {
             Some(block) => Ok(Some(block)),
-            None => self.next(),
+            None => self.block(),
         }
     }
 

@@ -32,7 +32,7 @@ pub type Outcome = Result<Part, String>;
 
 enum Pen {
     Thread { to: Sender<Order>, from: Receiver<Outcome>, waiting: Arc<AtomicUsize> },
-    Inline(RefCell<(Desk, VecDeque<Outcome>)>),
+    Inline(Box<RefCell<(Desk, VecDeque<Outcome>)>>),
 }
 
 enum Order {
@@ -55,7 +55,7 @@ impl Scribe {
 
     /// A scribe that writes when it is told to.
     pub fn inline(store: Arc<dyn Store>) -> Scribe {
-        Scribe(Rc::new(Pen::Inline(RefCell::new((Desk::new(store), VecDeque::new())))))
+        Scribe(Rc::new(Pen::Inline(Box::new(RefCell::new((Desk::new(store), VecDeque::new()))))))
     }
 
     /// Begins a part with the event ids of partitions. One that was under way is given up.
@@ -138,9 +138,16 @@ impl Order {
 struct Desk {
     store: Arc<dyn Store>,
     /// Gone when it is finished, or has failed: then nothing is written until the next one begins.
-    part: Option<(PartWriter<Box<dyn Put>>, String, Vec<u32>)>,
+    part: Option<Writing>,
     /// Why it failed; told at its end, when nothing of it is to come any more.
     failure: Option<String>,
+}
+
+struct Writing {
+    writer: PartWriter<Box<dyn Put>>,
+    name: String,
+    /// Whose event ids are in it.
+    partitions: Vec<u32>,
 }
 
 impl Desk {
@@ -177,19 +184,19 @@ impl Desk {
         };
         let writer = write().map_err(|error| self.failed(&name, &error))?;
         let partitions = ids.iter().map(|(partition, _ids)| *partition).collect();
-        self.part = Some((writer, name, partitions));
+        self.part = Some(Writing { writer, name, partitions });
         Ok(())
     }
 
     fn baskets(&mut self, baskets: &[BasketCopy]) -> Result<(), String> {
-        let Some((writer, name, _)) = &mut self.part else { return Ok(()) };
+        let Some(Writing { writer, name, .. }) = &mut self.part else { return Ok(()) };
         let written = baskets.iter().try_for_each(|basket| writer.basket(basket));
         let name = name.clone();
         written.map_err(|error| self.failed(&name, &error))
     }
 
     fn finish(&mut self) -> Result<Option<Part>, String> {
-        let Some((writer, name, partitions)) = self.part.take() else { return Ok(None) };
+        let Some(Writing { writer, name, partitions }) = self.part.take() else { return Ok(None) };
         let written = writer.finish().and_then(|(put, written)| put.commit().map(|()| written));
         let written = written.map_err(|error| self.failed(&name, &error))?;
         let Written { bytes, crc32, baskets, lines, ids } = written;

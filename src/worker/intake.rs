@@ -38,6 +38,14 @@ pub(super) struct Intake<'a> {
     events: Vec<Event>,
 }
 
+/// What of the intake belongs to a snapshot.
+pub(super) struct Kept {
+    /// How far every partition has been read.
+    pub(super) offsets: Vec<PartitionOffset>,
+    /// The event ids that are remembered, by partition.
+    pub(super) ids: Vec<(u32, EventIds)>,
+}
+
 #[derive(Default)]
 struct Partition {
     /// The offset after the last record read.
@@ -170,7 +178,7 @@ impl<'a> Intake<'a> {
 
     /// How far every partition has been read, and the event ids that are remembered: what belongs to a snapshot at the
     /// end of the epoch that has just ended.
-    pub(super) fn kept(&mut self) -> Result<(Vec<PartitionOffset>, Vec<(u32, EventIds)>)> {
+    pub(super) fn kept(&mut self) -> Result<Kept> {
         let mut offsets = Vec::new();
         for partition in self.source.partitions()? {
             let read = self.partitions.get(&partition).map(|read| read.next_offset);
@@ -181,7 +189,7 @@ impl<'a> Intake<'a> {
                 source: open::source(&self.job.input, partition),
             });
         }
-        Ok((offsets, self.decoder.remembered()))
+        Ok(Kept { offsets, ids: self.decoder.remembered() })
     }
 
     /// Whether it is on its way to where it goes on: there is more to do, although nothing was read.

@@ -19,16 +19,17 @@
 use crate::job::{Job, Shared};
 use crate::state::keeper::{Keeper, Taken};
 use crate::state::load::{Events, Snapshot};
-use crate::state::manifest::{Part, PartitionOffset};
+use crate::state::manifest::{Manifest, Part, PartitionOffset};
 use crate::state::scribe::{Outcome, Scribe};
 use crate::worker::control::Control;
-use crate::worker::intake::Intake;
+use crate::worker::intake::{Intake, Kept};
 use anyhow::{Context, Result, anyhow, ensure};
 use deltacart_dataflows::{Epoch, Event, SnapshotRequest};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
@@ -38,7 +39,7 @@ use timely::worker::Worker;
 /// What workers tell worker 0.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Report {
-    /// Which snapshot this worker begins with, by [`Manifest::id`](crate::state::manifest::Manifest::id).
+    /// Which snapshot this worker begins with, by [`Manifest::id`].
     Begins(Option<u32>),
     /// It has no more to read.
     HasEnded,
@@ -91,7 +92,8 @@ impl Snapshots {
             let loaded = state.snapshot.as_ref().map(|snapshot| snapshot.manifest().sequence);
             let keeper = Keeper::new(Arc::clone(&state.store), state.settings.clone(), workers, loaded)?;
             Some(Lead {
-                keeper,
+                keeper: Some(keeper),
+                completing: None,
                 told,
                 workers,
                 every: options.every,
@@ -150,7 +152,7 @@ impl Snapshots {
     pub(super) fn pass(&mut self, next: Epoch, control: &Control, intake: &mut Intake<'_>) -> Result<()> {
         let Some((epoch, number)) = control.announced() else { return Ok(()) };
         if epoch < next && self.kept != Some(number) {
-            let (offsets, ids) = intake.kept()?;
+            let Kept { offsets, ids } = intake.kept()?;
             self.scribe.begin(Keeper::part_name(number, self.index), ids);
             self.request.ask(epoch);
             (self.kept, self.offsets) = (Some(number), offsets);
@@ -207,7 +209,9 @@ impl Snapshots {
 
 /// What worker 0 does for all.
 struct Lead {
-    keeper: Keeper,
+    /// Away while it completes a snapshot.
+    keeper: Option<Keeper>,
+    completing: Option<Completing>,
     told: Rc<RefCell<Vec<Report>>>,
     workers: usize,
     every: Option<Duration>,
@@ -230,12 +234,22 @@ struct UnderWay {
     is_last: bool,
 }
 
+/// A snapshot whose manifest is being written. Disks may take their time, and the worker has none: a thread of its own.
+struct Completing {
+    thread: JoinHandle<(Keeper, Result<Manifest, String>)>,
+    epoch: Epoch,
+    is_last: bool,
+}
+
 impl Lead {
     fn turn(&mut self, control: &mut Control, now: Instant) -> Result<()> {
         let told = std::mem::take(&mut *self.told.borrow_mut());
         told.into_iter().try_for_each(|report| self.take(report))?;
+        if let Some(completing) = self.completing.take_if(|it| it.thread.is_finished()) {
+            self.finish(completing, control)?;
+        }
         match &self.under_way {
-            Some(under_way) if under_way.told == self.workers => self.close(control),
+            Some(under_way) if under_way.told == self.workers => self.close()?,
             Some(_) => {}
             None => self.open(control, now),
         }
@@ -268,12 +282,10 @@ impl Lead {
         let is_last = self.ended == self.workers;
         let is_due =
             self.every.is_some_and(|every| now.saturating_duration_since(self.announced_at) >= every);
-        if !is_last && !is_due {
-            return;
-        }
+        let Some(keeper) = self.keeper.as_mut().filter(|_| is_last || is_due) else { return };
         // What has been read since the newest; epochs that nobody used change nothing.
         if control.used_by_any() > self.newest {
-            let sequence = self.keeper.begin();
+            let sequence = keeper.begin();
             let Some(epoch) = control.announce(sequence) else { return };
             let taken = Taken { sequence, epoch, ..Taken::default() };
             self.under_way = Some(UnderWay { taken, told: 0, failure: None, is_last });
@@ -283,30 +295,47 @@ impl Lead {
         self.announced_at = now;
     }
 
-    /// All workers have told: it is complete, or given up.
-    fn close(&mut self, control: &mut Control) {
-        let Some(UnderWay { taken, failure, is_last, .. }) = self.under_way.take() else { return };
-        let (sequence, epoch) = (taken.sequence, taken.epoch);
-        let result = match failure {
-            None => self.keeper.complete(taken).map_err(|error| format!("{:#}", anyhow::Error::from(error))),
-            Some(failure) => Err(failure),
+    /// All workers have told: it is to be completed, or given up.
+    fn close(&mut self) -> Result<()> {
+        let (Some(under_way), Some(mut keeper)) = (self.under_way.take(), self.keeper.take()) else {
+            return Ok(());
         };
+        let UnderWay { taken, failure, is_last, .. } = under_way;
+        let (sequence, epoch, worker) = (taken.sequence, taken.epoch, thread::current());
+        let complete = move || {
+            let result = match failure {
+                None => keeper.complete(taken).map_err(|error| format!("{:#}", anyhow::Error::from(error))),
+                Some(failure) => Err(failure),
+            };
+            if result.is_err() {
+                keeper.give_up(sequence);
+            }
+            worker.unpark();
+            (keeper, result)
+        };
+        let thread = thread::Builder::new().name("manifest".to_owned()).spawn(complete);
+        let thread = thread.context("no thread to complete a snapshot")?;
+        self.completing = Some(Completing { thread, epoch, is_last });
+        Ok(())
+    }
+
+    /// It is there, or was given up.
+    fn finish(&mut self, completing: Completing, control: &mut Control) -> Result<()> {
+        let Completing { thread, epoch, is_last } = completing;
+        let (keeper, result) =
+            thread.join().map_err(|_| anyhow!("the thread that completes snapshots stopped"))?;
+        self.keeper = Some(keeper);
         match result {
             Ok(manifest) => {
                 tracing::info!(name = manifest.name(), epoch, "a snapshot is safe");
                 self.newest = Some(epoch);
             }
-            Err(failure) => {
-                self.keeper.give_up(sequence);
-                if is_last {
-                    self.failure = Some(failure);
-                } else {
-                    tracing::warn!("a snapshot is given up, and the one before stays: {failure}");
-                }
-            }
+            Err(failure) if is_last => self.failure = Some(failure),
+            Err(failure) => tracing::warn!("a snapshot is given up, and the one before stays: {failure}"),
         }
         if is_last {
             control.call_no_more();
         }
+        Ok(())
     }
 }

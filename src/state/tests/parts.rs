@@ -21,7 +21,7 @@ fn write(ids: &Ids, baskets: &[BasketCopy]) -> (Vec<u8>, Written) {
 fn read(bytes: &[u8]) -> io::Result<(Ids, Vec<BasketCopy>)> {
     let mut reader = PartReader::new(bytes)?;
     let (mut all_ids, mut baskets) = (Ids::new(), Vec::new());
-    while let Some(block) = reader.next()? {
+    while let Some(block) = reader.block()? {
         match block {
             Block::Ids(partition, mut ids) => match all_ids.last_mut() {
                 Some((last, earlier)) if *last == partition => earlier.append(&mut ids),
