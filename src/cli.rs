@@ -4,6 +4,7 @@ use crate::output::Envelope;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use deltacart_dataflows::{Engine, Measure};
+use deltacart_inputs::OnExpired;
 use deltacart_inputs::kafka::StartFrom;
 use deltacart_inputs::{BasketField, Columns, Delimiter, EventNames, Format};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -181,6 +182,17 @@ pub struct RunArgs {
     #[arg(long, default_value = "268435456", value_name = "BYTES", help_heading = "Epochs and limits")]
     pub max_epoch_bytes: NonZeroUsize,
 
+    /// A folder for snapshots, from which the job goes on when it is started again; all processes need the same
+    /// [default: none, and it begins anew]
+    #[arg(long, value_name = "DIR", help_heading = "Recovery")]
+    pub state: Option<PathBuf>,
+    /// How often a snapshot is taken; 0 for one at an orderly end only
+    #[arg(long, default_value = "1m", value_name = "TIME", requires = "state", help_heading = "Recovery")]
+    pub snapshot_every: Period,
+    /// What to do when the input no longer has what followed the snapshot: fail, or continue with what is left
+    #[arg(long, default_value = "fail", value_name = "WHAT", requires = "state", help_heading = "Recovery")]
+    pub on_expired: OnExpired,
+
     /// Kafka.
     #[command(flatten)]
     pub kafka: KafkaArgs,
@@ -348,6 +360,21 @@ impl std::str::FromStr for Time {
         span.filter(|span| !span.is_zero())
             .map(Time)
             .ok_or_else(|| "want a time such as 50ms, 10s or 5m".to_owned())
+    }
+}
+
+/// How often something happens; 0 is never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period(pub Option<std::time::Duration>);
+
+impl std::str::FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "0" | "0s" => Ok(Period(None)),
+            _ => text.parse().map(|Time(span)| Period(Some(span))),
+        }
     }
 }
 

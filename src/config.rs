@@ -4,7 +4,7 @@ use crate::cli::{Cli, DemoArgs, GenerateArgs, KafkaArgs, OnOff, Place, RunArgs, 
 use crate::cluster::{Secret, is_loopback};
 use crate::demo::DemoOptions;
 use crate::generate::GenerateOptions;
-use crate::job::{AheadLimits, Cluster, Cut, Destination, Input, Job, Timeouts, Verify};
+use crate::job::{AheadLimits, Cluster, Cut, Destination, Input, Job, StateOptions, Timeouts, Verify};
 use crate::output::OutputOptions;
 use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
@@ -45,6 +45,7 @@ pub fn job(args: RunArgs) -> Result<Job> {
     let cluster = cluster(&args)?;
     let input = input(&args)?;
     let cut = cut(&args, &input)?;
+    let state = state(&args, &input, &decode)?;
     let output = destination(&args.output);
     let dead_letters = args.dead_letter.as_ref().map(destination);
     if let Some(Destination::File(path)) = &dead_letters {
@@ -83,7 +84,24 @@ pub fn job(args: RunArgs) -> Result<Job> {
         },
         cluster,
         kafka,
+        state,
     })
+}
+
+fn state(args: &RunArgs, input: &Input, decode: &DecodeOptions) -> Result<Option<StateOptions>> {
+    let Some(folder) = args.state.clone() else { return Ok(None) };
+    match input {
+        Input::Files(paths) => ensure!(
+            !paths.iter().any(|path| path.as_os_str() == "-"),
+            "--state needs an input that can be read again: files or a topic, not standard input"
+        ),
+        Input::Topic { .. } => ensure!(
+            !decode.decoder()?.needs_header(),
+            "--state and a topic need columns by their places: its first record, with their names, may be gone; \
+             --columns basket=#1,item=#2"
+        ),
+    }
+    Ok(Some(StateOptions { folder, every: args.snapshot_every.0, on_expired: args.on_expired }))
 }
 
 fn decode(args: &RunArgs) -> Result<DecodeOptions> {

@@ -256,6 +256,7 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
         verify: None,
         cluster: Cluster::of_threads(WORKERS),
         kafka: Some(settings),
+        state: None,
     }
 }
 

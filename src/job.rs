@@ -12,13 +12,14 @@
 use crate::cluster::{self, Joined, Settings, Turns, Watchdog};
 use crate::dead_letter::Origin;
 use crate::output::{FileSink, OutputOptions, SinkError, TopicSpec, ensure_topic};
+use crate::state::open::State;
 use crate::summary::Summary;
 use crate::worker;
 use anyhow::{Context, Result, anyhow};
 use deltacart_dataflows::Params;
-use deltacart_inputs::DecodeOptions;
 use deltacart_inputs::file::FileProgress;
 use deltacart_inputs::kafka::{KafkaSettings, StartFrom, topic_partitions};
+use deltacart_inputs::{DecodeOptions, OnExpired};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -54,6 +55,19 @@ pub struct Job {
     pub cluster: Cluster,
     /// The brokers, if any of the places is a topic.
     pub kafka: Option<KafkaSettings>,
+    /// Where snapshots are kept; none are taken without.
+    pub state: Option<StateOptions>,
+}
+
+/// How snapshots are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateOptions {
+    /// The folder.
+    pub folder: PathBuf,
+    /// How often one is taken; without, only at an orderly end.
+    pub every: Option<Duration>,
+    /// What to do when the input does not go back to where the newest one was taken.
+    pub on_expired: OnExpired,
 }
 
 /// Where events come from.
@@ -145,6 +159,8 @@ pub(crate) struct Shared {
     pub(crate) dead_letters: Option<FileSink>,
     /// How often each worker of this process has come round.
     pub(crate) turns: Turns,
+    /// The snapshots, and the one that the job begins with.
+    pub(crate) state: Option<Arc<State>>,
     /// The run as worker 0 knows it when all is done.
     pub(crate) summary: Arc<Mutex<Option<Summary>>>,
 }
@@ -191,10 +207,13 @@ fn run_joined(job: Job, handle: &Handle, joined: &mut Joined) -> Result<Option<S
     // Without it, a quiet arrangement keeps updates that cancel each other; the value is that of long practice.
     let merging = differential_dataflow::Config::default().idle_merge_effort(Some(1000));
     differential_dataflow::configure(&mut config, &merging);
+    // Before the output is touched: what cannot go on is to leave it as it is.
+    let state = State::open(&job)?.map(Arc::new);
     let shared = Shared {
         output: output_file(&job)?,
         dead_letters: dead_letter_file(&job)?,
         turns: Turns::new(job.cluster.threads),
+        state,
         ..handle.shared.clone()
     };
     let _watchdog = watchdog(&job, &shared)?;

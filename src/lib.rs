@@ -13,6 +13,8 @@ pub mod job;
 
 pub mod cluster;
 
+pub mod state;
+
 mod worker;
 
 mod publish;

@@ -1,7 +1,8 @@
 //! One worker: builds its part of the dataflow, then fetches, sends, advances and steps until there is no more.
 //!
 //! ```text
-//! every turn:  stop asked for? close the input
+//! at first:    restore the snapshot, if there is one
+//! every turn:  stop asked for? close the input, after a last snapshot if any are taken
 //!              the pace allows? fetch a bounded batch of each partition, decode, send
 //!              the epoch is over? advance
 //!              what is out? commit its offsets
@@ -13,6 +14,7 @@
 mod control;
 mod intake;
 mod pace;
+mod snapshots;
 
 use crate::job::{Destination, Job, Shared};
 use crate::output::{KafkaSink, Sink};
@@ -21,14 +23,16 @@ use crate::summary::{Counter, Summary, Tally};
 use crate::verify::verify;
 use anyhow::{Context, Result};
 use control::Control;
-use deltacart_dataflows::{Epoch, Event, Recommendations, Sampling, recommend};
+use deltacart_dataflows::{Epoch, Event, Recommendations, Sampling, SnapshotRequest, recommend_core};
 use deltacart_inputs::Share;
 use intake::Intake;
 use pace::Pace;
+use snapshots::Snapshots;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::{Exchange, Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
@@ -61,9 +65,11 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
     let share = Share { worker: worker.index(), workers: worker.peers() };
     let mut intake = Intake::new(job, share, shared, Rc::clone(&tally))?;
     let mut control = Control::new(worker);
-    let (input, out, sampling) = build(worker, job, shared, &tally, &trouble)?;
+    let mut snapshots = Snapshots::new(worker, job, shared, Instant::now())?;
+    let request = snapshots.as_ref().map(Snapshots::request);
+    let (input, out, sampling) = build(worker, job, shared, request, &tally, &trouble)?;
     let mut input = Some(input);
-    let mut pace = Pace::new(job.cut, job.limits);
+    let mut pace = Pace::new(job.cut, job.limits, snapshots.is_some());
 
     while !out.done() {
         shared.turns.bump(worker.index());
@@ -74,18 +80,21 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
         let oldest = out.with_frontier(|frontier| frontier.first().copied());
         intake.commit(oldest)?;
         pace.keep_time(&mut control, oldest);
-        let mut busy = false;
-        if let Some(open) = &mut input {
-            busy = pace.fetch(&mut intake, &mut control, oldest, &mut |events| open.send_batch(events))?;
-            if control.is_stopped() || intake.has_ended()? {
-                intake.end_epoch(*open.time());
-                input = None;
-            } else if let Some(next) = pace.next_epoch(&intake, &control) {
-                intake.end_epoch(*open.time());
-                open.advance_to(next);
-                busy = true;
-            }
+        if let Some(snapshots) = &mut snapshots {
+            snapshots.turn(&mut control, &intake, Instant::now())?;
         }
+        let busy = match &mut input {
+            Some(open) => {
+                let mut turn =
+                    InputTurn { open, intake: &mut intake, pace: &mut pace, control: &mut control };
+                let next = turn.take(&mut snapshots, oldest)?;
+                if next == Next::Close {
+                    input = None;
+                }
+                next != Next::Wait
+            }
+            None => false,
+        };
         if busy {
             worker.step();
         } else {
@@ -95,10 +104,63 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
     shared.turns.end(worker.index());
     trouble.check()?;
     intake.finish()?;
-    drop(control);
+    snapshots.as_mut().map_or(Ok(()), Snapshots::finish)?;
+    drop((control, snapshots));
     tally.borrow_mut().add(Counter::ItemsSampled, sampling.map_or(0, |sampling| sampling.over()));
     summarise(worker, &tally, shared);
     Ok(())
+}
+
+/// What an open input needs for a turn.
+struct InputTurn<'t, 'a> {
+    open: &'t mut EventInput,
+    intake: &'t mut Intake<'a>,
+    pace: &'t mut Pace,
+    control: &'t mut Control,
+}
+
+/// What comes after it.
+#[derive(PartialEq, Eq)]
+enum Next {
+    /// There is more to do at once.
+    GoOn,
+    /// Something has to happen first.
+    Wait,
+    /// Nothing will be read or restored any more.
+    Close,
+}
+
+impl InputTurn<'_, '_> {
+    fn take(&mut self, snapshots: &mut Option<Snapshots>, oldest: Option<Epoch>) -> Result<Next> {
+        let InputTurn { open, intake, pace, control } = self;
+        if let Some(snapshots) = snapshots.as_mut().filter(|snapshots| snapshots.is_restoring()) {
+            if snapshots.restore(&mut |events| open.send_batch(events))? {
+                open.advance_to(pace.begin_after_restore(control));
+            }
+            return Ok(Next::GoOn);
+        }
+        let mut busy = false;
+        if snapshots.as_ref().is_none_or(|snapshots| !snapshots.has_ended()) {
+            busy = pace.fetch(intake, control, oldest, &mut |events| open.send_batch(events))?;
+            busy |= intake.is_skipping();
+        }
+        let has_ended = control.is_stopped() || intake.has_ended()?;
+        let may_close = |snapshots: &mut Snapshots| snapshots.end(control);
+        if has_ended && snapshots.as_mut().is_none_or(may_close) {
+            intake.end_epoch(*open.time());
+            return Ok(Next::Close);
+        }
+        let next = if has_ended { pace.follow(control) } else { pace.next_epoch(intake, control) };
+        if let Some(next) = next {
+            intake.end_epoch(*open.time());
+            if let Some(snapshots) = snapshots {
+                snapshots.pass(next, control, intake)?;
+            }
+            open.advance_to(next);
+            busy = true;
+        }
+        Ok(if busy { Next::GoOn } else { Next::Wait })
+    }
 }
 
 /// What the worker holds of its dataflow: what goes in, a probe of what is out, and how many items are sampled.
@@ -109,6 +171,7 @@ fn build(
     worker: &mut Worker,
     job: &Job,
     shared: &Shared,
+    snapshots: Option<SnapshotRequest>,
     tally: &Rc<RefCell<Tally>>,
     trouble: &Trouble,
 ) -> Result<Dataflow> {
@@ -126,7 +189,8 @@ fn build(
     let (mut input, out) = (EventInput::new(), ProbeHandle::new());
     let sampling = worker.dataflow_named("Recommend", |scope| {
         let events = scope.input_from(&mut input);
-        let Recommendations { lists, notes, sampling, .. } = recommend(events.clone(), job.params);
+        let Recommendations { lists, notes, sampling, .. } =
+            recommend_core(events.clone(), job.params, snapshots);
         if let Some(when) = job.verify {
             let verified = verify(events, lists.clone(), when, job.params, Rc::clone(tally), trouble.clone());
             verified.probe_with(&out);

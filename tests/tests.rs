@@ -27,6 +27,9 @@ mod cluster;
 // Real shops' data, compared with the model after every epoch.
 mod real;
 
+// A job that is stopped, killed and started again from its snapshots: the lists of one that never stopped.
+mod state;
+
 // Defects that were found once, each with its story.
 mod regression;
 

@@ -4,6 +4,10 @@
 //! it sees any progress, whatever the clocks of their machines say. A worker that has read something tells worker 0
 //! that its epoch is to end; where nobody has, no epoch is called, and an idle job sleeps. A stop is a record sent to
 //! everyone, so a signal to one process ends the job on all.
+//!
+//! A snapshot is announced on the same input as epochs are called: a record at the epoch at whose end it is to be
+//! taken, before the next one is called. No worker ends an epoch before it sees the next one called, and by then the
+//! record has been seen by all. When worker 0 closes that input, everybody closes theirs: the job is over.
 
 use deltacart_dataflows::Epoch;
 use std::cell::Cell;
@@ -14,12 +18,16 @@ use timely::dataflow::operators::{Exchange, Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
+/// The snapshot of this number is to be taken at the end of this epoch.
+pub(super) type Announcement = (Epoch, u64);
+
 type Handle<T = ()> = InputHandle<Epoch, CapacityContainerBuilder<Vec<T>>>;
 
 /// A worker's end of the line.
 pub(super) struct Control {
     /// Worker 0's.
-    epochs: Option<Handle>,
+    epochs: Option<Handle<Announcement>>,
+    announced: Rc<Cell<Option<Announcement>>>,
     called: ProbeHandle<Epoch>,
     /// To tell worker 0 which epoch has something in it.
     used: Handle<Epoch>,
@@ -34,25 +42,53 @@ pub(super) struct Control {
 
 impl Control {
     pub(super) fn new(worker: &mut Worker) -> Self {
-        let (mut epochs, mut stop, mut used) = (Handle::<()>::new(), Handle::new(), Handle::new());
+        let (mut epochs, mut stop, mut used) = (Handle::<Announcement>::new(), Handle::new(), Handle::new());
         let stopped = Rc::new(Cell::new(false));
         let used_by_any = Rc::new(Cell::new(None));
+        let announced = Rc::new(Cell::new(None));
+        let newest = Rc::clone(&announced);
         let (is_stopped, latest) = (Rc::clone(&stopped), Rc::clone(&used_by_any));
         let called = worker.dataflow_named("Control", |scope| {
             scope.input_from(&mut stop).broadcast().inspect(move |()| is_stopped.set(true));
             let used = scope.input_from(&mut used).exchange(|_epoch| 0);
             used.inspect(move |&epoch| latest.set(latest.get().max(Some(epoch))));
-            scope.input_from(&mut epochs).probe().0
+            let announcements = scope.input_from(&mut epochs).broadcast();
+            announcements.inspect(move |&announcement| newest.set(Some(announcement))).probe().0
         });
         let epochs = (worker.index() == 0).then_some(epochs);
-        Control { epochs, called, used, told: None, used_by_any, stop: Some(stop), stopped }
+        Control { epochs, announced, called, used, told: None, used_by_any, stop: Some(stop), stopped }
     }
 
     /// Calls an epoch; only worker 0 does.
     pub(super) fn call(&mut self, epoch: Epoch) {
-        if let Some(epochs) = &mut self.epochs {
+        if let Some(epochs) = self.epochs.as_mut().filter(|epochs| *epochs.time() < epoch) {
             epochs.advance_to(epoch);
         }
+    }
+
+    /// Announces that snapshot at the end of the epoch called last, which is returned, and calls the next; only worker
+    /// 0 does.
+    pub(super) fn announce(&mut self, snapshot: u64) -> Option<Epoch> {
+        let epochs = self.epochs.as_mut()?;
+        let epoch = *epochs.time();
+        epochs.send((epoch, snapshot));
+        epochs.advance_to(epoch + 1);
+        Some(epoch)
+    }
+
+    /// The snapshot that was announced last.
+    pub(super) fn announced(&self) -> Option<Announcement> {
+        self.announced.get()
+    }
+
+    /// Ends the job: no more epochs are called. Only worker 0 does.
+    pub(super) fn call_no_more(&mut self) {
+        self.epochs = None;
+    }
+
+    /// The largest epoch that any worker has read something into, as far as worker 0 knows.
+    pub(super) fn used_by_any(&self) -> Option<Epoch> {
+        self.used_by_any.get()
     }
 
     /// The epoch that was called last.
