@@ -80,7 +80,7 @@ impl Estimate {
     /// See Lemire, "Fast random integer generation in an interval", 2019.
     fn cell(&self, item: Item) -> usize {
         let fraction = u64::from(item.wrapping_mul(0x9E37_79B9));
-        (fraction * self.cells.len() as u64 >> u32::BITS) as usize
+        ((fraction * self.cells.len() as u64) >> u32::BITS) as usize
     }
 }
 
