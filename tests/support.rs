@@ -117,8 +117,20 @@ impl Running {
 
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
-        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let killed = Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap();
         assert!(killed.success(), "{} has gone already", self.what);
+    }
+
+    /// Ends it at once, whatever it is at; it may have ended by itself.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Waits for its end.

@@ -50,6 +50,7 @@ struct Reader {
     state: State,
     framer: Framer,
     next_offset: u64,
+    is_pipe: bool,
 }
 
 enum State {
@@ -73,7 +74,9 @@ impl FileSource {
             if params.share.owns(partition) {
                 let state = begin(path, &params.progress).map_err(|source| file_error(path, source))?;
                 let framer = Framer::new(params.framing, params.record_bytes_max);
-                files.insert(partition, Reader { path: path.clone(), state, framer, next_offset: 0 });
+                let is_pipe = matches!(state, State::Open(_));
+                let reader = Reader { path: path.clone(), state, framer, next_offset: 0, is_pipe };
+                files.insert(partition, reader);
             }
         }
         Ok(FileSource { files, progress: params.progress })
@@ -83,6 +86,10 @@ impl FileSource {
 impl Source for FileSource {
     fn partitions(&mut self) -> Result<Vec<u32>, SourceError> {
         Ok(self.files.keys().copied().collect())
+    }
+
+    fn has_caught_up(&self) -> bool {
+        self.files.values().all(|reader| reader.is_pipe || matches!(reader.state, State::Ended))
     }
 
     fn fetch(

@@ -25,8 +25,13 @@ pub(super) struct Pace {
 const BATCH_RECORDS: usize = 4096;
 
 impl Pace {
-    pub(super) fn new(cut: Cut, limits: AheadLimits) -> Self {
-        Pace { cut, limits, epoch: 0, called_at: Instant::now() }
+    pub(super) fn new(cut: Cut, limits: AheadLimits, now: Instant) -> Self {
+        Pace { cut, limits, epoch: 0, called_at: now }
+    }
+
+    /// The epoch that records are read into.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Reads what may be read now; true if there was something.
@@ -73,24 +78,25 @@ impl Pace {
 
     /// Worker 0 calls the next epoch, if it is time. To be called on every turn, also when this worker has no more to
     /// read: the others go by it.
-    pub(super) fn keep_time(&mut self, control: &mut Control, oldest: Option<Epoch>) {
+    pub(super) fn keep_time(&mut self, control: &mut Control, oldest: Option<Epoch>, now: Instant) {
         let (Cut::Tick(tick), Some(called), Some(oldest)) = (self.cut, control.called(), oldest) else {
             return;
         };
         let may_call = control.is_used(called) && called.saturating_sub(oldest) < self.limits.epochs;
-        if may_call && self.called_at.elapsed() >= tick {
-            self.called_at = Instant::now();
+        if may_call && now.saturating_duration_since(self.called_at) >= tick {
+            self.called_at = now;
             control.call(called + 1);
         }
     }
 
     /// How long a worker with nothing to do may sleep. Records that arrive, other workers and operators wake it; what
     /// does not is the clock by which it has an epoch to call, and [`Intake::patience`].
-    pub(super) fn patience(&self, intake: &Intake<'_>, control: &Control) -> Duration {
+    pub(super) fn patience(&self, intake: &Intake<'_>, control: &Control, now: Instant) -> Duration {
         let until_call = match (self.cut, control.called()) {
             (Cut::Tick(tick), Some(called)) if control.is_used(called) => {
                 // Zero when as many epochs are open as may be: then it is their progress that wakes it.
-                Some(tick.saturating_sub(self.called_at.elapsed())).filter(|left| !left.is_zero())
+                let passed = now.saturating_duration_since(self.called_at);
+                Some(tick.saturating_sub(passed)).filter(|left| !left.is_zero())
             }
             _ => None,
         };

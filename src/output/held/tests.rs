@@ -1,0 +1,1 @@
+//! From whatever consumers hold to whatever is computed.

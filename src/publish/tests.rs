@@ -1,0 +1,1 @@
+//! The operator with a sink of its own.
