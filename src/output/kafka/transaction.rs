@@ -43,8 +43,8 @@ const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
 /// How long a failed job tries to take its open transaction back, so that consumers need not wait for its end.
 const ABORT_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Slots that are taken over at a time.
-const FENCING_THREADS: usize = 16;
+/// Slots that are taken over at a time: each mostly waits, for some tenths of a second.
+const FENCING_THREADS: usize = 32;
 
 /// The key of the record by which [`Sink::confirm`] asks whether a slot is still its own; no consumer ever sees it.
 const PROBE_KEY: &[u8] = b"deltacart";
