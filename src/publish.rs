@@ -130,8 +130,7 @@ pub(crate) fn publish<'scope>(
                 lists.for_each(|capability, updates: &mut Vec<Update>| {
                     // A message may hold updates of several epochs, none of them before its own.
                     for update in updates.drain(..) {
-                        publishing
-                            .hold(update, |epoch| capability.delayed(&epoch, output.output_index()));
+                        publishing.hold(update, |epoch| capability.delayed(&epoch, output.output_index()));
                     }
                 });
                 held.for_each(|_capability, records: &mut Vec<HeldRecord>| {

@@ -1,13 +1,14 @@
 //! One worker: builds its part of the dataflow, then fetches, sends, advances and steps until there is no more.
 //!
 //! ```text
-//! claim the output ─▶ run, turn by turn ────────────────────────────────────────────────┐ ─▶ add the counts up ─▶ done
-//!                     │ stop asked for? close the input                                  │
-//!                     │ catching up? read what consumers hold                            │
-//!                     │ the pace allows? fetch a bounded batch of each partition, send   │
-//!                     │ the epoch is over? advance                                       │
-//!                     │ what is out? commit its offsets                                  │
-//!                     └ step, or park until something happens ◀──────────────────────────┘
+//! claim the output ─▶ run, turn by turn ─▶ add the counts up ─▶ done
+//!
+//! every turn:  stop asked for? close the input
+//!              what is out? commit its offsets
+//!              the pace allows? fetch a bounded batch of each partition, decode, send
+//!              catching up? read what consumers hold, and agree when to publish
+//!              the epoch is over? advance
+//! between:     step, or park until something happens
 //! ```
 //!
 //! A [`Task`] is all of this as a state machine: [`Task::turn`] does what can be done now and says whether there is
@@ -111,12 +112,7 @@ enum Phase<'a> {
 }
 
 impl<'a> Task<'a> {
-    pub(crate) fn new(
-        worker: &mut Worker,
-        job: &'a Job,
-        shared: &'a Shared,
-        places: &'a dyn Places,
-    ) -> Self {
+    pub(crate) fn new(worker: &mut Worker, job: &'a Job, shared: &'a Shared, places: &'a dyn Places) -> Self {
         let share = Share { worker: worker.index(), workers: worker.peers() };
         let (tally, trouble) = (Rc::default(), Trouble::default());
         let context = Context { job, shared, places, share, tally, trouble };
@@ -172,7 +168,10 @@ impl Count {
         let sum = Rc::clone(&total);
         let added = worker.dataflow_named("Summary", |scope| {
             let everything = scope.input_from(&mut counts).exchange(|_count| 0);
-            everything.inspect(move |(counter, count)| sum.borrow_mut().add(counter.clone(), *count)).probe().0
+            everything
+                .inspect(move |(counter, count)| sum.borrow_mut().add(counter.clone(), *count))
+                .probe()
+                .0
         });
         tally.borrow().iter().for_each(|(counter, count)| counts.send((counter.clone(), count)));
         Count { total, added }

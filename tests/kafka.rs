@@ -5,9 +5,7 @@
 use crate::support::{Finished, Folder, canonical, lists_of_file, run, run_cluster, start, wait_until};
 use deltacart::output::{Lists, TopicSpec, ensure_topic};
 use deltacart_inputs::generate::{Shop, ShopSettings};
-use deltacart_inputs::kafka::{
-    KafkaParams, KafkaSettings, KafkaSource, Role, StartFrom, topic_partitions,
-};
+use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, Role, StartFrom, topic_partitions};
 use deltacart_inputs::{RawRecord, Share, Source};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;

@@ -1,12 +1,16 @@
 //! Crashes on purpose, against a real broker: whatever is killed whenever, consumers see each list once, none goes back,
 //! and the end is as if nothing had happened.
 //!
-//! Skipped unless `DELTACART_TEST_BROKERS` says where a broker is. `DELTACART_TEST_KILLS` says how often to kill.
+//! But for files, skipped unless `DELTACART_TEST_BROKERS` says where a broker is. `DELTACART_TEST_KILLS` says how often to kill.
 
 use crate::kafka::{Broker, unused};
 use crate::support::{
     Folder, Random, Running, canonical, data, lists_of_file, run, run_cluster, start, wait_until,
 };
+use clap::Parser;
+use deltacart::cli::{Cli, Command};
+use deltacart::config;
+use deltacart::job::{self, Handle};
 use deltacart::output::{Lists, wait_for_open_transactions};
 use deltacart_inputs::Share;
 use deltacart_inputs::generate::{Shop, ShopSettings};
@@ -142,8 +146,7 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
     let mut sent = 0;
     for kill in 0..kills {
         let (workers, processes) = (1 + random.below(3), 1 + random.below(3));
-        let cluster =
-            Cluster::start(&folder, processes as usize, &format!("{job} -w {workers}"));
+        let cluster = Cluster::start(&folder, processes as usize, &format!("{job} -w {workers}"));
         // Events go on coming while it starts and works, and until it is killed.
         let until = 300 + random.below(2200);
         let share = (events.len() - sent) / (kills - kill) as usize;
@@ -243,4 +246,39 @@ fn somebody_elses_records_are_refused() {
         assert_eq!(said, 1, "one message: {}", done.stderr);
     }
     run(&format!("{job} --slots 2 -w 3"), &[]).expect(2).says("--slots");
+}
+
+/// Runs a job that goes on with its output file.
+fn resume(line: &str) {
+    let cli = Cli::try_parse_from(format!("deltacart {line}").split_whitespace()).unwrap();
+    let Command::Run(arguments) = cli.command else { panic!("{line}") };
+    let mut job = config::job(*arguments).unwrap();
+    job.resume = true;
+    job::run(job, &Handle::default()).unwrap();
+}
+
+/// A file that was cut off anywhere is gone on with: what was whole stays, and the lists at the end are right.
+#[test]
+fn a_file_is_gone_on_with() {
+    let folder = Folder::new();
+    let events = shop(2000);
+    let mut random = Random(3);
+    for flags in ["", "--envelope changes", "--envelope debezium --scores off"] {
+        let expected = lists_from_file(&folder, &events, flags);
+        let (input, output) = (folder.path("carts.jsonl"), folder.path("resumed.jsonl"));
+        run(&format!("run --input {input} --output {output} --epoch-events 200 {flags}"), &[]).expect(0);
+        let whole = std::fs::read(&output).unwrap();
+        for workers in [1, 2] {
+            let torn = &whole[..random.below(whole.len() as u64) as usize];
+            std::fs::write(&output, torn).unwrap();
+            resume(&format!("run --input {input} --output {output} -w {workers} {flags}"));
+            let lines = torn.iter().rposition(|&byte| byte == b'\n').map_or(0, |place| place + 1);
+            let resumed = std::fs::read(&output).unwrap();
+            assert!(resumed.starts_with(&torn[..lines]), "{flags}");
+            assert!(lists_of_file(&output) == expected, "{flags}, torn at {}", torn.len());
+            // And once more nothing is to be said.
+            resume(&format!("run --input {input} --output {output} -w {workers} {flags}"));
+            assert!(std::fs::read(&output).unwrap() == resumed, "{flags}");
+        }
+    }
 }

@@ -268,7 +268,8 @@ pub(super) fn push_pair_key(out: &mut Vec<u8>, item: &str, other: &str) {
 }
 
 fn scored(entry: &Neighbour, options: &OutputOptions) -> Option<(Decimal, u32)> {
-    (options.scores && entry.score != UNSCORED).then(|| (Decimal::new(entry.score, options.score_digits), entry.count))
+    (options.scores && entry.score != UNSCORED)
+        .then(|| (Decimal::new(entry.score, options.score_digits), entry.count))
 }
 
 /// Appends a list as records show it: items with, unless scores are off, score and count.

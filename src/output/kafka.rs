@@ -134,7 +134,12 @@ impl Producer {
         }
         let explained = Reports::new(settings, topic);
         let client = config.create_with_context(reports).map_err(|error| explained.explain(&error))?;
-        Ok(Producer { client: Released::new(Arc::new(client)), topic: topic.to_owned(), sent: Sent::default(), forgotten: 0 })
+        Ok(Producer {
+            client: Released::new(Arc::new(client)),
+            topic: topic.to_owned(),
+            sent: Sent::default(),
+            forgotten: 0,
+        })
     }
 
     pub(crate) fn offer(&mut self, message: &Message<'_>) -> Result<Offered, SinkError> {

@@ -110,13 +110,7 @@ impl Outlet {
     }
 
     /// Makes the difference between what consumers hold and what is computed up to `epoch` the next to be sent.
-    pub(super) fn correct(
-        &mut self,
-        base: Epoch,
-        epoch: Epoch,
-        held: Held,
-        computed: HashMap<Name, List>,
-    ) {
+    pub(super) fn correct(&mut self, base: Epoch, epoch: Epoch, held: Held, computed: HashMap<Name, List>) {
         self.base = base;
         let Some(epoch) = self.told(epoch) else { return };
         self.correction = Some(Correction::new(held, computed, epoch, &self.options));
@@ -126,7 +120,8 @@ impl Outlet {
     fn told(&mut self, epoch: Epoch) -> Option<Epoch> {
         let told = self.base.checked_add(epoch);
         if told.is_none() {
-            self.trouble.set(anyhow!("the output holds an epoch after which there is no other: {}", self.base));
+            self.trouble
+                .set(anyhow!("the output holds an epoch after which there is no other: {}", self.base));
         }
         told
     }

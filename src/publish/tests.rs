@@ -2,8 +2,8 @@
 //! see each list once, and end with what is computed.
 
 use super::*;
-use crate::output::{Envelope, OutputOptions, Records, Sent, Sink, SinkError};
 use crate::output::held::read_held;
+use crate::output::{Envelope, OutputOptions, Records, Sent, Sink, SinkError};
 use crate::worker::Trouble;
 use deltacart_dataflows::Neighbour;
 use differential_dataflow::AsCollection;
@@ -119,7 +119,10 @@ fn play(run: Run) -> (Vec<(String, Option<String>)>, Vec<List>) {
                 }
             }
             lists.advance_to(epoch as Epoch + 1);
-            worker.step();
+            // A step to schedule it, and some until the probe hears of it.
+            (0..4).for_each(|_| {
+                worker.step();
+            });
             assert!(epoch >= run.known_after || seen.borrow().is_empty(), "published while catching up");
             assert!(epoch >= run.known_after || !out.less_than(&(epoch as Epoch)), "reading is held up");
             if epoch == run.known_after {
@@ -159,6 +162,37 @@ proptest! {
             prop_assert_eq!(shown, text(&list));
         }
     }
+}
+
+/// A job that ends before it has caught up says nothing, and ends.
+#[test]
+fn nothing_is_published_that_is_not_caught_up() {
+    timely::execute_directly(|worker| {
+        let seen = Seen::default();
+        let sink = Remembering { seen: Rc::clone(&seen), open: 0, asked: 0 };
+        let outlet = Outlet::new(Some(Box::new(sink)), OPTIONS, Rc::default(), Trouble::default());
+        let resumption = Rc::<Resumption>::default();
+        let mut lists = InputHandle::<Epoch, CapacityContainerBuilder<Vec<Update>>>::new();
+        let mut held = InputHandle::<Epoch, CapacityContainerBuilder<Vec<HeldRecord>>>::new();
+        let out = ProbeHandle::new();
+        let begin = Some(Rc::clone(&resumption));
+        worker.dataflow(|scope| {
+            let lists = scope.input_from(&mut lists).as_collection();
+            let held = scope.input_from(&mut held);
+            publish(lists, held, Publisher::Each, begin, outlet).probe_with(&out);
+        });
+        held.send(record("a", 1));
+        lists.send((("b".into(), list(1)), 0, 1));
+        held.close();
+        lists.close();
+        (0..9).for_each(|_| {
+            worker.step();
+        });
+        assert!(!out.done());
+        resumption.begin(Begin::Never);
+        worker.step_while(|| !out.done());
+        assert!(seen.borrow().is_empty() && !resumption.is_published());
+    });
 }
 
 /// A list as a record shows it.

@@ -52,7 +52,8 @@ impl<'a> Running<'a> {
         let intake = Intake::new(job, places, share, Rc::clone(tally))?;
         let held = places.held(share)?;
         let resumption = held.is_some().then(Rc::<Resumption>::default);
-        let Dataflow { input, held: held_input, out, sampling } = build(worker, context, sink, resumption.clone());
+        let Dataflow { input, held: held_input, out, sampling } =
+            build(worker, context, sink, resumption.clone());
         let pace = Pace::new(job.cut, job.limits, places.now());
         let recovery = Recovery::new(job, held.zip(resumption), held_input);
         Ok(Running { intake, pace, recovery, input: Some(input), out, sampling })

@@ -128,8 +128,7 @@ fn a_torn_list_is_mended() {
     encode(&change(&List::new(), &before), &options, &mut records);
     let whole = records.len();
     encode(&change(&before, &after), &options, &mut records);
-    let lines: Vec<Vec<u8>> =
-        records.iter().filter_map(|record| Some(record.line?.to_vec())).collect();
+    let lines: Vec<Vec<u8>> = records.iter().filter_map(|record| Some(record.line?.to_vec())).collect();
     for torn in whole..=lines.len() {
         let (mut held, mut seen) = (Held::default(), Lists::new());
         for line in &lines[..torn] {

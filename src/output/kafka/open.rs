@@ -36,7 +36,9 @@ pub fn wait_for_open_transactions(
     let mut is_told = false;
     for partition in (0..partitions).filter(|partition| share.owns(*partition)) {
         let end = |consumer: &BaseConsumer<ClientLog>| {
-            let ends = consumer.fetch_watermarks(topic, partition as i32, settings.startup_timeout()).map_err(failed);
+            let ends = consumer
+                .fetch_watermarks(topic, partition as i32, settings.startup_timeout())
+                .map_err(failed);
             ends.map(|(_low, high)| high)
         };
         let known = end(&all)?;
