@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A [`Task`] is all of this as a state machine: [`Task::turn`] does what can be done now and says whether there is
-//! more, and nothing in it waits: not for a record, not for the broker, not for an epoch to be out. Stepping and parking
-//! are outside of it. What it reads and writes comes from its [`Places`].
+//! more, and nothing in it waits: not for a record, not for the broker, not for an epoch to be out. Stepping and
+//! parking are outside of it. What it reads and writes comes from its [`Places`].
 
 mod claim;
 mod control;
