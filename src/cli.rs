@@ -4,6 +4,7 @@ use crate::output::Envelope;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use deltacart_dataflows::{Engine, Measure};
+use deltacart_inputs::OnExpired;
 use deltacart_inputs::kafka::StartFrom;
 use deltacart_inputs::{BasketField, Columns, Delimiter, EventNames, Format};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -192,6 +193,17 @@ pub struct RunArgs {
     #[arg(long, default_value = "268435456", value_name = "BYTES", help_heading = "Epochs and limits")]
     pub max_epoch_bytes: NonZeroUsize,
 
+    /// A folder for snapshots, from which the job goes on when it is started again; all processes need the same
+    /// [default: none, and it begins anew]
+    #[arg(long, value_name = "DIR", help_heading = "Recovery")]
+    pub state: Option<PathBuf>,
+    /// How often a snapshot is taken; 0 for one at an orderly end only
+    #[arg(long, default_value = "1m", value_name = "TIME", requires = "state", help_heading = "Recovery")]
+    pub snapshot_every: Period,
+    /// What to do when the input no longer has what followed the snapshot: fail, or continue with what is left
+    #[arg(long, default_value = "fail", value_name = "WHAT", requires = "state", help_heading = "Recovery")]
+    pub on_expired: OnExpired,
+
     /// Kafka.
     #[command(flatten)]
     pub kafka: KafkaArgs,
@@ -208,6 +220,23 @@ pub struct RunArgs {
     /// A file with the address host:port of each process, one a line [default: localhost:2101, 2102, …]
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     pub hostfile: Option<PathBuf>,
+    /// Where this process listens for the others, host:port, if not at its address in the host file
+    #[arg(long, value_name = "ADDR", help_heading = "Cluster")]
+    pub listen: Option<String>,
+    /// A file with the secret that all processes prove to each other, at least 16 bytes; or DELTACART_CLUSTER_SECRET.
+    /// Without one, processes meet on loopback only
+    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
+    pub cluster_secret_file: Option<PathBuf>,
+    /// How long to wait for the other processes at the start
+    #[arg(long, default_value = "60s", value_name = "TIME", help_heading = "Cluster")]
+    pub join_timeout: Time,
+    /// End when another process has given no sign of life for so long
+    #[arg(long, default_value = "8s", value_name = "TIME", help_heading = "Cluster")]
+    pub peer_timeout: Time,
+    /// End when a worker hangs for so long. Must be well above its longest step, which grows with the records of an
+    /// epoch: a million take seconds to a minute or two. Not watched: standard output, whose reader may take its time
+    #[arg(long, default_value = "5m", value_name = "TIME", help_heading = "Cluster")]
+    pub stall_timeout: Time,
 }
 
 /// How to reach Kafka.
@@ -342,6 +371,21 @@ impl std::str::FromStr for Time {
         span.filter(|span| !span.is_zero())
             .map(Time)
             .ok_or_else(|| "want a time such as 50ms, 10s or 5m".to_owned())
+    }
+}
+
+/// How often something happens; 0 is never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period(pub Option<std::time::Duration>);
+
+impl std::str::FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "0" | "0s" => Ok(Period(None)),
+            _ => text.parse().map(|Time(span)| Period(Some(span))),
+        }
     }
 }
 

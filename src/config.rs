@@ -1,9 +1,12 @@
 //! Flags to settings: everything that can be wrong about a command line is found here, before anything runs.
 
 use crate::cli::{Cli, DeliveryKind, DemoArgs, GenerateArgs, KafkaArgs, OnOff, Place, RunArgs, TopArgs};
+use crate::cluster::{Secret, is_loopback};
 use crate::demo::DemoOptions;
 use crate::generate::GenerateOptions;
-use crate::job::{AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, Verify};
+use crate::job::{
+    AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, Timeouts, Verify,
+};
 use crate::output::OutputOptions;
 use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
@@ -25,6 +28,12 @@ const LIVE_EPOCH: Duration = Duration::from_millis(50);
 /// The port of the first process, where no host file says otherwise; the others follow.
 const PORT: usize = 2101;
 
+/// Signs of life and turns of workers are not that punctual.
+const TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
+/// Where the secret may stand instead of in a file.
+const SECRET_VARIABLE: &str = "DELTACART_CLUSTER_SECRET";
+
 /// The longest record of lists that is read back.
 const LIST_BYTES_MAX: usize = 16 << 20;
 
@@ -38,6 +47,7 @@ pub fn job(args: RunArgs) -> Result<Job> {
     let cluster = cluster(&args)?;
     let input = input(&args)?;
     let cut = cut(&args, &input)?;
+    let state = state(&args, &input, &decode)?;
     let output = destination(&args.output);
     let dead_letters = args.dead_letter.as_ref().map(destination);
     if let Some(Destination::File(path)) = &dead_letters {
@@ -75,9 +85,10 @@ pub fn job(args: RunArgs) -> Result<Job> {
             (None, false) => None,
         },
         delivery: delivery(&args, &cluster, kafka.as_ref())?,
-        resume: false,
+        resume: args.state.is_some(),
         cluster,
         kafka,
+        state,
     })
 }
 
@@ -99,6 +110,22 @@ fn delivery(args: &RunArgs, cluster: &Cluster, kafka: Option<&KafkaSettings>) ->
 
 /// More workers than any cluster has that this is made for.
 const SLOTS_MAX: u32 = 4096;
+
+fn state(args: &RunArgs, input: &Input, decode: &DecodeOptions) -> Result<Option<StateOptions>> {
+    let Some(folder) = args.state.clone() else { return Ok(None) };
+    match input {
+        Input::Files(paths) => ensure!(
+            !paths.iter().any(|path| path.as_os_str() == "-"),
+            "--state needs an input that can be read again: files or a topic, not standard input"
+        ),
+        Input::Topic { .. } => ensure!(
+            !decode.decoder()?.needs_header(),
+            "--state and a topic need columns by their places: its first record, with their names, may be gone; \
+             --columns basket=#1,item=#2"
+        ),
+    }
+    Ok(Some(StateOptions { folder, every: args.snapshot_every.0, on_expired: args.on_expired }))
+}
 
 fn decode(args: &RunArgs) -> Result<DecodeOptions> {
     let mut decode = DecodeOptions::new(args.format);
@@ -210,7 +237,32 @@ fn cluster(args: &RunArgs) -> Result<Cluster> {
             addresses[..processes].to_vec()
         }
     };
-    Ok(Cluster { threads: args.workers.get(), process, addresses })
+    for address in addresses.iter().chain(&args.listen) {
+        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        let is_address = port.is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        ensure!(is_address, "{address:?} is no address of a process: want host:port");
+    }
+    let secret = secret(args)?;
+    let stranger = addresses.iter().chain(&args.listen).find(|address| !is_loopback(address));
+    if let (true, None, Some(address)) = (processes > 1, &secret, stranger) {
+        bail!("{address} can be reached from outside: a cluster there needs --cluster-secret-file");
+    }
+    ensure!(args.peer_timeout.0 >= TIMEOUT_MIN, "--peer-timeout must be at least {TIMEOUT_MIN:?}");
+    ensure!(args.stall_timeout.0 >= TIMEOUT_MIN, "--stall-timeout must be at least {TIMEOUT_MIN:?}");
+    let timeouts =
+        Timeouts { join: args.join_timeout.0, peer: args.peer_timeout.0, stall: args.stall_timeout.0 };
+    let (threads, listen) = (args.workers.get(), args.listen.clone());
+    Ok(Cluster { threads, process, addresses, listen, secret, timeouts })
+}
+
+/// What the processes of a cluster prove to each other that they know.
+fn secret(args: &RunArgs) -> Result<Option<Secret>> {
+    if let Some(path) = &args.cluster_secret_file {
+        let secret = Secret::from_file(path);
+        return Ok(Some(secret.with_context(|| format!("--cluster-secret-file {}", path.display()))?));
+    }
+    let secret = std::env::var_os(SECRET_VARIABLE).map(|text| Secret::new(text.as_encoded_bytes()));
+    secret.transpose().context(SECRET_VARIABLE)
 }
 
 /// The lists that `top` reads: all of a topic, or what is there now.

@@ -254,11 +254,12 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
         cut: Cut::Tick(EPOCH),
         limits: LIMITS,
         verify: None,
-        cluster: Cluster { threads: WORKERS, process: 0, addresses: Vec::new() },
+        cluster: Cluster::of_threads(WORKERS),
         kafka: Some(settings),
         // The mock knows no transactions.
         delivery: Delivery::AtLeastOnce,
         resume: false,
+        state: None,
     }
 }
 

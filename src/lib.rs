@@ -11,6 +11,10 @@ pub mod commands;
 
 pub mod job;
 
+pub mod cluster;
+
+pub mod state;
+
 mod worker;
 
 mod publish;

@@ -3,7 +3,8 @@
 //! ```text
 //! claim the output ─▶ run, turn by turn ─▶ add the counts up ─▶ done
 //!
-//! every turn:  stop asked for? close the input
+//! at first:    restore the snapshot, if there is one
+//! every turn:  stop asked for? close the input, after a last snapshot if any are taken
 //!              what is out? commit its offsets
 //!              the pace allows? fetch a bounded batch of each partition, decode, send
 //!              catching up? read what consumers hold, and agree when to publish
@@ -22,6 +23,7 @@ mod pace;
 mod places;
 mod recovery;
 mod running;
+mod snapshots;
 
 use crate::job::{Job, Shared};
 use crate::summary::{Counter, Summary, Tally};
@@ -133,13 +135,17 @@ impl<'a> Task<'a> {
                 }
                 Phase::Running(Box::new(Running::new(worker, context, claim.take_sink())?))
             }
-            Phase::Running(running) => match running.turn(context, control)? {
-                Turn::Done => {
-                    running.finish(context)?;
-                    Phase::Counting(Count::new(worker, &context.tally))
+            Phase::Running(running) => {
+                // Before, it connects, which has time-outs of its own.
+                context.shared.turns.bump(context.share.worker);
+                let turn = running.turn(context, control)?;
+                if turn != Turn::Done {
+                    return Ok(turn);
                 }
-                turn => return Ok(turn),
-            },
+                context.shared.turns.end(context.share.worker);
+                running.finish(context)?;
+                Phase::Counting(Count::new(worker, &context.tally))
+            }
             Phase::Counting(count) if count.added.done() => {
                 if context.share.worker == 0 {
                     let summary = Summary { tally: count.total.take(), elapsed: Default::default() };

@@ -21,8 +21,14 @@ mod hostile;
 // Every engine, number of workers and processes, cut and envelope against each other and the model.
 mod oracle;
 
+// Clusters of processes: strangers, other flags, deaths and silence.
+mod cluster;
+
 // Real shops' data, compared with the model after every epoch.
 mod real;
+
+// A job that is stopped, killed and started again from its snapshots: the lists of one that never stopped.
+mod state;
 
 // Defects that were found once, each with its story.
 mod regression;

@@ -15,18 +15,24 @@
 //! that of partition numbers. Such baskets are counted as [`Note::SplitBasket`].
 
 mod ledger;
+mod walk;
 
-use crate::epochs::PerEpoch;
-use crate::names::route;
+pub use walk::{BasketCopy, SnapshotRequest, TakeBaskets};
+
+use crate::epochs::{EpochSession, PerEpoch};
+use crate::names::{SharedNames, route};
 use crate::sampling::Sampling;
 use crate::{Action, Basket, Diff, Epoch, Event, Item, Quantity};
 use differential_dataflow::{AsCollection, VecCollection};
 use ledger::{Effect, Ledger};
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::rc::Rc;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::core::OkErr;
 use timely::dataflow::operators::generic::Operator;
+use timely::scheduling::Activator;
 
 /// A basket holds an item in a quantity above 0, bought or not.
 pub type Line = (Basket, Item, Quantity);
@@ -50,19 +56,25 @@ pub struct Baskets<'scope> {
     pub notes: StreamVec<'scope, Epoch, Note>,
 }
 
+/// An effect as it is sent on: what happened to a line, or what was odd.
+type Effects = Result<(Line, Epoch, Diff), Note>;
+
 /// Applies events to their baskets, which hold at most `items_max` lines each.
 pub fn baskets<'scope>(events: StreamVec<'scope, Epoch, Event<Item>>, items_max: usize) -> Baskets<'scope> {
-    baskets_core(events, items_max, None)
+    baskets_core(events, items_max, None, None)
 }
 
-/// The same, and tells the levels of baskets, if they are wanted.
+/// The same, and tells the levels of baskets, if they are wanted, and copies all of them whenever that is asked for.
 pub fn baskets_core<'scope>(
     events: StreamVec<'scope, Epoch, Event<Item>>,
     items_max: usize,
     sampling: Option<Sampling>,
+    snapshots: Option<(SnapshotRequest, SharedNames)>,
 ) -> Baskets<'scope> {
     let (index, workers) = (events.scope().index(), events.scope().peers());
-    let mut ledger = Ledger::new(index, workers, items_max).with_sampling(sampling);
+    let ledger = Rc::new(RefCell::new(Ledger::new(index, workers, items_max).with_sampling(sampling)));
+    let walked = Rc::clone(&ledger);
+    let request = snapshots.as_ref().map(|(request, _names)| request.clone());
     let everyone = 0..workers as u64;
     let routed = events.unary(Pipeline, "RouteEvents", move |_capability, _info| {
         move |input, output| {
@@ -81,8 +93,12 @@ pub fn baskets_core<'scope>(
         }
     });
     let by_basket = Exchange::new(|(worker, _event): &(u64, Event<Item>)| *worker);
-    let (lines, notes) = routed
-        .per_epoch(by_basket, "Baskets", move |epoch, events, session| {
+    let apply =
+        move |epoch, events: &mut Vec<(u64, Event<Item>)>, session: &mut EpochSession<'_, '_, Effects>| {
+            let mut ledger = ledger.borrow_mut();
+            if let Some(request) = &request {
+                request.begin(Some(epoch), &mut ledger);
+            }
             events.sort_by_key(|(_worker, event)| event.position);
             for (_worker, event) in events.drain(..) {
                 ledger.apply(event, &mut |effect| match effect {
@@ -90,7 +106,12 @@ pub fn baskets_core<'scope>(
                     Effect::Note(note) => session.give(Err(note)),
                 });
             }
-        })
-        .ok_err(|effect| effect);
+        };
+    let walk = move |open: Option<Epoch>, activator: &Activator| {
+        if let Some((request, names)) = &snapshots {
+            request.step(open, &mut walked.borrow_mut(), &names.borrow(), activator);
+        }
+    };
+    let (lines, notes) = routed.per_epoch_and_rest(by_basket, "Baskets", apply, walk).ok_err(|effect| effect);
     Baskets { lines: lines.as_collection(), notes }
 }

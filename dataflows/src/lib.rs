@@ -30,7 +30,7 @@ mod sampling;
 pub use sampling::{Sampling, basket_level};
 
 mod baskets;
-pub use baskets::{Baskets, Line, Note, baskets, baskets_core};
+pub use baskets::{BasketCopy, Baskets, Line, Note, SnapshotRequest, TakeBaskets, baskets, baskets_core};
 
 mod interactions;
 pub use interactions::interactions;
@@ -64,9 +64,19 @@ pub struct Recommendations<'scope> {
 
 /// Maintains, for every item, the list of its `k` most similar items.
 pub fn recommend<'scope>(events: StreamVec<'scope, Epoch, Event>, params: Params) -> Recommendations<'scope> {
+    recommend_core(events, params, None)
+}
+
+/// The same, and copies all baskets whenever that is asked for.
+pub fn recommend_core<'scope>(
+    events: StreamVec<'scope, Epoch, Event>,
+    params: Params,
+    snapshots: Option<SnapshotRequest>,
+) -> Recommendations<'scope> {
     let (events, names) = number_items(events);
     let sampling = params.item_baskets_max.map(Sampling::new);
-    let Baskets { lines, notes } = baskets_core(events, params.basket_items_max, sampling.clone());
+    let snapshots = snapshots.map(|request| (request, SharedNames::clone(&names)));
+    let Baskets { lines, notes } = baskets_core(events, params.basket_items_max, sampling.clone(), snapshots);
     let interactions = interactions(lines);
     let Neighbours { lists, work } = match params.engine {
         Engine::Fast => neighbours_core(interactions, names, params.lists, sampling.clone()),

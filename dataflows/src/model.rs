@@ -37,7 +37,10 @@ impl Model {
         let basket = self.baskets.entry(event.basket.clone()).or_default();
         basket.users.extend(event.user.clone());
         let lines = &mut basket.lines;
-        if let Action::Add(item, _) | Action::Set(item, _) | Action::Purchase(item, _) = &event.action
+        if let Action::Add(item, _)
+        | Action::Set(item, _)
+        | Action::Purchase(item, _)
+        | Action::Hold(item, ..) = &event.action
             && !lines.iter().any(|line| line.0 == *item)
         {
             lines.push((item.clone(), 0, 0));
@@ -58,6 +61,7 @@ impl Model {
                 Action::Checkout => *bought = bought.saturating_add(std::mem::take(cart)),
                 Action::Cancel => *bought = 0,
                 Action::Forget => (*cart, *bought) = (0, 0),
+                Action::Hold(held, now, before) if held == item => (*cart, *bought) = (*now, *before),
                 _ => {}
             }
         }

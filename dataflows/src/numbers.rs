@@ -70,6 +70,11 @@ impl Numbers {
         }
     }
 
+    /// The name of a number that is given to one.
+    pub(crate) fn name(&self, number: u32) -> &Name {
+        &self.names[number as usize]
+    }
+
     /// One more than the largest number ever given.
     pub(crate) fn len(&self) -> usize {
         self.names.len()

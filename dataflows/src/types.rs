@@ -61,6 +61,9 @@ pub enum Action<I> {
     Forget,
     /// Every basket in which the event's user was seen is to be forgotten.
     ForgetUser,
+    /// So many are in the cart and so many were bought, whatever was before: a line as a snapshot has it. For recovery
+    /// only; no shop says this.
+    Hold(I, Quantity, Quantity),
 }
 
 impl<I> Action<I> {
@@ -71,7 +74,8 @@ impl<I> Action<I> {
             | Action::Remove(item, _)
             | Action::Set(item, _)
             | Action::Purchase(item, _)
-            | Action::Refund(item, _) => Some(item),
+            | Action::Refund(item, _)
+            | Action::Hold(item, ..) => Some(item),
             Action::Clear | Action::Checkout | Action::Cancel | Action::Forget | Action::ForgetUser => None,
         }
     }
@@ -89,6 +93,7 @@ impl<I> Action<I> {
             Action::Cancel => Action::Cancel,
             Action::Forget => Action::Forget,
             Action::ForgetUser => Action::ForgetUser,
+            Action::Hold(item, cart, bought) => Action::Hold(f(item), cart, bought),
         }
     }
 }

@@ -26,3 +26,6 @@ mod real;
 
 // Several processes publish together what one does.
 mod processes;
+
+// Snapshots of all baskets, taken under way: what begins with one goes on as if nothing had happened.
+mod walks;

@@ -21,6 +21,7 @@ mod options;
 pub use options::{BasketField, Column, Columns, DecodeOptions, Delimiter, EventNames, Format, FormatError};
 mod fields;
 mod duplicates;
+pub use duplicates::EventIds;
 mod sink;
 mod json;
 mod cloudevents;
@@ -33,6 +34,7 @@ mod presets;
 mod fimi;
 
 use crate::RawRecord;
+use compact_str::CompactString;
 use deltacart_dataflows::{Event, Position};
 use duplicates::Duplicates;
 use sink::Sink;
@@ -46,6 +48,16 @@ pub trait Decoder {
     /// offset must decode that record first.
     fn needs_header(&self) -> bool {
         false
+    }
+
+    /// The event ids that are remembered of each partition, for a snapshot.
+    fn remembered(&self) -> Vec<(u32, EventIds)> {
+        Vec::new()
+    }
+
+    /// Remembers ids of a partition as if they had just been met in this order.
+    fn remember(&mut self, partition: u32, ids: &mut dyn Iterator<Item = CompactString>) {
+        let _ = (partition, ids);
     }
 }
 
@@ -101,6 +113,20 @@ impl Decoder for FormatDecoder {
 
     fn needs_header(&self) -> bool {
         matches!(&self.format, FormatKind::Csv(csv) if csv.needs_header())
+    }
+
+    fn remembered(&self) -> Vec<(u32, EventIds)> {
+        self.duplicates.ids()
+    }
+
+    fn remember(&mut self, partition: u32, ids: &mut dyn Iterator<Item = CompactString>) {
+        if let Some(recent) = self.duplicates.of_partition(partition) {
+            for id in ids {
+                recent.begin();
+                recent.is_new(&id);
+                recent.accept();
+            }
+        }
     }
 }
 

@@ -51,6 +51,10 @@ struct Reader {
     framer: Framer,
     next_offset: u64,
     is_pipe: bool,
+    /// Records before this one are passed over.
+    skip: u64,
+    /// But for the first, which is the header.
+    keep_first: bool,
 }
 
 enum State {
@@ -74,12 +78,22 @@ impl FileSource {
             if params.share.owns(partition) {
                 let state = begin(path, &params.progress).map_err(|source| file_error(path, source))?;
                 let framer = Framer::new(params.framing, params.record_bytes_max);
-                let is_pipe = matches!(state, State::Open(_));
-                let reader = Reader { path: path.clone(), state, framer, next_offset: 0, is_pipe };
+                let (path, is_pipe) = (path.clone(), matches!(state, State::Open(_)));
+                let (skip, keep_first) = (0, false);
+                let reader = Reader { path, state, framer, next_offset: 0, is_pipe, skip, keep_first };
                 files.insert(partition, reader);
             }
         }
         Ok(FileSource { files, progress: params.progress })
+    }
+
+    /// Goes on at the offset of each file that is given, before anything is read; with `keep_first`, the first record
+    /// of each file is handed over all the same.
+    pub fn resume(&mut self, offsets: &BTreeMap<u32, u64>, keep_first: bool) {
+        for (partition, reader) in &mut self.files {
+            reader.skip = offsets.get(partition).copied().unwrap_or(0);
+            reader.keep_first = keep_first;
+        }
     }
 }
 
@@ -104,6 +118,10 @@ impl Source for FileSource {
             .fetch(partition, records_max, &self.progress, each)
             .map_err(|source| file_error(&reader.path, source))
     }
+
+    fn first_offset(&self, partition: u32) -> u64 {
+        self.files.get(&partition).map_or(0, |reader| reader.skip)
+    }
 }
 
 impl Reader {
@@ -121,9 +139,16 @@ impl Reader {
         let State::Open(content) = &mut self.state else {
             return Ok(Fetched { ended: true, ..fetched });
         };
+        let (skip, keep_first) = (self.skip, self.keep_first);
+        let next_offset = &mut self.next_offset;
         let mut hand_over = |frame: Frame<'_>, fetched: &mut Fetched| {
-            each(raw_record(partition, self.next_offset, frame));
-            self.next_offset += 1;
+            let offset = *next_offset;
+            *next_offset += 1;
+            if offset < skip && !(keep_first && offset == 0) {
+                fetched.skipped = true;
+                return;
+            }
+            each(raw_record(partition, offset, frame));
             fetched.records += 1;
             fetched.bytes += frame.bytes.len();
         };
@@ -145,6 +170,11 @@ impl Reader {
                     }
                     self.state = State::Ended;
                     fetched.ended = true;
+                    if self.next_offset < skip {
+                        let found = self.next_offset;
+                        let what = format!("it has {found} records, but {skip} of it were read before");
+                        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
+                    }
                     break;
                 }
             }

@@ -11,14 +11,14 @@
 //! A [`Source`] knows bytes, offsets and brokers; a [`Decoder`] knows event shapes; neither knows similarity.
 
 mod record;
-pub use record::{Fetched, Headers, RawRecord, Share, Source, SourceError};
+pub use record::{Fetched, Headers, OnExpired, RawRecord, Resume, Share, Source, SourceError};
 
 pub mod file;
 pub mod kafka;
 
 mod decode;
 pub use decode::{
-    BasketField, Column, Columns, DecodeOptions, Decoded, Decoder, Delimiter, EventNames, Format,
+    BasketField, Column, Columns, DecodeOptions, Decoded, Decoder, Delimiter, EventIds, EventNames, Format,
     FormatError, Limits, Reason, Reject,
 };
 

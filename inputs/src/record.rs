@@ -1,5 +1,6 @@
 //! What every source gives: records at offsets of partitions, a bounded batch at a time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -34,6 +35,39 @@ pub struct Fetched {
     pub bytes: usize,
     /// No record will ever follow in this partition.
     pub ended: bool,
+    /// Records were passed over that an earlier run has read: go on, although none was handed over.
+    pub skipped: bool,
+}
+
+/// Where a job goes on that was stopped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resume {
+    /// The next offset of each partition that was read. One that is not here is read from its beginning.
+    pub offsets: BTreeMap<u32, u64>,
+    /// What to do where the offset is not there any more.
+    pub on_expired: OnExpired,
+}
+
+/// What to do when records that were not read are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExpired {
+    /// Say so and end.
+    #[default]
+    Fail,
+    /// Say so and go on at the oldest that is left.
+    Continue,
+}
+
+impl std::str::FromStr for OnExpired {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "fail" => Ok(OnExpired::Fail),
+            "continue" => Ok(OnExpired::Continue),
+            _ => Err("want fail or continue".to_owned()),
+        }
+    }
 }
 
 /// The partitions that one worker reads.
@@ -52,6 +86,13 @@ pub trait Source {
         records_max: usize,
         each: &mut dyn FnMut(RawRecord<'_>),
     ) -> Result<Fetched, SourceError>;
+
+    /// The offset at which reading of a partition that `partitions` returned began: nothing before it will be handed
+    /// over, or only what says how to read the rest.
+    fn first_offset(&self, partition: u32) -> u64 {
+        let _ = partition;
+        0
+    }
 
     /// Whether new partitions may still appear, so that the job does not end when those known have.
     fn may_grow(&self) -> bool {

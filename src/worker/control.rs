@@ -7,6 +7,10 @@
 //!
 //! A start has *stages*: each worker passes them in their order, with a number, and sees when all have, and the largest
 //! number.
+//!
+//! A snapshot is announced on the same input as epochs are called: a record at the epoch at whose end it is to be
+//! taken, before the next one is called. No worker ends an epoch before it sees the next one called, and by then the
+//! record has been seen by all. When worker 0 closes that input, everybody closes theirs: the job is over.
 
 use deltacart_dataflows::Epoch;
 use std::cell::{Cell, RefCell};
@@ -17,6 +21,9 @@ use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::{Exchange, Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
+
+/// The snapshot of this number is to be taken at the end of this epoch.
+pub(super) type Announcement = (Epoch, u64);
 
 type Handle<T = ()> = InputHandle<Epoch, CapacityContainerBuilder<Vec<T>>>;
 
@@ -40,7 +47,8 @@ pub(super) enum Stage {
 /// A worker's end of the line.
 pub(super) struct Control {
     /// Worker 0's.
-    epochs: Option<Handle>,
+    epochs: Option<Handle<Announcement>>,
+    announced: Rc<Cell<Option<Announcement>>>,
     called: ProbeHandle<Epoch>,
     /// To tell worker 0 which epoch has something in it.
     used: Handle<Epoch>,
@@ -59,9 +67,11 @@ pub(super) struct Control {
 
 impl Control {
     pub(super) fn new(worker: &mut Worker) -> Self {
-        let (mut epochs, mut stop, mut used) = (Handle::<()>::new(), Handle::new(), Handle::new());
+        let (mut epochs, mut stop, mut used) = (Handle::<Announcement>::new(), Handle::new(), Handle::new());
         let stopped = Rc::new(Cell::new(false));
         let used_by_any = Rc::new(Cell::new(None));
+        let announced = Rc::new(Cell::new(None));
+        let newest = Rc::clone(&announced);
         let (is_stopped, latest) = (Rc::clone(&stopped), Rc::clone(&used_by_any));
         let mut stages = Handle::<(u64, u64)>::new();
         let numbers = Rc::new(RefCell::new(BTreeMap::<u64, u64>::new()));
@@ -76,18 +86,45 @@ impl Control {
                 let known = largest.entry(stage).or_default();
                 *known = number.max(*known);
             });
-            (scope.input_from(&mut epochs).probe().0, stages.probe().0)
+            let announcements = scope.input_from(&mut epochs).broadcast();
+            let announcements = announcements.inspect(move |&announcement| newest.set(Some(announcement)));
+            (announcements.probe().0, stages.probe().0)
         });
         let epochs = (worker.index() == 0).then_some(epochs);
         let (stop, told) = (Some(stop), None);
-        Control { epochs, called, used, told, used_by_any, stop, stopped, stages, passed, numbers }
+        Control { epochs, announced, called, used, told, used_by_any, stop, stopped, stages, passed, numbers }
     }
 
     /// Calls an epoch; only worker 0 does.
     pub(super) fn call(&mut self, epoch: Epoch) {
-        if let Some(epochs) = &mut self.epochs {
+        if let Some(epochs) = self.epochs.as_mut().filter(|epochs| *epochs.time() < epoch) {
             epochs.advance_to(epoch);
         }
+    }
+
+    /// Announces that snapshot at the end of the epoch called last, which is returned, and calls the next; only worker
+    /// 0 does.
+    pub(super) fn announce(&mut self, snapshot: u64) -> Option<Epoch> {
+        let epochs = self.epochs.as_mut()?;
+        let epoch = *epochs.time();
+        epochs.send((epoch, snapshot));
+        epochs.advance_to(epoch + 1);
+        Some(epoch)
+    }
+
+    /// The snapshot that was announced last.
+    pub(super) fn announced(&self) -> Option<Announcement> {
+        self.announced.get()
+    }
+
+    /// Ends the job: no more epochs are called. Only worker 0 does.
+    pub(super) fn call_no_more(&mut self) {
+        self.epochs = None;
+    }
+
+    /// The largest epoch that any worker has read something into, as far as worker 0 knows.
+    pub(super) fn used_by_any(&self) -> Option<Epoch> {
+        self.used_by_any.get()
     }
 
     /// The epoch that was called last.

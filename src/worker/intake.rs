@@ -1,12 +1,14 @@
 //! What one worker reads: records of its partitions, decoded, counted, and accounted for when their epoch is out.
 
 use crate::dead_letter::DeadLetters;
-use crate::job::{Input, Job};
+use crate::job::{Input, Job, Shared};
+use crate::state::manifest::PartitionOffset;
+use crate::state::open;
 use crate::summary::{Counter, Tally};
 use crate::worker::places::Places;
 use anyhow::{Context, Result};
 use deltacart_dataflows::{Epoch, Event};
-use deltacart_inputs::{Decoded, Decoder, RawRecord, Share, Source};
+use deltacart_inputs::{Decoded, Decoder, EventIds, RawRecord, Resume, Share, Source};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -30,7 +32,17 @@ pub(super) struct Intake<'a> {
     committed_at: Instant,
     /// Dead letters that had not arrived when they were asked for last.
     letters_under_way: usize,
+    /// The last fetch passed records over that an earlier run had read.
+    is_skipping: bool,
     events: Vec<Event>,
+}
+
+/// What of the intake belongs to a snapshot.
+pub(super) struct Kept {
+    /// How far every partition has been read.
+    pub(super) offsets: Vec<PartitionOffset>,
+    /// The event ids that are remembered, by partition.
+    pub(super) ids: Vec<(u32, EventIds)>,
 }
 
 #[derive(Default)]
@@ -58,14 +70,17 @@ const END_PATIENCE: Duration = Duration::from_secs(30);
 impl<'a> Intake<'a> {
     pub(super) fn new(
         job: &'a Job,
+        shared: &Shared,
         places: &dyn Places,
         share: Share,
         tally: Rc<RefCell<Tally>>,
     ) -> Result<Self> {
+        let mut decoder = job.decode.decoder()?;
+        let resume = resume(job, share, shared, &mut *decoder)?;
         Ok(Intake {
             job,
-            source: places.source(share)?,
-            decoder: job.decode.decoder()?,
+            source: places.source(share, resume.as_ref(), decoder.needs_header())?,
+            decoder,
             dead_letters: places.dead_letters(share)?,
             tally,
             partitions: BTreeMap::new(),
@@ -76,6 +91,7 @@ impl<'a> Intake<'a> {
             out: BTreeMap::new(),
             committed_at: places.now(),
             letters_under_way: 0,
+            is_skipping: false,
             events: Vec::new(),
         })
     }
@@ -89,8 +105,11 @@ impl<'a> Intake<'a> {
         send: &mut dyn FnMut(&mut Vec<Event>),
     ) -> Result<bool> {
         let mut found = false;
+        self.is_skipping = false;
         for number in self.source.partitions()? {
-            let partition = self.partitions.entry(number).or_default();
+            let first =
+                || Partition { next_offset: self.source.first_offset(number), ..Partition::default() };
+            let partition = self.partitions.entry(number).or_insert_with(first);
             let room = records_max.saturating_sub(partition.epoch_records);
             let room = batch.min(usize::try_from(room).unwrap_or(usize::MAX));
             if partition.ended || room == 0 || self.dead_letters.as_ref().is_some_and(DeadLetters::is_full) {
@@ -117,10 +136,37 @@ impl<'a> Intake<'a> {
             self.epoch_events += counts.events as usize;
             self.epoch_bytes += fetched.bytes;
             found |= fetched.records > 0;
+            self.is_skipping |= fetched.skipped;
             send(&mut self.events);
             self.events.clear();
         }
         Ok(found)
+    }
+
+    /// How far every partition has been read, and the event ids that are remembered: what belongs to a snapshot at the
+    /// end of the epoch that has just ended.
+    pub(super) fn kept(&mut self) -> Result<Kept> {
+        let mut offsets = Vec::new();
+        for partition in self.source.partitions()? {
+            let read = self.partitions.get(&partition).map(|read| read.next_offset);
+            let offset = read.unwrap_or_else(|| self.source.first_offset(partition));
+            offsets.push(PartitionOffset {
+                partition,
+                offset,
+                source: open::source(&self.job.input, partition),
+            });
+        }
+        Ok(Kept { offsets, ids: self.decoder.remembered() })
+    }
+
+    /// Whether it is on its way to where it goes on: there is more to do, although nothing was read.
+    pub(super) fn is_skipping(&self) -> bool {
+        self.is_skipping
+    }
+
+    /// Whether all dead letters have arrived, as far as is known.
+    pub(super) fn letters_are_out(&self) -> bool {
+        self.letters_under_way == 0
     }
 
     /// Events read in this epoch.
@@ -207,6 +253,19 @@ impl<'a> Intake<'a> {
     }
 }
 
+/// Where the input goes on, if there is a snapshot; the decoder remembers the ids it had met.
+fn resume(job: &Job, share: Share, shared: &Shared, decoder: &mut dyn Decoder) -> Result<Option<Resume>> {
+    let Some(snapshot) = shared.state.as_ref().and_then(|state| state.snapshot.as_ref()) else {
+        return Ok(None);
+    };
+    let partitions = snapshot.manifest().parts.iter().flat_map(|part| &part.partitions);
+    for &partition in partitions.filter(|partition| share.owns(**partition)) {
+        snapshot.ids(partition, &mut |ids| decoder.remember(partition, &mut ids.into_iter()))?;
+    }
+    let on_expired = job.state.as_ref().map(|state| state.on_expired).unwrap_or_default();
+    Ok(Some(Resume { offsets: snapshot.offsets(), on_expired }))
+}
+
 /// Events go on when so many are together: few enough to stay in the cache until they are dealt with.
 const CHUNK_EVENTS: usize = 1024;
 
@@ -257,7 +316,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn take(&mut self, record: &RawRecord<'_>) {
-        self.next_offset = record.offset + 1;
+        // A header is read again where the reading begins behind it.
+        self.next_offset = self.next_offset.max(record.offset + 1);
         self.counts.records += 1;
         match self.decoder.decode(record, self.events) {
             Ok(decoded) => {

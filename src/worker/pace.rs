@@ -4,6 +4,9 @@
 //! are open; when they are, the epoch goes on and grows, so throughput rises with the load. By count, an epoch takes so
 //! many records of each partition, and ends when all of them gave theirs: no clock, no other worker, nothing that could
 //! differ next time.
+//!
+//! Where snapshots are taken, epochs by count are called, too, well ahead: that a worker waits for a call changes when
+//! an epoch ends, and nothing of what is in it.
 
 use crate::job::{AheadLimits, Cut};
 use crate::worker::control::Control;
@@ -17,6 +20,8 @@ pub(super) struct Pace {
     cut: Cut,
     limits: AheadLimits,
     epoch: Epoch,
+    /// Epochs by count wait for their call as others do.
+    is_called: bool,
     /// Worker 0's: when the epoch was called.
     called_at: Instant,
 }
@@ -25,8 +30,15 @@ pub(super) struct Pace {
 const BATCH_RECORDS: usize = 4096;
 
 impl Pace {
-    pub(super) fn new(cut: Cut, limits: AheadLimits, now: Instant) -> Self {
-        Pace { cut, limits, epoch: 0, called_at: now }
+    pub(super) fn new(cut: Cut, limits: AheadLimits, is_called: bool, now: Instant) -> Self {
+        Pace { cut, limits, epoch: 0, is_called, called_at: now }
+    }
+
+    /// What was restored is an epoch of its own: what is read belongs to the next.
+    pub(super) fn begin_after_restore(&mut self, control: &mut Control) -> Epoch {
+        self.epoch = 1;
+        control.call(self.epoch);
+        self.epoch
     }
 
     /// The epoch that records are read into.
@@ -59,7 +71,13 @@ impl Pace {
                 }
                 Ok(found)
             }
-            Cut::Records(records) => intake.fetch(BATCH_RECORDS, records.get(), send),
+            Cut::Records(records) => {
+                let found = intake.fetch(BATCH_RECORDS, records.get(), send)?;
+                if found && self.is_called {
+                    control.tell_used(self.epoch);
+                }
+                Ok(found)
+            }
         }
     }
 
@@ -70,15 +88,28 @@ impl Pace {
             Cut::Records(records) if intake.all_gave(records.get()) => self.epoch + 1,
             Cut::Records(_) => self.epoch,
         };
-        (next > self.epoch).then(|| {
+        let may_end = !self.is_called || control.called() >= Some(next);
+        (may_end && next > self.epoch).then(|| {
             self.epoch = next;
             next
         })
     }
 
+    /// The epoch called last, if it is not the worker's: for a worker that has no more to read.
+    pub(super) fn follow(&mut self, control: &Control) -> Option<Epoch> {
+        let next = control.called().filter(|called| *called > self.epoch)?;
+        self.epoch = next;
+        Some(next)
+    }
+
     /// Worker 0 calls the next epoch, if it is time. To be called on every turn, also when this worker has no more to
     /// read: the others go by it.
     pub(super) fn keep_time(&mut self, control: &mut Control, oldest: Option<Epoch>, now: Instant) {
+        if let (Cut::Records(_), true) = (self.cut, self.is_called) {
+            // Further than any worker can be that has not told yet how far it is.
+            let used = control.used_by_any().map_or(0, |used| used + 1);
+            control.call(used + self.limits.epochs + 1);
+        }
         let (Cut::Tick(tick), Some(called), Some(oldest)) = (self.cut, control.called(), oldest) else {
             return;
         };

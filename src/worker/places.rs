@@ -8,15 +8,16 @@ use crate::output::{KafkaSink, Sink, TransactionalSink, fence, wait_for_open_tra
 use anyhow::{Context, Result};
 use deltacart_inputs::file::{FileParams, FileSource, Framing};
 use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
-use deltacart_inputs::{Share, Source};
+use deltacart_inputs::{Resume, Share, Source};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What a worker reads and writes. The methods that make something may wait for an answer from outside; what they make
 /// does not.
 pub(crate) trait Places {
-    /// The input. What it holds now is what is there at the start.
-    fn source(&self, share: Share) -> Result<Box<dyn Source>>;
+    /// The input, from where it is to be gone on with, if it is. What it holds now is what is there at the start. With
+    /// `needs_header` the first record of a file is handed over in any case.
+    fn source(&self, share: Share, from: Option<&Resume>, needs_header: bool) -> Result<Box<dyn Source>>;
 
     /// The output, taken over from whoever had this worker's part of it; `None` on a worker that writes nothing.
     fn sink(&self, share: Share) -> Result<Option<Box<dyn Sink>>>;
@@ -46,8 +47,8 @@ pub(crate) struct Outside<'a> {
 /// The longest record of lists that is read back.
 const LIST_BYTES_MAX: usize = 16 << 20;
 
-/// How long is waited at the start for a transaction of somebody else. A producer that is gone is given up by the broker
-/// after its `transaction.timeout.ms`, by default 60 s.
+/// How long is waited at the start for a transaction of somebody else. A producer that is gone is given up by the
+/// broker after its `transaction.timeout.ms`, by default 60 s.
 const OPEN_PATIENCE: Duration = Duration::from_secs(90);
 
 /// The same at an orderly end. Mostly it takes milliseconds.
@@ -60,19 +61,31 @@ impl Outside<'_> {
 }
 
 impl Places for Outside<'_> {
-    fn source(&self, share: Share) -> Result<Box<dyn Source>> {
+    fn source(&self, share: Share, from: Option<&Resume>, needs_header: bool) -> Result<Box<dyn Source>> {
         let record_bytes_max = self.job.decode.limits.record_bytes_max;
         Ok(match &self.job.input {
             Input::Files(paths) => {
                 let (framing, progress) = (self.job.decode.framing(), self.shared.progress.clone());
-                Box::new(FileSource::new(paths, FileParams { framing, record_bytes_max, share, progress })?)
+                let params = FileParams { framing, record_bytes_max, share, progress };
+                let mut source = FileSource::new(paths, params)?;
+                if let Some(resume) = from {
+                    source.resume(&resume.offsets, needs_header);
+                }
+                Box::new(source)
             }
-            Input::Topic { name, from, until_end, metadata_refresh } => {
-                let (topic, from, until_end) = (name.clone(), *from, *until_end);
-                let metadata_refresh = *metadata_refresh;
-                let params =
-                    KafkaParams { topic, from, until_end, record_bytes_max, metadata_refresh, share };
-                Box::new(KafkaSource::new(self.kafka()?, params)?)
+            Input::Topic { name, from: start, until_end, metadata_refresh } => {
+                let params = KafkaParams {
+                    topic: name.clone(),
+                    from: *start,
+                    until_end: *until_end,
+                    record_bytes_max,
+                    metadata_refresh: *metadata_refresh,
+                    share,
+                };
+                Box::new(match from {
+                    Some(resume) => KafkaSource::resume(self.kafka()?, params, resume)?,
+                    None => KafkaSource::new(self.kafka()?, params)?,
+                })
             }
         })
     }

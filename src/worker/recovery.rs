@@ -81,9 +81,9 @@ impl Recovery {
         matches!(self.step, Step::Never)
     }
 
-    /// Goes on. `read` is the epoch in which this worker has read all that was there at the start, if it has. True if
-    /// there is more to do at once.
-    pub(super) fn turn(&mut self, control: &mut Control, read: Option<Epoch>) -> Result<bool> {
+    /// Goes on. `read` is the epoch in which this worker has read all that was there at the start, if it has; `goes_on`
+    /// says whether there may be more. True if there is more to do at once.
+    pub(super) fn turn(&mut self, control: &mut Control, read: Option<Epoch>, goes_on: bool) -> Result<bool> {
         let next = match &mut self.step {
             Step::Reading(reader, input) => {
                 let found = reader.read(input)?;
@@ -99,7 +99,7 @@ impl Recovery {
                 if control.all_passed(Stage::Held).is_none() || (read.is_none() && !control.is_stopped()) {
                     return Ok(false);
                 }
-                if let Some(epoch) = read {
+                if let Some(epoch) = read.filter(|_| goes_on) {
                     // Perhaps nothing is in it, and it is to end all the same.
                     control.tell_used(epoch);
                 }

@@ -3,6 +3,7 @@
 //! A line has two quantities, each floored at 0: units in the cart and units bought. So a purchase of what is in the
 //! cart confirms it, a cleared cart keeps what was bought, and a removal of what was never added is no debt.
 
+use crate::baskets::walk::{BasketCopy, Walk};
 use crate::baskets::{Line, Note};
 use crate::numbers::Numbers;
 use crate::sampling::{Sampling, basket_level};
@@ -31,6 +32,8 @@ pub(super) struct Ledger {
     users: Numbers,
     /// (user, basket) for every user seen with a basket that is held.
     baskets_of_users: BTreeSet<(u32, u32)>,
+    /// Under way: what it has not come to is copied before it changes.
+    walk: Option<Walk>,
 }
 
 /// One basket. Held while it has a line.
@@ -61,6 +64,7 @@ impl Ledger {
             baskets: Vec::new(),
             users: Numbers::default(),
             baskets_of_users: BTreeSet::new(),
+            walk: None,
         }
     }
 
@@ -76,7 +80,9 @@ impl Ledger {
             return;
         }
         let number = match event.action {
-            Action::Add(..) | Action::Set(..) | Action::Purchase(..) => self.number(&event.basket),
+            Action::Add(..) | Action::Set(..) | Action::Purchase(..) | Action::Hold(..) => {
+                self.number(&event.basket)
+            }
             _ => match self.numbers.get(&event.basket) {
                 Some(number) => number,
                 None => return tell(Effect::Note(Note::NoEffect)),
@@ -85,11 +91,14 @@ impl Ledger {
         if self.baskets.len() < self.numbers.len() {
             self.baskets.resize_with(self.numbers.len(), Held::default);
         }
+        self.copy_before_change(number);
         self.meet(number, &event, tell);
         let basket = self.basket(number);
         let (held, items_max) = (&mut self.baskets[number as usize], self.items_max);
+        // What is made again may be said twice, to tell of several users.
+        let is_odd = !matches!(event.action, Action::Hold(..));
         let changed = held.act(basket, event.action, items_max, tell);
-        if !changed {
+        if !changed && is_odd {
             tell(Effect::Note(Note::NoEffect));
         }
         if held.lines.is_empty() {
@@ -137,6 +146,7 @@ impl Ledger {
             .map(|&(_user, number)| number)
             .collect();
         for number in theirs {
+            self.copy_before_change(number);
             let basket = self.basket(number);
             self.baskets[number as usize].act(basket, Action::Forget, self.items_max, tell);
             self.release(number);
@@ -154,6 +164,56 @@ impl Ledger {
         }
         let level = self.sampling.as_ref().map_or(0, |sampling| sampling.level(number));
         self.numbers.remove_of_kind(level, number);
+    }
+
+    /// Begins to copy all baskets as they are now. A walk that was under way is given up.
+    pub(super) fn begin_walk(&mut self) {
+        self.walk = Some(Walk::over(self.baskets.len()));
+    }
+
+    /// Copies some more baskets, of `lines` lines or a little more in all. True when all have been copied.
+    pub(super) fn walk_on(&mut self, lines: usize) -> bool {
+        let Some(mut walk) = self.walk.take() else { return true };
+        let until = walk.lines() + lines;
+        while walk.lines() < until {
+            let Some(number) = walk.next() else {
+                self.walk = Some(walk);
+                return true;
+            };
+            walk.add(self.copy(number));
+        }
+        self.walk = Some(walk);
+        false
+    }
+
+    /// What has been copied since this was called last.
+    pub(super) fn copies(&mut self) -> Vec<BasketCopy<Item>> {
+        self.walk.as_mut().map(Walk::copies).unwrap_or_default()
+    }
+
+    /// Nothing needs to be copied any more.
+    pub(super) fn end_walk(&mut self) {
+        self.walk = None;
+    }
+
+    fn copy_before_change(&mut self, number: u32) {
+        if let Some(mut walk) = self.walk.take() {
+            if walk.is_still_to_copy(number) {
+                walk.add(self.copy(number));
+            }
+            self.walk = Some(walk);
+        }
+    }
+
+    /// The basket as it is, if it is held.
+    fn copy(&self, number: u32) -> Option<BasketCopy<Item>> {
+        let held = self.baskets.get(number as usize).filter(|held| !held.lines.is_empty())?;
+        Some(BasketCopy {
+            basket: self.numbers.name(number).clone(),
+            partition: held.partition,
+            users: held.users.iter().map(|&user| self.users.name(user).clone()).collect(),
+            lines: held.lines.iter().map(|line| (line.item, line.cart, line.bought)).collect(),
+        })
     }
 
     fn basket(&self, number: u32) -> Basket {
@@ -233,6 +293,7 @@ fn quantities_after(action: &Action<Item>, cart: Quantity, bought: Quantity) -> 
         Action::Checkout => (0, bought.saturating_add(cart)),
         Action::Cancel => (cart, 0),
         Action::Forget | Action::ForgetUser => (0, 0),
+        Action::Hold(_item, cart, bought) => (cart, bought),
     }
 }
 
@@ -288,6 +349,9 @@ mod tests {
         check(&[Add(1, 2), Purchase(2, 1), Forget], &[], 0);
         check(&[Add(1, 2), Purchase(2, 1), ForgetUser, Add(3, 1)], &[(3, 1)], 0);
         check(&[Add(1, u32::MAX), Purchase(2, 7), Add(1, 7)], &[(1, u32::MAX), (2, 7)], 1);
+        check(&[Add(1, 9), Hold(1, 2, 3), Hold(2, 0, 1), Cancel], &[(1, 2)], 0);
+        check(&[Hold(1, 2, 3), Hold(1, 2, 3), Clear], &[(1, 3)], 0);
+        check(&[Hold(1, 0, 0)], &[], 0);
     }
 
     #[test]

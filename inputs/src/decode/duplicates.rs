@@ -1,8 +1,14 @@
 //! Event ids met lately, per partition, so that a redelivered event counts once.
 //!
-//! A ring holds the last ids themselves (exact, no fingerprints: a collision would lose an event), and a hash table
-//! the places in the ring. Ids of a record wait until it is accepted: a rejected record's id is not remembered, so
-//! that its corrected repetition is taken.
+//! ```text
+//! oldest ─▶ [ 1024 ids ][ 1024 ids ][ 1024 ids ][ 17 ids ] ◀─ newest      places: hash of an id ─▶ its number
+//!           closed: never changed again, so a          open
+//!           snapshot shares it and copies nothing
+//! ```
+//!
+//! The last ids themselves are kept (exact, no fingerprints: a collision would lose an event), and a hash table of
+//! their places. Ids of a record wait until it is accepted: a rejected record's id is not remembered, so that its
+//! corrected repetition is taken.
 //!
 //! # Notes
 //! Memory per partition: about 40 bytes an id, and the id's own bytes where it is longer than 24.
@@ -10,8 +16,12 @@
 use compact_str::CompactString;
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
+use std::sync::Arc;
+
+/// Ids of a segment: what a snapshot copies at most.
+const SEGMENT_IDS: usize = 1024;
 
 /// The ids met in every partition of this worker.
 pub(super) struct Duplicates {
@@ -32,17 +42,96 @@ impl Duplicates {
         }
         Some(self.partitions.entry(partition).or_insert_with(|| Recent::new(self.horizon)))
     }
+
+    /// What is remembered now, by partition.
+    pub(super) fn ids(&self) -> Vec<(u32, EventIds)> {
+        self.partitions.iter().map(|(&partition, recent)| (partition, recent.ids.share())).collect()
+    }
+}
+
+/// The ids that were remembered of one partition at one moment. Cheap to make and to move to another thread.
+#[derive(Clone, Debug, Default)]
+pub struct EventIds {
+    segments: Vec<Arc<[CompactString]>>,
+    /// Ids at the beginning that were forgotten by then.
+    forgotten: usize,
+}
+
+impl EventIds {
+    /// The ids, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &CompactString> {
+        self.segments.iter().flat_map(|segment| segment.iter()).skip(self.forgotten)
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.segments.iter().map(|segment| segment.len()).sum::<usize>() - self.forgotten
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl FromIterator<CompactString> for EventIds {
+    /// Ids, the oldest first.
+    fn from_iter<I: IntoIterator<Item = CompactString>>(ids: I) -> EventIds {
+        EventIds { segments: vec![ids.into_iter().collect()], forgotten: 0 }
+    }
+}
+
+/// Ids numbered as they come, of which the oldest are forgotten.
+#[derive(Default)]
+struct Ids {
+    closed: VecDeque<Arc<[CompactString]>>,
+    open: Vec<CompactString>,
+    /// The number of the first id of the first segment.
+    first: u64,
+    /// The number of the oldest id that is remembered.
+    oldest: u64,
+    /// The number of the next id.
+    next: u64,
+}
+
+impl Ids {
+    fn get(&self, number: u64) -> &str {
+        let place = (number - self.first) as usize;
+        match self.closed.get(place / SEGMENT_IDS) {
+            Some(segment) => &segment[place % SEGMENT_IDS],
+            None => &self.open[place % SEGMENT_IDS],
+        }
+    }
+
+    fn push(&mut self, id: CompactString) {
+        self.open.push(id);
+        self.next += 1;
+        if self.open.len() == SEGMENT_IDS {
+            self.closed.push_back(self.open.drain(..).collect());
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        self.oldest += 1;
+        if self.oldest - self.first == SEGMENT_IDS as u64 {
+            self.closed.pop_front();
+            self.first = self.oldest;
+        }
+    }
+
+    fn share(&self) -> EventIds {
+        let mut segments: Vec<Arc<[CompactString]>> = self.closed.iter().map(Arc::clone).collect();
+        segments.push(self.open.as_slice().into());
+        EventIds { segments, forgotten: (self.oldest - self.first) as usize }
+    }
 }
 
 /// The last ids of one partition.
 pub(super) struct Recent {
     horizon: usize,
-    /// The ids by age, as a ring once it is full.
-    ring: Vec<CompactString>,
-    /// Where the next id goes: the end of the ring until it is full, then the place of the oldest id.
-    next: usize,
-    /// The places in `ring`, by the hash of the id that stands there.
-    places: HashTable<usize>,
+    ids: Ids,
+    /// The numbers of the ids, by their hash.
+    places: HashTable<u64>,
     /// Randomly seeded: ids are chosen by whoever writes to the topic.
     hasher: RandomState,
     /// The ids of the record that is being decoded.
@@ -55,8 +144,7 @@ impl Recent {
     fn new(horizon: usize) -> Recent {
         Recent {
             horizon,
-            ring: Vec::new(),
-            next: 0,
+            ids: Ids::default(),
             places: HashTable::new(),
             hasher: RandomState::default(),
             pending: Vec::new(),
@@ -72,9 +160,9 @@ impl Recent {
 
     /// Whether `id` was not met lately, nor before in this record.
     pub(super) fn is_new(&mut self, id: &str) -> bool {
-        let Recent { ring, places, hasher, pending, pending_places, .. } = self;
+        let Recent { ids, places, hasher, pending, pending_places, .. } = self;
         let hash = hasher.hash_one(id);
-        let met = places.find(hash, |&place| ring[place] == id).is_some();
+        let met = places.find(hash, |&number| ids.get(number) == id).is_some();
         if met || pending_places.find(hash, |&place| pending[place] == id).is_some() {
             return false;
         }
@@ -85,46 +173,66 @@ impl Recent {
 
     /// The record is accepted: its ids are remembered, and the oldest ones forgotten.
     pub(super) fn accept(&mut self) {
-        let Recent { horizon, ring, next, places, hasher, pending, .. } = self;
+        let Recent { horizon, ids, places, hasher, pending, .. } = self;
         for id in pending.drain(..) {
-            let hash = hasher.hash_one(id.as_str());
-            if ring.len() < *horizon {
-                ring.push(id);
-            } else {
-                let oldest = hasher.hash_one(ring[*next].as_str());
-                if let Ok(entry) = places.find_entry(oldest, |&place| place == *next) {
+            if ids.next - ids.oldest == *horizon as u64 {
+                let oldest = ids.oldest;
+                if let Ok(entry) = places.find_entry(hasher.hash_one(ids.get(oldest)), |&it| it == oldest) {
                     entry.remove();
                 }
-                ring[*next] = id;
+                ids.forget_oldest();
             }
-            places.insert_unique(hash, *next, |&place| hasher.hash_one(ring[place].as_str()));
-            *next = (*next + 1) % *horizon;
+            let (hash, number) = (hasher.hash_one(id.as_str()), ids.next);
+            ids.push(id);
+            places.insert_unique(hash, number, |&number| hasher.hash_one(ids.get(number)));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Recent;
+    use super::*;
     use proptest::prelude::*;
 
+    fn meet(recent: &mut Recent, id: &str) -> bool {
+        recent.begin();
+        let is_new = recent.is_new(id);
+        recent.accept();
+        is_new
+    }
+
     proptest! {
-        /// The ring and table against a plain list of the last ids.
+        /// Segments and table against a plain list of the last ids.
         #[test]
         fn equals_a_list(horizon in 1usize..6, ids in prop::collection::vec(0u8..9, 0..60)) {
             let mut recent = Recent::new(horizon);
             let mut list: Vec<String> = Vec::new();
             for id in ids {
                 let id = format!("an id of more than twenty-four bytes {id}");
-                recent.begin();
-                let is_new = recent.is_new(&id);
+                let is_new = meet(&mut recent, &id);
                 prop_assert_eq!(is_new, !list.iter().rev().take(horizon).any(|met| *met == id));
-                recent.accept();
                 if is_new {
                     list.push(id);
                 }
             }
-            prop_assert!(recent.ring.len() <= horizon && recent.places.len() <= horizon);
+            prop_assert!(recent.places.len() <= horizon);
+            let kept: Vec<String> = recent.ids.share().iter().map(|id| id.to_string()).collect();
+            prop_assert_eq!(&kept[..], &list[list.len().saturating_sub(horizon)..]);
+        }
+    }
+
+    #[test]
+    fn segments_come_and_go() {
+        let horizon = SEGMENT_IDS * 2 + 100;
+        let mut recent = Recent::new(horizon);
+        for number in 0..SEGMENT_IDS * 7 + 3 {
+            assert!(meet(&mut recent, &number.to_string()));
+            assert!(recent.ids.closed.len() <= 3, "forgotten segments are given up");
+            let oldest = (number + 1).saturating_sub(horizon);
+            assert!(!meet(&mut recent, &oldest.to_string()), "{oldest} is remembered at {number}");
+            let shared = recent.ids.share();
+            assert_eq!(shared.len(), (number + 1).min(horizon));
+            assert_eq!(shared.iter().next().unwrap(), &oldest.to_string());
         }
     }
 

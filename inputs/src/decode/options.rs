@@ -89,6 +89,30 @@ impl DecodeOptions {
     fn csv_delimiter(&self) -> Delimiter {
         if self.format == Format::Csv { self.delimiter } else { Delimiter::default() }
     }
+
+    /// The settings that say what a record means, by the names of their flags: with others, the same input is
+    /// something else. Those that are as usual are left out, but for the format and the basket.
+    pub fn meaning(&self) -> Vec<(&'static str, String)> {
+        let names = |&(_, kind): &(String, Kind)| {
+            Kind::NAMES.iter().find(|known| known.1 == kind).map_or("other", |known| known.0)
+        };
+        let mut events: Vec<String> =
+            self.event_names.names.iter().map(|event| format!("{}={}", names(event), event.0)).collect();
+        events.extend(self.event_names.others.then(|| "other=*".to_owned()));
+        events.sort();
+        let delimiter = char::from(self.csv_delimiter().0).escape_default().to_string();
+        let all = [
+            ("format", self.format.name().to_owned()),
+            ("basket", self.basket.name().to_owned()),
+            ("columns", self.columns.text()),
+            ("event-names", events.join(",")),
+            (
+                "delimiter",
+                if self.csv_delimiter() == Delimiter::default() { String::new() } else { delimiter },
+            ),
+        ];
+        all.into_iter().filter(|(_flag, value)| !value.is_empty()).collect()
+    }
 }
 
 /// Settings of decoding that cannot be used, each with what to change.
@@ -283,6 +307,29 @@ pub struct Columns {
     pub id: Option<Column>,
 }
 
+impl Columns {
+    /// As it may be typed.
+    fn text(&self) -> String {
+        let Columns { basket, item, quantity, time, user, event, id } = self;
+        let all = [
+            ("basket", basket),
+            ("item", item),
+            ("quantity", quantity),
+            ("time", time),
+            ("user", user),
+            ("event", event),
+            ("id", id),
+        ];
+        let named = all.into_iter().filter_map(|(field, column)| {
+            Some(match column.as_ref()? {
+                Column::Name(name) => format!("{field}={name}"),
+                Column::Position(position) => format!("{field}=#{}", position + 1),
+            })
+        });
+        named.collect::<Vec<_>>().join(",")
+    }
+}
+
 impl FromStr for Columns {
     type Err = FormatError;
 
@@ -364,5 +411,28 @@ impl FromStr for Delimiter {
             &[byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0) => Ok(Delimiter(byte)),
             _ => Err(FormatError::BadDelimiter(text.into())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_records_mean_is_said_in_one_way() {
+        let mut options = DecodeOptions::new(Format::Csv);
+        options.columns = "item=sku,basket=#2,id=row id".parse().unwrap();
+        options.event_names = "remove=out,add=in,other=*".parse().unwrap();
+        options.delimiter = "tab".parse().unwrap();
+        let expected = [
+            ("format", "csv"),
+            ("basket", "auto"),
+            ("columns", "basket=#2,item=sku,id=row id"),
+            ("event-names", "add=in,other=*,remove=out"),
+            ("delimiter", r"\t"),
+        ];
+        assert_eq!(options.meaning(), expected.map(|(flag, value)| (flag, value.to_owned())));
+        let usual = DecodeOptions::new(Format::Json).meaning();
+        assert_eq!(usual, [("format", "json".to_owned()), ("basket", "auto".to_owned())]);
     }
 }

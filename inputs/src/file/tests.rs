@@ -172,3 +172,29 @@ fn a_pipe_is_read_without_waiting_for_it() {
     }
     assert_eq!(values[2..], [b"three".to_vec()]);
 }
+
+#[test]
+fn goes_on_where_it_was_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lines");
+    fs::write(&path, "a\nb\nc\nd\n").unwrap();
+    let read_from = |offset, keep_first| {
+        let params = params(Framing::Lines, Share::WHOLE);
+        let mut source = FileSource::new(std::slice::from_ref(&path), params).unwrap();
+        source.resume(&[(0, offset)].into(), keep_first);
+        assert_eq!(source.first_offset(0), offset);
+        let records = read_all(&mut source)?;
+        Ok::<_, SourceError>(
+            records.into_iter().map(|(_, offset, value)| (offset, value)).collect::<Vec<_>>(),
+        )
+    };
+    let [a, b, c, d] = [(0, "a".to_owned()), (1, "b".into()), (2, "c".into()), (3, "d".into())];
+    assert_eq!(read_from(0, false).unwrap(), [a.clone(), b.clone(), c.clone(), d.clone()]);
+    assert_eq!(read_from(2, false).unwrap(), [c.clone(), d.clone()]);
+    assert_eq!(read_from(3, true).unwrap(), [a.clone(), d.clone()]);
+    assert_eq!(read_from(1, true).unwrap(), [a, b, c, d]);
+    assert_eq!(read_from(4, false).unwrap(), []);
+    let error = read_from(5, false).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, "it has 4 records, but 5 of it were read before");
+}

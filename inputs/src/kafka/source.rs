@@ -12,7 +12,7 @@ use super::headers::with_headers;
 use super::settings::{KafkaSettings, Role};
 use super::start::{Range, StartFrom, find_ranges};
 use super::topic::{News, Watch};
-use crate::{Fetched, RawRecord, Share, Source, SourceError};
+use crate::{Fetched, RawRecord, Resume, Share, Source, SourceError};
 use rdkafka::consumer::Consumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -63,6 +63,7 @@ pub struct KafkaSource {
 
 struct Partition {
     queue: PartitionQueue<ClientLog>,
+    first: u64,
     /// In a bounded run, the offset that is not read any more.
     end: Option<u64>,
     ended: bool,
@@ -76,6 +77,24 @@ impl KafkaSource {
     /// Connects, finds the topic and the offsets to begin at. Fails within the settings' start-up timeout if no broker
     /// answers, if there is no such topic, or if a permission is missing.
     pub fn new(settings: &KafkaSettings, params: KafkaParams) -> Result<KafkaSource, SourceError> {
+        KafkaSource::open(settings, params, None)
+    }
+
+    /// The same for a topic of which a part was read before: `params.from` does not matter. Also fails if a partition
+    /// does not have the offset to go on at, unless `resume` says otherwise.
+    pub fn resume(
+        settings: &KafkaSettings,
+        params: KafkaParams,
+        resume: &Resume,
+    ) -> Result<KafkaSource, SourceError> {
+        KafkaSource::open(settings, params, Some(resume))
+    }
+
+    fn open(
+        settings: &KafkaSettings,
+        params: KafkaParams,
+        resume: Option<&Resume>,
+    ) -> Result<KafkaSource, SourceError> {
         let deadline = Instant::now() + settings.startup_timeout();
         let connection = Arc::new(Connection::new(settings, Role::Consumer, &params.topic)?);
         let Some(partition_count) = connection.partitions(deadline)? else {
@@ -92,7 +111,7 @@ impl KafkaSource {
         let mut source =
             KafkaSource { watch, commits, partitions, partition_count, params, reader, connection };
         let owned = source.owned(0..partition_count);
-        let ranges = find_ranges(&source.connection, &owned, source.params.from, deadline)?;
+        let ranges = find_ranges(&source.connection, &owned, source.params.from, resume, deadline)?;
         source.assign(ranges)?;
         Ok(source)
     }
@@ -123,7 +142,8 @@ impl KafkaSource {
             }
             // One that has appeared since the start was not there then.
             let (known_end, caught_up) = (range.end, range.empty || range.end == 0);
-            self.partitions.insert(partition, Partition { queue, end, ended, known_end, caught_up });
+            let first = range.first;
+            self.partitions.insert(partition, Partition { queue, first, end, ended, known_end, caught_up });
         }
         if assignment.count() == 0 {
             return Ok(());
@@ -173,7 +193,7 @@ impl KafkaSource {
                         "the topic has grown"
                     );
                     // Whatever `--from` says: nothing of them can have been seen.
-                    let whole = Range { start: Offset::Beginning, end: 0, empty: false };
+                    let whole = Range { start: Offset::Beginning, first: 0, end: 0, empty: false };
                     self.assign(appeared.into_iter().map(|partition| (partition, whole)).collect())?;
                     self.partition_count = partition_count;
                 }
@@ -215,6 +235,10 @@ impl Source for KafkaSource {
             self.pause(partition)?;
         }
         Ok(fetched)
+    }
+
+    fn first_offset(&self, partition: u32) -> u64 {
+        self.partitions.get(&partition).map_or(0, |partition| partition.first)
     }
 
     fn may_grow(&self) -> bool {

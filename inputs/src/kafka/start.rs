@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::settings::SettingsError;
-use crate::SourceError;
+use crate::{OnExpired, Resume, SourceError};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
@@ -48,6 +48,8 @@ impl FromStr for StartFrom {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) start: Offset,
+    /// The same as a number, as far as it is known.
+    pub(super) first: u64,
     /// Where the records end that are there now; they may lie below it, for markers and compacted records have
     /// offsets too.
     pub(super) end: u64,
@@ -61,6 +63,7 @@ pub(super) fn find_ranges(
     connection: &Connection,
     partitions: &[u32],
     from: StartFrom,
+    resume: Option<&Resume>,
     deadline: Instant,
 ) -> Result<BTreeMap<u32, Range>, SourceError> {
     if partitions.is_empty() {
@@ -72,6 +75,12 @@ pub(super) fn find_ranges(
     let highs = offsets_of(Offset::End)?;
     // Also asked where the answer is not needed: that the group may not be used is to be known now.
     let committed = connection.ask(deadline, |patience| committed(connection, partitions, patience))?;
+    if let Some(resume) = resume {
+        let ranges = partitions
+            .iter()
+            .map(|&partition| Ok((partition, resumed(connection, partition, &lows, &highs, resume)?)));
+        return ranges.collect();
+    }
     let wanted = match from {
         StartFrom::Beginning => BTreeMap::new(),
         StartFrom::End => highs.clone(),
@@ -89,6 +98,56 @@ pub(super) fn find_ranges(
         .iter()
         .map(|partition| Ok((*partition, range(connection, *partition, &lows, &highs, &wanted)?)))
         .collect()
+}
+
+/// What there is to read of a partition of which a part was read before.
+fn resumed(
+    connection: &Connection,
+    partition: u32,
+    lows: &BTreeMap<u32, i64>,
+    highs: &BTreeMap<u32, i64>,
+    resume: &Resume,
+) -> Result<Range, SourceError> {
+    let offset_in =
+        |offsets: &BTreeMap<u32, i64>| offsets.get(&partition).map(|offset| offset.unsigned_abs());
+    let low = offset_in(lows).unwrap_or(0);
+    let high = offset_in(highs).unwrap_or(low);
+    let (topic, next) = (&connection.topic, resume.offsets.get(&partition).copied());
+    match next {
+        Some(next) if next > high => {
+            let message = format!(
+                "partition {partition} of topic {topic} ends at offset {high}, but it was read to {next} before: \
+                 records are lost, or it is another topic of that name; without the snapshots, the job begins anew"
+            );
+            return Err(SourceError::Kafka { message });
+        }
+        Some(next) if next < low => match resume.on_expired {
+            OnExpired::Fail => {
+                let message = format!(
+                    "partition {partition} of topic {topic} begins at offset {low}, but the job is to go on at \
+                     {next}: retention has removed {} offsets that were not read; --on-expired continue goes on \
+                     without them",
+                    low - next
+                );
+                return Err(SourceError::Kafka { message });
+            }
+            OnExpired::Continue => tracing::warn!(
+                topic,
+                partition,
+                read_to = next,
+                beginning = low,
+                "retention has removed records that were not read; going on without them"
+            ),
+        },
+        _ => {}
+    }
+    let first = next.unwrap_or(low).max(low);
+    let start = match next {
+        // From the beginning by name: retention may move it before the first fetch.
+        None => Offset::Beginning,
+        Some(_) => Offset::Offset(first as i64),
+    };
+    Ok(Range { start, first, end: high, empty: first >= high })
 }
 
 /// What there is to read of one partition, given its offsets: the oldest, the next, and where to begin.
@@ -118,7 +177,8 @@ fn range(
     }
     // From the beginning by name: retention may move it before the first fetch.
     let offset = if start <= low { Offset::Beginning } else { Offset::Offset(start) };
-    Ok(Range { start: offset, end: high.unsigned_abs(), empty: start.max(low) >= high })
+    let first = start.max(low);
+    Ok(Range { start: offset, first: first.unsigned_abs(), end: high.unsigned_abs(), empty: first >= high })
 }
 
 /// The offsets that a point in time (or the beginning, or the end) has in each partition; without those partitions

@@ -5,7 +5,7 @@ mod real;
 mod settings;
 
 use super::*;
-use crate::{Share, Source, SourceError};
+use crate::{Resume, Share, Source, SourceError};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::time::{Duration, Instant};

@@ -120,6 +120,27 @@ fn from_where_the_group_stopped() {
 }
 
 #[test]
+fn goes_on_at_offsets_of_its_own() {
+    let (_mock, settings) = mock("carts", 3);
+    let producer = producer(&settings);
+    for partition in 0..3 {
+        send(&producer, "carts", partition, &["a", "b", "c"]);
+    }
+    let resume =
+        |partition: u32, offset| Resume { offsets: [(partition, offset)].into(), ..Resume::default() };
+    let mut source = KafkaSource::resume(&settings, params("carts"), &resume(1, 2)).unwrap();
+    assert_eq!([0, 1, 2].map(|partition| source.first_offset(partition)), [0, 2, 0]);
+    let mut seen = read_to_end(&mut source).unwrap();
+    seen.sort_by_key(|record| (record.partition, record.offset));
+    assert_eq!(values(&seen), ["a", "b", "c", "c", "a", "b", "c"], "what is not given is read whole");
+
+    let mut ended = KafkaSource::resume(&settings, params("carts"), &resume(2, 3)).unwrap();
+    assert_eq!(read_to_end(&mut ended).unwrap().len(), 6);
+    let error = KafkaSource::resume(&settings, params("carts"), &resume(0, 4)).err().unwrap().to_string();
+    assert!(error.contains("partition 0 of topic carts ends at offset 3, but it was read to 4"), "{error}");
+}
+
+#[test]
 fn long_values_and_many_headers() {
     let (_mock, settings) = mock("carts", 1);
     let producer = producer(&settings);

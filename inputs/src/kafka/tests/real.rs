@@ -2,6 +2,7 @@
 //! `DELTACART_TEST_SASL_BROKERS` its listener with passwords (`scripts/kafka start --sasl`).
 
 use super::*;
+use crate::OnExpired;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -301,4 +302,27 @@ fn logins_that_are_refused() {
     needless.set("bootstrap.servers", open.brokers()).unwrap();
     let (message, _) = refusal(&needless, params("readable"));
     assert!(message.contains("security.protocol"), "{message}");
+}
+
+#[test]
+fn what_retention_has_removed_is_told_or_gone_without() {
+    let Some(settings) = real() else { return };
+    let topic = make_topic(&settings, "expired", 1);
+    send(&producer(&settings), &topic, 0, &["a", "b", "c", "d"]);
+    let mut gone = TopicPartitionList::new();
+    gone.add_partition_offset(&topic, 0, Offset::Offset(3)).unwrap();
+    wait_for(admin(&settings).delete_records(&gone, &AdminOptions::new())).unwrap();
+
+    let resume = |offset, on_expired| {
+        let resume = Resume { offsets: [(0, offset)].into(), on_expired };
+        KafkaSource::resume(&settings, params(&topic), &resume)
+    };
+    let error = resume(1, OnExpired::Fail).err().unwrap().to_string();
+    assert!(error.contains("begins at offset 3, but the job is to go on at 1"), "{error}");
+    assert!(error.contains("--on-expired continue"), "{error}");
+    let mut source = resume(1, OnExpired::Continue).unwrap();
+    assert_eq!(source.first_offset(0), 3);
+    assert_eq!(values(&read_to_end(&mut source).unwrap()), ["d"]);
+    let mut source = resume(3, OnExpired::Fail).unwrap();
+    assert_eq!(values(&read_to_end(&mut source).unwrap()), ["d"], "nothing is missing");
 }

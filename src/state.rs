@@ -1,0 +1,104 @@
+//! Snapshots: the baskets at the end of one epoch, and the input offsets that belong to it, so that a job can go on
+//! where it was.
+//!
+//! ```text
+//!  worker 0   baskets, ids ─▶ scribe ─▶ snapshot-7.part-0 ┐
+//!  worker 1   baskets, ids ─▶ scribe ─▶ snapshot-7.part-1 ┼─▶ all synced ─▶ snapshot-7.json, the manifest
+//!  worker 2   …                                           ┘                 offsets, settings, parts + checksums
+//! ```
+//!
+//! [`store`] is where they lie: things with a name that are there whole or not at all. [`part`] is the layout of a part
+//! and [`manifest`] that of a manifest; a snapshot without its manifest is none. [`scribe`] writes parts beside the
+//! worker, [`keeper`] completes snapshots and prunes old ones, [`load`](mod@load) finds the newest good one.
+//!
+//! Nothing that is derived is saved: lists follow from lines. Parts are keyed by basket, so any number of workers goes
+//! on from those of any other.
+
+pub mod store;
+
+pub mod folder;
+
+mod frame;
+
+pub mod part;
+
+pub mod manifest;
+
+pub mod scribe;
+
+pub mod keeper;
+
+pub mod load;
+
+pub(crate) mod open;
+
+use std::io;
+use thiserror::Error;
+
+/// Why a snapshot cannot be written or used.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// The store failed.
+    #[error("cannot {what}")]
+    Store {
+        /// What was to be done, with the name and the place.
+        what: String,
+        /// What the operating system or the service said.
+        source: io::Error,
+    },
+    /// What was read is not what was written.
+    #[error("{name} is damaged: {what}")]
+    Damaged {
+        /// Which part or manifest.
+        name: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Another program wrote it.
+    #[error("{name} has format {format}, written by deltacart {program}; this program reads up to {known}")]
+    TooNew {
+        /// Which manifest.
+        name: String,
+        /// The format it says.
+        format: u32,
+        /// The version that wrote it.
+        program: String,
+        /// The newest format that this program knows.
+        known: u32,
+    },
+    /// The settings that shape what is saved are others now.
+    #[error("{name} was taken with other settings: {}; run with those, or begin anew with an empty --state", differences.join(", "))]
+    OtherSettings {
+        /// Which manifest.
+        name: String,
+        /// Each that differs, with both values.
+        differences: Vec<String>,
+    },
+    /// There are snapshots, and none is good.
+    #[error("no snapshot in {place} is good: {}; to begin anew at the start of the input, empty it", reasons.join("; "))]
+    NoneGood {
+        /// The store.
+        place: String,
+        /// What is wrong with each.
+        reasons: Vec<String>,
+    },
+    /// Another job writes there.
+    #[error("{place} is in use by another job; each needs a folder of its own")]
+    InUse {
+        /// The store.
+        place: String,
+    },
+}
+
+impl StateError {
+    fn damaged(name: &str, what: impl Into<String>) -> StateError {
+        StateError::Damaged { name: name.to_owned(), what: what.into() }
+    }
+
+    fn store(what: String) -> impl FnOnce(io::Error) -> StateError {
+        |source| StateError::Store { what, source }
+    }
+}
+
+#[cfg(test)]
+mod tests;

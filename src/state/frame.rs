@@ -1,0 +1,85 @@
+//! Blocks of bytes, each compressed and with a checksum, one after the other.
+//!
+//! ```text
+//! kind u8 │ stored u32 │ raw u32 │ crc32 u32 │ stored bytes: zstd of the raw ones       little-endian
+//!         └──────────── the checksum is of everything else in the block ───────────
+//! ```
+//!
+//! Reading is total: whatever the bytes, a block or an error, and no allocation larger than [`RAW_BYTES_MAX`].
+
+use std::io::{self, Read, Write};
+
+/// The most that a block holds.
+pub(super) const RAW_BYTES_MAX: usize = 16 << 20;
+
+/// Fast, and rows of ids shrink to a third all the same.
+const ZSTD_LEVEL: i32 = 1;
+
+const HEADER_BYTES: usize = 13;
+
+/// Writes one block.
+pub(super) fn write_block(out: &mut dyn Write, kind: u8, raw: &[u8]) -> io::Result<()> {
+    if raw.len() > RAW_BYTES_MAX {
+        let what = format!("a block of {} bytes is too large", raw.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    let stored = zstd::bulk::compress(raw, ZSTD_LEVEL)?;
+    let mut header = [0; HEADER_BYTES];
+    header[0] = kind;
+    header[1..5].copy_from_slice(&(stored.len() as u32).to_le_bytes());
+    header[5..9].copy_from_slice(&(raw.len() as u32).to_le_bytes());
+    let checksum = checksum(&header[..9], &stored);
+    header[9..].copy_from_slice(&checksum.to_le_bytes());
+    out.write_all(&header)?;
+    out.write_all(&stored)
+}
+
+/// Reads the next block into `raw`; its kind, or none where the input ends between two blocks. Bytes that are no block
+/// are an error of the kind `InvalidData`.
+pub(super) fn read_block(from: &mut dyn Read, raw: &mut Vec<u8>) -> io::Result<Option<u8>> {
+    let mut header = [0; HEADER_BYTES];
+    let first = from.read(&mut header[..1])?;
+    if first == 0 {
+        return Ok(None);
+    }
+    from.read_exact(&mut header[1..]).map_err(torn)?;
+    let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let (stored_bytes, raw_bytes) = (number(1) as usize, number(5) as usize);
+    if raw_bytes > RAW_BYTES_MAX || stored_bytes > zstd::zstd_safe::compress_bound(RAW_BYTES_MAX) {
+        return Err(invalid("a block has an impossible length"));
+    }
+    // Grows as the bytes come: a length that is a lie allocates nothing.
+    let mut stored = Vec::new();
+    from.take(stored_bytes as u64).read_to_end(&mut stored)?;
+    if stored.len() < stored_bytes {
+        return Err(invalid("it ends in the middle of a block"));
+    }
+    if checksum(&header[..9], &stored) != number(9) {
+        return Err(invalid("a block has a wrong checksum"));
+    }
+    let content =
+        zstd::bulk::decompress(&stored, raw_bytes).map_err(|_| invalid("a block does not decompress"))?;
+    if content.len() != raw_bytes {
+        return Err(invalid("a block is shorter than it says"));
+    }
+    *raw = content;
+    Ok(Some(header[0]))
+}
+
+fn checksum(header: &[u8], stored: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(header);
+    hasher.update(stored);
+    hasher.finalize()
+}
+
+pub(super) fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+fn torn(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => invalid("it ends in the middle of a block"),
+        _ => error,
+    }
+}

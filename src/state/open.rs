@@ -1,0 +1,57 @@
+//! The snapshots of a job: opened before its workers start, and the one to go on from found.
+
+use super::folder::Folder;
+use super::load::{Snapshot, load};
+use super::manifest::StateSettings;
+use super::store::Store;
+use crate::job::{Input, Job};
+use anyhow::Result;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What the workers of a process know of snapshots at the start.
+pub(crate) struct State {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) settings: StateSettings,
+    /// What the job begins with.
+    pub(crate) snapshot: Option<Snapshot>,
+}
+
+impl State {
+    /// Opens the snapshots of a job that keeps any. The first process claims them for the job.
+    pub(crate) fn open(job: &Job) -> Result<Option<State>> {
+        let Some(options) = &job.state else { return Ok(None) };
+        let folder = Folder::open(&options.folder, job.cluster.process == 0)?;
+        let store: Arc<dyn Store> = Arc::new(folder);
+        let settings = settings(job);
+        let snapshot = load(&store, &settings, &|partition| source(&job.input, partition))?;
+        if let Some(snapshot) = &snapshot {
+            let name = snapshot.manifest().name();
+            tracing::info!(name, epoch = snapshot.manifest().epoch, "going on from a snapshot");
+        }
+        Ok(Some(State { store, settings, snapshot }))
+    }
+}
+
+/// What shapes the baskets of a job. What shapes the lists only may change from run to run.
+fn settings(job: &Job) -> StateSettings {
+    let mut settings: StateSettings =
+        job.decode.meaning().into_iter().map(|(flag, value)| (flag.to_owned(), value)).collect();
+    settings.insert("max-basket-items".to_owned(), job.params.basket_items_max.to_string());
+    let input = match &job.input {
+        Input::Files(_) => "files".to_owned(),
+        Input::Topic { name, .. } => format!("kafka:{name}"),
+    };
+    settings.insert("input".to_owned(), input);
+    settings
+}
+
+/// What a partition is called, where it is a file.
+pub(crate) fn source(input: &Input, partition: u32) -> Option<String> {
+    match input {
+        Input::Files(paths) => {
+            Some(paths.get(partition as usize).map_or(Path::new(""), |path| path).display().to_string())
+        }
+        Input::Topic { .. } => None,
+    }
+}

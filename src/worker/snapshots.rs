@@ -1,0 +1,341 @@
+//! Snapshots as a worker takes part in them, from the restore at the start to the last one at the end.
+//!
+//! ```text
+//! worker 0   due? announce S ──▶ everyone                                       all told? manifest ─▶ next
+//! worker w                       S ends here: offsets and ids to the scribe,           ▲
+//!                                the walk is asked for ─▶ part is safe ─▶ tell worker 0┘
+//! ```
+//!
+//! At an orderly end nobody closes the input by itself: each tells worker 0 that it has no more to read, and follows
+//! the epochs. When all have told, worker 0 announces a last snapshot, if anything has come since the one before; when
+//! that is safe, no more epochs are called, and everyone closes.
+//!
+//! # Notes
+//! - A snapshot that cannot be written is given up with a warning, and another is taken when the next is due; the job
+//!   goes on, and the one before stays. Only the last one ends the job with an error: it was promised.
+//! - A snapshot may be ahead of what is published: the next start compares with what consumers hold.
+//! - A part is told of when the dead letters known so far have arrived, so none is lost between offset and snapshot.
+
+use crate::job::{Job, Shared};
+use crate::state::keeper::{Keeper, Taken};
+use crate::state::load::{Events, Snapshot};
+use crate::state::manifest::{Manifest, Part, PartitionOffset};
+use crate::state::scribe::{Outcome, Scribe};
+use crate::worker::control::Control;
+use crate::worker::intake::{Intake, Kept};
+use anyhow::{Context, Result, anyhow, ensure};
+use deltacart_dataflows::{Epoch, Event, SnapshotRequest};
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::InputHandle;
+use timely::dataflow::operators::{Exchange, Input, Inspect};
+use timely::worker::Worker;
+
+/// What workers tell worker 0.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Report {
+    /// Which snapshot this worker begins with, by [`Manifest::id`].
+    Begins(Option<u32>),
+    /// It has no more to read.
+    HasEnded,
+    /// What became of its part of the snapshot of this number.
+    Part(u64, Result<Part, String>, Vec<PartitionOffset>),
+}
+
+type Reports = InputHandle<u64, CapacityContainerBuilder<Vec<Report>>>;
+
+/// A worker's part in snapshots.
+pub(super) struct Snapshots {
+    index: usize,
+    scribe: Scribe,
+    request: SnapshotRequest,
+    /// What is still to be restored.
+    restore: Option<Events>,
+    events: Vec<Event>,
+    tell: Reports,
+    /// The last snapshot whose offsets this worker has kept.
+    kept: Option<u64>,
+    /// Offsets of the snapshot that is under way, until the part is told of.
+    offsets: Vec<PartitionOffset>,
+    outcome: Option<Outcome>,
+    has_ended: bool,
+    /// Worker 0's.
+    lead: Option<Lead>,
+}
+
+impl Snapshots {
+    /// A worker's part in the job's snapshots, if it keeps any.
+    pub(super) fn new(
+        worker: &mut Worker,
+        job: &Job,
+        shared: &Shared,
+        now: Instant,
+    ) -> Result<Option<Snapshots>> {
+        let (Some(state), Some(options)) = (&shared.state, &job.state) else { return Ok(None) };
+        let (index, workers) = (worker.index(), worker.peers());
+        let scribe = Scribe::spawn(Arc::clone(&state.store)).context("no thread to write snapshots")?;
+        let request = SnapshotRequest::new(Box::new(scribe.clone()));
+        let told: Rc<RefCell<Vec<Report>>> = Rc::default();
+        let heard = Rc::clone(&told);
+        let mut tell = Reports::new();
+        worker.dataflow_named("Snapshots", |scope| {
+            let reports = scope.input_from(&mut tell).exchange(|_report| 0);
+            reports.inspect(move |report| heard.borrow_mut().push(report.clone()));
+        });
+        let begins = state.snapshot.as_ref().map(|snapshot| snapshot.manifest().id());
+        let lead = if index == 0 {
+            let loaded = state.snapshot.as_ref().map(|snapshot| snapshot.manifest().sequence);
+            let keeper = Keeper::new(Arc::clone(&state.store), state.settings.clone(), workers, loaded)?;
+            Some(Lead {
+                keeper: Some(keeper),
+                completing: None,
+                told,
+                workers,
+                every: options.every,
+                begins,
+                announced_at: now,
+                newest: None,
+                under_way: None,
+                ended: 0,
+                failure: None,
+            })
+        } else {
+            None
+        };
+        let restore = state.snapshot.as_ref().map(|snapshot: &Snapshot| snapshot.events(index, workers));
+        let (events, offsets) = (Vec::new(), Vec::new());
+        let mut snapshots = Snapshots {
+            index,
+            scribe,
+            request,
+            restore,
+            events,
+            tell,
+            kept: None,
+            offsets,
+            outcome: None,
+            has_ended: false,
+            lead,
+        };
+        snapshots.report(Report::Begins(begins));
+        Ok(Some(snapshots))
+    }
+
+    /// To be given to the dataflow.
+    pub(super) fn request(&self) -> SnapshotRequest {
+        self.request.clone()
+    }
+
+    /// Whether there is something to restore yet.
+    pub(super) fn is_restoring(&self) -> bool {
+        self.restore.is_some()
+    }
+
+    /// Sends some of what is to be restored; true when that was the last of it.
+    pub(super) fn restore(&mut self, send: &mut dyn FnMut(&mut Vec<Event>)) -> Result<bool> {
+        let Some(restore) = &mut self.restore else { return Ok(true) };
+        if restore.next(&mut self.events)? {
+            send(&mut self.events);
+            self.events.clear();
+            return Ok(false);
+        }
+        (self.restore, self.events) = (None, Vec::new());
+        Ok(true)
+    }
+
+    /// The worker's epoch has ended, and the next one is `next`: keeps what belongs to a snapshot that lies between.
+    pub(super) fn pass(&mut self, next: Epoch, control: &Control, intake: &mut Intake<'_>) -> Result<()> {
+        let Some((epoch, number)) = control.announced() else { return Ok(()) };
+        if epoch < next && self.kept != Some(number) {
+            let Kept { offsets, ids } = intake.kept()?;
+            self.scribe.begin(Keeper::part_name(number, self.index), ids);
+            self.request.ask(epoch);
+            (self.kept, self.offsets) = (Some(number), offsets);
+        }
+        Ok(())
+    }
+
+    /// The worker has no more to read. True if it may close its input: nobody needs it any more.
+    pub(super) fn end(&mut self, control: &Control) -> bool {
+        if !self.has_ended {
+            self.has_ended = true;
+            self.report(Report::HasEnded);
+        }
+        control.called().is_none()
+    }
+
+    /// Whether it has said so.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Tells what has become of this worker's part; worker 0 announces snapshots and completes them.
+    pub(super) fn turn(&mut self, control: &mut Control, intake: &Intake<'_>, now: Instant) -> Result<()> {
+        if self.outcome.is_none() {
+            self.outcome = self.scribe.outcome();
+        }
+        if let (Some(number), true) = (self.kept, intake.letters_are_out())
+            && let Some(outcome) = self.outcome.take()
+        {
+            let offsets = std::mem::take(&mut self.offsets);
+            self.report(Report::Part(number, outcome, offsets));
+        }
+        self.lead.as_mut().map_or(Ok(()), |lead| lead.turn(control, now))
+    }
+
+    /// Fails if the last snapshot could not be written.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        let failure = self.lead.as_mut().and_then(|lead| lead.failure.take());
+        failure.map_or(Ok(()), |failure| {
+            Err(anyhow!(
+                "everything is published, but the last snapshot is not written: {failure}; the next start goes on from \
+                 the one before"
+            ))
+        })
+    }
+
+    fn report(&mut self, report: Report) {
+        self.tell.send(report);
+        // NB: a flush alone leaves the record in the channel between workers; the end of its time sends it.
+        let next = *self.tell.time() + 1;
+        self.tell.advance_to(next);
+    }
+}
+
+/// What worker 0 does for all.
+struct Lead {
+    /// Away while it completes a snapshot.
+    keeper: Option<Keeper>,
+    completing: Option<Completing>,
+    told: Rc<RefCell<Vec<Report>>>,
+    workers: usize,
+    every: Option<Duration>,
+    begins: Option<u32>,
+    /// When the last one was announced.
+    announced_at: Instant,
+    /// The epoch of the newest that was taken in this run.
+    newest: Option<Epoch>,
+    under_way: Option<UnderWay>,
+    ended: usize,
+    /// Why the last one is not there.
+    failure: Option<String>,
+}
+
+struct UnderWay {
+    taken: Taken,
+    /// Workers that have told.
+    told: usize,
+    failure: Option<String>,
+    is_last: bool,
+}
+
+/// A snapshot whose manifest is being written. Disks may take their time, and the worker has none: a thread of its own.
+struct Completing {
+    thread: JoinHandle<(Keeper, Result<Manifest, String>)>,
+    epoch: Epoch,
+    is_last: bool,
+}
+
+impl Lead {
+    fn turn(&mut self, control: &mut Control, now: Instant) -> Result<()> {
+        let told = std::mem::take(&mut *self.told.borrow_mut());
+        told.into_iter().try_for_each(|report| self.take(report))?;
+        if let Some(completing) = self.completing.take_if(|it| it.thread.is_finished()) {
+            self.finish(completing, control)?;
+        }
+        match &self.under_way {
+            Some(under_way) if under_way.told == self.workers => self.close()?,
+            Some(_) => {}
+            None => self.open(control, now),
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, report: Report) -> Result<()> {
+        match report {
+            Report::Begins(begins) => ensure!(
+                begins == self.begins,
+                "the processes of the job see different snapshots: --state is to be the same folder for all"
+            ),
+            Report::HasEnded => self.ended += 1,
+            Report::Part(number, outcome, offsets) => {
+                if let Some(under_way) = self.under_way.as_mut().filter(|it| it.taken.sequence == number) {
+                    under_way.told += 1;
+                    under_way.taken.offsets.extend(offsets);
+                    match outcome {
+                        Ok(part) => under_way.taken.parts.push(part),
+                        Err(failure) => under_way.failure = Some(failure),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the next snapshot when it is time, or ends the job when there is none to come.
+    fn open(&mut self, control: &mut Control, now: Instant) {
+        let is_last = self.ended == self.workers;
+        let is_due =
+            self.every.is_some_and(|every| now.saturating_duration_since(self.announced_at) >= every);
+        let Some(keeper) = self.keeper.as_mut().filter(|_| is_last || is_due) else { return };
+        // What has been read since the newest; epochs that nobody used change nothing.
+        if control.used_by_any() > self.newest {
+            let sequence = keeper.begin();
+            let Some(epoch) = control.announce(sequence) else { return };
+            let taken = Taken { sequence, epoch, ..Taken::default() };
+            self.under_way = Some(UnderWay { taken, told: 0, failure: None, is_last });
+        } else if is_last {
+            control.call_no_more();
+        }
+        self.announced_at = now;
+    }
+
+    /// All workers have told: it is to be completed, or given up.
+    fn close(&mut self) -> Result<()> {
+        let (Some(under_way), Some(mut keeper)) = (self.under_way.take(), self.keeper.take()) else {
+            return Ok(());
+        };
+        let UnderWay { taken, failure, is_last, .. } = under_way;
+        let (sequence, epoch, worker) = (taken.sequence, taken.epoch, thread::current());
+        let complete = move || {
+            let result = match failure {
+                None => keeper.complete(taken).map_err(|error| format!("{:#}", anyhow::Error::from(error))),
+                Some(failure) => Err(failure),
+            };
+            if result.is_err() {
+                keeper.give_up(sequence);
+            }
+            worker.unpark();
+            (keeper, result)
+        };
+        let thread = thread::Builder::new().name("manifest".to_owned()).spawn(complete);
+        let thread = thread.context("no thread to complete a snapshot")?;
+        self.completing = Some(Completing { thread, epoch, is_last });
+        Ok(())
+    }
+
+    /// It is there, or was given up.
+    fn finish(&mut self, completing: Completing, control: &mut Control) -> Result<()> {
+        let Completing { thread, epoch, is_last } = completing;
+        let (keeper, result) =
+            thread.join().map_err(|_| anyhow!("the thread that completes snapshots stopped"))?;
+        self.keeper = Some(keeper);
+        match result {
+            Ok(manifest) => {
+                tracing::info!(name = manifest.name(), epoch, "a snapshot is safe");
+                self.newest = Some(epoch);
+            }
+            Err(failure) if is_last => self.failure = Some(failure),
+            Err(failure) => tracing::warn!("a snapshot is given up, and the one before stays: {failure}"),
+        }
+        if is_last {
+            control.call_no_more();
+        }
+        Ok(())
+    }
+}
