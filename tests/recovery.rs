@@ -1,7 +1,8 @@
-//! Crashes on purpose, against a real broker: whatever is killed whenever, consumers see each list once, none goes back,
-//! and the end is as if nothing had happened.
+//! Crashes on purpose, against a real broker: whatever is killed whenever, consumers see each list once, none goes
+//! back, and the end is as if nothing had happened.
 //!
-//! But for files, skipped unless `DELTACART_TEST_BROKERS` says where a broker is. `DELTACART_TEST_KILLS` says how often to kill.
+//! But for files, skipped unless `DELTACART_TEST_BROKERS` says where a broker is. `DELTACART_TEST_KILLS` says how often
+//! to kill, `DELTACART_TEST_SEED` when.
 
 use crate::kafka::{Broker, unused};
 use crate::support::{
