@@ -160,6 +160,17 @@ pub struct RunArgs {
     /// How many partitions a topic gets that has to be made [default: as many as the input has, or 1]
     #[arg(long, value_name = "N", help_heading = "Output")]
     pub output_partitions: Option<NonZeroU32>,
+    /// How often consumers of a topic that read committed records get each: exactly-once, or at-least-once, for brokers
+    /// without transactions
+    #[arg(long, default_value = "exactly-once", help_heading = "Output")]
+    pub delivery: DeliveryKind,
+    /// The name of the job, the same in every run of it: a new run takes the output over from the one before
+    /// [default: the group]
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub job: Option<String>,
+    /// How many workers any run of the job may have, over all processes
+    #[arg(long, default_value = "64", value_name = "N", help_heading = "Output")]
+    pub slots: NonZeroU32,
     /// Where records go that cannot be used, with the reason: kafka:TOPIC, a file, or -. Without it they are counted
     #[arg(long, value_name = "DST", help_heading = "Output")]
     pub dead_letter: Option<Place>,
@@ -385,4 +396,13 @@ pub enum OnOff {
     On,
     /// Off.
     Off,
+}
+
+/// How often a record arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeliveryKind {
+    /// Once.
+    ExactlyOnce,
+    /// Some of them again after a crash.
+    AtLeastOnce,
 }

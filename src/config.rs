@@ -1,10 +1,12 @@
 //! Flags to settings: everything that can be wrong about a command line is found here, before anything runs.
 
-use crate::cli::{Cli, DemoArgs, GenerateArgs, KafkaArgs, OnOff, Place, RunArgs, TopArgs};
+use crate::cli::{Cli, DeliveryKind, DemoArgs, GenerateArgs, KafkaArgs, OnOff, Place, RunArgs, TopArgs};
 use crate::cluster::{Secret, is_loopback};
 use crate::demo::DemoOptions;
 use crate::generate::GenerateOptions;
-use crate::job::{AheadLimits, Cluster, Cut, Destination, Input, Job, StateOptions, Timeouts, Verify};
+use crate::job::{
+    AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, Timeouts, Verify,
+};
 use crate::output::OutputOptions;
 use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
@@ -82,11 +84,32 @@ pub fn job(args: RunArgs) -> Result<Job> {
             (None, true) => Some(Verify::AtEnd),
             (None, false) => None,
         },
+        delivery: delivery(&args, &cluster, kafka.as_ref())?,
+        resume: args.state.is_some(),
         cluster,
         kafka,
         state,
     })
 }
+
+fn delivery(args: &RunArgs, cluster: &Cluster, kafka: Option<&KafkaSettings>) -> Result<Delivery> {
+    if args.delivery == DeliveryKind::AtLeastOnce {
+        return Ok(Delivery::AtLeastOnce);
+    }
+    let workers = cluster.threads * cluster.addresses.len().max(1);
+    let slots = args.slots.get();
+    ensure!(
+        slots as usize >= workers || !matches!(args.output, Place::Topic(_)),
+        "--slots {slots} is fewer than the {workers} workers: every run of the job is to have the same, and enough"
+    );
+    ensure!(slots <= SLOTS_MAX, "--slots must be at most {SLOTS_MAX}: each is taken over at every start");
+    let group = || kafka.map(KafkaSettings::group).filter(|group| !group.is_empty());
+    let job = args.job.clone().or_else(group).unwrap_or_else(|| "deltacart".to_owned());
+    Ok(Delivery::ExactlyOnce { job, slots })
+}
+
+/// More workers than any cluster has that this is made for.
+const SLOTS_MAX: u32 = 4096;
 
 fn state(args: &RunArgs, input: &Input, decode: &DecodeOptions) -> Result<Option<StateOptions>> {
     let Some(folder) = args.state.clone() else { return Ok(None) };

@@ -14,7 +14,7 @@ mod screen;
 mod tests;
 
 use crate::generate::{GenerateOptions, Generated, generate_watched};
-use crate::job::{AheadLimits, Cluster, Cut, Destination, Handle, Input, Job, run_prepared};
+use crate::job::{AheadLimits, Cluster, Cut, Delivery, Destination, Handle, Input, Job, run_prepared};
 use crate::output::{Envelope, OutputOptions};
 use crate::summary::{Counter, Summary};
 use anyhow::{Context, Result, anyhow};
@@ -256,6 +256,9 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
         verify: None,
         cluster: Cluster::of_threads(WORKERS),
         kafka: Some(settings),
+        // The mock knows no transactions.
+        delivery: Delivery::AtLeastOnce,
+        resume: false,
         state: None,
     }
 }

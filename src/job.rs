@@ -55,8 +55,36 @@ pub struct Job {
     pub cluster: Cluster,
     /// The brokers, if any of the places is a topic.
     pub kafka: Option<KafkaSettings>,
+    /// How often consumers of an output topic get a record.
+    pub delivery: Delivery,
+    /// Whether an output file is gone on with, rather than made anew.
+    pub resume: bool,
     /// Where snapshots are kept; none are taken without.
     pub state: Option<StateOptions>,
+}
+
+impl Job {
+    /// Whether publishing goes on from what consumers hold: always in a topic, which outlives the job.
+    pub fn resumes(&self) -> bool {
+        match &self.output {
+            Destination::Topic(_) => true,
+            Destination::File(path) => self.resume && path != "-",
+        }
+    }
+}
+
+/// How often consumers of an output topic get a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Once: each epoch is a transaction, and an earlier run cannot write any more.
+    ExactlyOnce {
+        /// The job's name: what its transactional ids begin with.
+        job: String,
+        /// How many workers any run of the job may have, over all processes.
+        slots: u32,
+    },
+    /// Again after a crash, some of them. For brokers without transactions.
+    AtLeastOnce,
 }
 
 /// How snapshots are kept.
@@ -246,6 +274,9 @@ fn watchdog(job: &Job, shared: &Shared) -> Result<Option<Watchdog>> {
 /// The output, if it is a file: worker 0 writes it.
 fn output_file(job: &Job) -> Result<Option<FileSink>> {
     match &job.output {
+        Destination::File(path) if job.cluster.process == 0 && job.resumes() => {
+            Ok(Some(FileSink::resume(path)?))
+        }
         Destination::File(path) if job.cluster.process == 0 => Ok(Some(FileSink::create(path)?)),
         _ => Ok(None),
     }

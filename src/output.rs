@@ -17,7 +17,9 @@ mod decimal;
 mod records;
 mod difference;
 mod encode;
+mod said;
 mod fold;
+pub(crate) mod held;
 mod sink;
 mod file;
 pub(crate) mod kafka;
@@ -28,7 +30,7 @@ pub use decimal::{Decimal, DecimalError};
 pub use encode::{CONNECTOR, Envelope, EnvelopeError, OutputOptions, STREAM, VERSION, encode};
 pub use file::FileSink;
 pub use fold::{Entry, FoldError, Lists, Published};
-pub use kafka::{KafkaSink, TopicSpec, ensure_topic};
+pub use kafka::{KafkaSink, TopicSpec, TransactionalSink, ensure_topic, fence, wait_for_open_transactions};
 pub use records::{Record, Records};
 pub use sink::{Sent, Sink, SinkError};
 

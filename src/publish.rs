@@ -1,25 +1,43 @@
 //! Lists to records: an epoch's changes leave the job, and the epoch is done when they have arrived.
 //!
+//! ```text
+//!                    ┌──────────────── catching up ───────────────┐
+//! lists ────────────▶│ computed: item → list ┐                    │    from then on
+//! held (what         │                       ├─▶ the difference ──┼──▶ every epoch's changes ──▶ sink
+//!   consumers have) ▶│ held: key → value ────┘                    │
+//!                    └────────────────────────────────────────────┘
+//! ```
+//!
+//! A job that goes on where another stopped computes without publishing until it has read what was there when it
+//! began: then it publishes what differs from what consumers hold, and from there on each epoch. So a consumer sees
+//! each list once, and none goes back. A job that begins anew publishes every epoch from the first.
+//!
 //! The operator holds an epoch open until the sink says that all its records have arrived. So a probe behind it tells
-//! what is out: that is what bounds the work ahead, and what input offsets may be committed for.
+//! what is out: that is what bounds the work ahead, and what input offsets may be committed for. While it catches up
+//! it holds nothing open: reading is to go on.
 //!
 //! # Notes
-//! One epoch is on its way at a time, in order, as a transaction will be. Delivery is at least once.
+//! One epoch is on its way at a time, in order, as a transaction.
 
-use crate::output::{ListChange, OutputOptions, Records, Sent, Sink, SinkError, encode};
-use crate::summary::{Counter, Tally};
-use crate::worker::Trouble;
-use deltacart_dataflows::{Diff, Epoch, List, Name};
+mod outlet;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use outlet::Outlet;
+
+use crate::output::held::{Held, HeldRecord, route_held};
+use deltacart_dataflows::{Diff, Epoch, List, Name, route};
 use differential_dataflow::VecCollection;
-use differential_dataflow::consolidation::consolidate;
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::{Capability, generic::Operator};
+use timely::progress::frontier::MutableAntichain;
+use timely::scheduling::Activator;
 
 /// Whose hands lists leave the job through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,225 +54,219 @@ const POLL: Duration = Duration::from_millis(1);
 /// What an emptied buffer keeps for the next epoch; one large epoch must not hold its memory for ever.
 const SPARE_UPDATES_MAX: usize = 1 << 16;
 
-/// One worker's way out.
-pub(crate) struct Outlet {
-    /// None on workers that have nothing to publish.
-    sink: Option<Box<dyn Sink>>,
-    options: OutputOptions,
-    tally: Rc<RefCell<Tally>>,
-    trouble: Trouble,
-    /// Encoded, and not taken by the sink yet.
-    records: Records,
-    /// Scratch: an epoch's updates in the order of their items.
-    order: Vec<Place>,
-    /// What the tally has of what was sent.
-    counted: Sent,
-}
-
-/// Where an update is, behind the first bytes of its item's name: they decide most comparisons without a look at it.
-type Place = (u64, u32);
-
 /// What is sent on: only that epochs are out.
 type Nothing = CapacityContainerBuilder<Vec<()>>;
 
 /// A list that went or came.
 type Update = ((Name, List), Epoch, Diff);
 
-/// Publishes every change of the lists. When the stream returned passes an epoch, the epoch is out.
+/// How a worker tells its publisher that the job has caught up, and hears that consumers have.
+#[derive(Default)]
+pub(crate) struct Resumption {
+    begin: Cell<Option<Begin>>,
+    is_published: Cell<bool>,
+    operator: RefCell<Option<Activator>>,
+}
+
+/// Where publishing begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// At the difference, once every epoch up to `caught_up` is closed; `base` is added to the epochs that are told.
+    At { base: Epoch, caught_up: Epoch },
+    /// Never: the job ends before it has caught up.
+    Never,
+}
+
+impl Resumption {
+    /// Says where to begin, as all workers have agreed.
+    pub(crate) fn begin(&self, begin: Begin) {
+        self.begin.set(Some(begin));
+        if let Some(operator) = &*self.operator.borrow() {
+            operator.activate();
+        }
+    }
+
+    /// Whether the difference has arrived.
+    pub(crate) fn is_published(&self) -> bool {
+        self.is_published.get()
+    }
+}
+
+/// Publishes every change of the lists, after a `resumption` if there is one. When the stream returned passes an epoch,
+/// the epoch is out.
 pub(crate) fn publish<'scope>(
     lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
+    held: StreamVec<'scope, Epoch, HeldRecord>,
     publisher: Publisher,
-    mut outlet: Outlet,
+    resumption: Option<Rc<Resumption>>,
+    outlet: Outlet,
 ) -> StreamVec<'scope, Epoch, ()> {
     let scope = lists.scope();
     let index = scope.index() as u64;
-    let route = Exchange::new(move |_update: &Update| match publisher {
+    let (resumes, envelope) = (resumption.is_some(), outlet.envelope());
+    let to_publisher = Exchange::new(move |((item, _list), _epoch, _diff): &Update| match publisher {
+        // What is computed has to meet what is held.
+        Publisher::Each if resumes => route(item),
         Publisher::Each => index,
         Publisher::First => 0,
     });
-    lists.inner.unary_frontier::<Nothing, _, _, _>(route, "Publish", move |_capability, info| {
-        let activator = scope.activator_for(info.address);
-        let mut waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<Update>)> = BTreeMap::new();
-        let mut under_way: Option<Capability<Epoch>> = None;
-        let mut spare: Vec<Update> = Vec::new();
-        move |(input, frontier), output| {
-            input.for_each(|capability, updates: &mut Vec<Update>| {
-                // A message may hold updates of several epochs, none of them before its own.
-                for update in updates.drain(..) {
-                    let hold =
-                        || (capability.delayed(&update.1, output.output_index()), std::mem::take(&mut spare));
-                    waiting.entry(update.1).or_insert_with(hold).1.push(update);
-                }
-            });
-            loop {
-                if let Some(capability) = &under_way {
-                    if !outlet.has_arrived(*capability.time()) {
-                        activator.activate_after(POLL);
-                        return;
-                    }
-                    under_way = None;
-                }
-                match waiting.first_entry() {
-                    Some(entry) if !frontier.less_equal(entry.key()) => {
-                        let (capability, mut updates) = entry.remove();
-                        outlet.take(*capability.time(), &mut updates);
-                        under_way = Some(capability);
-                        updates.clear();
-                        updates.shrink_to(SPARE_UPDATES_MAX);
-                        spare = updates;
-                    }
-                    _ => return,
-                }
-            }
-        }
-    })
-}
-
-/// Fills `order` with the places of updates in the order of their items. An item has few updates, mostly the list that
-/// went and the one that came, so lists need no order and are not compared.
-fn sort_by_item(updates: &[Update], order: &mut Vec<Place>) {
-    order.clear();
-    order.extend((0..).zip(updates).map(|(index, ((item, _list), _epoch, _diff))| (prefix(item), index)));
-    order.sort_unstable_by(|x, y| {
-        let by_name = || item(updates, x).cmp(item(updates, y));
-        x.0.cmp(&y.0).then_with(by_name).then(x.1.cmp(&y.1))
+    let held_route = Exchange::new(move |record: &HeldRecord| match publisher {
+        Publisher::Each => route_held(record, envelope),
+        Publisher::First => 0,
     });
-}
-
-fn item<'a>(updates: &'a [Update], place: &Place) -> &'a Name {
-    &updates[place.1 as usize].0.0
-}
-
-/// The first eight bytes, as a number that orders as they do.
-fn prefix(name: &Name) -> u64 {
-    let mut first = [0; 8];
-    let length = name.len().min(8);
-    first[..length].copy_from_slice(&name.as_bytes()[..length]);
-    u64::from_be_bytes(first)
-}
-
-impl ListChange {
-    fn put(&mut self, list: List, diff: Diff) {
-        match diff {
-            -1 => self.before = list,
-            1 => self.after = list,
-            _ => panic!("an item has one list"),
-        }
-    }
-}
-
-impl Outlet {
-    pub(crate) fn new(
-        sink: Option<Box<dyn Sink>>,
-        options: OutputOptions,
-        tally: Rc<RefCell<Tally>>,
-        trouble: Trouble,
-    ) -> Self {
-        let (records, order) = (Records::new(), Vec::new());
-        Outlet { sink, options, tally, trouble, records, order, counted: Sent::default() }
-    }
-
-    /// Makes an epoch's updates records, in the order of their items; they wait to be sent.
-    fn take(&mut self, epoch: Epoch, updates: &mut [Update]) {
-        sort_by_item(updates, &mut self.order);
-        let mut changed = 0;
-        let mut rest = &self.order[..];
-        while let Some(first) = rest.first() {
-            let is_of_item =
-                |place: &&Place| place.0 == first.0 && item(updates, place) == item(updates, first);
-            let (of_item, others) = rest.split_at(rest.iter().take_while(is_of_item).count());
-            rest = others;
-            let item = item(updates, first).clone();
-            let mut change = ListChange { item, epoch, before: List::new(), after: List::new() };
-            let lists = of_item.iter().map(|&(_prefix, index)| {
-                let ((_item, list), _epoch, diff) = &mut updates[index as usize];
-                (std::mem::take(list), *diff)
+    lists.inner.binary_frontier::<_, Nothing, _, _, _, _>(
+        held,
+        to_publisher,
+        held_route,
+        "Publish",
+        move |capability, info| {
+            let activator = scope.activator_for(info.address);
+            let mut publishing = Publishing::new(outlet);
+            publishing.catching_up = resumption.map(|resumption| {
+                *resumption.operator.borrow_mut() = Some(activator.clone());
+                CatchingUp::new(resumption, capability)
             });
-            if of_item.len() <= 2 {
-                lists.for_each(|(list, diff)| change.put(list, diff));
-            } else {
-                let mut lists: Vec<(List, Diff)> = lists.collect();
-                consolidate(&mut lists);
-                lists.into_iter().for_each(|(list, diff)| change.put(list, diff));
+            move |(lists, lists_frontier), (held, held_frontier), output| {
+                lists.for_each(|capability, updates: &mut Vec<Update>| {
+                    // A message may hold updates of several epochs, none of them before its own.
+                    for update in updates.drain(..) {
+                        publishing.hold(update, |epoch| capability.delayed(&epoch, output.output_index()));
+                    }
+                });
+                held.for_each(|_capability, records: &mut Vec<HeldRecord>| {
+                    if let Some(catching_up) = &mut publishing.catching_up {
+                        records.drain(..).for_each(|record| catching_up.held.apply(record));
+                    }
+                });
+                if publishing.work(lists_frontier, held_frontier.is_empty()) {
+                    activator.activate_after(POLL);
+                }
             }
-            let before = self.records.len();
-            encode(&change, &self.options, &mut self.records);
-            changed += u64::from(self.records.len() > before);
+        },
+    )
+}
+
+/// A worker's part of the operator.
+struct Publishing {
+    outlet: Outlet,
+    waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<Update>)>,
+    under_way: Option<Capability<Epoch>>,
+    spare: Vec<Update>,
+    /// Until the difference is on its way.
+    catching_up: Option<CatchingUp>,
+    /// While the difference is on its way.
+    correcting: Option<Rc<Resumption>>,
+}
+
+impl Publishing {
+    fn new(outlet: Outlet) -> Self {
+        Publishing {
+            outlet,
+            waiting: BTreeMap::new(),
+            under_way: None,
+            spare: Vec::new(),
+            catching_up: None,
+            correcting: None,
         }
-        self.tally.borrow_mut().add(Counter::ListsChanged, changed);
     }
 
-    /// Pushes the epoch on; true when all its records have arrived. After a failure nothing ever arrives.
-    fn has_arrived(&mut self, epoch: Epoch) -> bool {
-        if self.trouble.is_some() {
+    fn hold(&mut self, update: Update, capability: impl Fn(Epoch) -> Capability<Epoch>) {
+        let hold = || (capability(update.1), std::mem::take(&mut self.spare));
+        self.waiting.entry(update.1).or_insert_with(hold).1.push(update);
+    }
+
+    /// Does what can be done; true if it is to be asked again soon.
+    fn work(&mut self, frontier: &MutableAntichain<Epoch>, all_held: bool) -> bool {
+        if self.catching_up.is_some() && !self.catch_up(frontier, all_held) {
             return false;
         }
-        match self.push(epoch) {
-            Ok(arrived) => {
-                self.count();
-                arrived
+        loop {
+            if let Some(capability) = &self.under_way {
+                if !self.outlet.has_arrived(*capability.time()) {
+                    return true;
+                }
+                self.under_way = None;
+                if let Some(resumption) = self.correcting.take() {
+                    resumption.is_published.set(true);
+                }
             }
-            Err(error) => {
-                self.trouble.set(error.into());
+            match self.waiting.first_entry() {
+                Some(entry) if !frontier.less_equal(entry.key()) => {
+                    let (capability, mut updates) = entry.remove();
+                    self.outlet.take(*capability.time(), &mut updates);
+                    self.under_way = Some(capability);
+                    self.empty(updates);
+                }
+                _ => return false,
+            }
+        }
+    }
+
+    /// Takes closed epochs in without publishing them; true when this is over.
+    fn catch_up(&mut self, frontier: &MutableAntichain<Epoch>, all_held: bool) -> bool {
+        while let Some(entry) = self.waiting.first_entry()
+            && !frontier.less_equal(entry.key())
+        {
+            let (capability, mut updates) = entry.remove();
+            if let Some(catching_up) = &mut self.catching_up {
+                catching_up.compute(&mut updates, &mut self.outlet);
+                catching_up.closed = *capability.time();
+            }
+            self.empty(updates);
+        }
+        let Some(mut catching_up) = self.catching_up.take() else { return true };
+        if let Some(open) = frontier.frontier().first() {
+            catching_up.capability.downgrade(open);
+            catching_up.closed = catching_up.closed.max(open.saturating_sub(1));
+        }
+        match catching_up.resumption.begin.get() {
+            Some(Begin::At { base, caught_up }) if all_held && !frontier.less_equal(&caught_up) => {
+                let CatchingUp { resumption, capability, held, computed, closed } = catching_up;
+                self.outlet.correct(base, closed.max(caught_up), held, computed);
+                (self.under_way, self.correcting) = (Some(capability), Some(resumption));
+                true
+            }
+            Some(Begin::Never) => {
+                self.waiting.clear();
+                true
+            }
+            _ => {
+                self.catching_up = Some(catching_up);
                 false
             }
         }
     }
 
-    fn push(&mut self, epoch: Epoch) -> Result<bool, SinkError> {
-        let Some(sink) = &mut self.sink else { return Ok(self.records.is_empty()) };
-        if !self.records.is_empty() {
-            sink.send(&mut self.records)?;
-            if !self.records.is_empty() {
-                sink.poll()?;
-                return Ok(false);
-            }
-            sink.close_epoch(epoch)?;
-        }
-        Ok(sink.poll()? == 0)
-    }
-
-    fn count(&mut self) {
-        let Some(sink) = &self.sink else { return };
-        let (sent, before) = (sink.sent(), std::mem::replace(&mut self.counted, sink.sent()));
-        let mut tally = self.tally.borrow_mut();
-        tally.add(Counter::RecordsOut, sent.records - before.records);
-        tally.add(Counter::BytesOut, sent.bytes - before.bytes);
+    fn empty(&mut self, mut updates: Vec<Update>) {
+        updates.clear();
+        updates.shrink_to(SPARE_UPDATES_MAX);
+        self.spare = updates;
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::output::Envelope;
-    use deltacart_dataflows::Neighbour;
+/// What is known before the first record is published.
+struct CatchingUp {
+    resumption: Rc<Resumption>,
+    /// Of the oldest epoch that is not closed: the difference will hold it.
+    capability: Capability<Epoch>,
+    held: Held,
+    computed: HashMap<Name, List>,
+    /// The last epoch in `computed`.
+    closed: Epoch,
+}
 
-    fn update(item: &str, other: &str, diff: Diff) -> Update {
-        ((item.into(), vec![Neighbour { item: other.into(), score: 1, count: 1 }]), 7, diff)
+impl CatchingUp {
+    fn new(resumption: Rc<Resumption>, capability: Capability<Epoch>) -> Self {
+        CatchingUp { resumption, capability, held: Held::default(), computed: HashMap::new(), closed: 0 }
     }
 
-    #[test]
-    fn an_epochs_records_are_ordered_by_item_and_what_cancels_is_none() {
-        let options = OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: 3 };
-        let mut outlet = Outlet::new(None, options, Rc::default(), Trouble::default());
-        let mut updates = [
-            update("longer-than-eight-b", "x", 1),
-            update("same", "x", -1),
-            update("longer-than-eight-a", "x", 1),
-            update("shared", "x", -1),
-            update("short", "y", 1),
-            update("same", "x", 1),
-            update("shared", "y", 1),
-            update("shared", "y", -1),
-            update("short", "x", -1),
-            update("shared", "z", 1),
-        ];
-        outlet.take(7, &mut updates);
-        let keys: Vec<&[u8]> = outlet.records.iter().map(|record| record.key).collect();
-        assert_eq!(keys, [&b"longer-than-eight-a"[..], b"longer-than-eight-b", b"shared", b"short"]);
-        let shared =
-            String::from_utf8_lossy(outlet.records.iter().nth(2).unwrap().line.unwrap()).into_owned();
-        assert!(shared.contains(r#""added":["z"],"removed":["x"]"#), "{shared}");
-        assert_eq!(outlet.tally.borrow().get(&Counter::ListsChanged), 4);
+    fn compute(&mut self, updates: &mut [Update], outlet: &mut Outlet) {
+        outlet.each_change(0, updates, &mut |change, _records| {
+            if change.after.is_empty() {
+                self.computed.remove(&change.item);
+            } else {
+                self.computed.insert(change.item, change.after);
+            }
+        });
     }
 }

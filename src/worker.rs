@@ -1,44 +1,48 @@
 //! One worker: builds its part of the dataflow, then fetches, sends, advances and steps until there is no more.
 //!
 //! ```text
+//! claim the output ─▶ run, turn by turn ─▶ add the counts up ─▶ done
+//!
 //! at first:    restore the snapshot, if there is one
 //! every turn:  stop asked for? close the input, after a last snapshot if any are taken
-//!              the pace allows? fetch a bounded batch of each partition, decode, send
-//!              the epoch is over? advance
 //!              what is out? commit its offsets
-//!              step, or park until something happens
+//!              the pace allows? fetch a bounded batch of each partition, decode, send
+//!              catching up? read what consumers hold, and agree when to publish
+//!              the epoch is over? advance
+//! between:     step, or park until something happens
 //! ```
 //!
-//! Nothing in the loop waits: not for a record, not for the broker, not for an epoch to be out.
+//! A [`Task`] is all of this as a state machine: [`Task::turn`] does what can be done now and says whether there is
+//! more, and nothing in it waits: not for a record, not for the broker, not for an epoch to be out. Stepping and
+//! parking are outside of it. What it reads and writes comes from its [`Places`].
 
+mod claim;
 mod control;
 mod intake;
 mod pace;
+mod places;
+mod recovery;
+mod running;
 mod snapshots;
 
-use crate::job::{Destination, Job, Shared};
-use crate::output::{KafkaSink, Sink};
-use crate::publish::{Outlet, Publisher, publish};
+use crate::job::{Job, Shared};
 use crate::summary::{Counter, Summary, Tally};
-use crate::verify::verify;
-use anyhow::{Context, Result};
+use anyhow::Result;
+use claim::Claim;
 use control::Control;
-use deltacart_dataflows::{Epoch, Event, Recommendations, Sampling, SnapshotRequest, recommend_core};
+use deltacart_dataflows::Epoch;
 use deltacart_inputs::Share;
-use intake::Intake;
-use pace::Pace;
-use snapshots::Snapshots;
+pub(crate) use places::{Outside, Places};
+use running::Running;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::{Exchange, Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
-
-type EventInput = InputHandle<Epoch, CapacityContainerBuilder<Vec<Event>>>;
 
 /// The first thing that went wrong in an operator, which cannot fail by itself.
 #[derive(Clone, Default)]
@@ -60,163 +64,122 @@ impl Trouble {
 
 /// Runs one worker of a job to its end.
 pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()> {
-    let tally = Rc::new(RefCell::new(Tally::default()));
-    let trouble = Trouble::default();
-    let share = Share { worker: worker.index(), workers: worker.peers() };
-    let mut intake = Intake::new(job, share, shared, Rc::clone(&tally))?;
-    let mut control = Control::new(worker);
-    let mut snapshots = Snapshots::new(worker, job, shared, Instant::now())?;
-    let request = snapshots.as_ref().map(Snapshots::request);
-    let (input, out, sampling) = build(worker, job, shared, request, &tally, &trouble)?;
-    let mut input = Some(input);
-    let mut pace = Pace::new(job.cut, job.limits, snapshots.is_some());
+    let places = Outside { job, shared };
+    let mut task = Task::new(worker, job, shared, &places);
+    loop {
+        match task.turn(worker)? {
+            Turn::Busy => worker.step(),
+            Turn::Idle(patience) => worker.step_or_park(Some(patience)),
+            Turn::Done => return Ok(()),
+        };
+    }
+}
 
-    while !out.done() {
-        shared.turns.bump(worker.index());
-        trouble.check()?;
-        if shared.stop.load(Ordering::Relaxed) {
+/// What a turn leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// There is more to do: step, and turn again.
+    Busy,
+    /// Step; if nothing moves, sleep so long, unless woken.
+    Idle(Duration),
+    /// It is over.
+    Done,
+}
+
+/// How long a worker sleeps at most while it waits for others: their progress wakes it.
+const PARK_MAX: Duration = Duration::from_millis(100);
+
+/// One worker of a job.
+pub(crate) struct Task<'a> {
+    context: Context<'a>,
+    control: Control,
+    phase: Phase<'a>,
+}
+
+/// What a worker does everything with.
+pub(crate) struct Context<'a> {
+    job: &'a Job,
+    shared: &'a Shared,
+    places: &'a dyn Places,
+    share: Share,
+    tally: Rc<RefCell<Tally>>,
+    trouble: Trouble,
+}
+
+enum Phase<'a> {
+    Claiming(Claim),
+    Running(Box<Running<'a>>),
+    Counting(Count),
+    Done,
+}
+
+impl<'a> Task<'a> {
+    pub(crate) fn new(worker: &mut Worker, job: &'a Job, shared: &'a Shared, places: &'a dyn Places) -> Self {
+        let share = Share { worker: worker.index(), workers: worker.peers() };
+        let (tally, trouble) = (Rc::default(), Trouble::default());
+        let context = Context { job, shared, places, share, tally, trouble };
+        Task { context, control: Control::new(worker), phase: Phase::Claiming(Claim::new()) }
+    }
+
+    /// Does what can be done now.
+    pub(crate) fn turn(&mut self, worker: &mut Worker) -> Result<Turn> {
+        let Task { context, control, phase } = self;
+        context.trouble.check()?;
+        if context.shared.stop.load(Ordering::Relaxed) {
             control.stop_all();
         }
-        let oldest = out.with_frontier(|frontier| frontier.first().copied());
-        intake.commit(oldest)?;
-        pace.keep_time(&mut control, oldest);
-        if let Some(snapshots) = &mut snapshots {
-            snapshots.turn(&mut control, &intake, Instant::now())?;
-        }
-        let busy = match &mut input {
-            Some(open) => {
-                let mut turn =
-                    InputTurn { open, intake: &mut intake, pace: &mut pace, control: &mut control };
-                let next = turn.take(&mut snapshots, oldest)?;
-                if next == Next::Close {
-                    input = None;
+        let next = match phase {
+            Phase::Claiming(claim) => {
+                if !claim.turn(control, context.places, context.share)? {
+                    return Ok(Turn::Idle(PARK_MAX));
                 }
-                next != Next::Wait
+                Phase::Running(Box::new(Running::new(worker, context, claim.take_sink())?))
             }
-            None => false,
+            Phase::Running(running) => {
+                // Before, it connects, which has time-outs of its own.
+                context.shared.turns.bump(context.share.worker);
+                let turn = running.turn(context, control)?;
+                if turn != Turn::Done {
+                    return Ok(turn);
+                }
+                context.shared.turns.end(context.share.worker);
+                running.finish(context)?;
+                Phase::Counting(Count::new(worker, &context.tally))
+            }
+            Phase::Counting(count) if count.added.done() => {
+                if context.share.worker == 0 {
+                    let summary = Summary { tally: count.total.take(), elapsed: Default::default() };
+                    *context.shared.summary.lock().unwrap_or_else(PoisonError::into_inner) = Some(summary);
+                }
+                Phase::Done
+            }
+            Phase::Counting(_) => return Ok(Turn::Idle(PARK_MAX)),
+            Phase::Done => return Ok(Turn::Done),
         };
-        if busy {
-            worker.step();
-        } else {
-            worker.step_or_park(Some(pace.patience(&intake, &control)));
-        }
+        *phase = next;
+        Ok(Turn::Busy)
     }
-    shared.turns.end(worker.index());
-    trouble.check()?;
-    intake.finish()?;
-    snapshots.as_mut().map_or(Ok(()), Snapshots::finish)?;
-    drop((control, snapshots));
-    tally.borrow_mut().add(Counter::ItemsSampled, sampling.map_or(0, |sampling| sampling.over()));
-    summarise(worker, &tally, shared);
-    Ok(())
-}
-
-/// What an open input needs for a turn.
-struct InputTurn<'t, 'a> {
-    open: &'t mut EventInput,
-    intake: &'t mut Intake<'a>,
-    pace: &'t mut Pace,
-    control: &'t mut Control,
-}
-
-/// What comes after it.
-#[derive(PartialEq, Eq)]
-enum Next {
-    /// There is more to do at once.
-    GoOn,
-    /// Something has to happen first.
-    Wait,
-    /// Nothing will be read or restored any more.
-    Close,
-}
-
-impl InputTurn<'_, '_> {
-    fn take(&mut self, snapshots: &mut Option<Snapshots>, oldest: Option<Epoch>) -> Result<Next> {
-        let InputTurn { open, intake, pace, control } = self;
-        if let Some(snapshots) = snapshots.as_mut().filter(|snapshots| snapshots.is_restoring()) {
-            if snapshots.restore(&mut |events| open.send_batch(events))? {
-                open.advance_to(pace.begin_after_restore(control));
-            }
-            return Ok(Next::GoOn);
-        }
-        let mut busy = false;
-        if snapshots.as_ref().is_none_or(|snapshots| !snapshots.has_ended()) {
-            busy = pace.fetch(intake, control, oldest, &mut |events| open.send_batch(events))?;
-            busy |= intake.is_skipping();
-        }
-        let has_ended = control.is_stopped() || intake.has_ended()?;
-        let may_close = |snapshots: &mut Snapshots| snapshots.end(control);
-        if has_ended && snapshots.as_mut().is_none_or(may_close) {
-            intake.end_epoch(*open.time());
-            return Ok(Next::Close);
-        }
-        let next = if has_ended { pace.follow(control) } else { pace.next_epoch(intake, control) };
-        if let Some(next) = next {
-            intake.end_epoch(*open.time());
-            if let Some(snapshots) = snapshots {
-                snapshots.pass(next, control, intake)?;
-            }
-            open.advance_to(next);
-            busy = true;
-        }
-        Ok(if busy { Next::GoOn } else { Next::Wait })
-    }
-}
-
-/// What the worker holds of its dataflow: what goes in, a probe of what is out, and how many items are sampled.
-type Dataflow = (EventInput, ProbeHandle<Epoch>, Option<Sampling>);
-
-/// Builds the dataflow.
-fn build(
-    worker: &mut Worker,
-    job: &Job,
-    shared: &Shared,
-    snapshots: Option<SnapshotRequest>,
-    tally: &Rc<RefCell<Tally>>,
-    trouble: &Trouble,
-) -> Result<Dataflow> {
-    let (sink, publisher): (Option<Box<dyn Sink>>, _) = match (&job.output, &job.kafka) {
-        (Destination::File(_), _) => {
-            let sink = shared.output.clone().filter(|_| worker.index() == 0);
-            (sink.map(|sink| Box::new(sink) as Box<dyn Sink>), Publisher::First)
-        }
-        (Destination::Topic(name), kafka) => {
-            let kafka = kafka.as_ref().context("a topic needs brokers: add -b/--brokers")?;
-            (Some(Box::new(KafkaSink::connect(kafka, name)?)), Publisher::Each)
-        }
-    };
-    let outlet = Outlet::new(sink, job.records, Rc::clone(tally), trouble.clone());
-    let (mut input, out) = (EventInput::new(), ProbeHandle::new());
-    let sampling = worker.dataflow_named("Recommend", |scope| {
-        let events = scope.input_from(&mut input);
-        let Recommendations { lists, notes, sampling, .. } =
-            recommend_core(events.clone(), job.params, snapshots);
-        if let Some(when) = job.verify {
-            let verified = verify(events, lists.clone(), when, job.params, Rc::clone(tally), trouble.clone());
-            verified.probe_with(&out);
-        }
-        let counts = Rc::clone(tally);
-        notes.inspect(move |&note| counts.borrow_mut().add(Counter::of(note), 1)).probe_with(&out);
-        publish(lists, publisher, outlet).probe_with(&out);
-        sampling
-    });
-    Ok((input, out, sampling))
 }
 
 /// Adds the counts of all workers up on worker 0.
-fn summarise(worker: &mut Worker, tally: &Rc<RefCell<Tally>>, shared: &Shared) {
-    let mut counts = InputHandle::<Epoch, CapacityContainerBuilder<Vec<(Counter, u64)>>>::new();
-    let total = Rc::new(RefCell::new(Tally::default()));
-    let sum = Rc::clone(&total);
-    let added = worker.dataflow_named("Summary", |scope| {
-        let everything = scope.input_from(&mut counts).exchange(|_count| 0);
-        everything.inspect(move |(counter, count)| sum.borrow_mut().add(counter.clone(), *count)).probe().0
-    });
-    tally.borrow().iter().for_each(|(counter, count)| counts.send((counter.clone(), count)));
-    counts.close();
-    worker.step_or_park_while(None, || !added.done());
-    if worker.index() == 0 {
-        let summary = Summary { tally: total.take(), elapsed: Default::default() };
-        *shared.summary.lock().unwrap_or_else(PoisonError::into_inner) = Some(summary);
+struct Count {
+    total: Rc<RefCell<Tally>>,
+    added: ProbeHandle<Epoch>,
+}
+
+impl Count {
+    fn new(worker: &mut Worker, tally: &Rc<RefCell<Tally>>) -> Count {
+        let mut counts = InputHandle::<Epoch, CapacityContainerBuilder<Vec<(Counter, u64)>>>::new();
+        let total = Rc::new(RefCell::new(Tally::default()));
+        let sum = Rc::clone(&total);
+        let added = worker.dataflow_named("Summary", |scope| {
+            let everything = scope.input_from(&mut counts).exchange(|_count| 0);
+            everything
+                .inspect(move |(counter, count)| sum.borrow_mut().add(counter.clone(), *count))
+                .probe()
+                .0
+        });
+        tally.borrow().iter().for_each(|(counter, count)| counts.send((counter.clone(), count)));
+        Count { total, added }
     }
 }

@@ -5,7 +5,7 @@
 use crate::support::{Finished, Folder, canonical, lists_of_file, run, run_cluster, start, wait_until};
 use deltacart::output::{Lists, TopicSpec, ensure_topic};
 use deltacart_inputs::generate::{Shop, ShopSettings};
-use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, Role, StartFrom};
+use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, Role, StartFrom, topic_partitions};
 use deltacart_inputs::{RawRecord, Share, Source};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
@@ -13,6 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,13 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PARTITIONS: u32 = 4;
 
 /// A broker, if the environment names one.
-struct Broker {
-    settings: KafkaSettings,
-    flags: String,
+pub(crate) struct Broker {
+    pub(crate) settings: KafkaSettings,
+    pub(crate) flags: String,
 }
 
 impl Broker {
-    fn new() -> Option<Broker> {
+    pub(crate) fn new() -> Option<Broker> {
         let Ok(brokers) = std::env::var("DELTACART_TEST_BROKERS") else {
             println!("skipped: DELTACART_TEST_BROKERS is not set");
             return None;
@@ -41,7 +42,7 @@ impl Broker {
     }
 
     /// A topic with partitions, made here.
-    fn topic(&self, name: &str) -> String {
+    pub(crate) fn topic(&self, name: &str) -> String {
         let name = unused(name);
         ensure_topic(&self.settings, &TopicSpec { name: &name, partitions: PARTITIONS, compacted: false })
             .unwrap();
@@ -49,7 +50,7 @@ impl Broker {
     }
 
     /// Writes records and waits until they are there.
-    fn produce<'a>(&self, topic: &str, records: impl IntoIterator<Item = (&'a str, &'a [u8])>) {
+    pub(crate) fn produce<'a>(&self, topic: &str, records: impl IntoIterator<Item = (&'a str, &'a [u8])>) {
         let producer: BaseProducer = self.settings.client_config(Role::Producer).create().unwrap();
         for (key, value) in records {
             let mut record = BaseRecord::to(topic).key(key).payload(value);
@@ -74,7 +75,7 @@ impl Broker {
     }
 
     /// Hands over all records of a topic.
-    fn read(&self, topic: &str, each: &mut dyn FnMut(RawRecord<'_>)) {
+    pub(crate) fn read(&self, topic: &str, each: &mut dyn FnMut(RawRecord<'_>)) {
         let mut source = self.source(topic);
         for partition in source.partitions().unwrap() {
             let start = Instant::now();
@@ -89,6 +90,30 @@ impl Broker {
     fn lists(&self, topic: &str) -> String {
         let mut lists = Lists::new();
         self.read(topic, &mut |record| drop(lists.apply(record.key, record.value).unwrap()));
+        canonical(&lists)
+    }
+
+    /// How many records of a topic can be read now; none of one that is not there yet.
+    pub(crate) fn records(&self, topic: &str) -> usize {
+        let mut records = 0;
+        if topic_partitions(&self.settings, topic).unwrap().is_some() {
+            self.read(topic, &mut |_record| records += 1);
+        }
+        records
+    }
+
+    /// The lists that the last values of all keys add up to: what a consumer holds, also after a change of envelope.
+    pub(crate) fn lists_held(&self, topic: &str) -> String {
+        let mut held = BTreeMap::<Vec<u8>, Vec<u8>>::new();
+        self.read(topic, &mut |record| {
+            let key = record.key.unwrap().to_vec();
+            match record.value {
+                Some(value) => drop(held.insert(key, value.to_vec())),
+                None => drop(held.remove(&key)),
+            }
+        });
+        let mut lists = Lists::new();
+        held.iter().for_each(|(key, value)| drop(lists.apply(Some(key), Some(value)).unwrap()));
         canonical(&lists)
     }
 
@@ -109,7 +134,7 @@ impl Broker {
 }
 
 /// A name that nobody used before, in this run or another.
-fn unused(name: &str) -> String {
+pub(crate) fn unused(name: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     format!("test-{name}-{now:x}-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed))

@@ -131,6 +131,12 @@ impl Running {
         assert!(killed.success(), "{} has gone already", self.what);
     }
 
+    /// Ends it at once, whatever it is at; it may have ended by itself.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for its end.
     pub(crate) fn finish(mut self) -> Finished {
         // What waits for the end of its input is to get it.

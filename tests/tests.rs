@@ -35,3 +35,6 @@ mod regression;
 
 // Topics of a real broker in and out: the lists of a file with the same events. Needs DELTACART_TEST_BROKERS.
 mod kafka;
+
+// Jobs killed, stopped and started again with other settings, against a real broker: what consumers see of it.
+mod recovery;

@@ -24,7 +24,7 @@ pub use epochs::{EpochSession, PerEpoch};
 mod numbers;
 
 mod names;
-pub use names::{Names, SharedNames, number_items};
+pub use names::{Names, SharedNames, number_items, route};
 
 mod sampling;
 pub use sampling::{Sampling, basket_level};

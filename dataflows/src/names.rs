@@ -90,8 +90,9 @@ impl Names {
     }
 }
 
-/// A name's worker: the same on every process of a run, whatever its hash tables are seeded with.
-pub(crate) fn route(name: &str) -> u64 {
+/// A name's worker, modulo the number of workers: the same on every process of a run, whatever its hash tables are
+/// seeded with.
+pub fn route(name: &str) -> u64 {
     foldhash::fast::FixedState::with_seed(0).hash_one(name)
 }
 

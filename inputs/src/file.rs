@@ -50,6 +50,7 @@ struct Reader {
     state: State,
     framer: Framer,
     next_offset: u64,
+    is_pipe: bool,
     /// Records before this one are passed over.
     skip: u64,
     /// But for the first, which is the header.
@@ -77,8 +78,9 @@ impl FileSource {
             if params.share.owns(partition) {
                 let state = begin(path, &params.progress).map_err(|source| file_error(path, source))?;
                 let framer = Framer::new(params.framing, params.record_bytes_max);
-                let path = path.clone();
-                let reader = Reader { path, state, framer, next_offset: 0, skip: 0, keep_first: false };
+                let (path, is_pipe) = (path.clone(), matches!(state, State::Open(_)));
+                let (skip, keep_first) = (0, false);
+                let reader = Reader { path, state, framer, next_offset: 0, is_pipe, skip, keep_first };
                 files.insert(partition, reader);
             }
         }
@@ -98,6 +100,10 @@ impl FileSource {
 impl Source for FileSource {
     fn partitions(&mut self) -> Result<Vec<u32>, SourceError> {
         Ok(self.files.keys().copied().collect())
+    }
+
+    fn has_caught_up(&self) -> bool {
+        self.files.values().all(|reader| reader.is_pipe || matches!(reader.state, State::Ended))
     }
 
     fn fetch(

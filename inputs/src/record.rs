@@ -99,6 +99,12 @@ pub trait Source {
         false
     }
 
+    /// Whether everything has been handed over that was there when the source was made. What has no end to be known,
+    /// such as a pipe, held nothing then.
+    fn has_caught_up(&self) -> bool {
+        true
+    }
+
     /// Says that everything before `offset` of `partition` has been dealt with for good: the offset that a group's
     /// lag is measured from. Sources without such a memory do nothing.
     fn commit(&mut self, offsets: &[(u32, u64)]) -> Result<(), SourceError> {

@@ -28,7 +28,7 @@ impl Settings {
         let mut settings = Settings::default();
         // Each process may reach the brokers by other names, has its own index, and gives up when it thinks fit.
         let Job { input, decode, params, output, records, output_partitions, .. } = job;
-        let Job { dead_letters, cut, limits, verify, cluster, kafka: _, .. } = job;
+        let Job { dead_letters, cut, limits, verify, cluster, kafka: _, delivery, resume, .. } = job;
         settings.set("the version", env!("CARGO_PKG_VERSION"));
         settings.set_input(input);
         settings.set_decode(decode);
@@ -47,6 +47,8 @@ impl Settings {
         settings.set("--max-epoch-events", epoch_events);
         settings.set("--max-epoch-bytes", epoch_bytes);
         settings.set("--verify", verify);
+        settings.set("--delivery, --job or --slots", delivery);
+        settings.set("--state", resume);
         settings.set("--workers", cluster.threads);
         settings.set("--processes", cluster.processes());
         settings

@@ -40,6 +40,11 @@ impl Decimal {
         self.digits
     }
 
+    /// The number in units of the last of [`Decimal::DIGITS_MAX`] digits; the nearest there is, if it has none there.
+    pub fn units(self) -> i64 {
+        self.units.saturating_mul(10_i64.pow(Self::DIGITS_MAX - self.digits))
+    }
+
     /// The number with `digits` digits after the point, or as many as it needs: for columns.
     pub fn to_fixed(self, digits: u32) -> String {
         let mut text = self.to_string();

@@ -70,6 +70,9 @@ impl FromStr for Envelope {
     }
 }
 
+/// The score of a neighbour that is, or was, published without one. No list that is computed holds it.
+pub(crate) const UNSCORED: i64 = i64::MIN;
+
 /// How list changes are shown to readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputOptions {
@@ -94,6 +97,9 @@ pub fn encode(change: &ListChange, options: &OutputOptions, records: &mut Record
         Envelope::Upsert => encoder.upsert(),
         Envelope::Changes => encoder.changes(),
         Envelope::Debezium => encoder.debezium(),
+    }
+    if let Some(last) = spans.last_mut() {
+        last.is_last = true;
     }
 }
 
@@ -197,13 +203,8 @@ impl Encoder<'_> {
         self.bytes.len()
     }
 
-    /// `["item","other"]`.
     fn pair_key(&mut self, other: &Neighbour) -> usize {
-        self.push(b"[");
-        push_text(self.bytes, &self.change.item);
-        self.push(b",");
-        push_text(self.bytes, &other.item);
-        self.push(b"]");
+        push_pair_key(self.bytes, &self.change.item, &other.item);
         self.bytes.len()
     }
 
@@ -253,12 +254,22 @@ impl Encoder<'_> {
     }
 
     fn end_record(&mut self, key_end: usize, form: Form) {
-        self.spans.push(Span { key_end, end: self.bytes.len(), form });
+        self.spans.push(Span { key_end, end: self.bytes.len(), form, is_last: false });
     }
 }
 
+/// Appends `["item","other"]`.
+pub(super) fn push_pair_key(out: &mut Vec<u8>, item: &str, other: &str) {
+    out.push(b'[');
+    push_text(out, item);
+    out.push(b',');
+    push_text(out, other);
+    out.push(b']');
+}
+
 fn scored(entry: &Neighbour, options: &OutputOptions) -> Option<(Decimal, u32)> {
-    options.scores.then(|| (Decimal::new(entry.score, options.score_digits), entry.count))
+    (options.scores && entry.score != UNSCORED)
+        .then(|| (Decimal::new(entry.score, options.score_digits), entry.count))
 }
 
 /// Appends a list as records show it: items with, unless scores are off, score and count.

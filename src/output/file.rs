@@ -10,7 +10,7 @@
 use super::{Records, Sent, Sink, SinkError};
 use deltacart_dataflows::Epoch;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Lines wait in a buffer of this size for the epoch to close.
@@ -36,6 +36,19 @@ impl FileSink {
             _ => Box::new(File::create(path).map_err(|error| failed(path, error))?),
         };
         Ok(FileSink::new(path, file))
+    }
+
+    /// Goes on with the file `path`, or makes it. What follows its last whole line, which a run that was cut off left,
+    /// is cut away.
+    pub fn resume(path: &str) -> Result<Self, SinkError> {
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let file = open.and_then(|mut file| {
+            let length = whole_lines(&mut file)?;
+            file.set_len(length)?;
+            file.seek(SeekFrom::Start(length))?;
+            Ok(file)
+        });
+        Ok(FileSink::new(path, Box::new(file.map_err(|error| failed(path, error))?)))
     }
 
     /// Writes to `writer`, which is called `path` in errors.
@@ -93,6 +106,23 @@ impl Sink for FileSink {
     fn finish(&mut self, _patience: std::time::Duration) -> Result<(), SinkError> {
         self.flush()
     }
+}
+
+/// How many bytes the whole lines of a file have: the place behind its last line break, looked for from the end.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut block = vec![0; BUFFER_BYTES];
+    while end > 0 {
+        let start = end.saturating_sub(block.len() as u64);
+        let block = &mut block[..(end - start) as usize];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(block)?;
+        if let Some(place) = block.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + place as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 fn write_line(writer: &mut Writer, line: &[u8]) -> io::Result<()> {
@@ -157,6 +187,29 @@ mod tests {
         );
         assert_eq!(sink.sent().records + other.sent().records, 3);
         assert_eq!(sink.sent().bytes + other.sent().bytes, text.len() as u64);
+    }
+
+    #[test]
+    fn a_torn_line_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lists.jsonl");
+        let long = "x".repeat(2 * BUFFER_BYTES);
+        for (left, whole) in [
+            ("", String::new()),
+            ("torn", String::new()),
+            ("one\n", "one\n".into()),
+            ("one\ntwo\nto", "one\ntwo\n".into()),
+            (&format!("one\n{long}"), "one\n".into()),
+            (&format!("{long}\n{long}\n{long}"), format!("{long}\n{long}\n")),
+        ] {
+            std::fs::write(&path, left).unwrap();
+            let mut sink = FileSink::resume(path.to_str().unwrap()).unwrap();
+            sink.send(&mut records(&["a"], false)).unwrap();
+            sink.close_epoch(1).unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let added = text.strip_prefix(&whole).expect("what was whole is there");
+            assert!(added.starts_with(r#"{"version":1,"item":"a""#) && added.lines().count() == 1, "{added}");
+        }
     }
 
     #[test]

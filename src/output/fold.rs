@@ -10,10 +10,9 @@
 //! writes keys. So an item whose id looks like the key of a pair is no riddle.
 
 use super::encode::{Envelope, VERSION, push_list, push_text};
+use super::said::{self, Said, What};
 use super::{Decimal, DecimalError};
 use deltacart_dataflows::{Epoch, Name};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use thiserror::Error;
@@ -73,48 +72,6 @@ pub enum FoldError {
     },
 }
 
-/// A value of any envelope: a field is there or not.
-#[derive(Deserialize)]
-struct Value<'a> {
-    version: Option<u32>,
-    op: Option<Name>,
-    item: Option<Name>,
-    other: Option<Name>,
-    epoch: Option<Epoch>,
-    rank: Option<u32>,
-    #[serde(borrow)]
-    score: Option<&'a RawValue>,
-    count: Option<u32>,
-    #[serde(borrow)]
-    recommendations: Option<Vec<Row<'a>>>,
-    #[serde(borrow)]
-    before: Option<Image<'a>>,
-    #[serde(borrow)]
-    after: Option<Image<'a>>,
-    source: Option<Origin>,
-}
-
-#[derive(Deserialize)]
-struct Row<'a> {
-    item: Name,
-    #[serde(borrow)]
-    score: Option<&'a RawValue>,
-    count: Option<u32>,
-}
-
-#[derive(Deserialize)]
-struct Image<'a> {
-    item: Name,
-    #[serde(borrow)]
-    recommendations: Vec<Row<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Origin {
-    version: Name,
-    epoch: Epoch,
-}
-
 impl Lists {
     /// No lists, of whatever envelope comes first.
     pub fn new() -> Self {
@@ -130,36 +87,28 @@ impl Lists {
     /// key. Says whose list it was about, unless that list is not kept or the record changes nothing.
     pub fn apply(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Name>, FoldError> {
         match (key, value) {
-            (_, Some(value)) => self.apply_value(serde_json::from_slice(value)?),
+            (_, Some(value)) => self.apply_value(said::read(value)?),
             (Some(key), None) => self.apply_tombstone(key),
             (None, None) => Err(FoldError::Shape("neither key nor value")),
         }
     }
 
-    fn apply_value(&mut self, value: Value<'_>) -> Result<Option<Name>, FoldError> {
-        if let Some(Origin { version, epoch }) = value.source {
-            self.expect(Envelope::Debezium, version.parse().unwrap_or(0))?;
-            return match (value.before, value.after) {
-                (_, Some(after)) => self.replace(after.item, epoch, after.recommendations),
-                (Some(before), None) => Ok(self.remove(before.item)),
-                (None, None) => Err(FoldError::Shape("neither before nor after")),
-            };
+    fn apply_value(&mut self, said: Said) -> Result<Option<Name>, FoldError> {
+        let Said { envelope, item, epoch, what } = said;
+        match *self.envelope.get_or_insert(envelope) {
+            first if first != envelope => return Err(FoldError::Mixed { first, found: envelope }),
+            _ => {}
         }
-        let version = value.version.ok_or(FoldError::Shape("no version"))?;
-        let item = value.item.ok_or(FoldError::Shape("no item"))?;
-        let epoch = value.epoch.ok_or(FoldError::Shape("no epoch"))?;
-        if let Some(rows) = value.recommendations {
-            self.expect(Envelope::Upsert, version)?;
-            return self.replace(item, epoch, rows);
-        }
-        let other = value.other.ok_or(FoldError::Shape("neither recommendations nor other nor source"))?;
-        self.expect(Envelope::Changes, version)?;
-        if value.op.ok_or(FoldError::Shape("no op"))? == "leave" {
-            return Ok(self.remove_pair(item, &other, Some(epoch)));
-        }
-        let rank = value.rank.ok_or(FoldError::Shape("no rank"))?;
-        let score = value.score.map(|score| score.get().parse()).transpose()?;
-        Ok(self.insert_pair(item, epoch, Entry { rank, item: other, score, count: value.count }))
+        Ok(match what {
+            What::List(entries) if entries.is_empty() => self.remove(item),
+            What::List(entries) if self.keeps(&item) => {
+                self.lists.insert(item.clone(), Published { epoch, entries });
+                Some(item)
+            }
+            What::List(_) => None,
+            What::Pair(entry) => self.insert_pair(item, epoch, entry),
+            What::Leave(other) => self.remove_pair(item, &other, Some(epoch)),
+        })
     }
 
     fn apply_tombstone(&mut self, key: &[u8]) -> Result<Option<Name>, FoldError> {
@@ -176,34 +125,8 @@ impl Lists {
         }
     }
 
-    fn expect(&mut self, found: Envelope, version: u32) -> Result<(), FoldError> {
-        if version != VERSION {
-            return Err(FoldError::Version(version));
-        }
-        match *self.envelope.get_or_insert(found) {
-            first if first != found => Err(FoldError::Mixed { first, found }),
-            _ => Ok(()),
-        }
-    }
-
     fn keeps(&self, item: &Name) -> bool {
         self.only.as_ref().is_none_or(|only| only == item)
-    }
-
-    fn replace(&mut self, item: Name, epoch: Epoch, rows: Vec<Row<'_>>) -> Result<Option<Name>, FoldError> {
-        if rows.is_empty() {
-            return Ok(self.remove(item));
-        }
-        if !self.keeps(&item) {
-            return Ok(None);
-        }
-        let mut entries = Vec::with_capacity(rows.len());
-        for (rank, Row { item, score, count }) in (1..).zip(rows) {
-            let score = score.map(|score| score.get().parse()).transpose()?;
-            entries.push(Entry { rank, item, score, count });
-        }
-        self.lists.insert(item.clone(), Published { epoch, entries });
-        Ok(Some(item))
     }
 
     fn remove(&mut self, item: Name) -> Option<Name> {

@@ -5,17 +5,21 @@
 //!
 //! # Notes
 //!
-//! Delivery is at least once and in order: the producer is idempotent and acknowledged by all replicas in sync.
-//! [`Sink::close_epoch`] has nothing to do as long as an epoch is not a transaction.
+//! Delivery by [`KafkaSink`] is at least once and in order: the producer is idempotent and acknowledged by all replicas
+//! in sync. By [`TransactionalSink`] it is exactly once.
 
+mod open;
 mod report;
 mod topic;
+mod transaction;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 pub(crate) use tests::mock;
 
+pub use open::wait_for_open_transactions;
 pub use topic::{TopicSpec, ensure_topic};
+pub use transaction::{TransactionalSink, fence};
 
 use super::{Records, Sent, Sink, SinkError};
 use deltacart_dataflows::Epoch;
@@ -25,6 +29,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use report::Reports;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Properties of every producer, unless the user gave them: what has been taken and not yet delivered is bounded,
@@ -99,13 +104,20 @@ pub(crate) enum Offered {
 
 /// A producer of one topic that counts what has arrived.
 pub(crate) struct Producer {
-    client: Released<BaseProducer<Reports>>,
+    client: Released<Arc<BaseProducer<Reports>>>,
     topic: String,
     sent: Sent,
+    /// Messages that are not in `sent`.
+    forgotten: u64,
 }
 
 impl Producer {
     pub(crate) fn connect(settings: &KafkaSettings, topic: &str) -> Result<Self, SinkError> {
+        Producer::connect_as(settings, topic, None)
+    }
+
+    /// The same with a transactional id, if there is one.
+    fn connect_as(settings: &KafkaSettings, topic: &str, id: Option<&str>) -> Result<Self, SinkError> {
         let reports = Reports::new(settings, topic);
         if topic_partitions(settings, topic)?.is_none() {
             let absent = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic);
@@ -117,9 +129,17 @@ impl Producer {
                 config.set(name, value);
             }
         }
+        if let Some(id) = id {
+            config.set("transactional.id", id);
+        }
         let explained = Reports::new(settings, topic);
         let client = config.create_with_context(reports).map_err(|error| explained.explain(&error))?;
-        Ok(Producer { client: Released::new(client), topic: topic.to_owned(), sent: Sent::default() })
+        Ok(Producer {
+            client: Released::new(Arc::new(client)),
+            topic: topic.to_owned(),
+            sent: Sent::default(),
+            forgotten: 0,
+        })
     }
 
     pub(crate) fn offer(&mut self, message: &Message<'_>) -> Result<Offered, SinkError> {
@@ -159,16 +179,26 @@ impl Producer {
             settled = reports.settled();
         }
         let Some(failure) = reports.failure() else {
-            return Ok((self.sent.records - settled) as usize);
+            return Ok((self.sent.records + self.forgotten - settled) as usize);
         };
-        // A fatal error fails every message for no reason of its own.
+        Err(self.explain(&failure))
+    }
+
+    /// What is wrong. A fatal error fails every message, and every transaction, for no reason of its own.
+    fn explain(&self, failure: &KafkaError) -> SinkError {
         let fatal = self.client.client().fatal_error().map(|(code, _)| KafkaError::MessageProduction(code));
-        Err(reports.explain(&fatal.unwrap_or(failure)))
+        self.client.context().explain(fatal.as_ref().unwrap_or(failure))
     }
 
     /// What has been taken since the start.
     pub(crate) fn sent(&self) -> Sent {
         self.sent
+    }
+
+    /// Counts from nothing again: what was sent so far is none of the job's. All of it has been acknowledged.
+    fn forget_sent(&mut self) {
+        self.forgotten += self.sent.records;
+        self.sent = Sent::default();
     }
 
     fn too_large(&self, message: &Message<'_>) -> SinkError {

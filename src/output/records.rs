@@ -28,6 +28,8 @@ pub(super) struct Span {
     pub(super) key_end: usize,
     pub(super) end: usize,
     pub(super) form: Form,
+    /// Nothing more is said about the list in this epoch.
+    pub(super) is_last: bool,
 }
 
 /// What of a record is to be seen where.
@@ -50,6 +52,8 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     /// The line in a file, without its end; `None` if a file has no line for it.
     pub line: Option<&'a [u8]>,
+    /// Nothing more is said about the list in this epoch: here the records may be parted.
+    pub is_last: bool,
 }
 
 impl Records {
@@ -98,6 +102,13 @@ impl Records {
         })
     }
 
+    /// Appends a tombstone: in a topic `key` is to be forgotten.
+    pub(crate) fn push_tombstone(&mut self, key: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        let end = self.bytes.len();
+        self.spans.push(Span { key_end: end, end, form: Form::Tombstone, is_last: true });
+    }
+
     /// Takes all records away.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -115,7 +126,7 @@ impl Records {
             Form::Emptied => (None, Some(body)),
             Form::Tombstone => (None, None),
         };
-        Record { key, value, line }
+        Record { key, value, line, is_last: span.is_last }
     }
 }
 
@@ -127,7 +138,7 @@ mod tests {
         records.bytes.extend_from_slice(key);
         let key_end = records.bytes.len();
         records.bytes.extend_from_slice(body);
-        records.spans.push(Span { key_end, end: records.bytes.len(), form });
+        records.spans.push(Span { key_end, end: records.bytes.len(), form, is_last: true });
     }
 
     #[test]
@@ -144,8 +155,8 @@ mod tests {
         assert_eq!(
             left,
             [
-                Record { key: b"b", value: None, line: Some(b"2") },
-                Record { key: b"c", value: None, line: None },
+                Record { key: b"b", value: None, line: Some(b"2"), is_last: true },
+                Record { key: b"c", value: None, line: None, is_last: true },
             ]
         );
         assert_eq!(records.front(), Some(left[0]));

@@ -15,7 +15,7 @@ use thiserror::Error;
 /// at the end of an epoch: sink.close_epoch(epoch)   once its records have been sent
 /// ```
 ///
-/// Delivery is at least once: what has arrived stays, and what has not, after a failure, may have.
+/// What has arrived stays, and what has not, after a failure, may have: whether records can come twice is the sink's.
 pub trait Sink {
     /// Takes records from the front of `records`, as many as there is room and a moment for. What is left is to be
     /// offered again after a [`Sink::poll`].
@@ -28,6 +28,12 @@ pub trait Sink {
     /// Says that every record of `epoch` has been taken, and that those of later ones follow. This is where a sink
     /// makes an epoch visible as a whole, if it can.
     fn close_epoch(&mut self, epoch: Epoch) -> Result<(), SinkError>;
+
+    /// Makes sure that nobody has taken over since this was made. May wait for the answer; called once, before the
+    /// first record. Destinations that cannot be taken over have nothing to say.
+    fn confirm(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     /// What has been taken since the start.
     fn sent(&self) -> Sent;

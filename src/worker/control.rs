@@ -5,12 +5,16 @@
 //! that its epoch is to end; where nobody has, no epoch is called, and an idle job sleeps. A stop is a record sent to
 //! everyone, so a signal to one process ends the job on all.
 //!
+//! A start has *stages*: each worker passes them in their order, with a number, and sees when all have, and the largest
+//! number.
+//!
 //! A snapshot is announced on the same input as epochs are called: a record at the epoch at whose end it is to be
 //! taken, before the next one is called. No worker ends an epoch before it sees the next one called, and by then the
 //! record has been seen by all. When worker 0 closes that input, everybody closes theirs: the job is over.
 
 use deltacart_dataflows::Epoch;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::vec::Broadcast;
@@ -22,6 +26,23 @@ use timely::worker::Worker;
 pub(super) type Announcement = (Epoch, u64);
 
 type Handle<T = ()> = InputHandle<Epoch, CapacityContainerBuilder<Vec<T>>>;
+
+/// A step of a start that all workers take before any takes the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// Worker 0 has taken over its part of the output.
+    Claimed = 1,
+    /// So have all others, and nobody else can write.
+    Fenced,
+    /// Worker 0 still has its part: nobody came later.
+    Confirmed,
+    /// What consumers hold has been read. The number: one more than the largest epoch of it.
+    Held,
+    /// What was there to be read at the start has been. The number: the epoch it ended in.
+    CaughtUp,
+    /// What differed has arrived.
+    Published,
+}
 
 /// A worker's end of the line.
 pub(super) struct Control {
@@ -38,6 +59,10 @@ pub(super) struct Control {
     /// To tell the others; gone when they have been told.
     stop: Option<Handle>,
     stopped: Rc<Cell<bool>>,
+    stages: Handle<(u64, u64)>,
+    passed: ProbeHandle<Epoch>,
+    /// The largest number of each stage.
+    numbers: Rc<RefCell<BTreeMap<u64, u64>>>,
 }
 
 impl Control {
@@ -48,15 +73,26 @@ impl Control {
         let announced = Rc::new(Cell::new(None));
         let newest = Rc::clone(&announced);
         let (is_stopped, latest) = (Rc::clone(&stopped), Rc::clone(&used_by_any));
-        let called = worker.dataflow_named("Control", |scope| {
+        let mut stages = Handle::<(u64, u64)>::new();
+        let numbers = Rc::new(RefCell::new(BTreeMap::<u64, u64>::new()));
+        let largest = Rc::clone(&numbers);
+        let (called, passed) = worker.dataflow_named("Control", |scope| {
             scope.input_from(&mut stop).broadcast().inspect(move |()| is_stopped.set(true));
             let used = scope.input_from(&mut used).exchange(|_epoch| 0);
             used.inspect(move |&epoch| latest.set(latest.get().max(Some(epoch))));
+            let stages = scope.input_from(&mut stages).broadcast();
+            let stages = stages.inspect(move |&(stage, number)| {
+                let mut largest = largest.borrow_mut();
+                let known = largest.entry(stage).or_default();
+                *known = number.max(*known);
+            });
             let announcements = scope.input_from(&mut epochs).broadcast();
-            announcements.inspect(move |&announcement| newest.set(Some(announcement))).probe().0
+            let announcements = announcements.inspect(move |&announcement| newest.set(Some(announcement)));
+            (announcements.probe().0, stages.probe().0)
         });
         let epochs = (worker.index() == 0).then_some(epochs);
-        Control { epochs, announced, called, used, told: None, used_by_any, stop: Some(stop), stopped }
+        let (stop, told) = (Some(stop), None);
+        Control { epochs, announced, called, used, told, used_by_any, stop, stopped, stages, passed, numbers }
     }
 
     /// Calls an epoch; only worker 0 does.
@@ -120,5 +156,18 @@ impl Control {
 
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.get()
+    }
+
+    /// Passes a stage: those before it have been passed by all.
+    pub(super) fn pass(&mut self, stage: Stage, number: u64) {
+        self.stages.send((stage as u64, number));
+        self.stages.advance_to(stage as u64);
+    }
+
+    /// Whether all workers have passed the stage: then, the largest of their numbers.
+    pub(super) fn all_passed(&self, stage: Stage) -> Option<u64> {
+        let stage = stage as u64;
+        let all = !self.passed.less_than(&stage);
+        all.then(|| self.numbers.borrow().get(&stage).copied().unwrap_or(0))
     }
 }

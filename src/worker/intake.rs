@@ -1,14 +1,13 @@
 //! What one worker reads: records of its partitions, decoded, counted, and accounted for when their epoch is out.
 
-use crate::dead_letter::{DeadLetters, Labels};
-use crate::job::{Destination, Input, Job, Shared};
+use crate::dead_letter::DeadLetters;
+use crate::job::{Input, Job, Shared};
 use crate::state::manifest::PartitionOffset;
 use crate::state::open;
 use crate::summary::{Counter, Tally};
+use crate::worker::places::Places;
 use anyhow::{Context, Result};
 use deltacart_dataflows::{Epoch, Event};
-use deltacart_inputs::file::{FileParams, FileSource};
-use deltacart_inputs::kafka::{KafkaParams, KafkaSource};
 use deltacart_inputs::{Decoded, Decoder, EventIds, RawRecord, Resume, Share, Source};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -71,50 +70,18 @@ const END_PATIENCE: Duration = Duration::from_secs(30);
 impl<'a> Intake<'a> {
     pub(super) fn new(
         job: &'a Job,
-        share: Share,
         shared: &Shared,
+        places: &dyn Places,
+        share: Share,
         tally: Rc<RefCell<Tally>>,
     ) -> Result<Self> {
-        let record_bytes_max = job.decode.limits.record_bytes_max;
         let mut decoder = job.decode.decoder()?;
         let resume = resume(job, share, shared, &mut *decoder)?;
-        let kafka = || job.kafka.as_ref().context("a topic needs brokers: add -b/--brokers");
-        let source: Box<dyn Source> = match &job.input {
-            Input::Files(paths) => {
-                let progress = shared.progress.clone();
-                let framing = job.decode.framing();
-                let params = FileParams { framing, record_bytes_max, share, progress };
-                let mut source = FileSource::new(paths, params)?;
-                if let Some(resume) = &resume {
-                    source.resume(&resume.offsets, decoder.needs_header());
-                }
-                Box::new(source)
-            }
-            Input::Topic { name, from, until_end, metadata_refresh } => {
-                let (topic, from, until_end) = (name.clone(), *from, *until_end);
-                let metadata_refresh = *metadata_refresh;
-                let params =
-                    KafkaParams { topic, from, until_end, record_bytes_max, metadata_refresh, share };
-                Box::new(match &resume {
-                    Some(resume) => KafkaSource::resume(kafka()?, params, resume)?,
-                    None => KafkaSource::new(kafka()?, params)?,
-                })
-            }
-        };
-        let dead_letters = match &job.dead_letters {
-            None => None,
-            Some(Destination::File(_)) => shared.dead_letters.clone().map(DeadLetters::to_file),
-            Some(Destination::Topic(name)) => {
-                let class = format!("deltacart.format.{}", job.decode.format.name());
-                let labels = Labels { connector: "deltacart".to_owned(), task: share.worker, class };
-                Some(DeadLetters::to_topic(kafka()?, name, labels)?)
-            }
-        };
         Ok(Intake {
             job,
-            source,
+            source: places.source(share, resume.as_ref(), decoder.needs_header())?,
             decoder,
-            dead_letters,
+            dead_letters: places.dead_letters(share)?,
             tally,
             partitions: BTreeMap::new(),
             epoch_events: 0,
@@ -122,7 +89,7 @@ impl<'a> Intake<'a> {
             epochs: 0,
             ended: VecDeque::new(),
             out: BTreeMap::new(),
-            committed_at: Instant::now(),
+            committed_at: places.now(),
             letters_under_way: 0,
             is_skipping: false,
             events: Vec::new(),
@@ -241,8 +208,13 @@ impl<'a> Intake<'a> {
         self.epoch_bytes = 0;
     }
 
+    /// Whether everything has been read that was there when the job began.
+    pub(super) fn has_caught_up(&self) -> bool {
+        self.source.has_caught_up()
+    }
+
     /// Commits the offsets of epochs before `oldest`, the oldest that is not out; of all, without one.
-    pub(super) fn commit(&mut self, oldest: Option<Epoch>) -> Result<()> {
+    pub(super) fn commit(&mut self, oldest: Option<Epoch>, now: Instant) -> Result<()> {
         while let Some((epoch, offsets)) = self.ended.front() {
             if oldest.is_some_and(|oldest| *epoch >= oldest) {
                 break;
@@ -253,11 +225,11 @@ impl<'a> Intake<'a> {
         if let Some(dead_letters) = &mut self.dead_letters {
             self.letters_under_way = dead_letters.poll()?;
         }
-        if self.letters_under_way == 0 && !self.out.is_empty() && self.committed_at.elapsed() >= COMMIT_EVERY
-        {
+        let is_due = now.saturating_duration_since(self.committed_at) >= COMMIT_EVERY;
+        if is_due && self.letters_under_way == 0 && !self.out.is_empty() {
             let offsets: Vec<(u32, u64)> = std::mem::take(&mut self.out).into_iter().collect();
             self.source.commit(&offsets)?;
-            self.committed_at = Instant::now();
+            self.committed_at = now;
         }
         Ok(())
     }
@@ -267,12 +239,12 @@ impl<'a> Intake<'a> {
         if self.letters_under_way > 0 { POLL_LETTERS } else { PARK_MAX }
     }
 
-    /// Waits until dead letters and the last offsets are safe. Everything is out.
-    pub(super) fn finish(&mut self) -> Result<()> {
+    /// Waits until dead letters and the offsets of what is out are safe: all there are, if `is_out`.
+    pub(super) fn finish(&mut self, is_out: bool, now: Instant) -> Result<()> {
         if let Some(dead_letters) = &mut self.dead_letters {
             dead_letters.finish(END_PATIENCE).context("dead letters are not delivered")?;
         }
-        self.commit(None)?;
+        self.commit(if is_out { None } else { Some(0) }, now)?;
         let offsets: Vec<(u32, u64)> = std::mem::take(&mut self.out).into_iter().collect();
         self.source.commit(&offsets)?;
         self.source.close(END_PATIENCE)?;

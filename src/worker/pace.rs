@@ -30,14 +30,19 @@ pub(super) struct Pace {
 const BATCH_RECORDS: usize = 4096;
 
 impl Pace {
-    pub(super) fn new(cut: Cut, limits: AheadLimits, is_called: bool) -> Self {
-        Pace { cut, limits, epoch: 0, is_called, called_at: Instant::now() }
+    pub(super) fn new(cut: Cut, limits: AheadLimits, is_called: bool, now: Instant) -> Self {
+        Pace { cut, limits, epoch: 0, is_called, called_at: now }
     }
 
     /// What was restored is an epoch of its own: what is read belongs to the next.
     pub(super) fn begin_after_restore(&mut self, control: &mut Control) -> Epoch {
         self.epoch = 1;
         control.call(self.epoch);
+        self.epoch
+    }
+
+    /// The epoch that records are read into.
+    pub(super) fn epoch(&self) -> Epoch {
         self.epoch
     }
 
@@ -99,7 +104,7 @@ impl Pace {
 
     /// Worker 0 calls the next epoch, if it is time. To be called on every turn, also when this worker has no more to
     /// read: the others go by it.
-    pub(super) fn keep_time(&mut self, control: &mut Control, oldest: Option<Epoch>) {
+    pub(super) fn keep_time(&mut self, control: &mut Control, oldest: Option<Epoch>, now: Instant) {
         if let (Cut::Records(_), true) = (self.cut, self.is_called) {
             // Further than any worker can be that has not told yet how far it is.
             let used = control.used_by_any().map_or(0, |used| used + 1);
@@ -109,19 +114,20 @@ impl Pace {
             return;
         };
         let may_call = control.is_used(called) && called.saturating_sub(oldest) < self.limits.epochs;
-        if may_call && self.called_at.elapsed() >= tick {
-            self.called_at = Instant::now();
+        if may_call && now.saturating_duration_since(self.called_at) >= tick {
+            self.called_at = now;
             control.call(called + 1);
         }
     }
 
     /// How long a worker with nothing to do may sleep. Records that arrive, other workers and operators wake it; what
     /// does not is the clock by which it has an epoch to call, and [`Intake::patience`].
-    pub(super) fn patience(&self, intake: &Intake<'_>, control: &Control) -> Duration {
+    pub(super) fn patience(&self, intake: &Intake<'_>, control: &Control, now: Instant) -> Duration {
         let until_call = match (self.cut, control.called()) {
             (Cut::Tick(tick), Some(called)) if control.is_used(called) => {
                 // Zero when as many epochs are open as may be: then it is their progress that wakes it.
-                Some(tick.saturating_sub(self.called_at.elapsed())).filter(|left| !left.is_zero())
+                let passed = now.saturating_duration_since(self.called_at);
+                Some(tick.saturating_sub(passed)).filter(|left| !left.is_zero())
             }
             _ => None,
         };

@@ -240,6 +240,17 @@ impl KafkaSettings {
         self.client_config(role).get(name).map(str::to_string)
     }
 
+    /// The same, for readers that must not see what has not been committed, whatever the user set.
+    pub fn committed_only(&self) -> KafkaSettings {
+        let mut settings = self.clone();
+        settings.properties.push(Property {
+            role: Some(Role::Consumer),
+            name: "isolation.level".into(),
+            value: "read_committed".into(),
+        });
+        settings
+    }
+
     /// How long to wait at the start of a job for brokers to answer.
     pub fn startup_timeout(&self) -> Duration {
         self.startup_timeout

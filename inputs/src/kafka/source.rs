@@ -67,6 +67,10 @@ struct Partition {
     /// In a bounded run, the offset that is not read any more.
     end: Option<u64>,
     ended: bool,
+    /// Where the records ended at the start.
+    known_end: u64,
+    /// They have been handed over.
+    caught_up: bool,
 }
 
 impl KafkaSource {
@@ -136,7 +140,10 @@ impl KafkaSource {
                 let added = assignment.add_partition_offset(topic, id, range.start);
                 added.map_err(|error| self.connection.error(&error))?;
             }
-            self.partitions.insert(partition, Partition { queue, first: range.first, end, ended });
+            // One that has appeared since the start was not there then.
+            let (known_end, caught_up) = (range.end, range.empty || range.end == 0);
+            let first = range.first;
+            self.partitions.insert(partition, Partition { queue, first, end, ended, known_end, caught_up });
         }
         if assignment.count() == 0 {
             return Ok(());
@@ -238,6 +245,10 @@ impl Source for KafkaSource {
         !self.params.until_end
     }
 
+    fn has_caught_up(&self) -> bool {
+        self.partitions.values().all(|partition| partition.caught_up)
+    }
+
     fn commit(&mut self, offsets: &[(u32, u64)]) -> Result<(), SourceError> {
         self.commits.add(offsets);
         self.commits.serve()
@@ -264,6 +275,7 @@ impl Partition {
                 Some(Ok(message)) => {
                     let offset = message.offset().unsigned_abs();
                     self.ended = self.end.is_some_and(|end| offset + 1 >= end);
+                    self.caught_up |= offset + 1 >= self.known_end;
                     if self.end.is_none_or(|end| offset < end) {
                         fetched.records += 1;
                         fetched.bytes += message.key_len() + message.payload_len();
@@ -271,7 +283,10 @@ impl Partition {
                     }
                 }
                 // The log ends here, after all that was there at the start.
-                Some(Err(KafkaError::PartitionEOF(_))) => self.ended = self.end.is_some(),
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    self.ended = self.end.is_some();
+                    self.caught_up = true;
+                }
                 Some(Err(error)) if is_permanent(&error) => return Err(error),
                 Some(Err(_)) => {}
             }

@@ -1,0 +1,235 @@
+//! What consumers hold of an earlier run, and the records that bring them from there to what is computed now.
+//!
+//! ```text
+//! records of the topic ─▶ read_held ─▶ HeldRecord ──to the worker that will publish──▶ Held ─┐
+//!                                                                        computed lists ─────┴─▶ Correction ─▶ records
+//! ```
+//!
+//! A consumer of a topic holds the last value of each key, so that is what is kept here, whatever its envelope. Keys
+//! whose value is of another envelope than the job's are *stale*: they are forgotten by a tombstone, unless the new
+//! envelope writes the same key anyway, and all lists are told anew. A file has no keys: there a record gets the one
+//! that it would have in a topic.
+//!
+//! # Notes
+//! Scores are compared in units of the ninth digit, whatever `--score-digits` was and is; a neighbour without one has
+//! [`UNSCORED`]. So a list that looks different in any way is published, and no other.
+
+use super::encode::{UNSCORED, push_pair_key};
+use super::said::{self, What};
+use super::{Decimal, Entry, Envelope, FoldError, ListChange, OutputOptions, Records, encode};
+use deltacart_dataflows::{Epoch, List, Name, Neighbour, route};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::vec;
+
+/// What one record leaves under its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HeldRecord {
+    key: Vec<u8>,
+    /// None when the key is to be forgotten.
+    value: Option<HeldValue>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum HeldValue {
+    Upsert(List),
+    Debezium(List),
+    Pair { item: Name, rank: u32, neighbour: Neighbour },
+}
+
+/// Reads one record: from a topic with its key, a missing value being a tombstone; or a line of a file, without key.
+/// Also says its epoch, which a tombstone has not.
+pub(crate) fn read_held(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> Result<(HeldRecord, Option<Epoch>), FoldError> {
+    let Some(value) = value else {
+        let key = key.ok_or(FoldError::Shape("neither key nor value"))?.to_vec();
+        return Ok((HeldRecord { key, value: None }, None));
+    };
+    let said = said::read(value)?;
+    let item = said.item;
+    let of_item = |list: Vec<Entry>| (!list.is_empty()).then(|| list.into_iter().map(neighbour).collect());
+    let (own_key, value) = match said.what {
+        What::List(list) if said.envelope == Envelope::Upsert => {
+            (item.as_bytes().to_vec(), of_item(list).map(HeldValue::Upsert))
+        }
+        What::List(list) => (item.as_bytes().to_vec(), of_item(list).map(HeldValue::Debezium)),
+        What::Leave(other) => (pair_key(&item, &other), None),
+        What::Pair(entry) => {
+            let (key, rank) = (pair_key(&item, &entry.item), entry.rank);
+            (key, Some(HeldValue::Pair { item, rank, neighbour: neighbour(entry) }))
+        }
+    };
+    if key.is_some_and(|key| key != own_key) {
+        return Err(FoldError::Shape("its key does not belong to its value"));
+    }
+    Ok((HeldRecord { key: own_key, value }, Some(said.epoch)))
+}
+
+/// The envelope of one record; `None` for a tombstone.
+pub(crate) fn envelope_of(record: &HeldRecord) -> Option<Envelope> {
+    record.value.as_ref().map(HeldValue::envelope)
+}
+
+/// Which worker a record concerns, modulo their number: the one that publishes what `envelope` writes under its key.
+pub(crate) fn route_held(record: &HeldRecord, envelope: Envelope) -> u64 {
+    let pair = || serde_json::from_slice::<(Name, Name)>(&record.key).ok();
+    match envelope {
+        Envelope::Changes => match pair() {
+            Some((item, _other)) => route(&item),
+            None => route(&String::from_utf8_lossy(&record.key)),
+        },
+        Envelope::Upsert | Envelope::Debezium => route(&String::from_utf8_lossy(&record.key)),
+    }
+}
+
+impl HeldValue {
+    fn envelope(&self) -> Envelope {
+        match self {
+            HeldValue::Upsert(_) => Envelope::Upsert,
+            HeldValue::Debezium(_) => Envelope::Debezium,
+            HeldValue::Pair { .. } => Envelope::Changes,
+        }
+    }
+}
+
+fn neighbour(entry: Entry) -> Neighbour {
+    let score = entry.score.map_or(UNSCORED, Decimal::units);
+    Neighbour { item: entry.item, score, count: entry.count.unwrap_or(0) }
+}
+
+fn pair_key(item: &str, other: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(item.len() + other.len() + 7);
+    push_pair_key(&mut key, item, other);
+    key
+}
+
+/// The last value of each key.
+#[derive(Debug, Default)]
+pub(crate) struct Held(HashMap<Vec<u8>, HeldValue>);
+
+/// One item's list as consumers hold it.
+#[derive(Debug, Default)]
+struct HeldList {
+    list: List,
+    /// Ranks are missing or doubled: the end of an epoch was never written.
+    is_torn: bool,
+}
+
+impl Held {
+    /// Takes in a record; those of one key in their order.
+    pub(crate) fn apply(&mut self, record: HeldRecord) {
+        match record.value {
+            Some(value) => drop(self.0.insert(record.key, value)),
+            None => drop(self.0.remove(&record.key)),
+        }
+    }
+
+    /// The lists of one envelope, and the keys of all others.
+    fn into_lists(self, envelope: Envelope) -> (BTreeMap<Name, HeldList>, Vec<Vec<u8>>) {
+        let (mut lists, mut stale) = (BTreeMap::<Name, HeldList>::new(), Vec::new());
+        let mut pairs = BTreeMap::<Name, Vec<(u32, Neighbour)>>::new();
+        for (key, value) in self.0 {
+            match (value, std::str::from_utf8(&key)) {
+                (value, _) if value.envelope() != envelope => stale.push(key),
+                (HeldValue::Pair { item, rank, neighbour }, _) => {
+                    pairs.entry(item).or_default().push((rank, neighbour));
+                }
+                (HeldValue::Upsert(list) | HeldValue::Debezium(list), Ok(item)) => {
+                    lists.insert(item.into(), HeldList { list, is_torn: false });
+                }
+                // NB: the key of a list is its item's name, which is text.
+                (_, Err(_)) => stale.push(key),
+            }
+        }
+        for (item, mut of_item) in pairs {
+            of_item.sort_unstable();
+            let is_torn = (1..).zip(&of_item).any(|(rank, (held, _neighbour))| rank != *held);
+            let list = of_item.into_iter().map(|(_rank, neighbour)| neighbour).collect();
+            lists.insert(item, HeldList { list, is_torn });
+        }
+        stale.sort_unstable();
+        (lists, stale)
+    }
+}
+
+/// What is to be published so that consumers hold what is computed: by item, and encoded piece by piece.
+pub(crate) struct Correction {
+    stale: vec::IntoIter<Vec<u8>>,
+    changes: vec::IntoIter<ListChange>,
+    options: OutputOptions,
+}
+
+impl Correction {
+    pub(crate) fn new(
+        held: Held,
+        computed: HashMap<Name, List>,
+        epoch: Epoch,
+        options: &OutputOptions,
+    ) -> Correction {
+        let (mut held, mut stale) = held.into_lists(options.envelope);
+        stale.retain(|key| !writes(&computed, key, options.envelope));
+        let mut changes = Vec::new();
+        for (item, list) in computed {
+            let (after, before) = (shown(list, options), held.remove(&item).unwrap_or_default());
+            if before.is_torn {
+                let none = ListChange { item, epoch, before: before.list, after: List::new() };
+                changes.push(ListChange { before: List::new(), after, ..none.clone() });
+                changes.push(none);
+            } else if before.list != after {
+                changes.push(ListChange { item, epoch, before: before.list, after });
+            }
+        }
+        let gone = held.into_iter();
+        changes.extend(gone.map(|(item, held)| ListChange {
+            item,
+            epoch,
+            before: held.list,
+            after: List::new(),
+        }));
+        // Of the two of a torn list, the one that takes it away comes first.
+        changes.sort_by(|x, y| (&x.item, x.before.is_empty()).cmp(&(&y.item, y.before.is_empty())));
+        // What is compared in units of the ninth digit is told in them: a score has one form.
+        let options = OutputOptions { scores: true, score_digits: Decimal::DIGITS_MAX, ..*options };
+        Correction { stale: stale.into_iter(), changes: changes.into_iter(), options }
+    }
+
+    /// Encodes the next piece; `None` when there is none left, else how many lists change.
+    pub(crate) fn encode_next(&mut self, records: &mut Records) -> Option<u64> {
+        if let Some(key) = self.stale.next() {
+            records.push_tombstone(&key);
+            return Some(0);
+        }
+        encode(&self.changes.next()?, &self.options, records);
+        Some(1)
+    }
+}
+
+/// Whether publishing these lists, none of which is held, writes `key`.
+fn writes(computed: &HashMap<Name, List>, key: &[u8], envelope: Envelope) -> bool {
+    match envelope {
+        Envelope::Upsert | Envelope::Debezium => {
+            std::str::from_utf8(key).is_ok_and(|item| computed.contains_key(item))
+        }
+        Envelope::Changes => serde_json::from_slice::<(Name, Name)>(key).is_ok_and(|(item, other)| {
+            let in_list = |list: &List| list.iter().any(|neighbour| neighbour.item == other);
+            pair_key(&item, &other) == key && computed.get(&item).is_some_and(in_list)
+        }),
+    }
+}
+
+/// A list as records of the job show it, in units of the ninth digit.
+fn shown(mut list: List, options: &OutputOptions) -> List {
+    for neighbour in &mut list {
+        if options.scores {
+            neighbour.score = Decimal::new(neighbour.score, options.score_digits).units();
+        } else {
+            (neighbour.score, neighbour.count) = (UNSCORED, 0);
+        }
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests;

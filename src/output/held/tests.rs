@@ -1,0 +1,158 @@
+//! From whatever consumers hold to whatever is computed: the records between, for all envelopes and options.
+
+use super::*;
+use crate::output::Lists;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// Two of them look like the keys of pairs.
+const ITEMS: [&str; 6] = ["a", "b", "c", "[\"a\",\"b\"]", "[\"b\",\"c\"]", "ö\n"];
+
+type Topic = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn options() -> impl Strategy<Value = OutputOptions> {
+    (0..3_usize, any::<bool>(), 0..=Decimal::DIGITS_MAX).prop_map(|(envelope, scores, score_digits)| {
+        OutputOptions { envelope: Envelope::ALL[envelope], scores, score_digits }
+    })
+}
+
+/// Lists of some items; few values, so that some are equal by chance. Without scores there are none, as computed.
+fn lists(scores: bool) -> impl Strategy<Value = HashMap<Name, List>> {
+    let neighbour = (0..ITEMS.len(), 0..3_i64, 1..3_u32);
+    let list = prop::collection::vec(neighbour, 1..4).prop_map(move |neighbours| {
+        let mut list = List::new();
+        for (item, score, count) in neighbours {
+            if list.iter().all(|other| other.item != ITEMS[item]) {
+                let (score, count) = if scores { (100 * score, count) } else { (0, 0) };
+                list.push(Neighbour { item: ITEMS[item].into(), score, count });
+            }
+        }
+        list
+    });
+    let lists = prop::collection::hash_map(0..ITEMS.len(), list, 0..ITEMS.len());
+    lists.prop_map(|lists| lists.into_iter().map(|(item, list)| (ITEMS[item].into(), list)).collect())
+}
+
+fn run() -> impl Strategy<Value = (OutputOptions, HashMap<Name, List>)> {
+    options().prop_flat_map(|options| (Just(options), lists(options.scores)))
+}
+
+fn held(topic: &Topic) -> Held {
+    let mut held = Held::default();
+    for (key, value) in topic {
+        held.apply(read_held(Some(key), Some(value)).unwrap().0);
+    }
+    held
+}
+
+/// What it takes to come from what the topic holds to the lists; brings the topic there.
+fn correct(topic: &mut Topic, epoch: Epoch, options: &OutputOptions, lists: HashMap<Name, List>) -> Records {
+    let mut records = Records::new();
+    let mut correction = Correction::new(held(topic), lists, epoch, options);
+    while correction.encode_next(&mut records).is_some() {}
+    for record in records.iter() {
+        match record.value {
+            Some(value) => drop(topic.insert(record.key.to_vec(), value.to_vec())),
+            None => drop(topic.remove(record.key)),
+        }
+    }
+    records
+}
+
+fn canonical(topic: &Topic) -> String {
+    let mut lists = Lists::new();
+    topic.iter().for_each(|(key, value)| drop(lists.apply(Some(key), Some(value)).unwrap()));
+    let mut text = Vec::new();
+    lists.write_canonical(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// What a topic that held nothing would hold.
+fn from_nothing(options: &OutputOptions, lists: HashMap<Name, List>) -> Topic {
+    let mut topic = Topic::new();
+    for (item, after) in lists {
+        let mut records = Records::new();
+        encode(&ListChange { item, epoch: 1, before: List::new(), after }, options, &mut records);
+        for record in records.iter() {
+            topic.insert(record.key.to_vec(), record.value.unwrap().to_vec());
+        }
+    }
+    topic
+}
+
+proptest! {
+    /// However often everything is changed between two runs, the topic ends with the lists of the last, and a run
+    /// that changes nothing says nothing.
+    #[test]
+    fn any_runs_one_after_the_other(runs in prop::collection::vec(run(), 1..5)) {
+        let mut topic = Topic::new();
+        for (epoch, (options, lists)) in (1..).zip(runs) {
+            let records = correct(&mut topic, epoch, &options, lists.clone());
+            prop_assert_eq!(canonical(&topic), canonical(&from_nothing(&options, lists.clone())));
+            let mut keys: Vec<&[u8]> = records.iter().filter_map(|record| record.value.map(|_| record.key)).collect();
+            let said = keys.len();
+            keys.sort_unstable();
+            keys.dedup();
+            prop_assert_eq!(said, keys.len(), "a key has two values");
+            prop_assert_eq!(correct(&mut topic, epoch + 1, &options, lists).len(), 0);
+        }
+    }
+
+    /// The worker that gets a stale key is the one that writes it, if it is written.
+    #[test]
+    fn records_of_one_key_meet((options, lists) in run()) {
+        for (key, value) in from_nothing(&options, lists) {
+            let told = route_held(&read_held(Some(&key), Some(&value)).unwrap().0, options.envelope);
+            let gone = route_held(&read_held(Some(&key), None).unwrap().0, options.envelope);
+            prop_assert_eq!(told, gone);
+            let said = said::read(&value).unwrap();
+            prop_assert_eq!(told, route(&said.item));
+        }
+    }
+}
+
+/// The end of an epoch is missing in a file: the list is taken away and told anew.
+#[test]
+fn a_torn_list_is_mended() {
+    let options = OutputOptions { envelope: Envelope::Changes, scores: false, score_digits: 0 };
+    let entry = |item: &str| Neighbour { item: item.into(), score: 0, count: 0 };
+    let before = vec![entry("x"), entry("y"), entry("z")];
+    let after = vec![entry("new"), entry("x"), entry("y")];
+    let mut records = Records::new();
+    let change = |before: &List, after: &List| ListChange {
+        item: "a".into(),
+        epoch: 1,
+        before: before.clone(),
+        after: after.clone(),
+    };
+    encode(&change(&List::new(), &before), &options, &mut records);
+    let whole = records.len();
+    encode(&change(&before, &after), &options, &mut records);
+    let lines: Vec<Vec<u8>> = records.iter().filter_map(|record| Some(record.line?.to_vec())).collect();
+    for torn in whole..=lines.len() {
+        let (mut held, mut seen) = (Held::default(), Lists::new());
+        for line in &lines[..torn] {
+            held.apply(read_held(None, Some(line)).unwrap().0);
+            seen.apply(None, Some(line)).unwrap();
+        }
+        let computed = HashMap::from([(Name::from("a"), after.clone())]);
+        let mut correction = Correction::new(held, computed, 2, &options);
+        let mut records = Records::new();
+        while correction.encode_next(&mut records).is_some() {}
+        assert_eq!(records.is_empty(), torn == lines.len());
+        records.iter().filter_map(|record| record.line).for_each(|line| {
+            seen.apply(None, Some(line)).unwrap();
+        });
+        let ranks: Vec<(u32, &str)> =
+            seen.get("a").unwrap().entries.iter().map(|entry| (entry.rank, entry.item.as_str())).collect();
+        assert_eq!(ranks, [(1, "new"), (2, "x"), (3, "y")], "torn after {torn} lines");
+    }
+}
+
+#[test]
+fn a_key_that_is_not_its_values_is_refused() {
+    let value = br#"{"version":1,"item":"a","epoch":1,"recommendations":[{"item":"b"}],"changes":{}}"#;
+    assert!(read_held(Some(b"a"), Some(value)).is_ok());
+    assert!(read_held(Some(b"b"), Some(value)).is_err());
+    assert!(read_held(None, None).is_err());
+}

@@ -1,0 +1,111 @@
+//! What one record says: the values of all envelopes, read. Whose it is, and what became of the list.
+
+use super::encode::{Envelope, VERSION};
+use super::fold::{Entry, FoldError};
+use deltacart_dataflows::{Epoch, Name};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// One value, read.
+pub(super) struct Said {
+    pub(super) envelope: Envelope,
+    pub(super) item: Name,
+    pub(super) epoch: Epoch,
+    pub(super) what: What,
+}
+
+/// What became of the item's list.
+pub(super) enum What {
+    /// It is this, whole; empty if there is none any more.
+    List(Vec<Entry>),
+    /// This neighbour is in it.
+    Pair(Entry),
+    /// This neighbour is not in it any more.
+    Leave(Name),
+}
+
+/// A value of any envelope: a field is there or not.
+#[derive(Deserialize)]
+struct Value<'a> {
+    version: Option<u32>,
+    op: Option<Name>,
+    item: Option<Name>,
+    other: Option<Name>,
+    epoch: Option<Epoch>,
+    rank: Option<u32>,
+    #[serde(borrow)]
+    score: Option<&'a RawValue>,
+    count: Option<u32>,
+    #[serde(borrow)]
+    recommendations: Option<Vec<Row<'a>>>,
+    #[serde(borrow)]
+    before: Option<Image<'a>>,
+    #[serde(borrow)]
+    after: Option<Image<'a>>,
+    source: Option<Origin>,
+}
+
+#[derive(Deserialize)]
+struct Row<'a> {
+    item: Name,
+    #[serde(borrow)]
+    score: Option<&'a RawValue>,
+    count: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Image<'a> {
+    item: Name,
+    #[serde(borrow)]
+    recommendations: Vec<Row<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Origin {
+    version: Name,
+    epoch: Epoch,
+}
+
+/// Reads one value, or line.
+pub(super) fn read(value: &[u8]) -> Result<Said, FoldError> {
+    let value: Value<'_> = serde_json::from_slice(value)?;
+    if let Some(Origin { version, epoch }) = value.source {
+        check_version(version.parse().unwrap_or(0))?;
+        let (item, rows) = match (value.before, value.after) {
+            (_, Some(after)) => (after.item, after.recommendations),
+            (Some(before), None) => (before.item, Vec::new()),
+            (None, None) => return Err(FoldError::Shape("neither before nor after")),
+        };
+        let what = What::List(entries(rows)?);
+        return Ok(Said { envelope: Envelope::Debezium, item, epoch, what });
+    }
+    let version = value.version.ok_or(FoldError::Shape("no version"))?;
+    let item = value.item.ok_or(FoldError::Shape("no item"))?;
+    let epoch = value.epoch.ok_or(FoldError::Shape("no epoch"))?;
+    check_version(version)?;
+    if let Some(rows) = value.recommendations {
+        let what = What::List(entries(rows)?);
+        return Ok(Said { envelope: Envelope::Upsert, item, epoch, what });
+    }
+    let other = value.other.ok_or(FoldError::Shape("neither recommendations nor other nor source"))?;
+    let what = if value.op.ok_or(FoldError::Shape("no op"))? == "leave" {
+        What::Leave(other)
+    } else {
+        let rank = value.rank.ok_or(FoldError::Shape("no rank"))?;
+        What::Pair(entry(rank, Row { item: other, score: value.score, count: value.count })?)
+    };
+    Ok(Said { envelope: Envelope::Changes, item, epoch, what })
+}
+
+fn check_version(version: u32) -> Result<(), FoldError> {
+    if version == VERSION { Ok(()) } else { Err(FoldError::Version(version)) }
+}
+
+fn entries(rows: Vec<Row<'_>>) -> Result<Vec<Entry>, FoldError> {
+    (1..).zip(rows).map(|(rank, row)| entry(rank, row)).collect()
+}
+
+fn entry(rank: u32, row: Row<'_>) -> Result<Entry, FoldError> {
+    let score = row.score.map(|score| score.get().parse()).transpose()?;
+    Ok(Entry { rank, item: row.item, score, count: row.count })
+}

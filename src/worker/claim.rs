@@ -1,0 +1,65 @@
+//! Taking the output over, so that no earlier run, however long it slept, can write to it any more.
+//!
+//! ```text
+//! worker 0:  takes slot 0 ─┐           ┌─ spare slots ─┐             ┌ has it slot 0 still? ┐
+//! others:                  └ all know ─┤  own slot     ├─ all know ──┴──────────────────────┴─ all know ─▶ go on
+//! ```
+//!
+//! Of two runs that start at the same time the one that takes slot 0 last survives: it takes all other slots after
+//! that, and the other finds slot 0 lost before it has published anything.
+
+use crate::output::Sink;
+use crate::worker::control::{Control, Stage};
+use crate::worker::places::Places;
+use anyhow::Result;
+use deltacart_inputs::Share;
+
+/// How far a worker has got with it.
+pub(super) struct Claim {
+    next: Option<Stage>,
+    sink: Option<Box<dyn Sink>>,
+}
+
+impl Claim {
+    pub(super) fn new() -> Self {
+        Claim { next: Some(Stage::Claimed), sink: None }
+    }
+
+    /// Goes as far as the others allow; true when it is done.
+    pub(super) fn turn(&mut self, control: &mut Control, places: &dyn Places, share: Share) -> Result<bool> {
+        let is_first = share.worker == 0;
+        match self.next {
+            Some(Stage::Claimed) => {
+                if is_first {
+                    self.sink = places.sink(share)?;
+                }
+                self.pass(control, Stage::Claimed, Some(Stage::Fenced));
+            }
+            Some(Stage::Fenced) if control.all_passed(Stage::Claimed).is_some() => {
+                if !is_first {
+                    self.sink = places.sink(share)?;
+                }
+                places.fence(share)?;
+                self.pass(control, Stage::Fenced, Some(Stage::Confirmed));
+            }
+            Some(Stage::Confirmed) if control.all_passed(Stage::Fenced).is_some() => {
+                if let Some(sink) = self.sink.as_mut().filter(|_| is_first) {
+                    sink.confirm()?;
+                }
+                self.pass(control, Stage::Confirmed, None);
+            }
+            _ => {}
+        }
+        Ok(self.next.is_none() && control.all_passed(Stage::Confirmed).is_some())
+    }
+
+    fn pass(&mut self, control: &mut Control, stage: Stage, next: Option<Stage>) {
+        control.pass(stage, 0);
+        self.next = next;
+    }
+
+    /// What was taken over.
+    pub(super) fn take_sink(&mut self) -> Option<Box<dyn Sink>> {
+        self.sink.take()
+    }
+}

@@ -1,0 +1,175 @@
+//! The outside world as a worker meets it: what it reads, what it writes, and the time.
+//!
+//! Everything a worker talks to comes from here, so a test can put a world of its own in this one's place.
+
+use crate::dead_letter::{DeadLetters, Labels};
+use crate::job::{Delivery, Destination, Input, Job, Shared};
+use crate::output::{KafkaSink, Sink, TransactionalSink, fence, wait_for_open_transactions};
+use anyhow::{Context, Result};
+use deltacart_inputs::file::{FileParams, FileSource, Framing};
+use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
+use deltacart_inputs::{Resume, Share, Source};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// What a worker reads and writes. The methods that make something may wait for an answer from outside; what they make
+/// does not.
+pub(crate) trait Places {
+    /// The input, from where it is to be gone on with, if it is. What it holds now is what is there at the start. With
+    /// `needs_header` the first record of a file is handed over in any case.
+    fn source(&self, share: Share, from: Option<&Resume>, needs_header: bool) -> Result<Box<dyn Source>>;
+
+    /// The output, taken over from whoever had this worker's part of it; `None` on a worker that writes nothing.
+    fn sink(&self, share: Share) -> Result<Option<Box<dyn Sink>>>;
+
+    /// Takes over the parts that earlier runs may have had and this one has no worker for.
+    fn fence(&self, share: Share) -> Result<()>;
+
+    /// What consumers hold, if the job goes on where another stopped. Nobody else can write it any more.
+    fn held(&self, share: Share) -> Result<Option<Box<dyn Source>>>;
+
+    /// Where records go that cannot be used.
+    fn dead_letters(&self, share: Share) -> Result<Option<DeadLetters>>;
+
+    /// Waits until consumers can read what was written: at an orderly end, when everything is out.
+    fn settle(&self, share: Share) -> Result<()>;
+
+    /// What time it is.
+    fn now(&self) -> Instant;
+}
+
+/// The real one.
+pub(crate) struct Outside<'a> {
+    pub(crate) job: &'a Job,
+    pub(crate) shared: &'a Shared,
+}
+
+/// The longest record of lists that is read back.
+const LIST_BYTES_MAX: usize = 16 << 20;
+
+/// How long is waited at the start for a transaction of somebody else. A producer that is gone is given up by the
+/// broker after its `transaction.timeout.ms`, by default 60 s.
+const OPEN_PATIENCE: Duration = Duration::from_secs(90);
+
+/// The same at an orderly end. Mostly it takes milliseconds.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Outside<'_> {
+    fn kafka(&self) -> Result<&KafkaSettings> {
+        self.job.kafka.as_ref().context("a topic needs brokers: add -b/--brokers")
+    }
+}
+
+impl Places for Outside<'_> {
+    fn source(&self, share: Share, from: Option<&Resume>, needs_header: bool) -> Result<Box<dyn Source>> {
+        let record_bytes_max = self.job.decode.limits.record_bytes_max;
+        Ok(match &self.job.input {
+            Input::Files(paths) => {
+                let (framing, progress) = (self.job.decode.framing(), self.shared.progress.clone());
+                let params = FileParams { framing, record_bytes_max, share, progress };
+                let mut source = FileSource::new(paths, params)?;
+                if let Some(resume) = from {
+                    source.resume(&resume.offsets, needs_header);
+                }
+                Box::new(source)
+            }
+            Input::Topic { name, from: start, until_end, metadata_refresh } => {
+                let params = KafkaParams {
+                    topic: name.clone(),
+                    from: *start,
+                    until_end: *until_end,
+                    record_bytes_max,
+                    metadata_refresh: *metadata_refresh,
+                    share,
+                };
+                Box::new(match from {
+                    Some(resume) => KafkaSource::resume(self.kafka()?, params, resume)?,
+                    None => KafkaSource::new(self.kafka()?, params)?,
+                })
+            }
+        })
+    }
+
+    fn sink(&self, share: Share) -> Result<Option<Box<dyn Sink>>> {
+        Ok(match (&self.job.output, &self.job.delivery) {
+            (Destination::File(_), _) => {
+                let sink = self.shared.output.clone().filter(|_| share.worker == 0);
+                sink.map(|sink| Box::new(sink) as Box<dyn Sink>)
+            }
+            (Destination::Topic(topic), Delivery::AtLeastOnce) => {
+                Some(Box::new(KafkaSink::connect(self.kafka()?, topic)?))
+            }
+            (Destination::Topic(topic), Delivery::ExactlyOnce { job, .. }) => {
+                let id = slot(job, share.worker);
+                Some(Box::new(TransactionalSink::connect(self.kafka()?, topic, &id)?))
+            }
+        })
+    }
+
+    fn fence(&self, share: Share) -> Result<()> {
+        if let (Destination::Topic(topic), Delivery::ExactlyOnce { job, slots }) =
+            (&self.job.output, &self.job.delivery)
+        {
+            let spare = (share.workers..*slots as usize).filter(|slot| share.owns(*slot as u32));
+            let ids: Vec<String> = spare.map(|number| slot(job, number)).collect();
+            fence(self.kafka()?, topic, &ids)?;
+        }
+        Ok(())
+    }
+
+    fn held(&self, share: Share) -> Result<Option<Box<dyn Source>>> {
+        let record_bytes_max = LIST_BYTES_MAX;
+        Ok(match &self.job.output {
+            Destination::File(path) if self.job.resumes() => {
+                let progress = Default::default();
+                let params = FileParams { framing: Framing::Lines, record_bytes_max, share, progress };
+                Some(Box::new(FileSource::new(&[PathBuf::from(path)], params)?))
+            }
+            Destination::Topic(topic) if self.job.resumes() => {
+                wait_for_open_transactions(self.kafka()?, topic, share, OPEN_PATIENCE)?;
+                let params = KafkaParams {
+                    topic: topic.clone(),
+                    from: StartFrom::Beginning,
+                    until_end: true,
+                    record_bytes_max,
+                    metadata_refresh: Duration::from_secs(10),
+                    share,
+                };
+                Some(Box::new(KafkaSource::new(&self.kafka()?.committed_only(), params)?))
+            }
+            _ => None,
+        })
+    }
+
+    fn dead_letters(&self, share: Share) -> Result<Option<DeadLetters>> {
+        Ok(match &self.job.dead_letters {
+            None => None,
+            Some(Destination::File(_)) => self.shared.dead_letters.clone().map(DeadLetters::to_file),
+            Some(Destination::Topic(name)) => {
+                let class = format!("deltacart.format.{}", self.job.decode.format.name());
+                let labels = Labels { connector: "deltacart".to_owned(), task: share.worker, class };
+                Some(DeadLetters::to_topic(self.kafka()?, name, labels)?)
+            }
+        })
+    }
+
+    fn settle(&self, share: Share) -> Result<()> {
+        if let (Destination::Topic(topic), Delivery::ExactlyOnce { .. }) =
+            (&self.job.output, &self.job.delivery)
+            && let Err(error) = wait_for_open_transactions(self.kafka()?, topic, share, SETTLE_PATIENCE)
+        {
+            // Everything is committed; that somebody else holds readers up is no failure of this job.
+            tracing::warn!("{error}");
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+/// The transactional id of a worker, or of one that an earlier run may have had.
+fn slot(job: &str, number: usize) -> String {
+    format!("{job}-{number}")
+}

@@ -1,0 +1,181 @@
+//! A worker at its work: the dataflow it has built, what it reads into it, and when its epochs end.
+
+use super::control::Control;
+use super::intake::Intake;
+use super::pace::Pace;
+use super::recovery::{HeldInput, Recovery};
+use super::snapshots::Snapshots;
+use super::{Context, Turn};
+use crate::job::Destination;
+use crate::output::Sink;
+use crate::publish::{Outlet, Publisher, Resumption, publish};
+use crate::summary::Counter;
+use crate::verify::verify;
+use anyhow::Result;
+use deltacart_dataflows::{Epoch, Event, Recommendations, Sampling, SnapshotRequest, recommend_core};
+use std::rc::Rc;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::{Input, Inspect, Probe};
+use timely::dataflow::{InputHandle, ProbeHandle};
+use timely::worker::Worker;
+
+type EventInput = InputHandle<Epoch, CapacityContainerBuilder<Vec<Event>>>;
+
+/// What a worker holds of its dataflow, and what drives it.
+pub(super) struct Running<'a> {
+    intake: Intake<'a>,
+    pace: Pace,
+    recovery: Recovery,
+    snapshots: Option<Snapshots>,
+    /// Open until there is nothing more to read.
+    input: Option<EventInput>,
+    /// What is out.
+    out: ProbeHandle<Epoch>,
+    sampling: Option<Sampling>,
+}
+
+/// What the dataflow is made of, seen from outside.
+struct Dataflow {
+    input: EventInput,
+    held: HeldInput,
+    out: ProbeHandle<Epoch>,
+    sampling: Option<Sampling>,
+}
+
+impl<'a> Running<'a> {
+    /// Builds the dataflow and opens the input. Nobody else writes to the output any more: what is in the input now is
+    /// all that any earlier run can have read.
+    pub(super) fn new(
+        worker: &mut Worker,
+        context: &Context<'a>,
+        sink: Option<Box<dyn Sink>>,
+    ) -> Result<Self> {
+        let &Context { job, shared, places, share, ref tally, .. } = context;
+        let intake = Intake::new(job, shared, places, share, Rc::clone(tally))?;
+        let snapshots = Snapshots::new(worker, job, shared, places.now())?;
+        let request = snapshots.as_ref().map(Snapshots::request);
+        let held = places.held(share)?;
+        let resumption = held.is_some().then(Rc::<Resumption>::default);
+        let Dataflow { input, held: held_input, out, sampling } =
+            build(worker, context, sink, request, resumption.clone());
+        let pace = Pace::new(job.cut, job.limits, snapshots.is_some(), places.now());
+        let recovery = Recovery::new(job, held.zip(resumption), held_input);
+        Ok(Running { intake, pace, recovery, snapshots, input: Some(input), out, sampling })
+    }
+
+    /// One turn; done when everything is out.
+    pub(super) fn turn(&mut self, context: &Context<'a>, control: &mut Control) -> Result<Turn> {
+        if self.out.done() {
+            return Ok(Turn::Done);
+        }
+        let now = context.places.now();
+        let oldest = self.out.with_frontier(|frontier| frontier.first().copied());
+        // Epochs that are only computed again are not out.
+        self.intake.commit(if self.recovery.is_over() { oldest } else { Some(0) }, now)?;
+        self.pace.keep_time(control, oldest, now);
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.turn(control, &self.intake, now)?;
+        }
+        let mut busy = self.read(control, oldest)?;
+        busy |= self.recover(control)?;
+        busy |= self.advance(control)?;
+        Ok(if busy { Turn::Busy } else { Turn::Idle(self.pace.patience(&self.intake, control, now)) })
+    }
+
+    fn is_restoring(&self) -> bool {
+        self.snapshots.as_ref().is_some_and(Snapshots::is_restoring)
+    }
+
+    /// Restores some of a snapshot, or reads on; true if there was something.
+    fn read(&mut self, control: &mut Control, oldest: Option<Epoch>) -> Result<bool> {
+        let Running { intake, pace, snapshots, input: Some(open), .. } = self else { return Ok(false) };
+        if let Some(snapshots) = snapshots.as_mut().filter(|snapshots| snapshots.is_restoring()) {
+            if snapshots.restore(&mut |events| open.send_batch(events))? {
+                open.advance_to(pace.begin_after_restore(control));
+            }
+            return Ok(true);
+        }
+        if snapshots.as_ref().is_some_and(Snapshots::has_ended) {
+            return Ok(false);
+        }
+        let found = pace.fetch(intake, control, oldest, &mut |events| open.send_batch(events))?;
+        Ok(found || intake.is_skipping())
+    }
+
+    /// Goes on with what a restart takes.
+    fn recover(&mut self, control: &mut Control) -> Result<bool> {
+        if self.recovery.is_over() {
+            return Ok(false);
+        }
+        let has_read = !self.is_restoring() && self.intake.has_caught_up();
+        let read = has_read.then(|| self.pace.epoch());
+        let goes_on = self.input.is_some() && !self.intake.has_ended()?;
+        self.recovery.turn(control, read, goes_on)
+    }
+
+    /// Ends the epoch, or the input, when it is time; true if it did.
+    fn advance(&mut self, control: &mut Control) -> Result<bool> {
+        if self.is_restoring() {
+            return Ok(false);
+        }
+        let Running { intake, pace, snapshots, input, .. } = self;
+        let Some(open) = input else { return Ok(false) };
+        let has_ended = control.is_stopped() || intake.has_ended()?;
+        let may_close = |snapshots: &mut Snapshots| snapshots.end(control);
+        if has_ended && snapshots.as_mut().is_none_or(may_close) {
+            intake.end_epoch(*open.time());
+            *input = None;
+            return Ok(true);
+        }
+        let next = if has_ended { pace.follow(control) } else { pace.next_epoch(intake, control) };
+        let Some(next) = next else { return Ok(false) };
+        intake.end_epoch(*open.time());
+        if let Some(snapshots) = snapshots {
+            snapshots.pass(next, control, intake)?;
+        }
+        open.advance_to(next);
+        Ok(true)
+    }
+
+    /// Waits until what belongs to the records that are out is safe, too.
+    pub(super) fn finish(&mut self, context: &Context<'a>) -> Result<()> {
+        context.trouble.check()?;
+        self.intake.finish(!self.recovery.is_given_up(), context.places.now())?;
+        self.snapshots.as_mut().map_or(Ok(()), Snapshots::finish)?;
+        context.places.settle(context.share)?;
+        let sampled = self.sampling.as_ref().map_or(0, Sampling::over);
+        context.tally.borrow_mut().add(Counter::ItemsSampled, sampled);
+        Ok(())
+    }
+}
+
+fn build(
+    worker: &mut Worker,
+    context: &Context<'_>,
+    sink: Option<Box<dyn Sink>>,
+    snapshots: Option<SnapshotRequest>,
+    resumption: Option<Rc<Resumption>>,
+) -> Dataflow {
+    let Context { job, tally, trouble, .. } = context;
+    let publisher = match &job.output {
+        Destination::File(_) => Publisher::First,
+        Destination::Topic(_) => Publisher::Each,
+    };
+    let outlet = Outlet::new(sink, job.records, Rc::clone(tally), trouble.clone());
+    let (mut input, mut held, out) = (EventInput::new(), HeldInput::new(), ProbeHandle::new());
+    let sampling = worker.dataflow_named("Recommend", |scope| {
+        let events = scope.input_from(&mut input);
+        let held = scope.input_from(&mut held);
+        let Recommendations { lists, notes, sampling, .. } =
+            recommend_core(events.clone(), job.params, snapshots);
+        if let Some(when) = job.verify {
+            let verified = verify(events, lists.clone(), when, job.params, Rc::clone(tally), trouble.clone());
+            verified.probe_with(&out);
+        }
+        let counts = Rc::clone(tally);
+        notes.inspect(move |&note| counts.borrow_mut().add(Counter::of(note), 1)).probe_with(&out);
+        publish(lists, held, publisher, resumption, outlet).probe_with(&out);
+        sampling
+    });
+    Dataflow { input, held, out, sampling }
+}

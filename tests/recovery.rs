@@ -1,0 +1,285 @@
+//! Crashes on purpose, against a real broker: whatever is killed whenever, consumers see each list once, none goes
+//! back, and the end is as if nothing had happened.
+//!
+//! But for files, skipped unless `DELTACART_TEST_BROKERS` says where a broker is. `DELTACART_TEST_KILLS` says how often
+//! to kill, `DELTACART_TEST_SEED` when.
+
+use crate::kafka::{Broker, unused};
+use crate::support::{
+    Folder, Random, Running, canonical, data, lists_of_file, run, run_cluster, start, wait_until,
+};
+use clap::Parser;
+use deltacart::cli::{Cli, Command};
+use deltacart::config;
+use deltacart::job::{self, Handle};
+use deltacart::output::{Lists, wait_for_open_transactions};
+use deltacart_inputs::Share;
+use deltacart_inputs::generate::{Shop, ShopSettings};
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+/// How often a job is killed, unless the environment says otherwise.
+const KILLS: u64 = 5;
+
+/// What a consumer that reads committed records has seen, record by record.
+struct Consumer {
+    lists: Lists,
+    /// Of each item: the epoch and the list told last, without what says how it came to be.
+    last: BTreeMap<String, (u64, String)>,
+    records: usize,
+}
+
+/// Reads a topic of `upsert` records from its beginning, and checks that it is a history: no list twice in a row, no
+/// epoch before the last of its item.
+fn check_history(broker: &Broker, topic: &str) -> Consumer {
+    wait_for_open_transactions(&broker.settings, topic, Share::WHOLE, Duration::from_secs(20)).unwrap();
+    let mut consumer = Consumer { lists: Lists::new(), last: BTreeMap::new(), records: 0 };
+    broker.read(topic, &mut |record| {
+        let key = String::from_utf8(record.key.unwrap().to_vec()).unwrap();
+        let at = format!("{key:?} at {}:{}", record.partition, record.offset);
+        let Consumer { lists, last, records } = &mut consumer;
+        lists.apply(record.key, record.value).unwrap();
+        *records += 1;
+        let before = last.get(&key);
+        let (epoch, list) = match record.value {
+            None => {
+                let (epoch, list) = before.unwrap_or_else(|| panic!("{at}: taken away before it was told"));
+                assert!(!list.is_empty(), "{at}: taken away twice");
+                (*epoch, String::new())
+            }
+            Some(value) => {
+                let value: serde_json::Value = serde_json::from_slice(value).unwrap();
+                (value["epoch"].as_u64().unwrap(), value["recommendations"].to_string())
+            }
+        };
+        if let Some((epoch_before, list_before)) = before {
+            assert_ne!(*list_before, list, "{at}: told twice, in {epoch_before} and {epoch}");
+            let rises = *epoch_before < epoch || record.value.is_none();
+            assert!(rises, "{at}: epoch {epoch} after {epoch_before}");
+        }
+        last.insert(key, (epoch, list));
+    });
+    consumer
+}
+
+/// A job as one or more processes.
+struct Cluster(Vec<Running>);
+
+impl Cluster {
+    fn start(folder: &Folder, processes: usize, line: &str) -> Cluster {
+        let hosts = folder.hostfile(processes);
+        let start =
+            |process: usize| start(&format!("{line} -n {processes} -p {process} --hostfile {hosts}"), &[]);
+        Cluster((0..processes).map(start).collect())
+    }
+
+    /// Kills all of it, the process `first` before the others.
+    fn kill(mut self, first: usize) {
+        let first = first % self.0.len();
+        self.0.swap(0, first);
+        self.0.iter_mut().for_each(Running::kill);
+    }
+}
+
+/// Events with the id of their basket: those of a made-up shop.
+fn shop(events: u64) -> Vec<(String, Vec<u8>)> {
+    let settings = ShopSettings {
+        seed: 11,
+        items: 300,
+        users: 2000,
+        open_sessions: 200,
+        events: Some(events),
+        ..ShopSettings::default()
+    };
+    let record = |event: deltacart_inputs::generate::CartEvent| {
+        let mut json = Vec::new();
+        event.write_json(&mut json);
+        (event.basket_id().to_string(), json)
+    };
+    Shop::new(settings).unwrap().map(record).collect()
+}
+
+/// Online Retail by customer, if it is there: rows as CSV with the customer as key, and the header.
+fn online_retail() -> Option<Vec<(String, Vec<u8>)>> {
+    let path = data("online-retail.csv.gz")?;
+    let file = flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap());
+    let mut reader = csv::Reader::from_reader(file);
+    let headers = reader.headers().unwrap().clone();
+    let find = |names: &[&str]| headers.iter().position(|header| names.contains(&header));
+    let item = find(&["StockCode"]).unwrap();
+    let quantity = find(&["Quantity"]).unwrap();
+    let customer = find(&["CustomerID", "Customer ID"]).unwrap();
+    let rows = reader.records().map(|row| row.unwrap()).filter(|row| !row[customer].is_empty());
+    let event = |row: csv::StringRecord| {
+        let quantity: i64 = row[quantity].parse().unwrap();
+        let name = if quantity < 0 { "remove" } else { "add" };
+        let json = serde_json::json!({
+            "basket": &row[customer], "item": &row[item], "event": name, "quantity": quantity.unsigned_abs(),
+        });
+        (row[customer].to_owned(), json.to_string().into_bytes())
+    };
+    Some(rows.filter(|row| row[quantity].parse::<i64>().unwrap() != 0).map(event).collect())
+}
+
+/// The lists of a run over a file with the same events.
+fn lists_from_file(folder: &Folder, events: &[(String, Vec<u8>)], flags: &str) -> String {
+    let lines: Vec<&[u8]> = events.iter().map(|(_key, value)| value.as_slice()).collect();
+    let (input, output) = (folder.file("carts.jsonl", lines.join(&b'\n')), folder.path("lists.jsonl"));
+    run(&format!("run --input {input} --output {output} {flags}"), &[]).expect(0);
+    lists_of_file(&output)
+}
+
+/// Kills a job at random moments while events stream in, and starts it again with other workers and processes.
+#[test]
+fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
+    let Some(broker) = Broker::new() else { return };
+    let kills = std::env::var("DELTACART_TEST_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let seed = std::env::var("DELTACART_TEST_SEED").map_or(1, |seed| seed.parse().unwrap());
+    let mut random = Random(seed);
+    let events = online_retail().unwrap_or_else(|| shop(100_000));
+    let folder = Folder::new();
+    let (topic, output, group) = (broker.topic("carts"), unused("lists"), unused("group"));
+    let job = format!(
+        "run {} --input kafka:{topic} --output kafka:{output} --output-partitions 3 -G {group} --epoch 10ms --slots 16",
+        broker.flags
+    );
+    let mut sent = 0;
+    for kill in 0..kills {
+        let (workers, processes) = (1 + random.below(3), 1 + random.below(3));
+        let cluster = Cluster::start(&folder, processes as usize, &format!("{job} -w {workers}"));
+        // Events go on coming while it starts and works, and until it is killed.
+        let until = 300 + random.below(2200);
+        let share = (events.len() - sent) / (kills - kill) as usize;
+        let parts = 1 + random.below(20) as usize;
+        for part in events[sent..sent + share].chunks(share.div_ceil(parts).max(1)) {
+            broker.produce(&topic, part.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
+            thread::sleep(Duration::from_millis(until / parts as u64));
+        }
+        sent += share;
+        cluster.kill(random.below(3) as usize);
+        println!("kill {kill}: {processes} processes of {workers} workers after {until} ms, {sent} events");
+    }
+    let rest = &events[sent..];
+    broker.produce(&topic, rest.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
+    run(&format!("{job} --until-end -w 2"), &[]).expect(0);
+    let seen = check_history(&broker, &output);
+    println!("{} records of {} items", seen.records, seen.last.len());
+    let expected = lists_from_file(&folder, &events, "");
+    assert!(canonical(&seen.lists) == expected, "the lists at the end are others, seed {seed}");
+    // And once more nothing is to be said.
+    run(&format!("{job} --until-end -w 3"), &[]).expect(0).says(", 0 lists changed in 0 records");
+}
+
+/// An old run that was stopped for a while cannot write any more when it goes on.
+#[test]
+fn a_run_that_was_asleep_is_fenced() {
+    let Some(broker) = Broker::new() else { return };
+    let folder = Folder::new();
+    let (topic, output, group) = (broker.topic("carts"), unused("lists"), unused("group"));
+    let job = format!(
+        "run {} --input kafka:{topic} --output kafka:{output} -G {group} --epoch 10ms --slots 4",
+        broker.flags
+    );
+    let events = shop(6000);
+    let produce = |part: &[(String, Vec<u8>)]| {
+        broker.produce(&topic, part.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
+    };
+    produce(&events[..2000]);
+    let old = start(&format!("{job} -w 2"), &[]);
+    wait_until("the first lists", || broker.records(&output) > 0);
+    old.signal("STOP");
+    produce(&events[2000..4000]);
+    let new = start(&format!("{job} -w 1"), &[]);
+    let before = broker.records(&output);
+    wait_until("the lists of the new run", || broker.records(&output) > before);
+    old.signal("CONT");
+    produce(&events[4000..]);
+    old.finish().expect(1).says("another run of this job has taken over");
+    thread::sleep(Duration::from_millis(500));
+    new.terminate();
+    new.finish().expect(0);
+    run(&format!("{job} --until-end"), &[]).expect(0);
+    let seen = check_history(&broker, &output);
+    assert!(canonical(&seen.lists) == lists_from_file(&folder, &events, ""));
+}
+
+/// Another envelope, measure, k or number of digits is published as a difference like any other.
+#[test]
+fn restarted_with_anything_changed() {
+    let Some(broker) = Broker::new() else { return };
+    let folder = Folder::new();
+    let (topic, output, group) = (broker.topic("carts"), unused("lists"), unused("group"));
+    let events = shop(3000);
+    broker.produce(&topic, events.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
+    let job = format!(
+        "run {} --input kafka:{topic} --until-end --output kafka:{output} -G {group} --slots 4",
+        broker.flags
+    );
+    for flags in [
+        "",
+        "-k 3",
+        "-k 3 --score-digits 1",
+        "--scores off",
+        "--envelope changes",
+        "--envelope changes --measure llr --scores off",
+        "--envelope debezium --measure llr",
+        "",
+        "--envelope changes",
+        "--envelope upsert -k 20",
+    ] {
+        run(&format!("{job} {flags} -w 2"), &[]).expect(0);
+        assert!(broker.lists_held(&output) == lists_from_file(&folder, &events, flags), "{flags}");
+        run(&format!("{job} {flags}"), &[]).expect(0).says(", 0 lists changed in 0 records");
+    }
+}
+
+#[test]
+fn somebody_elses_records_are_refused() {
+    let Some(broker) = Broker::new() else { return };
+    let (topic, output) = (broker.topic("carts"), broker.topic("theirs"));
+    broker.produce(&output, [("a", &b"{\"price\":3}"[..])]);
+    let job = format!("run {} --input kafka:{topic} --until-end --output kafka:{output}", broker.flags);
+    let job = format!("{job} -G {}", unused("group"));
+    for process in run_cluster(&Folder::new(), 1, &format!("{job} --slots 4 -w 2"), &[]) {
+        let done = process.expect(1).says(&output).says("offset 0").says("--output");
+        let said = done.stderr.lines().filter(|line| line.starts_with("deltacart: ")).count();
+        assert_eq!(said, 1, "one message: {}", done.stderr);
+    }
+    run(&format!("{job} --slots 2 -w 3"), &[]).expect(2).says("--slots");
+}
+
+/// Runs a job that goes on with its output file.
+fn resume(line: &str) {
+    let cli = Cli::try_parse_from(format!("deltacart {line}").split_whitespace()).unwrap();
+    let Command::Run(arguments) = cli.command else { panic!("{line}") };
+    let mut job = config::job(*arguments).unwrap();
+    job.resume = true;
+    job::run(job, &Handle::default()).unwrap();
+}
+
+/// A file that was cut off anywhere is gone on with: what was whole stays, and the lists at the end are right.
+#[test]
+fn a_file_is_gone_on_with() {
+    let folder = Folder::new();
+    let events = shop(2000);
+    let mut random = Random(3);
+    for flags in ["", "--envelope changes", "--envelope debezium --scores off"] {
+        let expected = lists_from_file(&folder, &events, flags);
+        let (input, output) = (folder.path("carts.jsonl"), folder.path("resumed.jsonl"));
+        run(&format!("run --input {input} --output {output} --epoch-events 200 {flags}"), &[]).expect(0);
+        let whole = std::fs::read(&output).unwrap();
+        for workers in [1, 2] {
+            let torn = &whole[..random.below(whole.len() as u64) as usize];
+            std::fs::write(&output, torn).unwrap();
+            resume(&format!("run --input {input} --output {output} -w {workers} {flags}"));
+            let lines = torn.iter().rposition(|&byte| byte == b'\n').map_or(0, |place| place + 1);
+            let resumed = std::fs::read(&output).unwrap();
+            assert!(resumed.starts_with(&torn[..lines]), "{flags}");
+            assert!(lists_of_file(&output) == expected, "{flags}, torn at {}", torn.len());
+            // And once more nothing is to be said.
+            resume(&format!("run --input {input} --output {output} -w {workers} {flags}"));
+            assert!(std::fs::read(&output).unwrap() == resumed, "{flags}");
+        }
+    }
+}
