@@ -9,6 +9,8 @@
 //! A cluster fails whole: the first worker that cannot go on ends its process, and timely ends the others.
 
 use crate::dead_letter::Origin;
+use crate::log;
+use crate::metrics::Meter;
 use crate::output::{FileSink, OutputOptions, SinkError, TopicSpec, ensure_topic};
 use crate::summary::Summary;
 use crate::worker;
@@ -51,6 +53,22 @@ pub struct Job {
     pub cluster: Cluster,
     /// The brokers, if any of the places is a topic.
     pub kafka: Option<KafkaSettings>,
+}
+
+impl Job {
+    /// The limits of a run, by the names that metrics have for them.
+    fn bounds(&self) -> Vec<(&'static str, u64)> {
+        let mut bounds = vec![
+            ("duplicate_horizon", self.decode.duplicate_horizon as u64),
+            ("record_bytes", self.decode.limits.record_bytes_max as u64),
+            ("basket_items", self.params.basket_items_max as u64),
+            ("epochs_ahead", self.limits.epochs),
+            ("epoch_events", self.limits.epoch_events as u64),
+            ("epoch_bytes", self.limits.epoch_bytes as u64),
+        ];
+        bounds.extend(self.params.item_baskets_max.map(|most| ("item_baskets", u64::from(most.get()))));
+        bounds
+    }
 }
 
 /// Where events come from.
@@ -169,6 +187,8 @@ pub(crate) struct Shared {
     pub(crate) dead_letters: Option<FileSink>,
     /// The run as worker 0 knows it when all is done.
     pub(crate) summary: Arc<Mutex<Option<Summary>>>,
+    /// What can be seen of the run from outside.
+    pub(crate) meter: Meter,
 }
 
 /// How a run is watched and ended from outside.
@@ -181,6 +201,11 @@ impl Handle {
     /// A handle that ends the job when `stop` is set.
     pub fn new(stop: Arc<AtomicBool>) -> Self {
         Handle { shared: Shared { stop, ..Shared::default() } }
+    }
+
+    /// What can be seen of the run from outside.
+    pub fn meter(&self) -> &Meter {
+        &self.shared.meter
     }
 
     /// How far the input files have been read.
@@ -202,6 +227,7 @@ pub fn run(job: Job, handle: &Handle) -> Result<Option<Summary>> {
 /// The same for a job whose topics are known to be there and as they should be.
 pub(crate) fn run_prepared(job: Job, handle: &Handle) -> Result<Option<Summary>> {
     let start = Instant::now();
+    handle.meter().starts(job.cluster.threads, job.bounds());
     let mut config =
         timely::Config { communication: job.cluster.communication(), worker: Default::default() };
     // Without it, a quiet arrangement keeps updates that cancel each other; the value is that of long practice.
@@ -245,7 +271,7 @@ pub(crate) fn fail(error: &anyhow::Error) -> ! {
     if let Some(SinkError::Closed { .. }) = error.downcast_ref::<SinkError>() {
         process::exit(0);
     }
-    eprintln!("deltacart: {error:#}");
+    log::last_words(format_args!("{error:#}"));
     process::exit(1);
 }
 

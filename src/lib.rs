@@ -19,6 +19,10 @@ mod verify;
 
 pub mod summary;
 
+pub mod metrics;
+
+pub mod log;
+
 pub mod output;
 
 pub mod dead_letter;

@@ -15,13 +15,14 @@ mod intake;
 mod pace;
 
 use crate::job::{Destination, Job, Shared};
+use crate::metrics::WorkerMeter;
 use crate::output::{KafkaSink, Sink};
 use crate::publish::{Outlet, Publisher, publish};
 use crate::summary::{Counter, Summary, Tally};
 use crate::verify::verify;
 use anyhow::{Context, Result};
 use control::Control;
-use deltacart_dataflows::{Epoch, Event, Recommendations, Sampling, recommend};
+use deltacart_dataflows::{Epoch, Event, Recommendations, recommend};
 use deltacart_inputs::Share;
 use intake::Intake;
 use pace::Pace;
@@ -61,7 +62,7 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
     let share = Share { worker: worker.index(), workers: worker.peers() };
     let mut intake = Intake::new(job, share, shared, Rc::clone(&tally))?;
     let mut control = Control::new(worker);
-    let (input, out, sampling) = build(worker, job, shared, &tally, &trouble)?;
+    let (input, out, mut meter) = build(worker, job, shared, &tally, &trouble)?;
     let mut input = Some(input);
     let mut pace = Pace::new(job.cut, job.limits);
 
@@ -76,6 +77,9 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
         let mut busy = false;
         if let Some(open) = &mut input {
             busy = pace.fetch(&mut intake, &mut control, oldest, &mut |events| open.send_batch(events))?;
+        }
+        meter.turn(intake.turn(pace.epoch(), oldest), || intake.probe());
+        if let Some(open) = &mut input {
             if control.is_stopped() || intake.has_ended()? {
                 intake.end_epoch(*open.time());
                 input = None;
@@ -94,13 +98,14 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
     trouble.check()?;
     intake.finish()?;
     drop(control);
-    tally.borrow_mut().add(Counter::ItemsSampled, sampling.map_or(0, |sampling| sampling.over()));
+    meter.last_turn(intake.turn(pace.epoch(), None), || intake.probe());
+    tally.borrow_mut().add(Counter::ItemsSampled, meter.items_sampled());
     summarise(worker, &tally, shared);
     Ok(())
 }
 
-/// What the worker holds of its dataflow: what goes in, a probe of what is out, and how many items are sampled.
-type Dataflow = (EventInput, ProbeHandle<Epoch>, Option<Sampling>);
+/// What the worker holds of its dataflow: what goes in, a probe of what is out, and what tells how it does.
+type Dataflow = (EventInput, ProbeHandle<Epoch>, WorkerMeter);
 
 /// Builds the dataflow.
 fn build(
@@ -122,9 +127,9 @@ fn build(
     };
     let outlet = Outlet::new(sink, job.records, Rc::clone(tally), trouble.clone());
     let (mut input, out) = (EventInput::new(), ProbeHandle::new());
-    let sampling = worker.dataflow_named("Recommend", |scope| {
+    let meter = worker.dataflow_named("Recommend", |scope| {
         let events = scope.input_from(&mut input);
-        let Recommendations { lists, notes, sampling, .. } = recommend(events.clone(), job.params);
+        let Recommendations { lists, notes, work, sampling, census } = recommend(events.clone(), job.params);
         if let Some(when) = job.verify {
             let verified = verify(events, lists.clone(), when, job.params, Rc::clone(tally), trouble.clone());
             verified.probe_with(&out);
@@ -132,9 +137,9 @@ fn build(
         let counts = Rc::clone(tally);
         notes.inspect(move |&note| counts.borrow_mut().add(Counter::of(note), 1)).probe_with(&out);
         publish(lists, publisher, outlet).probe_with(&out);
-        sampling
+        WorkerMeter::new(&shared.meter, scope.index(), Rc::clone(tally), work, sampling, census)
     });
-    Ok((input, out, sampling))
+    Ok((input, out, meter))
 }
 
 /// Adds the counts of all workers up on worker 0.

@@ -23,6 +23,8 @@ use crate::{Action, Basket, Diff, Epoch, Event, Item, Quantity};
 use differential_dataflow::{AsCollection, VecCollection};
 use ledger::{Effect, Ledger};
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::rc::Rc;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::core::OkErr;
@@ -48,7 +50,12 @@ pub struct Baskets<'scope> {
     pub lines: VecCollection<'scope, Epoch, Line, Diff>,
     /// What was odd, each time it was.
     pub notes: StreamVec<'scope, Epoch, Note>,
+    /// What they are made of.
+    pub(crate) ledger: SharedLedger,
 }
+
+/// A worker's baskets, for the operator that changes them and for those who look between its steps.
+pub(crate) type SharedLedger = Rc<RefCell<Ledger>>;
 
 /// Applies events to their baskets, which hold at most `items_max` lines each.
 pub fn baskets<'scope>(events: StreamVec<'scope, Epoch, Event<Item>>, items_max: usize) -> Baskets<'scope> {
@@ -62,7 +69,9 @@ pub fn baskets_core<'scope>(
     sampling: Option<Sampling>,
 ) -> Baskets<'scope> {
     let (index, workers) = (events.scope().index(), events.scope().peers());
-    let mut ledger = Ledger::new(index, workers, items_max).with_sampling(sampling);
+    let shared =
+        SharedLedger::new(RefCell::new(Ledger::new(index, workers, items_max).with_sampling(sampling)));
+    let ledger = Rc::clone(&shared);
     let everyone = 0..workers as u64;
     let routed = events.unary(Pipeline, "RouteEvents", move |_capability, _info| {
         move |input, output| {
@@ -83,6 +92,7 @@ pub fn baskets_core<'scope>(
     let by_basket = Exchange::new(|(worker, _event): &(u64, Event<Item>)| *worker);
     let (lines, notes) = routed
         .per_epoch(by_basket, "Baskets", move |epoch, events, session| {
+            let mut ledger = ledger.borrow_mut();
             events.sort_by_key(|(_worker, event)| event.position);
             for (_worker, event) in events.drain(..) {
                 ledger.apply(event, &mut |effect| match effect {
@@ -92,5 +102,5 @@ pub fn baskets_core<'scope>(
             }
         })
         .ok_err(|effect| effect);
-    Baskets { lines: lines.as_collection(), notes }
+    Baskets { lines: lines.as_collection(), notes, ledger: shared }
 }

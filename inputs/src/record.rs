@@ -34,6 +34,8 @@ pub struct Fetched {
     pub bytes: usize,
     /// No record will ever follow in this partition.
     pub ended: bool,
+    /// Everything that is there now has been handed over; more may come.
+    pub at_end: bool,
 }
 
 /// The partitions that one worker reads.
@@ -56,6 +58,12 @@ pub trait Source {
     /// Whether new partitions may still appear, so that the job does not end when those known have.
     fn may_grow(&self) -> bool {
         false
+    }
+
+    /// How many offsets of each partition lie between what has been handed over and its end, where that is known and
+    /// costs nothing to know: it may be seconds old.
+    fn lags(&self) -> Vec<(u32, u64)> {
+        Vec::new()
     }
 
     /// Says that everything before `offset` of `partition` has been dealt with for good: the offset that a group's

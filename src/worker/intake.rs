@@ -2,6 +2,7 @@
 
 use crate::dead_letter::{DeadLetters, Labels};
 use crate::job::{Destination, Input, Job, Shared};
+use crate::metrics::{Probe, Turn};
 use crate::summary::{Counter, Tally};
 use anyhow::{Context, Result};
 use deltacart_dataflows::{Epoch, Event};
@@ -31,6 +32,8 @@ pub(super) struct Intake<'a> {
     committed_at: Instant,
     /// Dead letters that had not arrived when they were asked for last.
     letters_under_way: usize,
+    /// Whether the source was asked for records once.
+    has_looked: bool,
     events: Vec<Event>,
 }
 
@@ -41,6 +44,8 @@ struct Partition {
     /// Records read in this epoch.
     epoch_records: u64,
     ended: bool,
+    /// Everything had been read that was there at some moment.
+    reached_end: bool,
 }
 
 /// Offsets are committed this often: for those who watch the lag, not for the job.
@@ -102,6 +107,7 @@ impl<'a> Intake<'a> {
             out: BTreeMap::new(),
             committed_at: Instant::now(),
             letters_under_way: 0,
+            has_looked: false,
             events: Vec::new(),
         })
     }
@@ -115,6 +121,7 @@ impl<'a> Intake<'a> {
         send: &mut dyn FnMut(&mut Vec<Event>),
     ) -> Result<bool> {
         let mut found = false;
+        self.has_looked = true;
         for number in self.source.partitions()? {
             let partition = self.partitions.entry(number).or_default();
             let room = records_max.saturating_sub(partition.epoch_records);
@@ -140,6 +147,7 @@ impl<'a> Intake<'a> {
             partition.next_offset = next_offset;
             partition.epoch_records += fetched.records as u64;
             partition.ended = fetched.ended;
+            partition.reached_end |= fetched.ended || fetched.at_end;
             self.epoch_events += counts.events as usize;
             self.epoch_bytes += fetched.bytes;
             found |= fetched.records > 0;
@@ -157,6 +165,21 @@ impl<'a> Intake<'a> {
     /// Bytes of the records read in this epoch.
     pub(super) fn epoch_bytes(&self) -> usize {
         self.epoch_bytes
+    }
+
+    /// How far reading has come, for those who watch.
+    pub(super) fn turn(&self, epoch: Epoch, oldest: Option<Epoch>) -> Turn {
+        Turn {
+            epoch,
+            oldest,
+            has_read: self.partitions.values().any(|partition| partition.epoch_records > 0),
+            reached_end: self.has_looked && self.partitions.values().all(|partition| partition.reached_end),
+        }
+    }
+
+    /// What takes more than a look, for those who watch.
+    pub(super) fn probe(&self) -> Probe {
+        Probe { lags: self.source.lags(), ids_remembered: self.decoder.ids_remembered() }
     }
 
     /// Whether nothing will ever come any more.

@@ -29,6 +29,11 @@ impl Pace {
         Pace { cut, limits, epoch: 0, called_at: Instant::now() }
     }
 
+    /// The epoch that is read into.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// Reads what may be read now; true if there was something.
     ///
     /// `oldest` is the oldest epoch that is not out.

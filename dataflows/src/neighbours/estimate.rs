@@ -29,6 +29,11 @@ const CELLS_PER_PAIR: usize = 5;
 const CROWDED: usize = 2;
 
 impl Estimate {
+    /// The bytes it has allocated.
+    pub(super) fn bytes(&self) -> u64 {
+        self.cells.len() as u64
+    }
+
     /// An empty table with room for so many pairs.
     pub(super) fn for_pairs(pairs: usize) -> Self {
         if pairs == 0 {

@@ -66,6 +66,10 @@ struct Partition {
     /// In a bounded run, the offset that is not read any more.
     end: Option<u64>,
     ended: bool,
+    /// The offset after the last record handed over.
+    next: Option<u64>,
+    /// Nothing stood behind the last record when the broker was asked last.
+    at_end: bool,
 }
 
 impl KafkaSource {
@@ -117,7 +121,7 @@ impl KafkaSource {
                 let added = assignment.add_partition_offset(topic, id, range.start);
                 added.map_err(|error| self.connection.error(&error))?;
             }
-            self.partitions.insert(partition, Partition { queue, end, ended });
+            self.partitions.insert(partition, Partition { queue, end, ended, next: None, at_end: false });
         }
         if assignment.count() == 0 {
             return Ok(());
@@ -215,6 +219,18 @@ impl Source for KafkaSource {
         !self.params.until_end
     }
 
+    fn lags(&self) -> Vec<(u32, u64)> {
+        let ends = self.connection.log.ends();
+        let lag = |(&number, partition): (&u32, &Partition)| {
+            // Markers of transactions have offsets too, so the end may lie behind the last record.
+            if partition.at_end {
+                return Some((number, 0));
+            }
+            Some((number, ends.get(&number)?.saturating_sub(partition.next?)))
+        };
+        self.partitions.iter().filter_map(lag).collect()
+    }
+
     fn commit(&mut self, offsets: &[(u32, u64)]) -> Result<(), SourceError> {
         self.commits.add(offsets);
         self.commits.serve()
@@ -240,6 +256,7 @@ impl Partition {
                 None => break,
                 Some(Ok(message)) => {
                     let offset = message.offset().unsigned_abs();
+                    (self.next, self.at_end) = (Some(offset + 1), false);
                     self.ended = self.end.is_some_and(|end| offset + 1 >= end);
                     if self.end.is_none_or(|end| offset < end) {
                         fetched.records += 1;
@@ -248,12 +265,16 @@ impl Partition {
                     }
                 }
                 // The log ends here, after all that was there at the start.
-                Some(Err(KafkaError::PartitionEOF(_))) => self.ended = self.end.is_some(),
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    self.ended = self.end.is_some();
+                    self.at_end = true;
+                }
                 Some(Err(error)) if is_permanent(&error) => return Err(error),
                 Some(Err(_)) => {}
             }
         }
         fetched.ended = self.ended;
+        fetched.at_end = self.at_end;
         Ok(fetched)
     }
 }
