@@ -72,7 +72,9 @@ pub fn set_up(format: LogFormat, filter: Option<&str>) -> Result<()> {
 /// A level, or directives: a bare word that is no level would be taken for a target, and hide everything else.
 fn parse(text: &str) -> Result<EnvFilter> {
     let wanted = "want off, error, warn, info, debug, trace, or directives such as warn,librdkafka=debug";
-    let is_word = |part: &str| part.contains(['=', '[']) || part.trim().parse::<LevelFilter>().is_ok();
+    // Nothing at all would be taken for a level.
+    let is_level = |part: &str| !part.trim().is_empty() && part.trim().parse::<LevelFilter>().is_ok();
+    let is_word = |part: &str| part.contains(['=', '[']) || is_level(part);
     ensure!(text.split(',').all(is_word), "--log cannot be {text:?}: {wanted}");
     EnvFilter::builder().parse(text).map_err(|error| anyhow!("--log cannot be {text:?} ({error}): {wanted}"))
 }
