@@ -218,6 +218,23 @@ pub struct RunArgs {
     /// A file with the address host:port of each process, one a line [default: localhost:2101, 2102, …]
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
     pub hostfile: Option<PathBuf>,
+    /// Where this process listens for the others, host:port, if not at its address in the host file
+    #[arg(long, value_name = "ADDR", help_heading = "Cluster")]
+    pub listen: Option<String>,
+    /// A file with the secret that all processes prove to each other, at least 16 bytes; or DELTACART_CLUSTER_SECRET.
+    /// Without one, processes meet on loopback only
+    #[arg(long, value_name = "FILE", help_heading = "Cluster")]
+    pub cluster_secret_file: Option<PathBuf>,
+    /// How long to wait for the other processes at the start
+    #[arg(long, default_value = "60s", value_name = "TIME", help_heading = "Cluster")]
+    pub join_timeout: Time,
+    /// End when another process has given no sign of life for so long
+    #[arg(long, default_value = "8s", value_name = "TIME", help_heading = "Cluster")]
+    pub peer_timeout: Time,
+    /// End when a worker hangs for so long. Must be well above its longest step, which grows with the records of an
+    /// epoch: a million take seconds to a minute or two. Not watched: standard output, whose reader may take its time
+    #[arg(long, default_value = "5m", value_name = "TIME", help_heading = "Cluster")]
+    pub stall_timeout: Time,
 }
 
 /// How to reach Kafka.

@@ -3,6 +3,7 @@
 mod progress;
 
 use crate::cli::{Cli, Command, DemoArgs, GenerateArgs, RunArgs, TopArgs};
+use crate::cluster::die_on_panic;
 use crate::config;
 use crate::demo::demo;
 use crate::generate::generate;
@@ -28,7 +29,7 @@ pub struct Failure {
 /// Runs the command of a command line.
 pub fn run(cli: Cli) -> Result<(), Failure> {
     log::set_up(cli.log.log_format, cli.log.log.as_deref()).map_err(wrong_settings)?;
-    fail_on_panic();
+    die_on_panic();
     match cli.command {
         Command::Run(args) => run_job(*args),
         Command::Demo(args) => run_demo(&args),
@@ -103,23 +104,6 @@ fn run_top(args: &TopArgs) -> Result<(), Failure> {
         log::say(format_args!("{more} more lists: see --item and --limit"));
     }
     Ok(())
-}
-
-/// A panic ends the process: the other workers would wait for the one that is gone. Timely panics when a process of the
-/// cluster is lost, which is no defect and deserves a sentence.
-fn fail_on_panic() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let message = panic.payload_as_str().unwrap_or_default();
-        match message.strip_prefix("timely communication error: ") {
-            Some(cause) => log::last_words(format_args!(
-                "another process of the cluster is gone ({cause}); start all of them again"
-            )),
-            None if log::is_for_people() => report(panic),
-            None => log::last_words(panic),
-        }
-        std::process::exit(1);
-    }));
 }
 
 /// A flag that SIGINT and SIGTERM set, to end in good order; the second of them ends the process at once.

@@ -1,9 +1,10 @@
 //! Flags to settings: everything that can be wrong about a command line is found here, before anything runs.
 
 use crate::cli::{Cli, DemoArgs, GenerateArgs, KafkaArgs, Listen, OnOff, Place, RunArgs, TopArgs};
+use crate::cluster::{Secret, is_loopback};
 use crate::demo::DemoOptions;
 use crate::generate::GenerateOptions;
-use crate::job::{AheadLimits, Cluster, Cut, Destination, Input, Job, Verify};
+use crate::job::{AheadLimits, Cluster, Cut, Destination, Input, Job, Timeouts, Verify};
 use crate::output::OutputOptions;
 use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
@@ -25,6 +26,12 @@ const LIVE_EPOCH: Duration = Duration::from_millis(50);
 
 /// The port of the first process, where no host file says otherwise; the others follow.
 const PORT: usize = 2101;
+
+/// Signs of life and turns of workers are not that punctual.
+const TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
+/// Where the secret may stand instead of in a file.
+const SECRET_VARIABLE: &str = "DELTACART_CLUSTER_SECRET";
 
 /// The longest record of lists that is read back.
 const LIST_BYTES_MAX: usize = 16 << 20;
@@ -200,7 +207,32 @@ fn cluster(args: &RunArgs) -> Result<Cluster> {
             addresses[..processes].to_vec()
         }
     };
-    Ok(Cluster { threads: args.workers.get(), process, addresses })
+    for address in addresses.iter().chain(&args.listen) {
+        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        let is_address = port.is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        ensure!(is_address, "{address:?} is no address of a process: want host:port");
+    }
+    let secret = secret(args)?;
+    let stranger = addresses.iter().chain(&args.listen).find(|address| !is_loopback(address));
+    if let (true, None, Some(address)) = (processes > 1, &secret, stranger) {
+        bail!("{address} can be reached from outside: a cluster there needs --cluster-secret-file");
+    }
+    ensure!(args.peer_timeout.0 >= TIMEOUT_MIN, "--peer-timeout must be at least {TIMEOUT_MIN:?}");
+    ensure!(args.stall_timeout.0 >= TIMEOUT_MIN, "--stall-timeout must be at least {TIMEOUT_MIN:?}");
+    let timeouts =
+        Timeouts { join: args.join_timeout.0, peer: args.peer_timeout.0, stall: args.stall_timeout.0 };
+    let (threads, listen) = (args.workers.get(), args.listen.clone());
+    Ok(Cluster { threads, process, addresses, listen, secret, timeouts })
+}
+
+/// What the processes of a cluster prove to each other that they know.
+fn secret(args: &RunArgs) -> Result<Option<Secret>> {
+    if let Some(path) = &args.cluster_secret_file {
+        let secret = Secret::from_file(path);
+        return Ok(Some(secret.with_context(|| format!("--cluster-secret-file {}", path.display()))?));
+    }
+    let secret = std::env::var_os(SECRET_VARIABLE).map(|text| Secret::new(text.as_encoded_bytes()));
+    secret.transpose().context(SECRET_VARIABLE)
 }
 
 /// The lists that `top` reads: all of a topic, or what is there now.

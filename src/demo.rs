@@ -254,7 +254,7 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
         cut: Cut::Tick(EPOCH),
         limits: LIMITS,
         verify: None,
-        cluster: Cluster { threads: WORKERS, process: 0, addresses: Vec::new() },
+        cluster: Cluster::of_threads(WORKERS),
         kafka: Some(settings),
     }
 }

@@ -6,10 +6,11 @@
 //!                              └▶ dead letters                  └ verify (worker 0, if asked)
 //! ```
 //!
-//! A cluster fails whole: the first worker that cannot go on ends its process, and timely ends the others.
+//! A cluster fails whole: the first worker that cannot go on ends its process, and the others follow
+//! ([`crate::cluster`]).
 
+use crate::cluster::{self, Joined, Settings, Turns, Watchdog};
 use crate::dead_letter::Origin;
-use crate::log;
 use crate::metrics::Meter;
 use crate::output::{FileSink, OutputOptions, SinkError, TopicSpec, ensure_topic};
 use crate::summary::Summary;
@@ -21,10 +22,11 @@ use deltacart_inputs::file::FileProgress;
 use deltacart_inputs::kafka::{KafkaSettings, StartFrom, topic_partitions};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
-use std::process;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+pub use crate::cluster::{Cluster, Timeouts};
 
 /// All of a run.
 #[derive(Clone, Debug)]
@@ -148,33 +150,6 @@ pub enum Verify {
     Every(NonZeroU64),
 }
 
-/// The workers of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cluster {
-    /// Workers of this process.
-    pub threads: usize,
-    /// Which process this is.
-    pub process: usize,
-    /// The address of every process, `host:port`; one entry where there is one process.
-    pub addresses: Vec<String>,
-}
-
-impl Cluster {
-    fn communication(&self) -> timely::CommunicationConfig {
-        match (self.addresses.len(), self.threads) {
-            (0 | 1, 1) => timely::CommunicationConfig::Thread,
-            (0 | 1, threads) => timely::CommunicationConfig::Process(threads),
-            (_, threads) => timely::CommunicationConfig::Cluster {
-                threads,
-                process: self.process,
-                addresses: self.addresses.clone(),
-                report: false,
-                zerocopy: false,
-            },
-        }
-    }
-}
-
 /// What the threads of a process share.
 #[derive(Clone, Default)]
 pub(crate) struct Shared {
@@ -185,6 +160,8 @@ pub(crate) struct Shared {
     /// The files that this process writes, shared by its workers.
     pub(crate) output: Option<FileSink>,
     pub(crate) dead_letters: Option<FileSink>,
+    /// How often each worker of this process has come round.
+    pub(crate) turns: Turns,
     /// The run as worker 0 knows it when all is done.
     pub(crate) summary: Arc<Mutex<Option<Summary>>>,
     /// What can be seen of the run from outside.
@@ -226,17 +203,29 @@ pub fn run(job: Job, handle: &Handle) -> Result<Option<Summary>> {
 
 /// The same for a job whose topics are known to be there and as they should be.
 pub(crate) fn run_prepared(job: Job, handle: &Handle) -> Result<Option<Summary>> {
+    let joined = cluster::join(&job.cluster, Settings::of(&job), &handle.shared.stop)?;
+    let Some(mut joined) = joined else { return Ok(None) };
+    run_joined(job, handle, &mut joined).inspect_err(|error| joined.tell(error))
+}
+
+/// The same in a cluster whose processes are connected.
+fn run_joined(job: Job, handle: &Handle, joined: &mut Joined) -> Result<Option<Summary>> {
     let start = Instant::now();
     handle.meter().starts(job.cluster.threads, job.bounds());
-    let mut config =
-        timely::Config { communication: job.cluster.communication(), worker: Default::default() };
+    let mut config = timely::WorkerConfig::default();
     // Without it, a quiet arrangement keeps updates that cancel each other; the value is that of long practice.
     let merging = differential_dataflow::Config::default().idle_merge_effort(Some(1000));
-    differential_dataflow::configure(&mut config.worker, &merging);
-    let shared =
-        Shared { output: output_file(&job)?, dead_letters: dead_letter_file(&job)?, ..handle.shared.clone() };
+    differential_dataflow::configure(&mut config, &merging);
+    let shared = Shared {
+        output: output_file(&job)?,
+        dead_letters: dead_letter_file(&job)?,
+        turns: Turns::new(job.cluster.threads),
+        ..handle.shared.clone()
+    };
+    let _watchdog = watchdog(&job, &shared)?;
     let job = Arc::new(job);
-    let guards = timely::execute(config, move |worker| {
+    let (builders, others) = joined.workers()?;
+    let guards = timely::execute::execute_from(builders, others, config, move |worker| {
         if let Err(error) = worker::run(worker, &job, &shared) {
             fail(&error);
         }
@@ -247,6 +236,17 @@ pub(crate) fn run_prepared(job: Job, handle: &Handle) -> Result<Option<Summary>>
     }
     let summary = handle.shared.summary.lock().map_err(|_| anyhow!("a worker stopped"))?.take();
     Ok(summary.map(|summary| Summary { elapsed: start.elapsed(), ..summary }))
+}
+
+/// Watches the workers of this process, unless they write to standard output: whoever reads that may take their time.
+fn watchdog(job: &Job, shared: &Shared) -> Result<Option<Watchdog>> {
+    let standard_output = Destination::File("-".to_owned());
+    if job.output == standard_output || job.dead_letters.as_ref() == Some(&standard_output) {
+        return Ok(None);
+    }
+    let first = job.cluster.process * job.cluster.threads;
+    let watchdog = Watchdog::start(shared.turns.clone(), first, job.cluster.timeouts.stall);
+    Ok(Some(watchdog.context("cannot start a thread")?))
 }
 
 /// The output, if it is a file: worker 0 writes it.
@@ -269,10 +269,9 @@ fn dead_letter_file(job: &Job) -> Result<Option<FileSink>> {
 /// Ends the process, and with it the cluster: with 0 where a reader has simply had enough, else with a message and 1.
 pub(crate) fn fail(error: &anyhow::Error) -> ! {
     if let Some(SinkError::Closed { .. }) = error.downcast_ref::<SinkError>() {
-        process::exit(0);
+        cluster::leave();
     }
-    log::last_words(format_args!("{error:#}"));
-    process::exit(1);
+    cluster::die(&format!("{error:#}"));
 }
 
 /// Makes the topics that are to be written, where they are missing.

@@ -11,6 +11,8 @@ pub mod commands;
 
 pub mod job;
 
+pub mod cluster;
+
 mod worker;
 
 mod publish;

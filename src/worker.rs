@@ -67,6 +67,7 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
     let mut pace = Pace::new(job.cut, job.limits);
 
     while !out.done() {
+        shared.turns.bump(worker.index());
         trouble.check()?;
         if shared.stop.load(Ordering::Relaxed) {
             control.stop_all();
@@ -95,6 +96,7 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
             worker.step_or_park(Some(pace.patience(&intake, &control)));
         }
     }
+    shared.turns.end(worker.index());
     trouble.check()?;
     intake.finish()?;
     drop(control);

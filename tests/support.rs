@@ -68,7 +68,11 @@ pub(crate) struct Finished {
 /// Starts the binary with the words of `line`, which are parted by blanks, and then `more`.
 pub(crate) fn start(line: &str, more: &[&str]) -> Running {
     let mut command = Command::new(env!("CARGO_BIN_EXE_deltacart"));
-    command.args(line.split_whitespace()).args(more).env_remove("RUST_LOG");
+    command
+        .args(line.split_whitespace())
+        .args(more)
+        .env_remove("RUST_LOG")
+        .env_remove("DELTACART_CLUSTER_SECRET");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
@@ -117,7 +121,13 @@ impl Running {
 
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
-        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal, by its name without SIG.
+    pub(crate) fn signal(&self, signal: &str) {
+        let signal = format!("-{signal}");
+        let killed = Command::new("kill").args([&signal, &self.child.id().to_string()]).status().unwrap();
         assert!(killed.success(), "{} has gone already", self.what);
     }
 

@@ -21,6 +21,9 @@ mod hostile;
 // Every engine, number of workers and processes, cut and envelope against each other and the model.
 mod oracle;
 
+// Clusters of processes: strangers, other flags, deaths and silence.
+mod cluster;
+
 // Real shops' data, compared with the model after every epoch.
 mod real;
 

@@ -52,12 +52,12 @@ impl ListParams {
 
     /// Candidates kept after a cut: enough that the list seldom runs short before the next.
     pub(crate) fn reserve(&self) -> usize {
-        2 * self.k + 10
+        self.k + 10
     }
 
     /// Candidates that lead to a cut.
     pub(crate) fn reserve_max(&self) -> usize {
-        3 * self.k + 10
+        2 * self.k + 12
     }
 }
 

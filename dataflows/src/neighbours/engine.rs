@@ -4,6 +4,7 @@ use crate::neighbours::changes::{Change, Changes};
 use crate::neighbours::counter::Counter;
 use crate::neighbours::merge::Part;
 use crate::neighbours::placement::{Placement, Turned};
+use crate::neighbours::prefetch::prefetch;
 use crate::neighbours::ranking::Ranking;
 use crate::neighbours::row::{Row, Scratch};
 use crate::neighbours::sample::Sample;
@@ -286,6 +287,8 @@ impl Engine {
         let Engine { placement, store, supports, rows, touched, tally, .. } = self;
         let ranking = Ranking { params: &self.params, supports, names };
         store.row(item, tally);
+        let prefetch_row = |row: u32| prefetch(&raw const rows[row as usize], 2);
+        tally.met().iter().filter_map(|&other| placement.row(other)).for_each(prefetch_row);
         tally.drain(|other, count| {
             if let Some(row) = placement.row(other)
                 && placement.keeps(other, item)

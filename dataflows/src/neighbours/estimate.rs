@@ -22,11 +22,12 @@ pub(super) struct Estimate {
 /// A cell that has reached this says nothing any more.
 const SATURATED: u8 = u8::MAX;
 
-/// Cells per pair in a new table.
-const CELLS_PER_PAIR: usize = 5;
+/// Cells per pair in a new table, and the least cells that a table has.
+const CELLS_PER_PAIR: usize = 4;
+const CELLS_MIN: usize = 64;
 
-/// A table is crowded when more than one in this many of its cells is filled.
-const CROWDED: usize = 2;
+/// A table is crowded when more than so many of eight of its cells are filled.
+const CROWDED: usize = 5;
 
 impl Estimate {
     /// The bytes it has allocated.
@@ -39,7 +40,7 @@ impl Estimate {
         if pairs == 0 {
             return Estimate::default();
         }
-        let cells = (pairs * CELLS_PER_PAIR).next_power_of_two().max(64);
+        let cells = (pairs * CELLS_PER_PAIR).max(CELLS_MIN);
         Estimate { cells: vec![0; cells].into(), filled: 0 }
     }
 
@@ -77,13 +78,14 @@ impl Estimate {
 
     /// Whether so many pairs share cells that the table should be made anew.
     pub(super) fn is_crowded(&self) -> bool {
-        self.filled as usize * CROWDED > self.cells.len()
+        self.filled as usize * 8 > self.cells.len() * CROWDED
     }
 
-    /// The item's cell: the high bits of a product with the golden ratio, which all bits of the item move.
+    /// The item's cell: a product with the golden ratio, which all bits of the item move, as a fraction of the table.
+    /// See Lemire, "Fast random integer generation in an interval", 2019.
     fn cell(&self, item: Item) -> usize {
-        let bits = self.cells.len().trailing_zeros();
-        (item.wrapping_mul(0x9E37_79B9) >> (u32::BITS - bits)) as usize
+        let fraction = u64::from(item.wrapping_mul(0x9E37_79B9));
+        (fraction * self.cells.len() as u64 >> u32::BITS) as usize
     }
 }
 

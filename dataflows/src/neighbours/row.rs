@@ -45,6 +45,9 @@ pub(super) struct Row {
     pub(super) list: Vec<Neighbour<Item>>,
 }
 
+/// A reserve grows by at least so many entries.
+const ENTRIES_MORE: usize = 8;
+
 /// A pair that a row does not leave out, with its exact count.
 #[derive(Clone, Copy)]
 struct Entry {
@@ -153,15 +156,24 @@ impl Row {
 
     /// The bound of the pair has risen, as the item's support fell. Returns whether that may concern the list.
     pub(super) fn raise(&mut self, item: Item, count: u32, ranking: &Ranking<'_>) -> bool {
-        if let Some(at) = self.reserve.iter().position(|entry| entry.item == item) {
-            if at >= self.watched {
-                self.raise_rest(item, count, ranking);
-            }
-            return true;
+        if ranking.at_most(self.base, item, count) < self.least {
+            return false;
         }
-        let length = self.reserve.len();
-        self.enter(item, count, ranking);
-        self.reserve.len() > length
+        let bound = ranking.bound(self.base, item, count);
+        if self.floor.is_some() && !ranking.above(self.floor, bound) {
+            // Also in the reserve: what does not come before the floor is not listed.
+            return false;
+        }
+        match self.reserve.iter().position(|entry| entry.item == item) {
+            Some(at) if at < self.watched => {}
+            Some(_) => self.rest = self.rest.max(bound.key),
+            None => {
+                assert!(self.floor.is_some(), "a row without a floor leaves nothing out");
+                self.left_out.remove(item, count);
+                self.push(item, count, ranking);
+            }
+        }
+        true
     }
 
     /// Makes the estimates anew if too many pairs share their cells.
@@ -178,6 +190,10 @@ impl Row {
     }
 
     fn push(&mut self, item: Item, count: u32, ranking: &Ranking<'_>) {
+        if self.reserve.len() == self.reserve.capacity() {
+            // Doubling would leave most rows half empty.
+            self.reserve.reserve_exact((self.reserve.len() / 4).max(ENTRIES_MORE));
+        }
         self.reserve.push(Entry { item, count });
         self.raise_rest(item, count, ranking);
     }

@@ -20,7 +20,7 @@ pub(super) struct Supports {
 }
 
 /// Bounds are taken at supports this fraction under the true ones, so that removals seldom invalidate them.
-pub(super) const SLACK: u32 = 16;
+pub(super) const SLACK: u32 = 24;
 
 impl Supports {
     /// The bytes it has allocated.

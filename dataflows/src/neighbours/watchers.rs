@@ -51,6 +51,7 @@ impl Watchers {
             rows.sort_unstable();
             rows.dedup();
             rows.retain(|&row| watches(row));
+            rows.shrink_to(2 * rows.len());
         }
         rows
     }

@@ -1,0 +1,130 @@
+//! The end of a process that cannot go on: one line, the same to every other process, and exit code 1.
+//!
+//! Whoever comes first speaks. When a process dies, its connections break one after the other, and what breaks next
+//! would only say the same less well.
+
+use super::pulse::{Frame, Pulse};
+use crate::log;
+use std::panic;
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
+
+/// The way to the other processes, while there are any.
+static PULSE: Mutex<Option<Arc<Pulse>>> = Mutex::new(None);
+
+/// How long a lost connection of timely's waits for the pulse to say more; longer than that waits itself.
+const BETTER_WORDS: Duration = Duration::from_millis(500);
+
+/// Sets the way to the other processes.
+pub(super) fn set_pulse(pulse: Option<Arc<Pulse>>) {
+    *PULSE.lock().unwrap_or_else(PoisonError::into_inner) = pulse;
+}
+
+fn pulse() -> Option<Arc<Pulse>> {
+    PULSE.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Ends the process with a message, and with it the cluster.
+pub(crate) fn die(message: &str) -> ! {
+    end(Some(message), 1, &Frame::Failed(message.to_owned()))
+}
+
+/// Ends the process with the message that another one ended with. All others hear it from here, too: they may see the
+/// end of this process before they hear of the other's.
+pub(super) fn follow(message: &str) -> ! {
+    end(Some(message), 1, &Frame::Follows(message.to_owned()))
+}
+
+/// Ends the process, and with it the cluster, without a failure: the reader of its output has had enough.
+pub(crate) fn leave() -> ! {
+    end(None, 0, &Frame::Enough)
+}
+
+fn end(message: Option<&str>, code: i32, frame: &Frame) -> ! {
+    if IS_ENDING.swap(true, Ordering::Relaxed) {
+        // Only one thread gets past this; the process ends under the feet of the others.
+        loop {
+            thread::park();
+        }
+    }
+    if let Some(message) = message {
+        log::last_words(message);
+    }
+    if let Some(pulse) = pulse() {
+        pulse.tell(frame);
+    }
+    process::exit(code);
+}
+
+/// From now on, a panic of any thread ends the process with one line: the other workers would wait for the one that is
+/// gone. `RUST_BACKTRACE` adds what it always does.
+pub(crate) fn die_on_panic() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().unwrap_or("for an unknown reason");
+        let thread = thread::current();
+        let thread = thread.name().unwrap_or("without a name");
+        // Timely panics when a connection is lost, which is no defect.
+        if let Some(cause) = message.strip_prefix("timely communication error: ") {
+            thread::sleep(BETTER_WORDS);
+            let pulse = pulse();
+            let peer = thread.rsplit_once('-').and_then(|(_, process)| process.parse().ok());
+            let name = peer.and_then(|peer| pulse.as_ref()?.name_of(peer)).unwrap_or("another process");
+            die(&format!("the connection to {name} was lost ({cause})"));
+        }
+        if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
+            report(panic);
+        }
+        let place = panic.location().map_or(String::new(), |place| format!(" at {place}"));
+        let message = super::settings::shown(message);
+        die(&format!("a defect, please report it: thread {thread} panicked{place}: {message}"));
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// Tells a process of this test what it is to die of.
+    const DEATH: &str = "DELTACART_TEST_DEATH";
+
+    /// A process that dies, when started as one; otherwise nothing.
+    #[test]
+    fn dying_process() {
+        let Ok(death) = std::env::var(DEATH) else { return };
+        die_on_panic();
+        let (thread, message) = death.split_once(' ').unwrap();
+        let message = message.to_owned();
+        let panicking = thread::Builder::new().name(thread.to_owned()).spawn(move || panic!("{message}"));
+        panicking.unwrap().join().unwrap();
+    }
+
+    #[track_caller]
+    fn check(death: &str, said: &str) {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "cluster::ending::tests::dying_process", "--nocapture"]);
+        let died = command.env(DEATH, death).env_remove("RUST_BACKTRACE").output().unwrap();
+        let stderr = String::from_utf8(died.stderr).unwrap();
+        assert_eq!(died.status.code(), Some(1), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+    }
+
+    #[test]
+    fn a_panic_ends_the_process_with_one_line() {
+        check("timely:work-1 two\nlines", "thread timely:work-1 panicked at src/cluster/ending.rs:");
+        check("timely:work-1 two\nlines", "two\\nlines");
+    }
+
+    #[test]
+    fn a_lost_connection_is_no_defect() {
+        let lost = "timely:recv-2 timely communication error: reading data: socket closed";
+        check(lost, "deltacart: the connection to another process was lost (reading data: socket closed)");
+    }
+}

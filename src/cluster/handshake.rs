@@ -1,0 +1,285 @@
+//! The first words of a connection: who is there, does it know the secret, and does it run the same job.
+//!
+//! ```text
+//!  caller (the later process)                             listener
+//!    hello: magic, protocol, role, from, to, instance, nonce ──▶
+//!                        ◀── answer: magic, protocol, refusal or 0, nonce
+//!    proof: HMAC("caller", hello, answer) ──▶                        knows the secret? else refused
+//!                        ◀── refusal or 0, HMAC("listener", hello, answer)
+//!    settings, HMAC("caller's settings", hello, answer, settings) ──▶
+//!                        ◀── settings, HMAC("listener's settings", …)
+//!                        ◀── refusal or 0: welcome
+//! ```
+//!
+//! Every proof covers both nonces, both indices and the role of the connection, and has a label of its own side: none
+//! can be used again, elsewhere, or be sent back to whom it came from. The stranger proves first. Everything has a
+//! fixed length but the settings, which are bounded and come only from who knows the secret; everything has to be done
+//! within [`PATIENCE`].
+
+use super::secret::{Proof, Secret, is_proved, prove};
+use super::settings::Settings;
+use super::wire::Wire;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Raise it with every change of what is sent before the settings are compared.
+const PROTOCOL: u16 = 1;
+
+// Two, so that a connection that met itself, as can happen to a port that nobody listens on, does not believe it.
+const HELLO: [u8; 8] = *b"deltaca>";
+const ANSWER: [u8; 8] = *b"deltaca<";
+
+/// How long a handshake may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest settings.
+const SETTINGS_BYTES_MAX: usize = 64 << 10;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Timely's.
+    Data,
+    /// Signs of life.
+    Pulse,
+}
+
+/// One start of one process: what tells it from the one that was there before.
+pub(super) type Instance = [u8; 16];
+
+/// What a process says of itself.
+pub(super) struct Member {
+    pub(super) process: usize,
+    pub(super) instance: Instance,
+    pub(super) secret: Option<Secret>,
+    pub(super) settings: Settings,
+}
+
+/// Why the other side does not want the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(super) enum Refusal {
+    #[error("it is of another version of deltacart")]
+    Protocol,
+    #[error("the secrets differ: all processes need the same --cluster-secret-file")]
+    Secret,
+    #[error("it is another process than the one that was called: the host files differ")]
+    Index,
+    #[error("the process that calls is connected already: is a -p given twice?")]
+    Taken,
+}
+
+const REFUSALS: [Refusal; 4] = [Refusal::Protocol, Refusal::Secret, Refusal::Index, Refusal::Taken];
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub(super) enum Failure {
+    /// It broke, was silent, or is something else: that says nothing of the process that belongs there.
+    #[error("{0}")]
+    Stray(String),
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// It knows the secret and runs another job; the text names what differs.
+    #[error("it runs with other settings: {0}")]
+    Settings(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Failure::Stray("it hung up".to_owned()),
+            _ => Failure::Stray(error.to_string()),
+        }
+    }
+}
+
+fn stray(what: &str) -> Failure {
+    Failure::Stray(what.to_owned())
+}
+
+/// What the caller says first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hello {
+    pub(super) role: Role,
+    pub(super) from: u32,
+    pub(super) to: u32,
+    pub(super) instance: Instance,
+}
+
+const NONCE: usize = 32;
+const HELLO_BYTES: usize = 1 + 4 + 4 + 16 + NONCE;
+
+/// Random bytes that nobody has seen before.
+pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(bytes)
+}
+
+impl Hello {
+    fn encode(&self) -> io::Result<[u8; HELLO_BYTES]> {
+        let role = match self.role {
+            Role::Data => 1,
+            Role::Pulse => 2,
+        };
+        let mut bytes = [0; HELLO_BYTES];
+        bytes[0] = role;
+        bytes[1..5].copy_from_slice(&self.from.to_be_bytes());
+        bytes[5..9].copy_from_slice(&self.to.to_be_bytes());
+        bytes[9..25].copy_from_slice(&self.instance);
+        bytes[25..].copy_from_slice(&random::<NONCE>()?);
+        Ok(bytes)
+    }
+
+    fn decode(bytes: &[u8; HELLO_BYTES]) -> Option<Hello> {
+        let role = match bytes[0] {
+            1 => Role::Data,
+            2 => Role::Pulse,
+            _ => return None,
+        };
+        Some(Hello {
+            role,
+            from: u32::from_be_bytes(bytes[1..5].try_into().ok()?),
+            to: u32::from_be_bytes(bytes[5..9].try_into().ok()?),
+            instance: bytes[9..25].try_into().ok()?,
+        })
+    }
+}
+
+/// Writes the verdict on a connection.
+fn judge(wire: &mut impl Write, refusal: Option<Refusal>) -> io::Result<()> {
+    let place = refusal.and_then(|refusal| REFUSALS.iter().position(|known| *known == refusal));
+    wire.write_all(&[place.map_or(0, |place| place as u8 + 1)])
+}
+
+/// Reads the verdict on a connection.
+fn verdict(wire: &mut Wire) -> Result<(), Failure> {
+    match wire.read_array::<1>()?[0] {
+        0 => Ok(()),
+        code => Err(match REFUSALS.get(usize::from(code) - 1) {
+            Some(&refusal) => Failure::Refused(refusal),
+            None => stray("it refuses for a reason that this version does not know"),
+        }),
+    }
+}
+
+fn send_settings(wire: &mut Wire, member: &Member, label: &str, said: &[&[u8]; 2]) -> io::Result<()> {
+    let text = member.settings.text();
+    let proof = prove(member.secret.as_ref(), label, &[said[0], said[1], text.as_bytes()]);
+    wire.write_all(&(text.len() as u32).to_be_bytes())?;
+    wire.write_all(text.as_bytes())?;
+    wire.write_all(&proof)
+}
+
+fn receive_settings(
+    wire: &mut Wire,
+    member: &Member,
+    label: &str,
+    said: &[&[u8]; 2],
+) -> Result<String, Failure> {
+    let length = u32::from_be_bytes(wire.read_array()?) as usize;
+    if length > SETTINGS_BYTES_MAX {
+        return Err(stray("its settings are too long"));
+    }
+    let mut text = vec![0; length];
+    wire.read_exact(&mut text)?;
+    let proof: Proof = wire.read_array()?;
+    if !is_proved(member.secret.as_ref(), label, &[said[0], said[1], &text], &proof) {
+        return Err(stray("its settings were changed on their way"));
+    }
+    String::from_utf8(text).map_err(|_| stray("its settings are no text"))
+}
+
+fn compare(member: &Member, theirs: &str) -> Result<(), Failure> {
+    match member.settings.difference(theirs) {
+        None => Ok(()),
+        Some(difference) => Err(Failure::Settings(difference)),
+    }
+}
+
+/// The caller's side.
+pub(super) fn call(stream: TcpStream, member: &Member, to: usize, role: Role) -> Result<TcpStream, Failure> {
+    let mut wire = Wire::new(stream, Instant::now() + PATIENCE)?;
+    let secret = member.secret.as_ref();
+    let hello = Hello { role, from: member.process as u32, to: to as u32, instance: member.instance };
+    let hello = hello.encode()?;
+    let mut first = [&HELLO[..], &PROTOCOL.to_be_bytes()].concat();
+    first.extend_from_slice(&hello);
+    wire.write_all(&first)?;
+
+    let magic: [u8; 8] = wire.read_array()?;
+    let protocol = u16::from_be_bytes(wire.read_array()?);
+    if magic != ANSWER {
+        return Err(stray("what answers there is not deltacart"));
+    }
+    verdict(&mut wire)?;
+    if protocol != PROTOCOL {
+        return Err(Failure::Refused(Refusal::Protocol));
+    }
+    let answer: [u8; NONCE] = wire.read_array()?;
+    let said: [&[u8]; 2] = [&hello, &answer];
+    wire.write_all(&prove(secret, "caller", &said))?;
+    verdict(&mut wire)?;
+    let proof: Proof = wire.read_array()?;
+    if !is_proved(secret, "listener", &said, &proof) {
+        return Err(stray("what answers there does not know the secret"));
+    }
+    send_settings(&mut wire, member, "caller's settings", &said)?;
+    compare(member, &receive_settings(&mut wire, member, "listener's settings", &said)?)?;
+    verdict(&mut wire)?;
+    Ok(wire.into_stream()?)
+}
+
+/// A caller that knows the secret, runs the same job, and waits for the last word.
+#[derive(Debug)]
+pub(super) struct Guest {
+    pub(super) hello: Hello,
+    pub(super) stream: TcpStream,
+}
+
+impl Guest {
+    /// The last word. Nothing may be sent before it.
+    pub(super) fn answer(&mut self, refusal: Option<Refusal>) -> io::Result<()> {
+        judge(&mut self.stream, refusal)
+    }
+}
+
+/// The listener's side, but for the last word. Beside a failure, which process the caller said it was.
+pub(super) fn receive(stream: TcpStream, member: &Member) -> Result<Guest, (Failure, Option<u32>)> {
+    let mut said_to_be = None;
+    converse(stream, member, &mut said_to_be).map_err(|failure| (failure, said_to_be))
+}
+
+fn converse(stream: TcpStream, member: &Member, said_to_be: &mut Option<u32>) -> Result<Guest, Failure> {
+    let mut wire = Wire::new(stream, Instant::now() + PATIENCE)?;
+    let secret = member.secret.as_ref();
+    if wire.read_array()? != HELLO {
+        return Err(stray("it is not deltacart"));
+    }
+    let other_protocol = u16::from_be_bytes(wire.read_array()?) != PROTOCOL;
+    wire.write_all(&[&ANSWER[..], &PROTOCOL.to_be_bytes()].concat())?;
+    if other_protocol {
+        judge(&mut wire, Some(Refusal::Protocol))?;
+        return Err(Failure::Refused(Refusal::Protocol));
+    }
+    let first: [u8; HELLO_BYTES] = wire.read_array()?;
+    let hello = Hello::decode(&first).ok_or_else(|| stray("its first words make no sense"))?;
+    *said_to_be = Some(hello.from);
+    judge(&mut wire, None)?;
+    let answer: [u8; NONCE] = random()?;
+    wire.write_all(&answer)?;
+
+    let said: [&[u8]; 2] = [&first, &answer];
+    let proof: Proof = wire.read_array()?;
+    if !is_proved(secret, "caller", &said, &proof) {
+        judge(&mut wire, Some(Refusal::Secret))?;
+        return Err(Failure::Refused(Refusal::Secret));
+    }
+    judge(&mut wire, None)?;
+    wire.write_all(&prove(secret, "listener", &said))?;
+    let theirs = receive_settings(&mut wire, member, "caller's settings", &said)?;
+    send_settings(&mut wire, member, "listener's settings", &said)?;
+    compare(member, &theirs)?;
+    Ok(Guest { hello, stream: wire.into_stream()? })
+}

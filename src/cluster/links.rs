@@ -1,0 +1,375 @@
+//! Who is there: both connections to every other process, within the time for it.
+//!
+//! ```text
+//!   listener ─ a thread for each that calls ─ handshake ─▶ seats of the later processes ─┐
+//!                                                                                        ├─▶ all taken: done
+//!   a thread for each earlier process: call, handshake ──▶ seats of the earlier ones ────┘
+//! ```
+//!
+//! A stranger costs one line of the log. A process that knows the secret and runs another job ends the start on both
+//! sides. One that dies while others are waited for leaves its seat to its next start.
+
+use super::Cluster;
+use super::handshake::{Failure, Guest, Instance, Member, PATIENCE, Refusal, Role, call, random, receive};
+use super::settings::Settings;
+use super::wire;
+use anyhow::{Context, Result, bail};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// How often a process that is not there yet is called.
+const CALL_AGAIN: Duration = Duration::from_millis(100);
+
+/// How often the listener looks for callers.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(5);
+
+/// How often seats are looked at, and the request to stop.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How many callers may be talked to at a time; more than those have to call again.
+const GUESTS_MAX: usize = 64;
+
+/// How many lines strangers may cost.
+const WARNINGS_MAX: usize = 32;
+
+/// The connections to the other processes, by their index; none to this one.
+#[derive(Debug)]
+pub(super) struct Links {
+    pub(super) data: Vec<Option<TcpStream>>,
+    pub(super) pulses: Vec<Option<TcpStream>>,
+}
+
+/// Connects to all other processes. None if `stop` was set before that was done.
+pub(super) fn connect(
+    cluster: &Cluster,
+    settings: Settings,
+    until: Instant,
+    stop: &AtomicBool,
+) -> Result<Option<Links>> {
+    let me = cluster.process;
+    let listen = cluster.listen.as_ref().unwrap_or(&cluster.addresses[me]);
+    let listener = TcpListener::bind(listen)
+        .with_context(|| format!("cannot listen on {listen} for the other processes"))?;
+    listener.set_nonblocking(true)?;
+    if cluster.secret.is_none() && !listener.local_addr()?.ip().is_loopback() {
+        bail!("{listen} is no loopback address: other machines need a --cluster-secret-file");
+    }
+    let secret = cluster.secret.clone();
+    let member = Member { process: me, instance: random()?, secret, settings };
+    let seats = (0..cluster.processes()).map(|_| Seat::default()).collect();
+    let meeting = Arc::new(Meeting {
+        cluster: cluster.clone(),
+        member,
+        table: Mutex::new(Table { seats, failure: None }),
+        changed: Condvar::new(),
+        over: AtomicBool::new(false),
+        guests: AtomicUsize::new(0),
+        warnings: AtomicUsize::new(0),
+    });
+    let mut threads = Vec::new();
+    let host = Arc::clone(&meeting);
+    threads.push(spawn("cluster:listen", move || host.listen(&listener))?);
+    for peer in 0..me {
+        let caller = Arc::clone(&meeting);
+        spawn(&format!("cluster:call-{peer}"), move || caller.keep_calling(peer))?;
+    }
+    let links = meeting.wait(until, stop);
+    meeting.over.store(true, Ordering::Relaxed);
+    // The port is closed when this is done. Callers may hang in the name service: they end when they come back.
+    threads.into_iter().for_each(|thread| thread.join().unwrap_or_default());
+    links
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(run).context("cannot start a thread")
+}
+
+/// What the threads of the start share.
+struct Meeting {
+    cluster: Cluster,
+    member: Member,
+    table: Mutex<Table>,
+    changed: Condvar,
+    over: AtomicBool,
+    guests: AtomicUsize,
+    warnings: AtomicUsize,
+}
+
+struct Table {
+    seats: Vec<Seat>,
+    /// Why there will be no cluster.
+    failure: Option<String>,
+}
+
+/// The place of one process.
+#[derive(Default)]
+struct Seat {
+    /// Whose it is, where it was taken by a caller.
+    instance: Option<Instance>,
+    data: Option<TcpStream>,
+    pulse: Option<TcpStream>,
+    /// What is known of a process that is not here.
+    note: Option<String>,
+}
+
+impl Seat {
+    /// Empties the seat of a process that has gone; true if one is there, or half there.
+    ///
+    /// Nothing is sent on the data connection before the start, so it shows an end as soon as it has come.
+    fn is_taken(&mut self) -> bool {
+        let is_open = |stream: &TcpStream| {
+            let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+            let is_open = match peeked {
+                Ok(bytes) => bytes > 0,
+                Err(error) => wire::is_timeout(&error),
+            };
+            is_open && stream.set_nonblocking(false).is_ok()
+        };
+        let taken = self.data.as_ref().or(self.pulse.as_ref()).is_some_and(is_open);
+        if !taken {
+            *self = Seat { note: self.note.take(), ..Seat::default() };
+        }
+        taken
+    }
+
+    fn is_complete(&mut self) -> bool {
+        self.is_taken() && self.data.is_some() && self.pulse.is_some()
+    }
+
+    fn put(&mut self, role: Role, stream: TcpStream) {
+        match role {
+            Role::Data => self.data = Some(stream),
+            Role::Pulse => self.pulse = Some(stream),
+        }
+    }
+}
+
+impl Meeting {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Waits until every seat is taken.
+    fn wait(&self, until: Instant, stop: &AtomicBool) -> Result<Option<Links>> {
+        let mut table = self.table();
+        loop {
+            if let Some(failure) = table.failure.take() {
+                bail!("the cluster cannot start: {failure}");
+            }
+            let all = self.cluster.peers().all(|peer| table.seats[peer].is_complete());
+            if all {
+                // Under the lock: nobody takes a seat after this.
+                self.over.store(true, Ordering::Relaxed);
+                let seats = table.seats.drain(..).map(|seat| (seat.data, seat.pulse));
+                let (data, pulses) = seats.unzip();
+                return Ok(Some(Links { data, pulses }));
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            if Instant::now() >= until {
+                bail!(self.missing(&mut table));
+            }
+            let waited = self.changed.wait_timeout(table, LOOK_AGAIN);
+            table = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn missing(&self, table: &mut Table) -> String {
+        let mut missing = Vec::new();
+        for peer in self.cluster.peers() {
+            let seat = &mut table.seats[peer];
+            if !seat.is_complete() {
+                let note = seat.note.as_deref().unwrap_or("it has not called");
+                missing.push(format!("{}: {note}", self.cluster.name(peer)));
+            }
+        }
+        let (count, processes) = (missing.len(), self.cluster.processes());
+        format!(
+            "{count} of {processes} processes are missing after {:?} (--join-timeout): {}",
+            self.cluster.timeouts.join,
+            missing.join("; ")
+        )
+    }
+
+    /// Ends the start.
+    fn fail(&self, failure: String) {
+        self.table().failure.get_or_insert(failure);
+        self.changed.notify_all();
+    }
+
+    /// A line about a stranger, as long as there have not been too many.
+    fn warn(&self, line: &str) {
+        match self.warnings.fetch_add(1, Ordering::Relaxed) {
+            0..WARNINGS_MAX => warn!("{line}"),
+            WARNINGS_MAX => warn!("{line}; more of this is not told"),
+            _ => {}
+        }
+    }
+
+    /// Answers callers until the start is over.
+    fn listen(self: &Arc<Self>, listener: &TcpListener) {
+        while !self.is_over() {
+            let (stream, address) = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    if !wire::is_timeout(&error) {
+                        self.warn(&format!("cannot take a connection: {error}"));
+                    }
+                    thread::sleep(ACCEPT_AGAIN);
+                    continue;
+                }
+            };
+            if self.guests.load(Ordering::Relaxed) >= GUESTS_MAX {
+                self.warn(&format!("refused a connection from {address}: {GUESTS_MAX} others are under way"));
+                continue;
+            }
+            self.guests.fetch_add(1, Ordering::Relaxed);
+            let host = Arc::clone(self);
+            let started = spawn("cluster:guest", move || {
+                host.talk(stream, address);
+                host.guests.fetch_sub(1, Ordering::Relaxed);
+            });
+            if let Err(error) = started {
+                self.guests.fetch_sub(1, Ordering::Relaxed);
+                self.warn(&format!("refused a connection from {address}: {error:#}"));
+            }
+        }
+    }
+
+    /// Finds out who has called, and gives it its seat.
+    fn talk(&self, stream: TcpStream, address: SocketAddr) {
+        let failure = match receive(stream, &self.member) {
+            Ok(guest) => match self.seat(guest) {
+                Ok(()) => return,
+                Err((refusal, from)) => (Failure::Refused(refusal), Some(from)),
+            },
+            Err(failure) => failure,
+        };
+        if self.is_over() {
+            return;
+        }
+        let (failure, said_to_be) = failure;
+        let from = said_to_be.and_then(|from| self.later(from));
+        match (failure, from) {
+            (failure @ Failure::Settings(_), Some(peer)) => {
+                self.fail(format!("{}: {failure}", self.cluster.name(peer)));
+            }
+            (failure @ Failure::Settings(_), None) => self.fail(format!("a process at {address}: {failure}")),
+            (failure, from) => {
+                let mut line = format!("a connection from {address} was refused: {}", reason(&failure));
+                if let Some(peer) = from {
+                    line.push_str(&format!(" (it says that it is process {peer})"));
+                    self.table().seats.get_mut(peer).into_iter().for_each(|seat| {
+                        seat.note = Some(line.clone());
+                    });
+                }
+                self.warn(&line);
+            }
+        }
+    }
+
+    /// The process of this index, if it is one that may call this one.
+    fn later(&self, index: u32) -> Option<usize> {
+        Some(index as usize).filter(|from| (self.member.process + 1..self.cluster.processes()).contains(from))
+    }
+
+    fn seat(&self, mut guest: Guest) -> Result<(), (Refusal, u32)> {
+        let mut table = self.table();
+        let hello = guest.hello;
+        let peer = self.later(hello.from);
+        let seat = peer.and_then(|peer| table.seats.get_mut(peer));
+        // The same start of the same process may call again, and a new one where the old one has gone.
+        let is_free = seat.is_some_and(|seat| !seat.is_taken() || seat.instance == Some(hello.instance));
+        let refusal = match hello.to as usize == self.member.process {
+            false => Some(Refusal::Index),
+            true if self.is_over() || !is_free => Some(Refusal::Taken),
+            true => None,
+        };
+        let answered = guest.answer(refusal);
+        if let Some(refusal) = refusal {
+            return Err((refusal, hello.from));
+        }
+        if let (Ok(()), Some(peer)) = (answered, peer) {
+            let seat = &mut table.seats[peer];
+            seat.instance = Some(hello.instance);
+            seat.put(hello.role, guest.stream);
+            self.changed.notify_all();
+        }
+        Ok(())
+    }
+
+    /// Calls an earlier process until it is there, and again when it has gone before the start is over.
+    fn keep_calling(&self, peer: usize) {
+        let mut told = String::new();
+        while !self.is_over() {
+            let is_complete = self.table().seats.get_mut(peer).is_none_or(Seat::is_complete);
+            if !is_complete {
+                match self.call_both(peer) {
+                    Ok(()) => {}
+                    Err(failure @ Failure::Stray(_)) => {
+                        let why = failure.to_string();
+                        if why != told {
+                            info!("{} is not there yet: {why}", self.cluster.name(peer));
+                            told.clone_from(&why);
+                        }
+                        self.table().seats.get_mut(peer).into_iter().for_each(|seat| {
+                            seat.note = Some(why.clone());
+                        });
+                    }
+                    Err(failure) => self.fail(format!("{}: {failure}", self.cluster.name(peer))),
+                }
+            }
+            thread::sleep(CALL_AGAIN);
+        }
+    }
+
+    fn call_both(&self, peer: usize) -> Result<(), Failure> {
+        for role in [Role::Data, Role::Pulse] {
+            let stream = call(self.dial(peer)?, &self.member, peer, role)?;
+            let mut table = self.table();
+            if let (false, Some(seat)) = (self.is_over(), table.seats.get_mut(peer)) {
+                seat.put(role, stream);
+            }
+        }
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// A connection to an earlier process.
+    fn dial(&self, peer: usize) -> Result<TcpStream, Failure> {
+        let address = &self.cluster.addresses[peer];
+        let mut last = Failure::Stray("its name has no address".to_owned());
+        for address in address.to_socket_addrs()? {
+            if self.member.secret.is_none() && !address.ip().is_loopback() {
+                return Err(Failure::Stray(format!(
+                    "{address} is no loopback address, and there is no secret"
+                )));
+            }
+            match TcpStream::connect_timeout(&address, PATIENCE) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error.into(),
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Why this side has refused a connection.
+fn reason(failure: &Failure) -> String {
+    match failure {
+        Failure::Refused(Refusal::Protocol) => "it is of another version of deltacart".to_owned(),
+        Failure::Refused(Refusal::Secret) => "it does not know the secret".to_owned(),
+        Failure::Refused(Refusal::Index) => "it wanted another process: the host files differ".to_owned(),
+        Failure::Refused(Refusal::Taken) => "that process is here already: is a -p given twice?".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,319 @@
+//! Signs of life: a ping to every other process each second, and an ear for theirs.
+//!
+//! ```text
+//!   ready   sent when this process has all its connections; nobody starts before everybody has
+//!   ping    each second
+//!   goodbye this process is done: do not miss it
+//!   failed  this process ends, and why
+//!   follows it ends since another one does; so what everybody says last names where it began
+//!   enough  the reader of the output has had enough: end, and it is no failure
+//! ```
+//!
+//! Silence is counted in reads that found nothing, not by the clock: a process that was stopped itself, with its whole
+//! machine perhaps, has not listened in that time, and blames nobody.
+
+use super::settings::shown;
+use super::wire::is_timeout;
+use super::{Cluster, ending};
+use anyhow::{Context, Result, bail};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a process gives a sign of life.
+const PING: Duration = Duration::from_secs(1);
+
+/// How long a sign of life may take to be written; it is a few bytes.
+const WRITE_PATIENCE: Duration = Duration::from_millis(200);
+
+/// How many silent reads make the time after which a process counts as gone.
+const TICKS: u32 = 20;
+
+/// How long a process that is complete waits for others beyond the time to start: theirs began later.
+const READY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a lost connection waits for another one to say why.
+const BETTER_WORDS: Duration = Duration::from_millis(200);
+
+/// The longest text of a frame.
+const TEXT_BYTES_MAX: usize = 1000;
+
+/// What a process tells another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    Ready,
+    Ping,
+    Goodbye,
+    Failed(String),
+    Follows(String),
+    Enough,
+}
+
+impl Frame {
+    fn encode(&self) -> Vec<u8> {
+        let (kind, text) = match self {
+            Frame::Ready => (1, ""),
+            Frame::Ping => (2, ""),
+            Frame::Goodbye => (3, ""),
+            Frame::Failed(text) => (4, text.as_str()),
+            Frame::Enough => (5, ""),
+            Frame::Follows(text) => (6, text.as_str()),
+        };
+        let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+        [&[kind][..], &(text.len() as u16).to_be_bytes(), text.as_bytes()].concat()
+    }
+
+    /// The first frame of some bytes and its length, if it is there whole.
+    fn decode(bytes: &[u8]) -> io::Result<Option<(Frame, usize)>> {
+        let [kind, high, low, rest @ ..] = bytes else { return Ok(None) };
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        if length > TEXT_BYTES_MAX {
+            return Err(nonsense());
+        }
+        let Some(text) = rest.get(..length) else { return Ok(None) };
+        let frame = match kind {
+            1 => Frame::Ready,
+            2 => Frame::Ping,
+            3 => Frame::Goodbye,
+            4 => Frame::Failed(String::from_utf8_lossy(text).into_owned()),
+            5 => Frame::Enough,
+            6 => Frame::Follows(String::from_utf8_lossy(text).into_owned()),
+            _ => return Err(nonsense()),
+        };
+        Ok(Some((frame, 3 + length)))
+    }
+}
+
+fn nonsense() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "what it sends makes no sense")
+}
+
+/// What comes from a process, frame by frame.
+pub(super) struct Ear {
+    stream: TcpStream,
+    /// What has come of the next frames; never longer than one of them and what was read with it.
+    bytes: Vec<u8>,
+}
+
+impl Ear {
+    fn new(stream: TcpStream) -> Ear {
+        Ear { stream, bytes: Vec::new() }
+    }
+
+    /// The next frame, or none within `tick`.
+    fn next(&mut self, tick: Duration) -> io::Result<Option<Frame>> {
+        self.stream.set_read_timeout(Some(tick))?;
+        loop {
+            if let Some((frame, length)) = Frame::decode(&self.bytes)? {
+                self.bytes.drain(..length);
+                return Ok(Some(frame));
+            }
+            let mut bytes = [0; 512];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => self.bytes.extend_from_slice(&bytes[..read]),
+                // Also when this process was stopped and goes on.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Another process.
+struct Peer {
+    process: usize,
+    /// As a person knows it.
+    name: String,
+    mouth: Mutex<TcpStream>,
+}
+
+impl Peer {
+    /// Says something, if that does not take long: whoever does not listen is found out otherwise.
+    fn say(&self, frame: &Frame) {
+        let start = Instant::now();
+        loop {
+            match self.mouth.try_lock() {
+                Ok(mut mouth) => {
+                    let _ = mouth.write_all(&frame.encode());
+                    return;
+                }
+                // A thread that panicked inside has said half a frame at most, which the other side finds out.
+                Err(TryLockError::Poisoned(_)) => return,
+                Err(TryLockError::WouldBlock) if start.elapsed() < WRITE_PATIENCE => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                Err(TryLockError::WouldBlock) => return,
+            }
+        }
+    }
+}
+
+/// The signs of life between this process and all others.
+pub(super) struct Pulse {
+    peers: Vec<Peer>,
+    silence_max: Duration,
+    /// Everything is done: nothing is a failure any more.
+    finished: AtomicBool,
+}
+
+impl Pulse {
+    /// Waits until every process has all its connections; from then on, watches them. None if `stop` was set before.
+    pub(super) fn start(
+        cluster: &Cluster,
+        streams: Vec<Option<TcpStream>>,
+        until: Instant,
+        stop: &AtomicBool,
+    ) -> Result<Option<Arc<Pulse>>> {
+        let (mut peers, mut ears) = (Vec::new(), Vec::new());
+        for (process, stream) in streams.into_iter().enumerate() {
+            let Some(stream) = stream else { continue };
+            stream.set_write_timeout(Some(WRITE_PATIENCE))?;
+            let mouth = Mutex::new(stream.try_clone()?);
+            ears.push(Ear::new(stream));
+            peers.push(Peer { process, name: cluster.name(process), mouth });
+        }
+        peers.iter().for_each(|peer| peer.say(&Frame::Ready));
+        for (peer, ear) in peers.iter().zip(&mut ears) {
+            if !wait_for(peer, ear, until + READY_PATIENCE, stop)? {
+                return Ok(None);
+            }
+        }
+        let finished = AtomicBool::new(false);
+        let pulse = Arc::new(Pulse { peers, silence_max: cluster.timeouts.peer, finished });
+        for (index, ear) in ears.into_iter().enumerate() {
+            let listener = Arc::clone(&pulse);
+            let name = format!("cluster:hear-{}", pulse.peers[index].process);
+            let run = move || listener.listen(&listener.peers[index], ear);
+            thread::Builder::new().name(name).spawn(run).context("cannot start a thread")?;
+        }
+        let speaker = Arc::clone(&pulse);
+        let run = move || speaker.speak();
+        thread::Builder::new().name("cluster:ping".to_owned()).spawn(run).context("cannot start a thread")?;
+        Ok(Some(pulse))
+    }
+
+    /// Tells every other process.
+    pub(super) fn tell(&self, frame: &Frame) {
+        self.peers.iter().for_each(|peer| peer.say(frame));
+    }
+
+    /// This process is done with its part; it waits for the others' parts, and still hears if they fail.
+    pub(super) fn say_goodbye(&self) {
+        self.tell(&Frame::Goodbye);
+    }
+
+    /// Everything is done.
+    pub(super) fn finish(&self) {
+        self.finished.store(true, Ordering::Relaxed);
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Relaxed)
+    }
+
+    /// How a process is named to a person.
+    pub(super) fn name_of(&self, process: usize) -> Option<&str> {
+        self.peers.iter().find(|peer| peer.process == process).map(|peer| peer.name.as_str())
+    }
+
+    fn speak(&self) {
+        let pause = PING.min(self.silence_max / 4);
+        while !self.is_finished() {
+            self.tell(&Frame::Ping);
+            thread::sleep(pause);
+        }
+    }
+
+    /// Listens to one process until it says goodbye; ends this process when it does not.
+    fn listen(&self, peer: &Peer, mut ear: Ear) {
+        let mut silent = 0;
+        loop {
+            let heard = ear.next(self.silence_max / TICKS);
+            if self.is_finished() {
+                return;
+            }
+            let name = &peer.name;
+            match heard {
+                Ok(Some(Frame::Ping | Frame::Ready)) => silent = 0,
+                Ok(Some(Frame::Goodbye)) => return,
+                Ok(Some(Frame::Enough)) => ending::leave(),
+                Ok(Some(Frame::Failed(why))) => {
+                    ending::follow(&format!("{name} has ended: {}", shown(&why)));
+                }
+                Ok(Some(Frame::Follows(message))) => ending::follow(&shown(&message)),
+                Ok(None) => silent += 1,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    ending::die(&format!("the connection to {name} is of no use: {error}"));
+                }
+                Err(_) => {
+                    // Another process may know better: of two that end, the second may be seen first.
+                    thread::sleep(BETTER_WORDS);
+                    ending::die(&format!("{name} is gone: it was killed, or its machine was"));
+                }
+            }
+            if silent >= TICKS {
+                let span = self.silence_max;
+                ending::die(&format!(
+                    "{name} has not been heard for {span:?}: it hangs, or its network does"
+                ));
+            }
+        }
+    }
+}
+
+/// Waits until another process is ready. False if `stop` was set before.
+fn wait_for(peer: &Peer, ear: &mut Ear, until: Instant, stop: &AtomicBool) -> Result<bool> {
+    const TICK: Duration = Duration::from_millis(50);
+    loop {
+        match ear.next(TICK) {
+            Ok(Some(Frame::Ready)) => return Ok(true),
+            Ok(Some(_)) => bail!("{} says what does not belong to a start", peer.name),
+            Ok(None) if stop.load(Ordering::Relaxed) => return Ok(false),
+            Ok(None) if Instant::now() < until => {}
+            Ok(None) => bail!("{} still waits for others; its log says for whom", peer.name),
+            Err(_) => bail!("{} has left while the cluster started; its log says why", peer.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_told_apart_wherever_they_are_cut() {
+        let frames = [
+            Frame::Ready,
+            Frame::Ping,
+            Frame::Goodbye,
+            Frame::Failed("why…".into()),
+            Frame::Enough,
+            Frame::Follows("".into()),
+        ];
+        let bytes: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
+        let (mut heard, mut buffer) = (Vec::new(), Vec::new());
+        for byte in bytes {
+            buffer.push(byte);
+            while let Some((frame, length)) = Frame::decode(&buffer).unwrap() {
+                buffer.drain(..length);
+                heard.push(frame);
+            }
+        }
+        assert_eq!(heard, frames);
+    }
+
+    #[test]
+    fn texts_are_bounded() {
+        let long = Frame::Failed("…".repeat(TEXT_BYTES_MAX)).encode();
+        assert!(long.len() <= TEXT_BYTES_MAX + 3);
+        assert!(matches!(Frame::decode(&long), Ok(Some((Frame::Failed(_), _)))));
+        assert!(Frame::decode(&[4, 0xff, 0xff]).is_err(), "is not waited for");
+        assert!(Frame::decode(&[9, 0, 0]).is_err());
+        assert!(matches!(Frame::decode(&[4, 0, 1, 0xff]), Ok(Some(_))), "no text, but no panic");
+    }
+}

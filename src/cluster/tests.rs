@@ -1,0 +1,186 @@
+//! Handshakes over real sockets, with friends, strangers and liars.
+
+use super::handshake::{Failure, Guest, Member, Refusal, Role, call, receive};
+use super::secret::Secret;
+use super::settings::Settings;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+const SECRET: &str = "the secret of all the tests";
+
+fn settings(k: usize) -> Settings {
+    let mut settings = Settings::default();
+    settings.set("--top-k", k);
+    settings.set("--measure", "cosine");
+    settings
+}
+
+fn member(process: usize, secret: Option<&str>, k: usize) -> Member {
+    let secret = secret.map(|secret| Secret::new(secret.as_bytes()).unwrap());
+    Member { process, instance: [process as u8; 16], secret, settings: settings(k) }
+}
+
+/// Both ends of a connection.
+fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (caller, listener.accept().unwrap().0)
+}
+
+/// Process 2 calls process 1, which gives it the last word.
+fn meet(caller: Member, listener: Member) -> (Result<TcpStream, Failure>, Result<Guest, Failure>) {
+    let (there, here) = connection();
+    let calling = thread::spawn(move || call(there, &caller, 1, Role::Pulse));
+    let mut guest = receive(here, &listener).map_err(|(failure, _)| failure);
+    if let Ok(guest) = &mut guest {
+        guest.answer(None).unwrap();
+    }
+    (calling.join().unwrap(), guest)
+}
+
+#[test]
+fn members_of_a_cluster_meet() {
+    for secret in [Some(SECRET), None] {
+        let (caller, guest) = meet(member(2, secret, 10), member(1, secret, 10));
+        let (mut caller, mut guest) = (caller.unwrap(), guest.unwrap());
+        assert_eq!((guest.hello.from, guest.hello.to, guest.hello.role), (2, 1, Role::Pulse));
+        assert_eq!(guest.hello.instance, [2; 16]);
+        // Nothing of the handshake is left on the way.
+        caller.write_all(b"after").unwrap();
+        guest.stream.write_all(b"words").unwrap();
+        let mut bytes = [0; 5];
+        caller.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"words");
+        guest.stream.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"after");
+    }
+}
+
+#[test]
+fn another_secret_is_refused_on_both_sides() {
+    let other = Some("another secret of the tests");
+    for (theirs, ours) in [(other, Some(SECRET)), (None, Some(SECRET)), (Some(SECRET), None)] {
+        let (caller, guest) = meet(member(2, theirs, 10), member(1, ours, 10));
+        assert!(matches!(caller, Err(Failure::Refused(Refusal::Secret))), "{caller:?}");
+        assert!(matches!(guest, Err(Failure::Refused(Refusal::Secret))), "{guest:?}");
+    }
+}
+
+#[test]
+fn other_settings_are_named_on_both_sides() {
+    let (caller, guest) = meet(member(2, Some(SECRET), 5), member(1, Some(SECRET), 10));
+    let said = caller.unwrap_err().to_string();
+    assert_eq!(said, "it runs with other settings: --top-k is 10 there and 5 here");
+    let said = guest.unwrap_err().to_string();
+    assert_eq!(said, "it runs with other settings: --top-k is 5 there and 10 here");
+}
+
+#[test]
+fn settings_differ_also_where_one_is_missing() {
+    let (here, mut there) = (settings(10), settings(10));
+    assert_eq!(here.difference(&there.text()), None);
+    there.set("--new", "\u{1b}[31mred\n");
+    let said = here.difference(&there.text()).unwrap();
+    assert!(said.starts_with("--new is ") && said.ends_with(" there and not given here"), "{said}");
+    assert!(!said.contains(['\u{1b}', '\n']), "{said:?}");
+    assert!(there.difference(&here.text()).unwrap().starts_with("--new is not given there and "));
+    // Long values that differ at their end only.
+    let [mut one, mut other] = [Settings::default(), Settings::default()];
+    one.set("--input", "a".repeat(100_000) + "b");
+    other.set("--input", "a".repeat(100_000) + "c");
+    assert!(one.difference(&other.text()).is_some() && one.text().len() < 1000);
+}
+
+/// What the listener answers to these bytes, and why it refuses them.
+fn stray(bytes: &[u8]) -> (Vec<u8>, Failure) {
+    let (mut there, here) = connection();
+    there.write_all(bytes).unwrap();
+    there.shutdown(std::net::Shutdown::Write).unwrap();
+    let (failure, _) = receive(here, &member(1, Some(SECRET), 10)).unwrap_err();
+    let mut answer = Vec::new();
+    // A reset is as good an end as any.
+    let _ = there.read_to_end(&mut answer);
+    (answer, failure)
+}
+
+#[test]
+fn strangers_are_refused() {
+    for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], &[0; 100], b"SSH-2.0-x\r\n"] {
+        let (answer, failure) = stray(bytes);
+        assert!(matches!(&failure, Failure::Stray(why) if why == "it is not deltacart"), "{failure}");
+        assert_eq!(answer, b"", "a stranger is told nothing");
+    }
+    for bytes in [&b""[..], b"del", b"deltaca>", b"deltaca>\0\x01\x01short"] {
+        let (_, failure) = stray(bytes);
+        assert!(matches!(&failure, Failure::Stray(why) if why == "it hung up"), "{bytes:?}: {failure}");
+    }
+    // The right first words, no role, and no proof.
+    let (_, failure) = stray(&[b"deltaca>\0\x01", &[9; 200][..]].concat());
+    assert!(failure.to_string().contains("make no sense"), "{failure}");
+    let (_, failure) = stray(&[b"deltaca>\0\x01\x01", &[9; 200][..]].concat());
+    assert!(matches!(failure, Failure::Refused(Refusal::Secret)), "{failure}");
+    let (answer, failure) = stray(b"deltaca>\xff\xff and what comes in another version");
+    assert!(matches!(failure, Failure::Refused(Refusal::Protocol)), "{failure}");
+    assert_eq!(answer, b"deltaca<\0\x01\x01", "what every version understands");
+}
+
+/// A caller's words, overheard, are of no use in another connection, and not when they are sent back.
+#[test]
+fn proofs_cannot_be_used_again() {
+    let (there, mut here) = connection();
+    let calling = thread::spawn(move || call(there, &member(2, Some(SECRET), 10), 1, Role::Data));
+    let mut hello = [0; 8 + 2 + 57];
+    here.read_exact(&mut hello).unwrap();
+    // A listener that does not know the secret: its nonce is as good as any.
+    here.write_all(&[b"deltaca<\0\x01\0", &[7; 32][..]].concat()).unwrap();
+    let mut proof = [0; 32];
+    here.read_exact(&mut proof).unwrap();
+    here.write_all(&[&[0][..], &proof].concat()).unwrap();
+    let failure = calling.join().unwrap().unwrap_err();
+    assert!(failure.to_string().contains("does not know the secret"), "{failure}");
+    // The same hello and proof for a real listener, whose nonce is another.
+    let (_, failure) = stray(&[&hello[..], &proof].concat());
+    assert!(matches!(failure, Failure::Refused(Refusal::Secret)), "{failure}");
+}
+
+#[test]
+fn what_answers_may_be_anything() {
+    for words in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"deltaca>\0\x01\x01", b"", b"deltaca<\0\x01\xc8"]
+    {
+        let (there, mut here) = connection();
+        here.write_all(words).unwrap();
+        here.shutdown(std::net::Shutdown::Write).unwrap();
+        let failure = call(there, &member(2, Some(SECRET), 10), 1, Role::Data).unwrap_err();
+        assert!(matches!(failure, Failure::Stray(_)), "{failure}");
+    }
+}
+
+#[test]
+fn secrets_have_a_length_and_are_not_shown() {
+    assert!(Secret::new(b"0123456789abcde").is_err());
+    assert!(Secret::new(&[b'x'; 5000]).is_err());
+    assert!(Secret::new(b"   0123456789abcd\n").is_err(), "white space does not count");
+    let secret = Secret::new(SECRET.as_bytes()).unwrap();
+    assert_eq!(secret, Secret::new(format!("{SECRET}\n").as_bytes()).unwrap());
+    assert!(!format!("{secret:?}").contains("tests"));
+}
+
+#[test]
+fn loopback_is_told_from_the_rest() {
+    for address in ["localhost:2101", "127.0.0.1:1", "127.8.8.8:1", "[::1]:2101"] {
+        assert!(super::is_loopback(address), "{address}");
+    }
+    for address in ["0.0.0.0:1", "10.0.0.1:1", "[::]:1", "localhost.evil.example:1", "host:1", ""] {
+        assert!(!super::is_loopback(address), "{address}");
+    }
+}
+
+/// This takes as long as a handshake may take.
+#[test]
+fn silence_is_not_for_ever() {
+    let (_there, here) = connection();
+    let (failure, said_to_be) = receive(here, &member(1, None, 10)).unwrap_err();
+    assert!(failure.to_string().contains("no answer in time"), "{failure}");
+    assert_eq!(said_to_be, None);
+}

@@ -1,0 +1,72 @@
+//! A connection that has to be done by a certain time, whatever the other side does: sends nothing, a byte a second,
+//! or never reads.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// A connection with a deadline for everything that is read and written.
+pub(super) struct Wire {
+    stream: TcpStream,
+    until: Instant,
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream, until: Instant) -> io::Result<Wire> {
+        // What was accepted from a listener that does not block may not block either.
+        stream.set_nonblocking(false)?;
+        stream.set_nodelay(true)?;
+        Ok(Wire { stream, until })
+    }
+
+    /// Reads exactly so many bytes.
+    pub(super) fn read_array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The connection without its deadline.
+    pub(super) fn into_stream(self) -> io::Result<TcpStream> {
+        self.stream.set_read_timeout(None)?;
+        self.stream.set_write_timeout(None)?;
+        Ok(self.stream)
+    }
+
+    fn time_left(&self) -> io::Result<Duration> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(too_late()) } else { Ok(left) }
+    }
+}
+
+fn too_late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
+}
+
+/// What a socket says of its own time-out.
+fn in_words(error: io::Error) -> io::Error {
+    if is_timeout(&error) { too_late() } else { error }
+}
+
+/// Whether nothing came in the time that the socket was given.
+pub(super) fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+impl Read for Wire {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(self.time_left()?))?;
+        self.stream.read(bytes).map_err(in_words)
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.time_left()?))?;
+        self.stream.write(bytes).map_err(in_words)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}

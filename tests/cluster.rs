@@ -1,0 +1,345 @@
+//! Clusters of processes: they meet in spite of strangers, refuse what does not belong, and fail whole and fast.
+
+use crate::support::{Folder, Running, lists_of_file, lists_of_lines, run, start, wait_until};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PROCESSES: usize = 3;
+
+/// A cluster to be: its addresses, its secret and its folder.
+struct Place {
+    folder: Folder,
+    flags: String,
+    secret: String,
+    addresses: Vec<String>,
+}
+
+impl Place {
+    /// For processes with these flags.
+    fn new(flags: &str) -> Place {
+        let folder = Folder::new();
+        let hosts = folder.hostfile(PROCESSES);
+        let addresses = fs::read_to_string(&hosts).unwrap().lines().map(str::to_owned).collect();
+        let secret = folder.file("secret", "a secret that nobody guesses\n");
+        Place { folder, flags: format!("run --hostfile {hosts} {flags}"), secret, addresses }
+    }
+
+    /// The file that process 0 writes.
+    fn output(&self) -> String {
+        self.folder.path("lists.jsonl")
+    }
+
+    /// Starts one of its processes, with more flags.
+    fn start(&self, process: usize, more: &str) -> Running {
+        self.start_with(&self.secret, process, more)
+    }
+
+    fn start_with(&self, secret: &str, process: usize, more: &str) -> Running {
+        let cluster = format!("-n {PROCESSES} -p {process} --cluster-secret-file {secret}");
+        start(&format!("{} {cluster} {more}", self.flags), &[])
+    }
+
+    fn start_all(&self, more: &str) -> Vec<Running> {
+        (0..PROCESSES).map(|process| self.start(process, more)).collect()
+    }
+
+    /// A cluster that works and waits for more.
+    fn start_live(&self, more: &str) -> (Vec<Running>, ChildStdin) {
+        let mut running = self.start_all(&format!("--input - --output {} {more}", self.output()));
+        let mut stdin = running[0].stdin();
+        for basket in 0..5 {
+            writeln!(stdin, r#"{{"basket":{basket},"items":[{{"item":"tea"}},{{"item":"lemon"}}]}}"#)
+                .unwrap();
+        }
+        wait_until("lists of both items", || {
+            fs::read_to_string(self.output()).is_ok_and(|text| text.lines().count() >= 2)
+        });
+        (running, stdin)
+    }
+
+    /// How a message names a process.
+    fn name(&self, process: usize) -> String {
+        format!("process {process} ({})", self.addresses[process])
+    }
+
+    /// A connection to a process as soon as it listens.
+    fn connect(&self, process: usize) -> TcpStream {
+        let mut stream = None;
+        wait_until("a process listens", || {
+            stream = TcpStream::connect(&self.addresses[process]).ok();
+            stream.is_some()
+        });
+        stream.unwrap()
+    }
+}
+
+/// A shop with some to do: carts of few items.
+fn carts(folder: &Folder) -> String {
+    let mut rows = String::from("session,item\n");
+    for session in 0..3000 {
+        for place in 0..4 {
+            rows.push_str(&format!("{session},item-{}\n", (session * 7 + place * 31) % 500));
+        }
+    }
+    folder.file("carts.csv", rows)
+}
+
+const CSV: &str = "--format csv --columns basket=session,item=item --epoch-events 1000";
+
+#[test]
+fn a_cluster_says_what_one_process_says_also_on_standard_output() {
+    let place = Place::new(CSV);
+    let input = carts(&place.folder);
+    let alone = run(&format!("run {CSV} --input {input}"), &[]).expect(0);
+    for workers in [1, 2] {
+        let running = place.start_all(&format!("--input {input} -w {workers}"));
+        let done: Vec<_> = running.into_iter().map(|process| process.finish().expect(0)).collect();
+        assert_eq!(lists_of_lines(&done[0].stdout), lists_of_lines(&alone.stdout), "-w {workers}");
+        assert!(done[0].summary().contains(" events of "), "{}", done[0].stderr);
+        for other in &done[1..] {
+            assert_eq!((other.stdout.len(), other.stderr.as_str()), (0, ""), "nothing to say");
+        }
+    }
+}
+
+#[test]
+fn a_signal_to_one_process_ends_all_in_good_order() {
+    let place = Place::new("");
+    let (running, _stdin) = place.start_live("");
+    running[1].signal("TERM");
+    running.into_iter().for_each(|process| drop(process.finish().expect(0)));
+    assert_eq!(lists_of_file(&place.output()).lines().count(), 2);
+}
+
+/// The time that the issue gives, with the time-outs as they are by default.
+#[test]
+fn a_process_that_stands_still_is_named_by_the_others_within_ten_seconds() {
+    let place = Place::new("");
+    let (mut running, _stdin) = place.start_live("");
+    let stopped = running.pop().unwrap();
+    stopped.signal("STOP");
+    let start = Instant::now();
+    for process in running {
+        let done = process.finish().expect(1).says(&place.name(2)).says("has not been heard for 8s");
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+        assert_eq!(done.stderr.lines().count(), 1, "one line: {}", done.stderr);
+    }
+    // When it goes on, it learns that it is alone.
+    stopped.signal("CONT");
+    stopped.finish().expect(1).says("process ");
+}
+
+/// Being stopped for less than the time-out of the others, but longer than its own watchdog's, harms nobody.
+#[test]
+fn a_short_stop_is_no_failure() {
+    let place = Place::new("--peer-timeout 10s --stall-timeout 2s");
+    let (running, stdin) = place.start_live("");
+    running[1].signal("STOP");
+    std::thread::sleep(Duration::from_secs(3));
+    running[1].signal("CONT");
+    drop(stdin);
+    running.into_iter().for_each(|process| drop(process.finish().expect(0)));
+}
+
+#[test]
+fn a_process_that_is_killed_is_named_by_the_others() {
+    for victim in 0..PROCESSES {
+        let place = Place::new("");
+        let (mut running, _stdin) = place.start_live("");
+        let killed = running.remove(victim);
+        killed.signal("KILL");
+        let start = Instant::now();
+        for process in running {
+            let done = process.finish().expect(1).says(&place.name(victim));
+            assert_eq!(done.stderr.lines().count(), 1, "one line: {}", done.stderr);
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+}
+
+/// The reason of the one that failed is what all of them say.
+#[test]
+fn a_process_that_fails_tells_the_others_why() {
+    let place = Place::new(CSV);
+    let input = carts(&place.folder);
+    // Each process has a file of its own for dead letters; this one cannot.
+    let letters = place.folder.path("letters");
+    fs::create_dir(format!("{letters}.1")).unwrap();
+    let flags = format!("--input {input} --output {} --dead-letter {letters}", place.output());
+    let mut running = place.start_all(&flags);
+    let failed = running.remove(1).finish().expect(1).says("letters.1");
+    let why = failed.stderr.trim().trim_start_matches("deltacart: ");
+    for process in running {
+        process.finish().expect(1).says(&format!("{} has ended: {why}", place.name(1)));
+    }
+}
+
+/// As `| head -1` behind process 0.
+#[test]
+fn a_reader_that_has_had_enough_ends_all_without_a_failure() {
+    let place = Place::new(CSV);
+    let input = carts(&place.folder);
+    let flags =
+        format!("{} -n {PROCESSES} --cluster-secret-file {} --input {input}", place.flags, place.secret);
+    let others = [1, 2].map(|process| start(&format!("{flags} -p {process}"), &[]));
+    let mut first = Command::new(env!("CARGO_BIN_EXE_deltacart"));
+    first.args(flags.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut first = first.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::with_capacity(64, first.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with(r#"{"version":1,"item":"#), "{line}");
+    let done = first.wait_with_output().unwrap();
+    assert_eq!((done.status.code(), done.stderr.len()), (Some(0), 0));
+    for other in others {
+        assert_eq!(other.finish().expect(0).stderr, "");
+    }
+}
+
+#[test]
+fn strangers_do_no_harm() {
+    let place = Place::new(CSV);
+    let input = carts(&place.folder);
+    let flags = format!("--input {input} --output {}", place.output());
+    let mut running = vec![place.start(0, &flags), place.start(1, &flags)];
+    let mut held = Vec::new();
+    for process in [0, 1] {
+        for words in
+            [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0xff; 1 << 16], b"deltaca>\0\x01\x01 no proof"]
+        {
+            let mut stranger = place.connect(process);
+            // It may be refused before it has said everything.
+            let _ = stranger.write_all(words);
+            let _ = stranger.shutdown(std::net::Shutdown::Write);
+            let _ = stranger.read_to_end(&mut Vec::new());
+        }
+        // A scanner that goes at once, and some that say nothing for as long as they may.
+        drop(place.connect(process));
+        held.extend((0..10).map(|_| place.connect(process)));
+    }
+    running.push(place.start(2, &flags));
+    for (process, running) in running.into_iter().enumerate() {
+        let done = running.finish().expect(0);
+        let refused = done.stderr.lines().filter(|line| line.contains(" was refused: ")).count();
+        assert_eq!(refused, if process == 2 { 0 } else { 4 }, "a line for each: {}", done.stderr);
+    }
+    let alone = run(&format!("run {CSV} --input {input}"), &[]).expect(0);
+    assert_eq!(lists_of_file(&place.output()), lists_of_lines(&alone.stdout));
+}
+
+#[test]
+fn another_secret_is_refused_and_the_right_one_still_comes_in() {
+    let place = Place::new(CSV);
+    let input = carts(&place.folder);
+    let flags = format!("--input {input} --output {}", place.output());
+    let running = [place.start(0, &flags), place.start(1, &flags)];
+    let other = place.folder.file("other", "a secret that somebody guessed");
+    let refused = place.start_with(&other, 2, &flags);
+    refused.finish().expect(1).says("cannot start").says("the secrets differ");
+    place.start(2, &flags).finish().expect(0);
+    let done = running.map(|process| process.finish().expect(0));
+    let said = done.map(|done| done.stderr).concat();
+    assert!(said.contains("it does not know the secret (it says that it is process 2)"), "{said}");
+}
+
+#[test]
+fn the_same_process_twice_is_refused() {
+    let place = Place::new(CSV);
+    let input = carts(&place.folder);
+    let flags = format!("--input {input} --output {}", place.output());
+    let running = [place.start(0, &flags), place.start(1, &flags)];
+    // Until one of the two has its seat, it is open which of them is refused.
+    std::thread::sleep(Duration::from_millis(500));
+    place.start(1, &format!("{flags} --listen 127.0.0.1:0")).finish().expect(1).says("is a -p given twice?");
+    place.start(2, &flags).finish().expect(0);
+    let done = running.map(|process| process.finish().expect(0));
+    assert!(done[0].stderr.contains("that process is here already"), "{}", done[0].stderr);
+}
+
+#[test]
+fn other_flags_are_named_on_both_sides() {
+    let place = Place::new(CSV);
+    let input = carts(&place.folder);
+    let flags = format!("--input {input} --output {} --join-timeout 20s", place.output());
+    let both = [place.start(0, &format!("{flags} -k 5")), place.start(1, &format!("{flags} -k 7"))];
+    let [zero, one] = both.map(Running::finish);
+    zero.expect(1).says(&place.name(1)).says("--top-k is 7 there and 5 here");
+    one.expect(1).says(&place.name(0)).says("--top-k is 5 there and 7 here");
+    assert!(!fs::exists(place.output()).unwrap(), "nothing is touched before all are there");
+}
+
+#[test]
+fn a_process_that_is_missing_is_named() {
+    let place = Place::new("--join-timeout 1s");
+    let input = carts(&place.folder);
+    let running = [0, 2].map(|process| place.start(process, &format!("--input {input}")));
+    for process in running {
+        let done = process.finish().expect(1);
+        let said = format!("1 of 3 processes are missing after 1s (--join-timeout): {}", place.name(1));
+        assert!(done.stderr.contains(&said), "{}", done.stderr);
+        assert!(done.took < Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn waiting_for_others_can_be_ended() {
+    let place = Place::new("");
+    let waiting = place.start(0, "--input -");
+    drop(place.connect(0));
+    waiting.signal("TERM");
+    let done = waiting.finish().expect(0);
+    assert!(done.took < Duration::from_secs(10));
+}
+
+#[test]
+fn addresses_that_others_can_reach_need_a_secret() {
+    let folder = Folder::new();
+    let hosts = folder.file("hosts", "10.0.0.1:2101\n10.0.0.2:2101\n");
+    let short = folder.file("short", "short\n");
+    for (flags, said) in [
+        (format!("--hostfile {hosts} -n 2"), "--cluster-secret-file"),
+        ("--listen 0.0.0.0:2101 -n 2".to_owned(), "--cluster-secret-file"),
+        (format!("--hostfile {hosts} -n 2 --cluster-secret-file {short}"), "at least 16"),
+        (format!("--hostfile {hosts} -n 2 --cluster-secret-file {hosts}.none"), "hosts.none"),
+        ("--listen nowhere".to_owned(), "host:port"),
+        ("--peer-timeout 10ms".to_owned(), "--peer-timeout"),
+        ("--stall-timeout 10ms".to_owned(), "--stall-timeout"),
+    ] {
+        run(&format!("run --input - {flags}"), &[]).expect(2).says(said);
+    }
+}
+
+/// The output is a pipe that nobody empties.
+#[test]
+fn a_worker_that_stands_still_is_named() {
+    let folder = Folder::new();
+    let (input, pipe) = (carts(&folder), folder.path("pipe"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // For both, since opening it only to read would wait for a writer, for ever if there is none.
+    let _reader = fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let running = start(&format!("run {CSV} --input {input} --output {pipe} --stall-timeout 1s"), &[]);
+    running.finish().expect(1).says("worker 0 has not come round for 1s (--stall-timeout)");
+}
+
+/// Flags that the files for supervisors use are flags that there are.
+#[test]
+fn supervisors_use_flags_that_exist() {
+    const FILES: [&str; 4] = [
+        include_str!("../deploy/systemd/deltacart@.service"),
+        include_str!("../deploy/systemd/deltacart.env"),
+        include_str!("../deploy/kubernetes/deltacart.yaml"),
+        include_str!("../deploy/compose/compose.yaml"),
+    ];
+    let help = String::from_utf8(run("run --help", &[]).expect(0).stdout).unwrap();
+    for file in FILES {
+        let lines = file.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+        let words = lines.flat_map(|line| line.split([' ', '=']));
+        let flags: Vec<_> = words.filter(|word| word.starts_with("--") && word.len() > 3).collect();
+        assert!(flags.len() > 1, "flags are not found where they were: {flags:?}");
+        for flag in flags {
+            assert!(help.contains(&format!("{flag} <")), "run has no {flag}");
+        }
+    }
+}
