@@ -1,5 +1,6 @@
 //! The command line as it is typed: one flag a field, one doc comment a flag. `config` makes settings of it.
 
+use crate::log::LogFormat;
 use crate::output::Envelope;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -21,6 +22,21 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// What is said of it.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// What is logged on standard error: off, error, warn, info, debug, trace, or directives such as
+    /// warn,librdkafka=debug [default: what RUST_LOG says, or warn]
+    #[arg(long, value_name = "LEVEL", global = true, help_heading = "Log")]
+    pub log: Option<String>,
+    /// How: text, or json, an object a line
+    #[arg(long, value_name = "FORMAT", default_value = "text", global = true, help_heading = "Log")]
+    pub log_format: LogFormat,
 }
 
 const EXIT_CODES: &str =
@@ -208,6 +224,11 @@ pub struct RunArgs {
     #[command(flatten)]
     pub kafka: KafkaArgs,
 
+    /// Serve /metrics, /healthz and /readyz at host:port, or at a port of this machine's loopback; each process of a
+    /// machine needs a port of its own [default: off]
+    #[arg(long, value_name = "ADDR", help_heading = "Observation")]
+    pub metrics: Option<Listen>,
+
     /// Worker threads of this process
     #[arg(short = 'w', long, default_value = "1", value_name = "N", help_heading = "Cluster")]
     pub workers: NonZeroUsize,
@@ -354,6 +375,23 @@ impl std::str::FromStr for Place {
             Some(topic) => Ok(Place::Topic(topic.to_owned())),
             None if text.is_empty() => Err("a file has a name; - is standard input or output".to_owned()),
             None => Ok(Place::File(text.to_owned())),
+        }
+    }
+}
+
+/// Where to listen: an address, or a port of loopback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen(pub String);
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = if text.parse::<u16>().is_ok() { format!("127.0.0.1:{text}") } else { text.to_owned() };
+        let port = text.rsplit_once(':').filter(|(host, _port)| !host.is_empty()).map(|(_host, port)| port);
+        match port.and_then(|port| port.parse::<u16>().ok()) {
+            Some(_) => Ok(Listen(text)),
+            None => Err("want host:port or a port, such as 0.0.0.0:9464 or 9464".to_owned()),
         }
     }
 }

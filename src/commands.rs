@@ -9,6 +9,7 @@ use crate::demo::demo;
 use crate::generate::generate;
 use crate::job::{self, Handle, Input};
 use crate::top::{TopOptions, escaped, top};
+use crate::{log, metrics};
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -27,7 +28,7 @@ pub struct Failure {
 
 /// Runs the command of a command line.
 pub fn run(cli: Cli) -> Result<(), Failure> {
-    log_to_stderr();
+    log::set_up(cli.log.log_format, cli.log.log.as_deref()).map_err(wrong_settings)?;
     die_on_panic();
     match cli.command {
         Command::Run(args) => run_job(*args),
@@ -50,16 +51,20 @@ fn wrong_settings(cause: anyhow::Error) -> Failure {
 }
 
 fn run_job(args: RunArgs) -> Result<(), Failure> {
+    let metrics = config::metrics(&args).map_err(wrong_settings)?;
     let job = config::job(args).map_err(wrong_settings)?;
     let stop = stop_on_signals().map_err(failed)?;
     let handle = Handle::new(stop);
+    if let Some(address) = metrics {
+        metrics::serve(address, handle.meter().clone()).map_err(|error| failed(error.into()))?;
+    }
     let files_only = matches!(job.input, Input::Files(_));
-    let bar =
-        (files_only && io::stderr().is_terminal()).then(|| progress::Bar::start(handle.progress().clone()));
+    let bar = (files_only && log::is_for_people() && io::stderr().is_terminal())
+        .then(|| progress::Bar::start(handle.progress().clone()));
     let summary = job::run(job, &handle);
     drop(bar);
     if let Some(summary) = summary.map_err(failed)? {
-        eprintln!("{summary}");
+        log::say(summary);
     }
     Ok(())
 }
@@ -77,7 +82,7 @@ fn run_generate(args: &GenerateArgs) -> Result<(), Failure> {
     let options = config::generate(args).map_err(wrong_settings)?;
     let stop = stop_on_signals().map_err(failed)?;
     let generated = generate(&options, &stop).map_err(failed)?;
-    eprintln!("{generated}");
+    log::say(generated);
     Ok(())
 }
 
@@ -89,29 +94,16 @@ fn run_top(args: &TopArgs) -> Result<(), Failure> {
     let summary =
         top(&mut *source, &options, &stop, &mut io::stdout().lock()).map_err(|error| failed(error.into()))?;
     if summary.unreadable > 0 {
-        eprintln!("{} of {} records are no lists", summary.unreadable, summary.records);
+        log::say(format_args!("{} of {} records are no lists", summary.unreadable, summary.records));
     }
     if let (Some(item), 0) = (&args.item, summary.lists) {
-        eprintln!("no list of {}", escaped(item));
+        log::say(format_args!("no list of {}", escaped(item)));
     }
     let more = summary.lists.saturating_sub(summary.shown);
     if !args.follow && more > 0 {
-        eprintln!("{more} more lists: see --item and --limit");
+        log::say(format_args!("{more} more lists: see --item and --limit"));
     }
     Ok(())
-}
-
-/// Warnings and errors to standard error, one line each; `RUST_LOG` says otherwise.
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .without_time()
-        .with_target(false)
-        .init();
 }
 
 /// A flag that SIGINT and SIGTERM set, to end in good order; the second of them ends the process at once.

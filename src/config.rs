@@ -1,6 +1,8 @@
 //! Flags to settings: everything that can be wrong about a command line is found here, before anything runs.
 
-use crate::cli::{Cli, DeliveryKind, DemoArgs, GenerateArgs, KafkaArgs, OnOff, Place, RunArgs, TopArgs};
+use crate::cli::{
+    Cli, DeliveryKind, DemoArgs, GenerateArgs, KafkaArgs, Listen, OnOff, Place, RunArgs, TopArgs,
+};
 use crate::cluster::{Secret, is_loopback};
 use crate::demo::DemoOptions;
 use crate::generate::GenerateOptions;
@@ -15,6 +17,7 @@ use deltacart_inputs::file::{FileParams, FileSource, Framing};
 use deltacart_inputs::generate::ShopSettings;
 use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
 use deltacart_inputs::{DecodeOptions, Share, Source};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -125,6 +128,16 @@ fn state(args: &RunArgs, input: &Input, decode: &DecodeOptions) -> Result<Option
         ),
     }
     Ok(Some(StateOptions { folder, every: args.snapshot_every.0, on_expired: args.on_expired }))
+}
+
+/// Where the metrics of `run` are served, if they are.
+pub fn metrics(args: &RunArgs) -> Result<Option<SocketAddr>> {
+    let Some(Listen(address)) = &args.metrics else { return Ok(None) };
+    let found = address.to_socket_addrs().with_context(|| format!("--metrics {address} names no address"))?;
+    // Of a name with several addresses, the first: a job that listens at some of them would be hard to understand.
+    let found: Vec<SocketAddr> = found.collect();
+    let first = found.first().with_context(|| format!("--metrics {address} names no address"))?;
+    Ok(Some(*first))
 }
 
 fn decode(args: &RunArgs) -> Result<DecodeOptions> {

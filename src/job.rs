@@ -11,6 +11,7 @@
 
 use crate::cluster::{self, Joined, Settings, Turns, Watchdog};
 use crate::dead_letter::Origin;
+use crate::metrics::Meter;
 use crate::output::{FileSink, OutputOptions, SinkError, TopicSpec, ensure_topic};
 use crate::state::open::State;
 use crate::summary::Summary;
@@ -96,6 +97,22 @@ pub struct StateOptions {
     pub every: Option<Duration>,
     /// What to do when the input does not go back to where the newest one was taken.
     pub on_expired: OnExpired,
+}
+
+impl Job {
+    /// The limits of a run, by the names that metrics have for them.
+    fn bounds(&self) -> Vec<(&'static str, u64)> {
+        let mut bounds = vec![
+            ("duplicate_horizon", self.decode.duplicate_horizon as u64),
+            ("record_bytes", self.decode.limits.record_bytes_max as u64),
+            ("basket_items", self.params.basket_items_max as u64),
+            ("epochs_ahead", self.limits.epochs),
+            ("epoch_events", self.limits.epoch_events as u64),
+            ("epoch_bytes", self.limits.epoch_bytes as u64),
+        ];
+        bounds.extend(self.params.item_baskets_max.map(|most| ("item_baskets", u64::from(most.get()))));
+        bounds
+    }
 }
 
 /// Where events come from.
@@ -191,6 +208,8 @@ pub(crate) struct Shared {
     pub(crate) state: Option<Arc<State>>,
     /// The run as worker 0 knows it when all is done.
     pub(crate) summary: Arc<Mutex<Option<Summary>>>,
+    /// What can be seen of the run from outside.
+    pub(crate) meter: Meter,
 }
 
 /// How a run is watched and ended from outside.
@@ -203,6 +222,11 @@ impl Handle {
     /// A handle that ends the job when `stop` is set.
     pub fn new(stop: Arc<AtomicBool>) -> Self {
         Handle { shared: Shared { stop, ..Shared::default() } }
+    }
+
+    /// What can be seen of the run from outside.
+    pub fn meter(&self) -> &Meter {
+        &self.shared.meter
     }
 
     /// How far the input files have been read.
@@ -231,6 +255,7 @@ pub(crate) fn run_prepared(job: Job, handle: &Handle) -> Result<Option<Summary>>
 /// The same in a cluster whose processes are connected.
 fn run_joined(job: Job, handle: &Handle, joined: &mut Joined) -> Result<Option<Summary>> {
     let start = Instant::now();
+    handle.meter().starts(job.cluster.threads, job.bounds());
     let mut config = timely::WorkerConfig::default();
     // Without it, a quiet arrangement keeps updates that cancel each other; the value is that of long practice.
     let merging = differential_dataflow::Config::default().idle_merge_effort(Some(1000));

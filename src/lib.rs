@@ -23,6 +23,10 @@ mod verify;
 
 pub mod summary;
 
+pub mod metrics;
+
+pub mod log;
+
 pub mod output;
 
 pub mod dead_letter;

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use deltacart::cli::Cli;
-use deltacart::commands;
+use deltacart::{commands, log};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     match commands::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("deltacart: {:#}", error.cause);
+            log::last_words(format_args!("{:#}", error.cause));
             ExitCode::from(error.code)
         }
     }

@@ -8,8 +8,12 @@ use std::path::Path;
 use std::process::Command;
 
 const README: &str = include_str!("../README.md");
-const DOCUMENTS: [&str; 3] =
-    [README, include_str!("../docs/generator.md"), include_str!("../docs/formats.md")];
+const DOCUMENTS: [&str; 4] = [
+    README,
+    include_str!("../docs/generator.md"),
+    include_str!("../docs/formats.md"),
+    include_str!("../docs/operations.md"),
+];
 
 /// The text of every block of a language, in order.
 fn blocks<'a>(document: &'a str, language: &str) -> Vec<&'a str> {

@@ -33,6 +33,9 @@ mod state;
 // Defects that were found once, each with its story.
 mod regression;
 
+// What can be seen of a running job: metrics, readiness, logs, and what hostile clients can do.
+mod metrics;
+
 // Topics of a real broker in and out: the lists of a file with the same events. Needs DELTACART_TEST_BROKERS.
 mod kafka;
 

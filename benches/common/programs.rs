@@ -103,7 +103,7 @@ pub(crate) fn build_with(
                 (observe(lists, watch, &seen), Work::default())
             }
             _ => {
-                let Neighbours { lists, work } = neighbours(interactions, names(items), lists);
+                let Neighbours { lists, work, .. } = neighbours(interactions, names(items), lists);
                 (observe(lists, watch, &seen), work)
             }
         }

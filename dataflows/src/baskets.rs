@@ -54,10 +54,15 @@ pub struct Baskets<'scope> {
     pub lines: VecCollection<'scope, Epoch, Line, Diff>,
     /// What was odd, each time it was.
     pub notes: StreamVec<'scope, Epoch, Note>,
+    /// What they are made of.
+    pub(crate) ledger: SharedLedger,
 }
 
 /// An effect as it is sent on: what happened to a line, or what was odd.
 type Effects = Result<(Line, Epoch, Diff), Note>;
+
+/// A worker's baskets, for the operator that changes them and for those who look between its steps.
+pub(crate) type SharedLedger = Rc<RefCell<Ledger>>;
 
 /// Applies events to their baskets, which hold at most `items_max` lines each.
 pub fn baskets<'scope>(events: StreamVec<'scope, Epoch, Event<Item>>, items_max: usize) -> Baskets<'scope> {
@@ -72,8 +77,9 @@ pub fn baskets_core<'scope>(
     snapshots: Option<(SnapshotRequest, SharedNames)>,
 ) -> Baskets<'scope> {
     let (index, workers) = (events.scope().index(), events.scope().peers());
-    let ledger = Rc::new(RefCell::new(Ledger::new(index, workers, items_max).with_sampling(sampling)));
-    let walked = Rc::clone(&ledger);
+    let shared =
+        SharedLedger::new(RefCell::new(Ledger::new(index, workers, items_max).with_sampling(sampling)));
+    let (ledger, walked) = (Rc::clone(&shared), Rc::clone(&shared));
     let request = snapshots.as_ref().map(|(request, _names)| request.clone());
     let everyone = 0..workers as u64;
     let routed = events.unary(Pipeline, "RouteEvents", move |_capability, _info| {
@@ -113,5 +119,5 @@ pub fn baskets_core<'scope>(
         }
     };
     let (lines, notes) = routed.per_epoch_and_rest(by_basket, "Baskets", apply, walk).ok_err(|effect| effect);
-    Baskets { lines: lines.as_collection(), notes }
+    Baskets { lines: lines.as_collection(), notes, ledger: shared }
 }

@@ -47,6 +47,9 @@ pub use neighbours::{Neighbours, Work, neighbours, neighbours_core};
 mod model;
 pub use model::{Model, model_lists};
 
+mod sizes;
+pub use sizes::{Census, Sizes};
+
 use differential_dataflow::VecCollection;
 use timely::dataflow::StreamVec;
 
@@ -60,6 +63,8 @@ pub struct Recommendations<'scope> {
     pub work: Work,
     /// How the items are that are in too many baskets, where that is limited.
     pub sampling: Option<Sampling>,
+    /// How much this worker holds.
+    pub census: Census,
 }
 
 /// Maintains, for every item, the list of its `k` most similar items.
@@ -76,9 +81,11 @@ pub fn recommend_core<'scope>(
     let (events, names) = number_items(events);
     let sampling = params.item_baskets_max.map(Sampling::new);
     let snapshots = snapshots.map(|request| (request, SharedNames::clone(&names)));
-    let Baskets { lines, notes } = baskets_core(events, params.basket_items_max, sampling.clone(), snapshots);
+    let Baskets { lines, notes, ledger } =
+        baskets_core(events, params.basket_items_max, sampling.clone(), snapshots);
     let interactions = interactions(lines);
-    let Neighbours { lists, work } = match params.engine {
+    let table = SharedNames::clone(&names);
+    let Neighbours { lists, work, engine } = match params.engine {
         Engine::Fast => neighbours_core(interactions, names, params.lists, sampling.clone()),
         Engine::Reference => {
             let named = interactions.map(move |(basket, item)| (basket, names.borrow().name(item).clone()));
@@ -86,8 +93,9 @@ pub fn recommend_core<'scope>(
                 None => reference_neighbours(named, params.lists),
                 Some(sampling) => reference_neighbours_sampled(named, params.lists, sampling),
             };
-            Neighbours { lists, work: Work::default() }
+            Neighbours { lists, work: Work::default(), engine: None }
         }
     };
-    Recommendations { lists, notes, work, sampling }
+    let census = Census { ledger, names: table, engine };
+    Recommendations { lists, notes, work, sampling, census }
 }

@@ -16,6 +16,7 @@
 //! frontier cannot pass while a name of it is on its way to any worker.
 
 use crate::numbers::Numbers;
+use crate::sizes::{Sizes, bytes};
 use crate::{Epoch, Event, Item, Name};
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -82,6 +83,15 @@ impl Names {
         if let Some(index) = self.asked.get(name) {
             self.asked.remove(index);
         }
+    }
+
+    /// Adds up what it holds.
+    pub(crate) fn measure(&self, sizes: &mut Sizes) {
+        sizes.items = self.known.given() as u64;
+        let long = self.names.iter().filter(|name| name.is_heap_allocated());
+        let long: usize = long.map(|name| name.capacity()).sum();
+        let tables = self.known.bytes() + self.asked.bytes() + bytes(&self.items);
+        sizes.names_bytes = tables + bytes(&self.names) + bytes(&self.prefixes) + long as u64;
     }
 
     /// Whether a name that is not known has to be asked for: it is not on its way.

@@ -66,7 +66,7 @@ use differential_dataflow::{AsCollection, VecCollection};
 use engine::{Engine, Told};
 use merge::merge;
 use spread::spread;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::core::{Concat, OkErr};
@@ -77,7 +77,12 @@ pub struct Neighbours<'scope> {
     pub lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
     /// What this worker has done so far.
     pub work: Work,
+    /// What the lists are made of; the reference does not say.
+    pub(crate) engine: Option<SharedEngine>,
 }
+
+/// A worker's engine, for the operator that drives it and for those who look between its steps.
+pub(crate) type SharedEngine = Rc<RefCell<Engine>>;
 
 /// Units of work a worker has done: pairs followed, items read in recounts, baskets looked at for single counts, and
 /// entries ranked. Unlike time it is the same on every machine, so it tells how evenly workers are loaded.
@@ -105,7 +110,9 @@ pub fn neighbours_core<'scope>(
 ) -> Neighbours<'scope> {
     let scope = interactions.scope();
     let (index, workers) = (scope.index(), scope.peers());
-    let mut engine = Engine::new(index, workers, params, SharedNames::clone(&names), sampling.clone());
+    let engine = Engine::new(index, workers, params, SharedNames::clone(&names), sampling.clone());
+    let shared = SharedEngine::new(RefCell::new(engine));
+    let engine = Rc::clone(&shared);
     let work = Work::default();
     let done = Work::clone(&work);
     let (lists, parts) = spread(interactions, sampling)
@@ -114,6 +121,7 @@ pub fn neighbours_core<'scope>(
             Exchange::new(spread::target),
             "Neighbours",
             move |epoch, updates, session| {
+                let mut engine = engine.borrow_mut();
                 let ended = engine.step(updates, &mut |told| match told {
                     Told::List(name, list, diff) => session.give(Ok(((name, list), epoch, diff))),
                     Told::Part(part) => session.give(Err(part)),
@@ -123,5 +131,6 @@ pub fn neighbours_core<'scope>(
             },
         )
         .ok_err(|told| told);
-    Neighbours { lists: lists.concat(merge(parts, names, params)).as_collection(), work }
+    let lists = lists.concat(merge(parts, names, params)).as_collection();
+    Neighbours { lists, work, engine: Some(shared) }
 }

@@ -6,6 +6,7 @@
 //! Names may be of several kinds: a number is given again to names of the same kind only, so it says the kind for ever.
 
 use crate::Name;
+use crate::sizes::{bytes, bytes_of_all};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
@@ -73,6 +74,18 @@ impl Numbers {
     /// The name of a number that is given to one.
     pub(crate) fn name(&self, number: u32) -> &Name {
         &self.names[number as usize]
+    }
+
+    /// How many names have a number.
+    pub(crate) fn given(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The bytes it has allocated.
+    pub(crate) fn bytes(&self) -> u64 {
+        let long = self.names.iter().filter(|name| name.is_heap_allocated());
+        let long: usize = long.map(|name| name.capacity()).sum();
+        (self.table.allocation_size() + long) as u64 + bytes(&self.names) + bytes_of_all(&self.free)
     }
 
     /// One more than the largest number ever given.

@@ -44,6 +44,11 @@ pub trait Decoder {
     /// Appends the record's events to `events`, or nothing at all when the record is rejected.
     fn decode(&mut self, record: &RawRecord<'_>, events: &mut Vec<Event>) -> Result<Decoded, Reject>;
 
+    /// How many event ids are remembered now, to find those that come again.
+    fn ids_remembered(&self) -> usize {
+        0
+    }
+
     /// Whether the record at offset 0 of a partition says how to read the others: a job that goes on at a later
     /// offset must decode that record first.
     fn needs_header(&self) -> bool {
@@ -109,6 +114,10 @@ impl Decoder for FormatDecoder {
                 Err(reject)
             }
         }
+    }
+
+    fn ids_remembered(&self) -> usize {
+        self.duplicates.len()
     }
 
     fn needs_header(&self) -> bool {

@@ -163,7 +163,10 @@ impl Reader {
                     content.consume(used);
                     scanned += used;
                 }
-                Piece::Nothing => break,
+                Piece::Nothing => {
+                    fetched.at_end = true;
+                    break;
+                }
                 Piece::End => {
                     if let Some(frame) = self.framer.finish() {
                         hand_over(frame, &mut fetched);

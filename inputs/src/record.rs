@@ -37,6 +37,8 @@ pub struct Fetched {
     pub ended: bool,
     /// Records were passed over that an earlier run has read: go on, although none was handed over.
     pub skipped: bool,
+    /// Everything that is there now has been handed over; more may come.
+    pub at_end: bool,
 }
 
 /// Where a job goes on that was stopped.
@@ -103,6 +105,12 @@ pub trait Source {
     /// such as a pipe, held nothing then.
     fn has_caught_up(&self) -> bool {
         true
+    }
+
+    /// How many offsets of each partition lie between what has been handed over and its end, where that is known and
+    /// costs nothing to know: it may be seconds old.
+    fn lags(&self) -> Vec<(u32, u64)> {
+        Vec::new()
     }
 
     /// Says that everything before `offset` of `partition` has been dealt with for good: the offset that a group's

@@ -4,7 +4,7 @@
 //! would only say the same less well.
 
 use super::pulse::{Frame, Pulse};
-use std::io::{self, Write};
+use crate::log;
 use std::panic;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,8 +53,7 @@ fn end(message: Option<&str>, code: i32, frame: &Frame) -> ! {
         }
     }
     if let Some(message) = message {
-        // There may be nobody to read it.
-        let _ = writeln!(io::stderr(), "deltacart: {message}");
+        log::last_words(message);
     }
     if let Some(pulse) = pulse() {
         pulse.tell(frame);

@@ -2,6 +2,7 @@
 
 use crate::dead_letter::DeadLetters;
 use crate::job::{Input, Job, Shared};
+use crate::metrics::{Probe, Turn};
 use crate::state::manifest::PartitionOffset;
 use crate::state::open;
 use crate::summary::{Counter, Tally};
@@ -34,6 +35,8 @@ pub(super) struct Intake<'a> {
     letters_under_way: usize,
     /// The last fetch passed records over that an earlier run had read.
     is_skipping: bool,
+    /// Whether the source was asked for records once.
+    has_looked: bool,
     events: Vec<Event>,
 }
 
@@ -52,6 +55,8 @@ struct Partition {
     /// Records read in this epoch.
     epoch_records: u64,
     ended: bool,
+    /// Everything had been read that was there at some moment.
+    reached_end: bool,
 }
 
 /// Offsets are committed this often: for those who watch the lag, not for the job.
@@ -92,6 +97,7 @@ impl<'a> Intake<'a> {
             committed_at: places.now(),
             letters_under_way: 0,
             is_skipping: false,
+            has_looked: false,
             events: Vec::new(),
         })
     }
@@ -106,6 +112,7 @@ impl<'a> Intake<'a> {
     ) -> Result<bool> {
         let mut found = false;
         self.is_skipping = false;
+        self.has_looked = true;
         for number in self.source.partitions()? {
             let first =
                 || Partition { next_offset: self.source.first_offset(number), ..Partition::default() };
@@ -133,6 +140,7 @@ impl<'a> Intake<'a> {
             partition.next_offset = next_offset;
             partition.epoch_records += fetched.records as u64;
             partition.ended = fetched.ended;
+            partition.reached_end |= fetched.ended || fetched.at_end;
             self.epoch_events += counts.events as usize;
             self.epoch_bytes += fetched.bytes;
             found |= fetched.records > 0;
@@ -177,6 +185,21 @@ impl<'a> Intake<'a> {
     /// Bytes of the records read in this epoch.
     pub(super) fn epoch_bytes(&self) -> usize {
         self.epoch_bytes
+    }
+
+    /// How far reading has come, for those who watch.
+    pub(super) fn turn(&self, epoch: Epoch, oldest: Option<Epoch>) -> Turn {
+        Turn {
+            epoch,
+            oldest,
+            has_read: self.partitions.values().any(|partition| partition.epoch_records > 0),
+            reached_end: self.has_looked && self.partitions.values().all(|partition| partition.reached_end),
+        }
+    }
+
+    /// What takes more than a look, for those who watch.
+    pub(super) fn probe(&self) -> Probe {
+        Probe { lags: self.source.lags(), ids_remembered: self.decoder.ids_remembered() }
     }
 
     /// Whether nothing will ever come any more.

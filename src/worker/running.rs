@@ -7,12 +7,13 @@ use super::recovery::{HeldInput, Recovery};
 use super::snapshots::Snapshots;
 use super::{Context, Turn};
 use crate::job::Destination;
+use crate::metrics::WorkerMeter;
 use crate::output::Sink;
 use crate::publish::{Outlet, Publisher, Resumption, publish};
 use crate::summary::Counter;
 use crate::verify::verify;
 use anyhow::Result;
-use deltacart_dataflows::{Epoch, Event, Recommendations, Sampling, SnapshotRequest, recommend_core};
+use deltacart_dataflows::{Epoch, Event, Recommendations, SnapshotRequest, recommend_core};
 use std::rc::Rc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::{Input, Inspect, Probe};
@@ -31,7 +32,8 @@ pub(super) struct Running<'a> {
     input: Option<EventInput>,
     /// What is out.
     out: ProbeHandle<Epoch>,
-    sampling: Option<Sampling>,
+    /// What tells those who watch.
+    meter: WorkerMeter,
 }
 
 /// What the dataflow is made of, seen from outside.
@@ -39,7 +41,7 @@ struct Dataflow {
     input: EventInput,
     held: HeldInput,
     out: ProbeHandle<Epoch>,
-    sampling: Option<Sampling>,
+    meter: WorkerMeter,
 }
 
 impl<'a> Running<'a> {
@@ -56,11 +58,11 @@ impl<'a> Running<'a> {
         let request = snapshots.as_ref().map(Snapshots::request);
         let held = places.held(share)?;
         let resumption = held.is_some().then(Rc::<Resumption>::default);
-        let Dataflow { input, held: held_input, out, sampling } =
+        let Dataflow { input, held: held_input, out, meter } =
             build(worker, context, sink, request, resumption.clone());
         let pace = Pace::new(job.cut, job.limits, snapshots.is_some(), places.now());
         let recovery = Recovery::new(job, held.zip(resumption), held_input);
-        Ok(Running { intake, pace, recovery, snapshots, input: Some(input), out, sampling })
+        Ok(Running { intake, pace, recovery, snapshots, input: Some(input), out, meter })
     }
 
     /// One turn; done when everything is out.
@@ -78,8 +80,19 @@ impl<'a> Running<'a> {
         }
         let mut busy = self.read(control, oldest)?;
         busy |= self.recover(control)?;
+        self.tell(oldest);
         busy |= self.advance(control)?;
         Ok(if busy { Turn::Busy } else { Turn::Idle(self.pace.patience(&self.intake, control, now)) })
+    }
+
+    /// Tells those who watch how far this worker has come. After the reading, so that an epoch's first record is seen
+    /// before the epoch ends.
+    fn tell(&mut self, oldest: Option<Epoch>) {
+        let Running { intake, pace, recovery, meter, .. } = self;
+        let mut turn = intake.turn(pace.epoch(), oldest);
+        // What is only computed again is not out.
+        turn.reached_end &= recovery.is_over();
+        meter.turn(turn, || intake.probe());
     }
 
     fn is_restoring(&self) -> bool {
@@ -143,8 +156,8 @@ impl<'a> Running<'a> {
         self.intake.finish(!self.recovery.is_given_up(), context.places.now())?;
         self.snapshots.as_mut().map_or(Ok(()), Snapshots::finish)?;
         context.places.settle(context.share)?;
-        let sampled = self.sampling.as_ref().map_or(0, Sampling::over);
-        context.tally.borrow_mut().add(Counter::ItemsSampled, sampled);
+        self.meter.last_turn(self.intake.turn(self.pace.epoch(), None), || self.intake.probe());
+        context.tally.borrow_mut().add(Counter::ItemsSampled, self.meter.items_sampled());
         Ok(())
     }
 }
@@ -156,17 +169,17 @@ fn build(
     snapshots: Option<SnapshotRequest>,
     resumption: Option<Rc<Resumption>>,
 ) -> Dataflow {
-    let Context { job, tally, trouble, .. } = context;
+    let Context { job, shared, tally, trouble, .. } = context;
     let publisher = match &job.output {
         Destination::File(_) => Publisher::First,
         Destination::Topic(_) => Publisher::Each,
     };
     let outlet = Outlet::new(sink, job.records, Rc::clone(tally), trouble.clone());
     let (mut input, mut held, out) = (EventInput::new(), HeldInput::new(), ProbeHandle::new());
-    let sampling = worker.dataflow_named("Recommend", |scope| {
+    let meter = worker.dataflow_named("Recommend", |scope| {
         let events = scope.input_from(&mut input);
         let held = scope.input_from(&mut held);
-        let Recommendations { lists, notes, sampling, .. } =
+        let Recommendations { lists, notes, work, sampling, census } =
             recommend_core(events.clone(), job.params, snapshots);
         if let Some(when) = job.verify {
             let verified = verify(events, lists.clone(), when, job.params, Rc::clone(tally), trouble.clone());
@@ -175,7 +188,7 @@ fn build(
         let counts = Rc::clone(tally);
         notes.inspect(move |&note| counts.borrow_mut().add(Counter::of(note), 1)).probe_with(&out);
         publish(lists, held, publisher, resumption, outlet).probe_with(&out);
-        sampling
+        WorkerMeter::new(&shared.meter, scope.index(), Rc::clone(tally), work, sampling, census)
     });
-    Dataflow { input, held, out, sampling }
+    Dataflow { input, held, out, meter }
 }

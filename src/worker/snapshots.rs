@@ -17,6 +17,7 @@
 //! - A part is told of when the dead letters known so far have arrived, so none is lost between offset and snapshot.
 
 use crate::job::{Job, Shared};
+use crate::metrics::Meter;
 use crate::state::keeper::{Keeper, Taken};
 use crate::state::load::{Events, Snapshot};
 use crate::state::manifest::{Manifest, Part, PartitionOffset};
@@ -95,6 +96,7 @@ impl Snapshots {
                 keeper: Some(keeper),
                 completing: None,
                 told,
+                meter: shared.meter.clone(),
                 workers,
                 every: options.every,
                 begins,
@@ -213,6 +215,7 @@ struct Lead {
     keeper: Option<Keeper>,
     completing: Option<Completing>,
     told: Rc<RefCell<Vec<Report>>>,
+    meter: Meter,
     workers: usize,
     every: Option<Duration>,
     begins: Option<u32>,
@@ -246,7 +249,7 @@ impl Lead {
         let told = std::mem::take(&mut *self.told.borrow_mut());
         told.into_iter().try_for_each(|report| self.take(report))?;
         if let Some(completing) = self.completing.take_if(|it| it.thread.is_finished()) {
-            self.finish(completing, control)?;
+            self.finish(completing, control, now)?;
         }
         match &self.under_way {
             Some(under_way) if under_way.told == self.workers => self.close()?,
@@ -320,7 +323,7 @@ impl Lead {
     }
 
     /// It is there, or was given up.
-    fn finish(&mut self, completing: Completing, control: &mut Control) -> Result<()> {
+    fn finish(&mut self, completing: Completing, control: &mut Control, now: Instant) -> Result<()> {
         let Completing { thread, epoch, is_last } = completing;
         let (keeper, result) =
             thread.join().map_err(|_| anyhow!("the thread that completes snapshots stopped"))?;
@@ -329,6 +332,9 @@ impl Lead {
             Ok(manifest) => {
                 tracing::info!(name = manifest.name(), epoch, "a snapshot is safe");
                 self.newest = Some(epoch);
+                let taken = now.saturating_duration_since(self.announced_at);
+                let bytes = manifest.parts.iter().map(|part| part.bytes).sum();
+                self.meter.snapshot_taken(now, taken.as_secs_f64(), bytes);
             }
             Err(failure) if is_last => self.failure = Some(failure),
             Err(failure) => tracing::warn!("a snapshot is given up, and the one before stays: {failure}"),

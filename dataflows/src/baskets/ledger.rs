@@ -7,6 +7,7 @@ use crate::baskets::walk::{BasketCopy, Walk};
 use crate::baskets::{Line, Note};
 use crate::numbers::Numbers;
 use crate::sampling::{Sampling, basket_level};
+use crate::sizes::{Sizes, bytes};
 use crate::{Action, Basket, Diff, Event, Item, Name, Quantity};
 use std::collections::BTreeSet;
 
@@ -19,7 +20,7 @@ pub(super) enum Effect {
 }
 
 /// All baskets of one worker.
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     /// Basket numbers are `number here · workers + index`.
     index: u32,
     workers: u32,
@@ -214,6 +215,19 @@ impl Ledger {
             users: held.users.iter().map(|&user| self.users.name(user).clone()).collect(),
             lines: held.lines.iter().map(|line| (line.item, line.cart, line.bought)).collect(),
         })
+    }
+
+    /// Adds up what it holds.
+    pub(crate) fn measure(&self, sizes: &mut Sizes) {
+        sizes.baskets = self.numbers.given() as u64;
+        sizes.users = self.users.given() as u64;
+        sizes.ledger_bytes = self.numbers.bytes() + self.users.bytes() + bytes(&self.baskets);
+        // A tree is two thirds full, or thereabouts.
+        sizes.ledger_bytes += (self.baskets_of_users.len() * size_of::<(u32, u32)>() * 3 / 2) as u64;
+        for held in &self.baskets {
+            sizes.lines += held.lines.len() as u64;
+            sizes.ledger_bytes += bytes(&held.lines) + bytes(&held.users);
+        }
     }
 
     fn basket(&self, number: u32) -> Basket {

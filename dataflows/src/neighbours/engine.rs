@@ -14,11 +14,12 @@ use crate::neighbours::supports::Supports;
 use crate::neighbours::tally::Tally;
 use crate::neighbours::watchers::Watchers;
 use crate::sampling::Sampling;
+use crate::sizes::{Sizes, bytes};
 use crate::{Diff, Item, List, ListParams, Name, Names, Neighbour, SharedNames};
 use std::rc::Rc;
 
 /// All that a worker knows of the items it owns.
-pub(super) struct Engine {
+pub(crate) struct Engine {
     worker: u32,
     placement: Placement,
     params: ListParams,
@@ -84,6 +85,14 @@ impl Engine {
     /// looked at for single counts, and entries ranked.
     pub(super) fn work(&self) -> u64 {
         self.steps + self.tally.additions()
+    }
+
+    /// Adds up what it holds from epoch to epoch; scratch is left out.
+    pub(crate) fn measure(&self, sizes: &mut Sizes) {
+        sizes.rows = self.rows.iter().filter(|row| !row.is_empty()).count() as u64;
+        sizes.store_bytes = self.store.bytes() + self.sample.as_ref().map_or(0, Sample::bytes);
+        let rows = bytes(&self.rows) + self.rows.iter().map(Row::bytes).sum::<u64>();
+        sizes.rows_bytes = rows + self.watchers.bytes() + self.supports.bytes();
     }
 
     /// Takes an epoch's updates, if it is not at work on an epoch; and tells what becomes of some of the lists. Returns

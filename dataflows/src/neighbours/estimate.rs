@@ -30,6 +30,11 @@ const CELLS_MIN: usize = 64;
 const CROWDED: usize = 5;
 
 impl Estimate {
+    /// The bytes it has allocated.
+    pub(super) fn bytes(&self) -> u64 {
+        self.cells.len() as u64
+    }
+
     /// An empty table with room for so many pairs.
     pub(super) fn for_pairs(pairs: usize) -> Self {
         if pairs == 0 {

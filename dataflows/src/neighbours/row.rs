@@ -19,6 +19,7 @@ use crate::neighbours::prefetch::prefetch;
 use crate::neighbours::ranking::{Base, Candidate, Place, Ranking};
 use crate::neighbours::supports::SLACK;
 use crate::neighbours::tally::Tally;
+use crate::sizes::bytes;
 use crate::{Item, Neighbour};
 
 /// The row of one item.
@@ -73,6 +74,16 @@ impl Row {
     pub(super) fn prefetch(&self) {
         prefetch(self.reserve.as_ptr(), 2);
         prefetch(self.list.as_ptr(), 3);
+    }
+
+    /// Whether it says nothing: no pair, no list.
+    pub(super) fn is_empty(&self) -> bool {
+        self.reserve.is_empty() && self.list.is_empty() && self.mass == 0
+    }
+
+    /// The bytes it has allocated beside itself.
+    pub(super) fn bytes(&self) -> u64 {
+        bytes(&self.reserve) + bytes(&self.list) + self.left_out.bytes()
     }
 
     /// The items whose rising support may change the list.

@@ -14,6 +14,7 @@ use crate::neighbours::placement::Placement;
 use crate::neighbours::store::Store;
 use crate::neighbours::supports::Supports;
 use crate::sampling::Sampling;
+use crate::sizes::bytes;
 use crate::{Basket, Item};
 
 /// The lines that are not kept on one worker.
@@ -34,6 +35,11 @@ struct Moved {
 impl Sample {
     pub(super) fn new(sampling: Sampling) -> Self {
         Sample { sampling, levels: Vec::new(), left: Store::default() }
+    }
+
+    /// The bytes it has allocated.
+    pub(super) fn bytes(&self) -> u64 {
+        bytes(&self.levels) + self.left.bytes()
     }
 
     /// A line of the basket came or went: it says the basket's level.

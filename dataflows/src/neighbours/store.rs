@@ -5,6 +5,7 @@
 
 use crate::neighbours::changes::Change;
 use crate::neighbours::tally::Tally;
+use crate::sizes::{bytes, bytes_of_all};
 use crate::{Basket, Item};
 
 /// The baskets that one worker holds copies of.
@@ -34,6 +35,12 @@ const BITS_MIN: usize = 32;
 const MERGE_RATIO: usize = 8;
 
 impl Store {
+    /// The bytes it has allocated.
+    pub(super) fn bytes(&self) -> u64 {
+        let postings = self.postings.iter().map(|item| bytes(&item.baskets) + bytes(&item.bits));
+        bytes_of_all(&self.baskets) + bytes(&self.postings) + postings.sum::<u64>()
+    }
+
     /// The items of a basket, rising.
     pub(super) fn basket(&self, basket: Basket) -> &[Item] {
         self.baskets.get(basket as usize).map_or(&[], Vec::as_slice)

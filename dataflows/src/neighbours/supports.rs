@@ -2,6 +2,7 @@
 
 use crate::Item;
 use crate::sampling::item_level;
+use crate::sizes::bytes;
 
 /// What every worker knows of every item, and of all baskets.
 #[derive(Default)]
@@ -22,6 +23,11 @@ pub(super) struct Supports {
 pub(super) const SLACK: u32 = 24;
 
 impl Supports {
+    /// The bytes it has allocated.
+    pub(super) fn bytes(&self) -> u64 {
+        bytes(&self.support) + bytes(&self.low) + bytes(&self.levels)
+    }
+
     /// Supports of items for which at most `max` baskets speak.
     pub(super) fn limited(max: u32) -> Self {
         Supports { max, ..Supports::default() }

@@ -4,6 +4,7 @@
 //! they are the majority, so cleaning costs less than noting did.
 
 use crate::Item;
+use crate::sizes::{bytes, bytes_of_all};
 
 /// Who watches whom.
 #[derive(Default)]
@@ -17,6 +18,11 @@ pub(super) struct Watchers {
 const STALE_MIN: usize = 8;
 
 impl Watchers {
+    /// The bytes it has allocated.
+    pub(super) fn bytes(&self) -> u64 {
+        bytes_of_all(&self.rows) + bytes(&self.watching)
+    }
+
     /// Makes room for all items below `items`.
     pub(super) fn make_room(&mut self, items: usize) {
         if self.rows.len() < items {

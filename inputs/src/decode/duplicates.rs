@@ -35,6 +35,11 @@ impl Duplicates {
         Duplicates { horizon, partitions: BTreeMap::new() }
     }
 
+    /// How many ids are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.partitions.values().map(|recent| recent.places.len()).sum()
+    }
+
     /// The ids of one partition, unless the check is off.
     pub(super) fn of_partition(&mut self, partition: u32) -> Option<&mut Recent> {
         if self.horizon == 0 {

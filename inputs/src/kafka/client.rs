@@ -4,6 +4,8 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,28 @@ struct Heard {
     refusal: Option<RDKafkaErrorCode>,
     /// When somebody was last told that no broker can be reached.
     warned: Option<Instant>,
+    /// Where each partition of a consumer's topic ends, as its last fetch said.
+    ends: BTreeMap<u32, u64>,
+}
+
+/// The part of librdkafka's statistics that is wanted.
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    topics: BTreeMap<String, Topic>,
+}
+
+#[derive(Deserialize)]
+struct Topic {
+    #[serde(default)]
+    partitions: BTreeMap<i32, Watermarks>,
+}
+
+/// Below 0 where they are not known.
+#[derive(Deserialize)]
+struct Watermarks {
+    hi_offset: i64,
+    ls_offset: i64,
 }
 
 /// librdkafka says many times a second that no broker can be reached; once in this time is enough.
@@ -36,6 +60,11 @@ impl ClientLog {
     /// The error of a login or a TLS handshake that failed, or of a permission that is missing.
     pub fn refusal(&self) -> Option<RDKafkaErrorCode> {
         self.heard().refusal
+    }
+
+    /// Where each partition ends, from time to time.
+    pub(super) fn ends(&self) -> BTreeMap<u32, u64> {
+        self.heard().ends.clone()
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
@@ -55,6 +84,22 @@ impl ClientContext for ClientLog {
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error => tracing::warn!(target: "librdkafka", facility, "{line}"),
             _ => tracing::debug!(target: "librdkafka", facility, "{line}"),
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        match serde_json::from_slice::<Statistics>(statistics) {
+            Ok(statistics) => {
+                // A consumer has one topic.
+                let partitions = statistics.topics.into_values().flat_map(|topic| topic.partitions);
+                let ends = partitions.filter_map(|(partition, marks)| {
+                    // Before the first open transaction, where transactions count.
+                    let end = [marks.ls_offset, marks.hi_offset].into_iter().find(|&offset| offset >= 0)?;
+                    Some((u32::try_from(partition).ok()?, end.unsigned_abs()))
+                });
+                self.heard().ends = ends.collect();
+            }
+            Err(error) => tracing::debug!(target: "librdkafka", %error, "statistics that cannot be read"),
         }
     }
 

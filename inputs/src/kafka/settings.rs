@@ -33,7 +33,7 @@ const COMMON: [(&str, &str); 3] = [
     ("socket.nagle.disable", "true"),
 ];
 
-const CONSUMER: [(&str, &str); 12] = [
+const CONSUMER: [(&str, &str); 13] = [
     // Only remembers offsets for lag tools; the job assigns the partitions itself.
     ("group.id", "deltacart"),
     // An offset is committed when its epoch is out, not when librdkafka has handed the record over.
@@ -57,6 +57,8 @@ const CONSUMER: [(&str, &str); 12] = [
     // this bounds a partition to some 20 MB, and lasts for a tenth of a second of full speed.
     ("queued.max.messages.kbytes", "8192"),
     ("queued.min.messages", "20000"),
+    // How old the lag may be that is shown: the ends of partitions come with the statistics.
+    ("statistics.interval.ms", "2000"),
     // Finds out within a minute, not five, that a leader has moved while nothing was being fetched from it.
     ("topic.metadata.refresh.interval.ms", "60000"),
 ];

@@ -71,6 +71,10 @@ struct Partition {
     known_end: u64,
     /// They have been handed over.
     caught_up: bool,
+    /// The offset after the last record handed over.
+    next: Option<u64>,
+    /// Nothing stood behind the last record when the broker was asked last.
+    at_end: bool,
 }
 
 impl KafkaSource {
@@ -143,7 +147,10 @@ impl KafkaSource {
             // One that has appeared since the start was not there then.
             let (known_end, caught_up) = (range.end, range.empty || range.end == 0);
             let first = range.first;
-            self.partitions.insert(partition, Partition { queue, first, end, ended, known_end, caught_up });
+            self.partitions.insert(
+                partition,
+                Partition { queue, first, end, ended, known_end, caught_up, next: None, at_end: false },
+            );
         }
         if assignment.count() == 0 {
             return Ok(());
@@ -249,6 +256,18 @@ impl Source for KafkaSource {
         self.partitions.values().all(|partition| partition.caught_up)
     }
 
+    fn lags(&self) -> Vec<(u32, u64)> {
+        let ends = self.connection.log.ends();
+        let lag = |(&number, partition): (&u32, &Partition)| {
+            // Markers of transactions have offsets too, so the end may lie behind the last record.
+            if partition.at_end {
+                return Some((number, 0));
+            }
+            Some((number, ends.get(&number)?.saturating_sub(partition.next?)))
+        };
+        self.partitions.iter().filter_map(lag).collect()
+    }
+
     fn commit(&mut self, offsets: &[(u32, u64)]) -> Result<(), SourceError> {
         self.commits.add(offsets);
         self.commits.serve()
@@ -274,6 +293,7 @@ impl Partition {
                 None => break,
                 Some(Ok(message)) => {
                     let offset = message.offset().unsigned_abs();
+                    (self.next, self.at_end) = (Some(offset + 1), false);
                     self.ended = self.end.is_some_and(|end| offset + 1 >= end);
                     self.caught_up |= offset + 1 >= self.known_end;
                     if self.end.is_none_or(|end| offset < end) {
@@ -286,12 +306,14 @@ impl Partition {
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     self.ended = self.end.is_some();
                     self.caught_up = true;
+                    self.at_end = true;
                 }
                 Some(Err(error)) if is_permanent(&error) => return Err(error),
                 Some(Err(_)) => {}
             }
         }
         fetched.ended = self.ended;
+        fetched.at_end = self.at_end;
         Ok(fetched)
     }
 }

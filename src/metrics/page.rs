@@ -1,0 +1,210 @@
+//! Everything that is known at one moment, as OpenMetrics text: what Prometheus and all that speak like it read.
+//!
+//! Names and labels are an interface: `docs/operations.md` lists them, and a test compares the two.
+
+use super::Seen;
+use crate::summary::{Counter, Tally};
+use deltacart_dataflows::Sizes;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, EncodeLabelValue, EncodeMetric, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Instant;
+
+/// What is to be written.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) now: Instant,
+    pub(super) ready: bool,
+    pub(super) seen: Seen,
+    /// Of epochs and of snapshots.
+    pub(super) histograms: (Histogram, Histogram),
+}
+
+/// What the workers count, by its name and what it says.
+const COUNTERS: [(Counter, &str, &str); 12] = [
+    (Counter::Records, "deltacart_records", "Records read"),
+    (Counter::Events, "deltacart_events", "Events taken in"),
+    (Counter::Views, "deltacart_views", "Views, which are ignored"),
+    (Counter::Others, "deltacart_others", "Events of kinds that do not concern baskets, which are ignored"),
+    (Counter::Duplicates, "deltacart_duplicates", "Records whose event id was met before"),
+    (Counter::NoEffect, "deltacart_no_effect", "Events that changed nothing"),
+    (Counter::SplitBaskets, "deltacart_split_baskets", "Baskets with events in several partitions"),
+    (Counter::LinesEvicted, "deltacart_lines_evicted", "Lines that left full baskets"),
+    (Counter::ListsChanged, "deltacart_lists_changed", "List changes published"),
+    (Counter::RecordsOut, "deltacart_records_out", "Records written for them"),
+    (Counter::BytesOut, "deltacart_bytes_out", "Bytes of those"),
+    (
+        Counter::Verified,
+        "deltacart_verified",
+        "Comparisons with a computation from scratch, all of which agreed",
+    ),
+];
+
+impl Page {
+    pub(super) fn text(self) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self));
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("a string takes everything");
+        text
+    }
+
+    fn sum(&self, of: impl Fn(&Sizes) -> u64) -> u64 {
+        self.seen.reports.values().map(|report| of(&report.sizes)).sum()
+    }
+
+    fn counts(&self, to: &mut Metrics<'_>) -> fmt::Result {
+        let tallies = || self.seen.reports.values().map(|report| &report.tally);
+        for (counter, name, help) in COUNTERS {
+            to.counter(name, help, tallies().map(|tally| tally.get(&counter)).sum())?;
+        }
+        let mut rejects: BTreeMap<&str, u64> = BTreeMap::new();
+        for (reason, count) in tallies().flat_map(Tally::rejects) {
+            *rejects.entry(reason).or_default() += count;
+        }
+        to.counters("deltacart_rejects", "Records that could not be used, by reason", "reason", rejects)?;
+        let work = self.seen.reports.iter().map(|(&worker, report)| (worker as u64, report.work));
+        to.counters(
+            "deltacart_work",
+            "Units of work of each worker: how evenly they are loaded",
+            "worker",
+            work,
+        )
+    }
+
+    fn progress(&self, to: &mut Metrics<'_>) -> fmt::Result {
+        let reports = || self.seen.reports.values();
+        let epoch = reports().map(|report| report.epoch).max().unwrap_or(0);
+        to.gauge("deltacart_epoch", "The epoch that is read into", epoch)?;
+        let open = reports().map(|report| report.open).max().unwrap_or(0);
+        to.gauge("deltacart_epochs_open", "Epochs that are not out", open)?;
+        let help = "From the first record read into an epoch to the epoch being out";
+        to.histogram("deltacart_epoch_seconds", help, &self.histograms.0)?;
+        let lags =
+            reports().flat_map(|report| report.lags.iter().map(|&(number, lag)| (u64::from(number), lag)));
+        let help = "Offsets between what has been read of a partition and its end";
+        to.gauges("deltacart_lag_events", help, "partition", lags)?;
+        to.gauge("deltacart_ready", "Whether all that was there at the start is out", u64::from(self.ready))
+    }
+
+    fn state(&self, to: &mut Metrics<'_>) -> fmt::Result {
+        to.gauge("deltacart_baskets", "Baskets with at least one line", self.sum(|sizes| sizes.baskets))?;
+        to.gauge("deltacart_lines", "Lines of baskets", self.sum(|sizes| sizes.lines))?;
+        to.gauge(
+            "deltacart_users",
+            "Users with a basket, on each worker that has one",
+            self.sum(|sizes| sizes.users),
+        )?;
+        // Each worker knows all of them.
+        let items = self.seen.reports.values().map(|report| report.sizes.items).max().unwrap_or(0);
+        to.gauge("deltacart_items", "Items that have a name", items)?;
+        to.gauge("deltacart_rows", "Items with a row, and parts of rows", self.sum(|sizes| sizes.rows))?;
+        let sampled: u64 = self.seen.reports.values().map(|report| report.items_sampled).sum();
+        to.gauge("deltacart_items_sampled", "Items in more baskets than may speak for one", sampled)?;
+        let ids: u64 = self.seen.reports.values().map(|report| report.ids_remembered).sum();
+        to.gauge("deltacart_ids_remembered", "Event ids remembered to find duplicates", ids)?;
+        let parts = [
+            ("ledger", self.sum(|sizes| sizes.ledger_bytes)),
+            ("names", self.sum(|sizes| sizes.names_bytes)),
+            ("store", self.sum(|sizes| sizes.store_bytes)),
+            ("rows", self.sum(|sizes| sizes.rows_bytes)),
+        ];
+        to.gauges(
+            "deltacart_state_bytes",
+            "Bytes that the parts of the state have allocated",
+            "part",
+            parts,
+        )?;
+        let bounds = self.seen.bounds.iter().copied();
+        to.gauges("deltacart_bound", "The limits that the job runs with", "bound", bounds)?;
+        match resident_bytes() {
+            Some(bytes) => to.gauge("process_resident_memory_bytes", "Resident memory of the process", bytes),
+            None => Ok(()),
+        }
+    }
+
+    fn snapshots(&self, to: &mut Metrics<'_>) -> fmt::Result {
+        to.histogram("deltacart_snapshot_seconds", "What snapshots took", &self.histograms.1)?;
+        let Some(snapshot) = self.seen.snapshot else { return Ok(()) };
+        let age = self.now.saturating_duration_since(snapshot.at).as_secs_f64();
+        to.gauge("deltacart_snapshot_age_seconds", "How long ago the last snapshot was completed", age)?;
+        to.gauge("deltacart_snapshot_bytes", "Bytes of the last snapshot", snapshot.bytes)
+    }
+}
+
+impl Collector for Page {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut to = Metrics(encoder);
+        to.info("deltacart_build", "What runs here", [("version", env!("CARGO_PKG_VERSION"))])?;
+        self.counts(&mut to)?;
+        self.progress(&mut to)?;
+        self.state(&mut to)?;
+        self.snapshots(&mut to)
+    }
+}
+
+/// Where metrics go, one kind a method.
+struct Metrics<'a>(DescriptorEncoder<'a>);
+
+impl Metrics<'_> {
+    fn info(&mut self, name: &str, help: &str, labels: impl EncodeLabelSet) -> fmt::Result {
+        self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(&labels)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, u64, u64>(&count, None)
+    }
+
+    fn counters<L: EncodeLabelValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        counts: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (value, count) in counts {
+            let labels = [(label, value)];
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+        }
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
+        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
+    fn gauges<L: EncodeLabelValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (of, value) in values {
+            metric.encode_family(&[(label, of)])?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
+        histogram.encode(self.0.encode_descriptor(name, help, None, MetricType::Histogram)?)
+    }
+}
+
+/// The memory of this process that is in use now, where the system tells.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kilobytes =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
+    kilobytes.parse::<u64>().ok()?.checked_mul(1024)
+}

@@ -1,0 +1,187 @@
+//! What one worker leaves for those who watch, and when.
+
+use super::Meter;
+use crate::summary::{Counter, Tally};
+use deltacart_dataflows::{Census, Epoch, Sampling, Sizes, Work};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How often a worker leaves a copy of what it has counted.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+
+/// How often it is looked at how much it holds: that takes time in proportion, so ...
+const MEASURE_EVERY: Duration = Duration::from_secs(2);
+
+/// ... no more often than makes it one part in so many of the worker's time.
+const MEASURE_SHARE: u32 = 500;
+
+/// A worker's numbers at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct Report {
+    /// When the worker came round.
+    pub(super) at: Instant,
+    /// It will not come round again: its part is done.
+    pub(super) is_last: bool,
+    pub(super) tally: Tally,
+    pub(super) work: u64,
+    /// Items in too many baskets, where that is limited.
+    pub(super) items_sampled: u64,
+    pub(super) epoch: Epoch,
+    /// How many epochs are not out.
+    pub(super) open: u64,
+    pub(super) reached_end: bool,
+    pub(super) caught_up: bool,
+    pub(super) lags: Vec<(u32, u64)>,
+    pub(super) ids_remembered: u64,
+    pub(super) sizes: Sizes,
+}
+
+impl Report {
+    pub(super) fn records(&self) -> u64 {
+        self.tally.get(&Counter::Records)
+    }
+}
+
+/// What is known on every turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// The epoch that is read into.
+    pub(crate) epoch: Epoch,
+    /// The oldest that is not out.
+    pub(crate) oldest: Option<Epoch>,
+    /// Whether a record was read into this epoch.
+    pub(crate) has_read: bool,
+    /// Whether each partition has been read to its end once.
+    pub(crate) reached_end: bool,
+}
+
+/// What is asked for when a report is due.
+pub(crate) struct Probe {
+    /// How far each partition is behind.
+    pub(crate) lags: Vec<(u32, u64)>,
+    /// Event ids remembered.
+    pub(crate) ids_remembered: usize,
+}
+
+/// A worker's end of the meter.
+pub(crate) struct WorkerMeter {
+    /// None when nobody watches.
+    meter: Option<Meter>,
+    worker: usize,
+    tally: Rc<RefCell<Tally>>,
+    work: Work,
+    sampling: Option<Sampling>,
+    census: Census,
+    sizes: Sizes,
+    measure_at: Instant,
+    report_at: Instant,
+    /// The epoch that was told as begun last.
+    begun: Option<Epoch>,
+    /// What was out when it was told last.
+    oldest: Option<Epoch>,
+    /// When this epoch is the oldest, what there was at the start is out.
+    target: Option<Epoch>,
+    caught_up: bool,
+}
+
+impl WorkerMeter {
+    /// Of a worker that counts in `tally` and `work`, and holds what `census` tells.
+    pub(crate) fn new(
+        meter: &Meter,
+        worker: usize,
+        tally: Rc<RefCell<Tally>>,
+        work: Work,
+        sampling: Option<Sampling>,
+        census: Census,
+    ) -> Self {
+        let meter = meter.is_watched().then(|| meter.clone());
+        let now = Instant::now();
+        WorkerMeter {
+            meter,
+            worker,
+            tally,
+            work,
+            sampling,
+            census,
+            sizes: Sizes::default(),
+            measure_at: now,
+            report_at: now,
+            begun: None,
+            oldest: None,
+            target: None,
+            caught_up: false,
+        }
+    }
+
+    /// To be called whenever the worker comes round; asks `probe` only when a report is due.
+    pub(crate) fn turn(&mut self, turn: Turn, probe: impl FnOnce() -> Probe) {
+        if self.meter.is_some() {
+            self.watched_turn(turn, probe, false);
+        }
+    }
+
+    /// The same, when everything is out and the worker does not come round again.
+    pub(crate) fn last_turn(&mut self, turn: Turn, probe: impl FnOnce() -> Probe) {
+        self.report_at = Instant::now();
+        self.measure_at = self.report_at;
+        if self.meter.is_some() {
+            self.watched_turn(turn, probe, true);
+        }
+    }
+
+    /// Items in too many baskets now, of those that the worker owns, where that is limited.
+    pub(crate) fn items_sampled(&self) -> u64 {
+        self.sampling.as_ref().map_or(0, Sampling::over)
+    }
+
+    fn watched_turn(&mut self, turn: Turn, probe: impl FnOnce() -> Probe, is_last: bool) {
+        let Some(meter) = &self.meter else { return };
+        let now = Instant::now();
+        if turn.has_read && self.begun < Some(turn.epoch) {
+            self.begun = Some(turn.epoch);
+            meter.epoch_begun(turn.epoch, now);
+        }
+        if self.oldest != turn.oldest {
+            self.oldest = turn.oldest;
+            meter.epochs_out(turn.oldest, now);
+        }
+        if !self.caught_up {
+            let after_this = turn.epoch + Epoch::from(turn.has_read);
+            let target = turn.reached_end.then(|| *self.target.get_or_insert(after_this));
+            self.caught_up = target.is_some_and(|target| turn.oldest.is_none_or(|oldest| oldest >= target));
+            if self.caught_up {
+                self.report_at = now;
+            }
+        }
+        if now >= self.report_at {
+            self.report_at = now + REPORT_EVERY;
+            let report = self.report(turn, probe(), now, is_last);
+            if let Some(meter) = &self.meter {
+                meter.leave(self.worker, report);
+            }
+        }
+    }
+
+    fn report(&mut self, turn: Turn, probe: Probe, now: Instant, is_last: bool) -> Report {
+        if now >= self.measure_at {
+            self.sizes = self.census.take();
+            let took = now.elapsed();
+            self.measure_at = now + MEASURE_EVERY.max(took * MEASURE_SHARE);
+        }
+        Report {
+            at: now,
+            is_last,
+            tally: self.tally.borrow().clone(),
+            work: self.work.get(),
+            items_sampled: self.items_sampled(),
+            epoch: turn.epoch,
+            open: turn.oldest.map_or(0, |oldest| (turn.epoch + 1).saturating_sub(oldest)),
+            reached_end: turn.reached_end,
+            caught_up: self.caught_up,
+            lags: probe.lags,
+            ids_remembered: probe.ids_remembered as u64,
+            sizes: self.sizes,
+        }
+    }
+}
