@@ -147,7 +147,10 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
     let mut sent = 0;
     for kill in 0..kills {
         let (workers, processes) = (1 + random.below(3), 1 + random.below(3));
-        let cluster = Cluster::start(&folder, processes as usize, &format!("{job} -w {workers}"));
+        // Every other run keeps snapshots, or goes on from those that an earlier one has kept.
+        let state = format!("--state {} --snapshot-every 300ms", folder.path("state"));
+        let state = if random.below(2) == 0 { &state } else { "" };
+        let cluster = Cluster::start(&folder, processes as usize, &format!("{job} -w {workers} {state}"));
         // Events go on coming while it starts and works, and until it is killed.
         let until = 300 + random.below(2200);
         let share = (events.len() - sent) / (kills - kill) as usize;
@@ -158,7 +161,9 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
         }
         sent += share;
         cluster.kill(random.below(3) as usize);
-        println!("kill {kill}: {processes} processes of {workers} workers after {until} ms, {sent} events");
+        println!(
+            "kill {kill}: {processes} processes of {workers} workers after {until} ms, {sent} events {state}"
+        );
     }
     let rest = &events[sent..];
     broker.produce(&topic, rest.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
