@@ -78,7 +78,9 @@ impl ClientContext for ClientLog {
         let line = message.trim();
         match level {
             // What happens to a connection, and to a transaction, comes as an error too.
-            _ if ["FAIL", "TXNERR", "ADDPARTS"].contains(&facility) => tracing::debug!(target: "librdkafka", facility, "{line}"),
+            _ if ["FAIL", "TXNERR", "ADDPARTS"].contains(&facility) => {
+                tracing::debug!(target: "librdkafka", facility, "{line}")
+            }
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
