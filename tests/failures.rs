@@ -368,7 +368,8 @@ fn a_kafka_broker_that_is_away_for_a_while() {
     let broker = &own.broker;
     // Shorter than a transaction may take: the job goes on by itself.
     let case = Case::new(broker, "away");
-    let running = start(&format!("{} {}", case.job, broker.flags), &[]);
+    let flags = format!("{} -X reconnect.backoff.max.ms=1000", broker.flags);
+    let running = start(&format!("{} {flags}", case.job), &[]);
     case.wait_for_lists(broker);
     own.script("crash", "");
     thread::sleep(Duration::from_secs(5));
