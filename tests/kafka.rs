@@ -141,7 +141,7 @@ pub(crate) fn unused(name: &str) -> String {
 }
 
 /// Waits for an answer of the broker.
-fn block_on<T>(answer: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(answer: impl Future<Output = T>) -> T {
     let mut answer = pin!(answer);
     loop {
         if let Poll::Ready(value) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

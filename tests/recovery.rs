@@ -23,8 +23,8 @@ use std::time::Duration;
 const KILLS: u64 = 5;
 
 /// What a consumer that reads committed records has seen, record by record.
-struct Consumer {
-    lists: Lists,
+pub(crate) struct Consumer {
+    pub(crate) lists: Lists,
     /// Of each item: the epoch and the list told last, without what says how it came to be.
     last: BTreeMap<String, (u64, String)>,
     records: usize,
@@ -32,7 +32,7 @@ struct Consumer {
 
 /// Reads a topic of `upsert` records from its beginning, and checks that it is a history: no list twice in a row, no
 /// epoch before the last of its item.
-fn check_history(broker: &Broker, topic: &str) -> Consumer {
+pub(crate) fn check_history(broker: &Broker, topic: &str) -> Consumer {
     wait_for_open_transactions(&broker.settings, topic, Share::WHOLE, Duration::from_secs(20)).unwrap();
     let mut consumer = Consumer { lists: Lists::new(), last: BTreeMap::new(), records: 0 };
     broker.read(topic, &mut |record| {
@@ -83,7 +83,7 @@ impl Cluster {
 }
 
 /// Events with the id of their basket: those of a made-up shop.
-fn shop(events: u64) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn shop(events: u64) -> Vec<(String, Vec<u8>)> {
     let settings = ShopSettings {
         seed: 11,
         items: 300,
@@ -123,7 +123,7 @@ fn online_retail() -> Option<Vec<(String, Vec<u8>)>> {
 }
 
 /// The lists of a run over a file with the same events.
-fn lists_from_file(folder: &Folder, events: &[(String, Vec<u8>)], flags: &str) -> String {
+pub(crate) fn lists_from_file(folder: &Folder, events: &[(String, Vec<u8>)], flags: &str) -> String {
     let lines: Vec<&[u8]> = events.iter().map(|(_key, value)| value.as_slice()).collect();
     let (input, output) = (folder.file("carts.jsonl", lines.join(&b'\n')), folder.path("lists.jsonl"));
     run(&format!("run --input {input} --output {output} {flags}"), &[]).expect(0);

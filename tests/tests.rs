@@ -41,3 +41,6 @@ mod kafka;
 
 // Jobs killed, stopped and started again with other settings, against a real broker: what consumers see of it.
 mod recovery;
+
+// What goes wrong around a job: full disks, brokers that are away, topics and permissions that are taken away.
+mod failures;

@@ -169,6 +169,11 @@ impl Producer {
 
     /// Collects acknowledgements and says how many messages are still without one.
     pub(crate) fn poll(&mut self) -> Result<usize, SinkError> {
+        self.collect().map_err(|failure| self.explain(&failure))
+    }
+
+    /// The same; the error is that of the first message that failed.
+    fn collect(&mut self) -> Result<usize, KafkaError> {
         let reports = self.client.context();
         let mut settled = reports.settled();
         loop {
@@ -178,10 +183,10 @@ impl Producer {
             }
             settled = reports.settled();
         }
-        let Some(failure) = reports.failure() else {
-            return Ok((self.sent.records + self.forgotten - settled) as usize);
-        };
-        Err(self.explain(&failure))
+        match reports.failure() {
+            None => Ok((self.sent.records + self.forgotten - settled) as usize),
+            Some(failure) => Err(failure),
+        }
     }
 
     /// What is wrong. A fatal error fails every message, and every transaction, for no reason of its own.

@@ -77,8 +77,10 @@ impl ClientContext for ClientLog {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let line = message.trim();
         match level {
-            // What happens to a connection comes as an error too.
-            _ if facility == "FAIL" => tracing::debug!(target: "librdkafka", facility, "{line}"),
+            // What happens to a connection, and to a transaction, comes as an error too.
+            _ if ["FAIL", "TXNERR", "ADDPARTS"].contains(&facility) => {
+                tracing::debug!(target: "librdkafka", facility, "{line}")
+            }
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical

@@ -61,7 +61,8 @@ impl Reports {
                  on the cluster"
             ),
             Some(RDKafkaErrorCode::MessageTimedOut) => format!(
-                "topic {topic} at {brokers} has not acknowledged a record within -X delivery.timeout.ms{}",
+                "topic {topic} at {brokers} has not acknowledged a record within -X delivery.timeout.ms or \
+                 transaction.timeout.ms{}: has it been deleted, or is the broker that holds it down?",
                 cause.map_or(String::new(), |cause| format!(" ({cause})"))
             ),
             Some(RDKafkaErrorCode::InvalidRecord) => {

@@ -90,6 +90,19 @@ impl TransactionalSink {
         self.failed(error)
     }
 
+    /// Collects acknowledgements. Records that were thrown away say nothing but that; the transaction says why.
+    fn collect(&mut self) -> Result<usize, SinkError> {
+        let collected = self.producer.collect();
+        collected.map_err(|failure| match failure.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
+                // NB: a transaction that has failed answers whatever it is asked with what it failed of.
+                let why = self.producer.client.begin_transaction().err();
+                self.explained(&why.unwrap_or(failure))
+            }
+            _ => self.explained(&failure),
+        })
+    }
+
     fn begin(&mut self) -> Result<(), SinkError> {
         self.producer.client.begin_transaction().map_err(|error| self.explained(&error))?;
         self.state = State::Open { since: Instant::now(), records: 0, bytes: 0, is_closing: false };
@@ -130,7 +143,7 @@ impl Sink for TransactionalSink {
     }
 
     fn poll(&mut self) -> Result<usize, SinkError> {
-        let unacknowledged = self.producer.poll().map_err(|error| self.failed(error))?;
+        let unacknowledged = self.collect()?;
         match &self.state {
             State::Open { is_closing: true, .. } if unacknowledged == 0 => {
                 self.committer.commit();
@@ -162,7 +175,7 @@ impl Sink for TransactionalSink {
         self.begin()?;
         let probe = Message { key: Some(PROBE_KEY), value: None, headers: &[], timestamp: None };
         self.producer.offer(&probe).map_err(|error| self.failed(error))?;
-        while self.producer.poll().map_err(|error| self.failed(error))? > 0 {
+        while self.collect()? > 0 {
             if Instant::now() >= deadline {
                 let late = KafkaError::Global(RDKafkaErrorCode::OperationTimedOut);
                 return Err(self.explained(&late));
