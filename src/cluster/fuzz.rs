@@ -51,7 +51,7 @@ pub(crate) fn handshake(data: &[u8]) {
             // Magic, protocol, a nonce and two verdicts: not one byte that was made with the secret.
             assert!(stranger.heard.len() <= 8 + 2 + 32 + 2);
             assert!(stranger.heard.is_empty() || words.starts_with(b"deltaca>"));
-            assert!(said_to_be.is_none() || stranger.heard.len() >= 8 + 2 + 1);
+            assert!(said_to_be.is_none() || stranger.heard.len() > 8 + 2);
         }
         1 => {
             let failure =
