@@ -20,9 +20,13 @@
 //! - Nothing is written to standard output.
 
 mod ending;
+mod frame;
+#[doc(hidden)]
+pub(crate) mod fuzz;
 mod handshake;
 mod links;
 mod pulse;
+mod same;
 mod secret;
 mod settings;
 mod watchdog;
@@ -38,7 +42,8 @@ pub(crate) use settings::Settings;
 pub(crate) use watchdog::{Turns, Watchdog};
 
 use anyhow::{Context, Result, anyhow};
-use pulse::{Frame, Pulse};
+use frame::Frame;
+use pulse::Pulse;
 use std::any::Any;
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;

@@ -36,3 +36,6 @@ pub mod top;
 pub mod generate;
 
 pub mod demo;
+
+#[doc(hidden)]
+pub mod fuzz;

@@ -13,6 +13,7 @@
 //! the records of every envelope back: `top` prints it, and two runs are compared by it. `docs/output.md` is the
 //! contract with readers, `schemas/` the same for machines.
 
+mod change;
 mod decimal;
 mod records;
 mod difference;
@@ -23,9 +24,12 @@ pub(crate) mod held;
 mod sink;
 mod file;
 pub(crate) mod kafka;
+#[doc(hidden)]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 
+pub use change::ListChange;
 pub use decimal::{Decimal, DecimalError};
 pub use encode::{CONNECTOR, Envelope, EnvelopeError, OutputOptions, STREAM, VERSION, encode};
 pub use file::FileSink;
@@ -33,18 +37,3 @@ pub use fold::{Entry, FoldError, Lists, Published};
 pub use kafka::{KafkaSink, TopicSpec, TransactionalSink, ensure_topic, fence, wait_for_open_transactions};
 pub use records::{Record, Records};
 pub use sink::{Sent, Sink, SinkError};
-
-use deltacart_dataflows::{Epoch, List, Name};
-
-/// What one epoch did to one item's list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListChange {
-    /// Whose list it is.
-    pub item: Name,
-    /// The epoch that changed it.
-    pub epoch: Epoch,
-    /// The list as it was published last; empty if there was none.
-    pub before: List,
-    /// The list as it is now; empty if there is none any more. Never equal to `before`.
-    pub after: List,
-}

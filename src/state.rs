@@ -32,73 +32,12 @@ pub mod load;
 
 pub(crate) mod open;
 
-use std::io;
-use thiserror::Error;
+mod error;
 
-/// Why a snapshot cannot be written or used.
-#[derive(Debug, Error)]
-pub enum StateError {
-    /// The store failed.
-    #[error("cannot {what}")]
-    Store {
-        /// What was to be done, with the name and the place.
-        what: String,
-        /// What the operating system or the service said.
-        source: io::Error,
-    },
-    /// What was read is not what was written.
-    #[error("{name} is damaged: {what}")]
-    Damaged {
-        /// Which part or manifest.
-        name: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// Another program wrote it.
-    #[error("{name} has format {format}, written by deltacart {program}; this program reads up to {known}")]
-    TooNew {
-        /// Which manifest.
-        name: String,
-        /// The format it says.
-        format: u32,
-        /// The version that wrote it.
-        program: String,
-        /// The newest format that this program knows.
-        known: u32,
-    },
-    /// The settings that shape what is saved are others now.
-    #[error("{name} was taken with other settings: {}; run with those, or begin anew with an empty --state", differences.join(", "))]
-    OtherSettings {
-        /// Which manifest.
-        name: String,
-        /// Each that differs, with both values.
-        differences: Vec<String>,
-    },
-    /// There are snapshots, and none is good.
-    #[error("no snapshot in {place} is good: {}; to begin anew at the start of the input, empty it", reasons.join("; "))]
-    NoneGood {
-        /// The store.
-        place: String,
-        /// What is wrong with each.
-        reasons: Vec<String>,
-    },
-    /// Another job writes there.
-    #[error("{place} is in use by another job; each needs a folder of its own")]
-    InUse {
-        /// The store.
-        place: String,
-    },
-}
+#[doc(hidden)]
+pub(crate) mod fuzz;
 
-impl StateError {
-    fn damaged(name: &str, what: impl Into<String>) -> StateError {
-        StateError::Damaged { name: name.to_owned(), what: what.into() }
-    }
-
-    fn store(what: String) -> impl FnOnce(io::Error) -> StateError {
-        |source| StateError::Store { what, source }
-    }
-}
+pub use error::StateError;
 
 #[cfg(test)]
 mod tests;

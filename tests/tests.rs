@@ -33,6 +33,9 @@ mod state;
 // Defects that were found once, each with its story.
 mod regression;
 
+// What the fuzzers found worth keeping, through the same functions: no nightly compiler needed.
+mod fuzz;
+
 // What can be seen of a running job: metrics, readiness, logs, and what hostile clients can do.
 mod metrics;
 

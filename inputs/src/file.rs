@@ -14,12 +14,13 @@ mod progress;
 
 use crate::{Fetched, RawRecord, Share, Source, SourceError};
 use content::{Content, Piece};
-use frame::{Frame, Framer};
+use frame::Frame;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub(crate) use frame::Framer;
 pub use frame::Framing;
 pub use progress::FileProgress;
 

@@ -14,6 +14,7 @@ mod record;
 pub use record::{Fetched, Headers, OnExpired, RawRecord, Resume, Share, Source, SourceError};
 
 pub mod file;
+#[cfg(feature = "kafka")]
 pub mod kafka;
 
 mod decode;
@@ -23,3 +24,6 @@ pub use decode::{
 };
 
 pub mod generate;
+
+#[doc(hidden)]
+pub mod fuzz;

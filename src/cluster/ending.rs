@@ -3,7 +3,8 @@
 //! Whoever comes first speaks. When a process dies, its connections break one after the other, and what breaks next
 //! would only say the same less well.
 
-use super::pulse::{Frame, Pulse};
+use super::frame::Frame;
+use super::pulse::Pulse;
 use crate::log;
 use std::panic;
 use std::process;

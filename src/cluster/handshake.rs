@@ -18,7 +18,7 @@
 
 use super::secret::{Proof, Secret, is_proved, prove};
 use super::settings::Settings;
-use super::wire::Wire;
+use super::wire::{Wire, read_array};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -154,8 +154,8 @@ fn judge(wire: &mut impl Write, refusal: Option<Refusal>) -> io::Result<()> {
 }
 
 /// Reads the verdict on a connection.
-fn verdict(wire: &mut Wire) -> Result<(), Failure> {
-    match wire.read_array::<1>()?[0] {
+fn verdict(wire: &mut impl Read) -> Result<(), Failure> {
+    match read_array::<1>(wire)?[0] {
         0 => Ok(()),
         code => Err(match REFUSALS.get(usize::from(code) - 1) {
             Some(&refusal) => Failure::Refused(refusal),
@@ -164,7 +164,12 @@ fn verdict(wire: &mut Wire) -> Result<(), Failure> {
     }
 }
 
-fn send_settings(wire: &mut Wire, member: &Member, label: &str, said: &[&[u8]; 2]) -> io::Result<()> {
+pub(super) fn send_settings(
+    wire: &mut impl Write,
+    member: &Member,
+    label: &str,
+    said: &[&[u8]; 2],
+) -> io::Result<()> {
     let text = member.settings.text();
     let proof = prove(member.secret.as_ref(), label, &[said[0], said[1], text.as_bytes()]);
     wire.write_all(&(text.len() as u32).to_be_bytes())?;
@@ -172,19 +177,19 @@ fn send_settings(wire: &mut Wire, member: &Member, label: &str, said: &[&[u8]; 2
     wire.write_all(&proof)
 }
 
-fn receive_settings(
-    wire: &mut Wire,
+pub(super) fn receive_settings(
+    wire: &mut impl Read,
     member: &Member,
     label: &str,
     said: &[&[u8]; 2],
 ) -> Result<String, Failure> {
-    let length = u32::from_be_bytes(wire.read_array()?) as usize;
+    let length = u32::from_be_bytes(read_array(wire)?) as usize;
     if length > SETTINGS_BYTES_MAX {
         return Err(stray("its settings are too long"));
     }
     let mut text = vec![0; length];
     wire.read_exact(&mut text)?;
-    let proof: Proof = wire.read_array()?;
+    let proof: Proof = read_array(wire)?;
     if !is_proved(member.secret.as_ref(), label, &[said[0], said[1], &text], &proof) {
         return Err(stray("its settings were changed on their way"));
     }
@@ -201,6 +206,17 @@ fn compare(member: &Member, theirs: &str) -> Result<(), Failure> {
 /// The caller's side.
 pub(super) fn call(stream: TcpStream, member: &Member, to: usize, role: Role) -> Result<TcpStream, Failure> {
     let mut wire = Wire::new(stream, Instant::now() + PATIENCE)?;
+    introduce(&mut wire, member, to, role)?;
+    Ok(wire.into_stream()?)
+}
+
+/// What the caller says and hears, to the last word.
+pub(super) fn introduce(
+    wire: &mut (impl Read + Write),
+    member: &Member,
+    to: usize,
+    role: Role,
+) -> Result<(), Failure> {
     let secret = member.secret.as_ref();
     let hello = Hello { role, from: member.process as u32, to: to as u32, instance: member.instance };
     let hello = hello.encode()?;
@@ -208,27 +224,26 @@ pub(super) fn call(stream: TcpStream, member: &Member, to: usize, role: Role) ->
     first.extend_from_slice(&hello);
     wire.write_all(&first)?;
 
-    let magic: [u8; 8] = wire.read_array()?;
-    let protocol = u16::from_be_bytes(wire.read_array()?);
+    let magic: [u8; 8] = read_array(wire)?;
+    let protocol = u16::from_be_bytes(read_array(wire)?);
     if magic != ANSWER {
         return Err(stray("what answers there is not deltacart"));
     }
-    verdict(&mut wire)?;
+    verdict(wire)?;
     if protocol != PROTOCOL {
         return Err(Failure::Refused(Refusal::Protocol));
     }
-    let answer: [u8; NONCE] = wire.read_array()?;
+    let answer: [u8; NONCE] = read_array(wire)?;
     let said: [&[u8]; 2] = [&hello, &answer];
     wire.write_all(&prove(secret, "caller", &said))?;
-    verdict(&mut wire)?;
-    let proof: Proof = wire.read_array()?;
+    verdict(wire)?;
+    let proof: Proof = read_array(wire)?;
     if !is_proved(secret, "listener", &said, &proof) {
         return Err(stray("what answers there does not know the secret"));
     }
-    send_settings(&mut wire, member, "caller's settings", &said)?;
-    compare(member, &receive_settings(&mut wire, member, "listener's settings", &said)?)?;
-    verdict(&mut wire)?;
-    Ok(wire.into_stream()?)
+    send_settings(wire, member, "caller's settings", &said)?;
+    compare(member, &receive_settings(wire, member, "listener's settings", &said)?)?;
+    verdict(wire)
 }
 
 /// A caller that knows the secret, runs the same job, and waits for the last word.
@@ -248,38 +263,47 @@ impl Guest {
 /// The listener's side, but for the last word. Beside a failure, which process the caller said it was.
 pub(super) fn receive(stream: TcpStream, member: &Member) -> Result<Guest, (Failure, Option<u32>)> {
     let mut said_to_be = None;
-    converse(stream, member, &mut said_to_be).map_err(|failure| (failure, said_to_be))
+    let guest = || {
+        let mut wire = Wire::new(stream, Instant::now() + PATIENCE)?;
+        let hello = converse(&mut wire, member, &mut said_to_be)?;
+        Ok(Guest { hello, stream: wire.into_stream()? })
+    };
+    guest().map_err(|failure| (failure, said_to_be))
 }
 
-fn converse(stream: TcpStream, member: &Member, said_to_be: &mut Option<u32>) -> Result<Guest, Failure> {
-    let mut wire = Wire::new(stream, Instant::now() + PATIENCE)?;
+/// What the listener says and hears, but for the last word.
+pub(super) fn converse(
+    wire: &mut (impl Read + Write),
+    member: &Member,
+    said_to_be: &mut Option<u32>,
+) -> Result<Hello, Failure> {
     let secret = member.secret.as_ref();
-    if wire.read_array()? != HELLO {
+    if read_array(wire)? != HELLO {
         return Err(stray("it is not deltacart"));
     }
-    let other_protocol = u16::from_be_bytes(wire.read_array()?) != PROTOCOL;
+    let other_protocol = u16::from_be_bytes(read_array(wire)?) != PROTOCOL;
     wire.write_all(&[&ANSWER[..], &PROTOCOL.to_be_bytes()].concat())?;
     if other_protocol {
-        judge(&mut wire, Some(Refusal::Protocol))?;
+        judge(wire, Some(Refusal::Protocol))?;
         return Err(Failure::Refused(Refusal::Protocol));
     }
-    let first: [u8; HELLO_BYTES] = wire.read_array()?;
+    let first: [u8; HELLO_BYTES] = read_array(wire)?;
     let hello = Hello::decode(&first).ok_or_else(|| stray("its first words make no sense"))?;
     *said_to_be = Some(hello.from);
-    judge(&mut wire, None)?;
+    judge(wire, None)?;
     let answer: [u8; NONCE] = random()?;
     wire.write_all(&answer)?;
 
     let said: [&[u8]; 2] = [&first, &answer];
-    let proof: Proof = wire.read_array()?;
+    let proof: Proof = read_array(wire)?;
     if !is_proved(secret, "caller", &said, &proof) {
-        judge(&mut wire, Some(Refusal::Secret))?;
+        judge(wire, Some(Refusal::Secret))?;
         return Err(Failure::Refused(Refusal::Secret));
     }
-    judge(&mut wire, None)?;
+    judge(wire, None)?;
     wire.write_all(&prove(secret, "listener", &said))?;
-    let theirs = receive_settings(&mut wire, member, "caller's settings", &said)?;
-    send_settings(&mut wire, member, "listener's settings", &said)?;
+    let theirs = receive_settings(wire, member, "caller's settings", &said)?;
+    send_settings(wire, member, "listener's settings", &said)?;
     compare(member, &theirs)?;
-    Ok(Guest { hello, stream: wire.into_stream()? })
+    Ok(hello)
 }

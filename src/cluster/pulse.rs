@@ -1,17 +1,11 @@
 //! Signs of life: a ping to every other process each second, and an ear for theirs.
 //!
-//! ```text
-//!   ready   sent when this process has all its connections; nobody starts before everybody has
-//!   ping    each second
-//!   goodbye this process is done: do not miss it
-//!   failed  this process ends, and why
-//!   follows it ends since another one does; so what everybody says last names where it began
-//!   enough  the reader of the output has had enough: end, and it is no failure
-//! ```
+//! What is said is told in `frame`.
 //!
 //! Silence is counted in reads that found nothing, not by the clock: a process that was stopped itself, with its whole
 //! machine perhaps, has not listened in that time, and blames nobody.
 
+use super::frame::Frame;
 use super::settings::shown;
 use super::wire::is_timeout;
 use super::{Cluster, ending};
@@ -37,59 +31,6 @@ const READY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a lost connection waits for another one to say why.
 const BETTER_WORDS: Duration = Duration::from_millis(200);
-
-/// The longest text of a frame.
-const TEXT_BYTES_MAX: usize = 1000;
-
-/// What a process tells another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Frame {
-    Ready,
-    Ping,
-    Goodbye,
-    Failed(String),
-    Follows(String),
-    Enough,
-}
-
-impl Frame {
-    fn encode(&self) -> Vec<u8> {
-        let (kind, text) = match self {
-            Frame::Ready => (1, ""),
-            Frame::Ping => (2, ""),
-            Frame::Goodbye => (3, ""),
-            Frame::Failed(text) => (4, text.as_str()),
-            Frame::Enough => (5, ""),
-            Frame::Follows(text) => (6, text.as_str()),
-        };
-        let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
-        [&[kind][..], &(text.len() as u16).to_be_bytes(), text.as_bytes()].concat()
-    }
-
-    /// The first frame of some bytes and its length, if it is there whole.
-    fn decode(bytes: &[u8]) -> io::Result<Option<(Frame, usize)>> {
-        let [kind, high, low, rest @ ..] = bytes else { return Ok(None) };
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        if length > TEXT_BYTES_MAX {
-            return Err(nonsense());
-        }
-        let Some(text) = rest.get(..length) else { return Ok(None) };
-        let frame = match kind {
-            1 => Frame::Ready,
-            2 => Frame::Ping,
-            3 => Frame::Goodbye,
-            4 => Frame::Failed(String::from_utf8_lossy(text).into_owned()),
-            5 => Frame::Enough,
-            6 => Frame::Follows(String::from_utf8_lossy(text).into_owned()),
-            _ => return Err(nonsense()),
-        };
-        Ok(Some((frame, 3 + length)))
-    }
-}
-
-fn nonsense() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "what it sends makes no sense")
-}
 
 /// What comes from a process, frame by frame.
 pub(super) struct Ear {
@@ -278,42 +219,5 @@ fn wait_for(peer: &Peer, ear: &mut Ear, until: Instant, stop: &AtomicBool) -> Re
             Ok(None) => bail!("{} still waits for others; its log says for whom", peer.name),
             Err(_) => bail!("{} has left while the cluster started; its log says why", peer.name),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_are_told_apart_wherever_they_are_cut() {
-        let frames = [
-            Frame::Ready,
-            Frame::Ping,
-            Frame::Goodbye,
-            Frame::Failed("why…".into()),
-            Frame::Enough,
-            Frame::Follows("".into()),
-        ];
-        let bytes: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
-        let (mut heard, mut buffer) = (Vec::new(), Vec::new());
-        for byte in bytes {
-            buffer.push(byte);
-            while let Some((frame, length)) = Frame::decode(&buffer).unwrap() {
-                buffer.drain(..length);
-                heard.push(frame);
-            }
-        }
-        assert_eq!(heard, frames);
-    }
-
-    #[test]
-    fn texts_are_bounded() {
-        let long = Frame::Failed("…".repeat(TEXT_BYTES_MAX)).encode();
-        assert!(long.len() <= TEXT_BYTES_MAX + 3);
-        assert!(matches!(Frame::decode(&long), Ok(Some((Frame::Failed(_), _)))));
-        assert!(Frame::decode(&[4, 0xff, 0xff]).is_err(), "is not waited for");
-        assert!(Frame::decode(&[9, 0, 0]).is_err());
-        assert!(matches!(Frame::decode(&[4, 0, 1, 0xff]), Ok(Some(_))), "no text, but no panic");
     }
 }

@@ -19,13 +19,6 @@ impl Wire {
         Ok(Wire { stream, until })
     }
 
-    /// Reads exactly so many bytes.
-    pub(super) fn read_array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
-        let mut bytes = [0; N];
-        self.read_exact(&mut bytes)?;
-        Ok(bytes)
-    }
-
     /// The connection without its deadline.
     pub(super) fn into_stream(self) -> io::Result<TcpStream> {
         self.stream.set_read_timeout(None)?;
@@ -37,6 +30,13 @@ impl Wire {
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(too_late()) } else { Ok(left) }
     }
+}
+
+/// Reads exactly so many bytes.
+pub(super) fn read_array<const N: usize>(from: &mut impl Read) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    from.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn too_late() -> io::Error {

@@ -106,7 +106,7 @@ fn pair_key(item: &str, other: &str) -> Vec<u8> {
 }
 
 /// The last value of each key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Held(HashMap<Vec<u8>, HeldValue>);
 
 /// One item's list as consumers hold it.

@@ -147,7 +147,7 @@ impl Manifest {
     }
 }
 
-fn trailer(document: &[u8]) -> String {
+pub(super) fn trailer(document: &[u8]) -> String {
     format!("\n{{\"crc32\":\"{:08x}\"}}\n", crc32fast::hash(document))
 }
 

@@ -25,10 +25,10 @@ pub enum Framing {
 
 /// One record, without its line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Frame<'a> {
-    pub(super) bytes: &'a [u8],
+pub(crate) struct Frame<'a> {
+    pub(crate) bytes: &'a [u8],
     /// There was more of it than the limit.
-    pub(super) truncated: bool,
+    pub(crate) truncated: bool,
 }
 
 /// Where in a CSV record the next byte stands.
@@ -44,7 +44,7 @@ enum Place {
 
 /// Cuts a sequence of pieces into records.
 #[derive(Debug)]
-pub(super) struct Framer {
+pub(crate) struct Framer {
     framing: Framing,
     record_bytes_max: usize,
     place: Place,
@@ -59,14 +59,14 @@ pub(super) struct Framer {
 }
 
 impl Framer {
-    pub(super) fn new(framing: Framing, record_bytes_max: usize) -> Framer {
+    pub(crate) fn new(framing: Framing, record_bytes_max: usize) -> Framer {
         let (place, last) = (Place::Plain, b'\n');
         Framer { framing, record_bytes_max, place, held: Vec::new(), length: 0, last, spent: false }
     }
 
     /// Takes bytes off the front of `input`, which must not be empty, and returns how many: up to and including the
     /// end of the first record that ends there, with the record unless it is empty, or all of them.
-    pub(super) fn next<'a>(&'a mut self, input: &'a [u8]) -> (usize, Option<Frame<'a>>) {
+    pub(crate) fn next<'a>(&'a mut self, input: &'a [u8]) -> (usize, Option<Frame<'a>>) {
         self.begin_anew();
         let Some(end) = self.find_end(input) else {
             self.hold(input);
@@ -86,7 +86,7 @@ impl Framer {
     }
 
     /// The last record, if the input ended without a newline.
-    pub(super) fn finish(&mut self) -> Option<Frame<'_>> {
+    pub(crate) fn finish(&mut self) -> Option<Frame<'_>> {
         self.begin_anew();
         self.place = Place::Plain;
         self.spent = true;
