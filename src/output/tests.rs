@@ -1,7 +1,7 @@
 //! The encoder, the schemas and the fold against each other: what is written is valid, and adds up.
 
 use super::*;
-use deltacart_dataflows::Neighbour;
+use deltacart_dataflows::{Epoch, List, Name, Neighbour};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
