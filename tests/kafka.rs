@@ -2,9 +2,11 @@
 //!
 //! Skipped unless `DELTACART_TEST_BROKERS` says where a broker is. Topics have names that nobody used before.
 
-use crate::support::{Finished, Folder, canonical, lists_of_file, run, run_cluster, start, wait_until};
+use crate::support::{
+    Finished, Folder, canonical, events_of, lists_of_file, run, run_cluster, start, wait_until,
+};
 use deltacart::output::{Lists, TopicSpec, ensure_topic};
-use deltacart_inputs::generate::{Shop, ShopSettings};
+use deltacart_inputs::generate::ShopSettings;
 use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, Role, StartFrom, topic_partitions};
 use deltacart_inputs::{RawRecord, Share, Source};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
@@ -163,12 +165,7 @@ fn shop_events() -> Vec<(String, Vec<u8>)> {
         events: Some(4000),
         ..ShopSettings::default()
     };
-    let record = |event: deltacart_inputs::generate::CartEvent| {
-        let mut json = Vec::new();
-        event.write_json(&mut json);
-        (event.basket_id().to_string(), json)
-    };
-    Shop::new(settings).unwrap().map(record).collect()
+    events_of(settings)
 }
 
 /// The shop's events in a topic and in a file.

@@ -6,7 +6,7 @@
 
 use crate::kafka::{Broker, unused};
 use crate::support::{
-    Folder, Random, Running, canonical, data, lists_of_file, run, run_cluster, start, wait_until,
+    Folder, Random, Running, canonical, data, events_of, lists_of_file, run, run_cluster, start, wait_until,
 };
 use clap::Parser;
 use deltacart::cli::{Cli, Command};
@@ -14,7 +14,7 @@ use deltacart::config;
 use deltacart::job::{self, Handle};
 use deltacart::output::{Lists, wait_for_open_transactions};
 use deltacart_inputs::Share;
-use deltacart_inputs::generate::{Shop, ShopSettings};
+use deltacart_inputs::generate::ShopSettings;
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
@@ -92,12 +92,7 @@ pub(crate) fn shop(events: u64) -> Vec<(String, Vec<u8>)> {
         events: Some(events),
         ..ShopSettings::default()
     };
-    let record = |event: deltacart_inputs::generate::CartEvent| {
-        let mut json = Vec::new();
-        event.write_json(&mut json);
-        (event.basket_id().to_string(), json)
-    };
-    Shop::new(settings).unwrap().map(record).collect()
+    events_of(settings)
 }
 
 /// Online Retail by customer, if it is there: rows as CSV with the customer as key, and the header.

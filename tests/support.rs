@@ -1,6 +1,7 @@
 //! What the tests of the binary share: running it with a time limit, several of it as a cluster, and reading its lists.
 
 use deltacart::output::Lists;
+use deltacart_inputs::generate::{Shop, ShopSettings};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
@@ -219,6 +220,16 @@ pub(crate) fn canonical(lists: &Lists) -> String {
     let mut text = Vec::new();
     lists.write_canonical(&mut text).unwrap();
     String::from_utf8(text).unwrap()
+}
+
+/// A made-up shop's events, each with the id of its basket.
+pub(crate) fn events_of(settings: ShopSettings) -> Vec<(String, Vec<u8>)> {
+    let record = |event: deltacart_inputs::generate::CartEvent| {
+        let mut json = Vec::new();
+        event.write_json(&mut json);
+        (event.basket_id().to_string(), json)
+    };
+    Shop::new(settings).unwrap().map(record).collect()
 }
 
 /// A file of the public data sets that lie beside the workspace, if they do.
