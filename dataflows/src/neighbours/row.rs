@@ -45,6 +45,9 @@ pub(super) struct Row {
     pub(super) list: Vec<Neighbour<Item>>,
 }
 
+/// So few pairs of a row are looked for in its reserve one by one.
+const FEW: usize = 6;
+
 /// A reserve grows by at least so many entries.
 const ENTRIES_MORE: usize = 8;
 
@@ -106,19 +109,21 @@ impl Row {
         unsure: &mut Vec<Item>,
     ) {
         let support = ranking.supports.of(row);
-        let (mut mass, mut rest) = (self.mass, self.rest);
-        for (at, entry) in self.reserve.iter_mut().enumerate() {
-            let diff = tally.take(entry.item);
-            if diff != 0 {
-                let count = entry.count.checked_add_signed(diff);
-                entry.count = count.expect("a pair that parts has been together");
-                mass = mass.wrapping_add_signed(i64::from(diff));
-                if at >= self.watched && diff > 0 {
-                    rest = rest.max(ranking.bound(self.base, entry.item, entry.count).key);
+        let mut mass = self.mass;
+        if tally.met().len() <= FEW {
+            // Looking for each in the reserve reads less than asking for every entry.
+            for at in 0..tally.met().len() {
+                let item = tally.met()[at];
+                if let Some(at) = self.reserve.iter().position(|entry| entry.item == item) {
+                    mass = mass.wrapping_add_signed(self.change(at, tally.take(item), ranking));
                 }
             }
+        } else {
+            for at in 0..self.reserve.len() {
+                let diff = tally.take(self.reserve[at].item);
+                mass = mass.wrapping_add_signed(self.change(at, diff, ranking));
+            }
         }
-        self.rest = rest;
         tally.met().iter().for_each(|&item| self.left_out.prefetch(item));
         tally.drain(|item, diff| {
             mass = mass.wrapping_add_signed(i64::from(diff));
@@ -144,6 +149,20 @@ impl Row {
             }
         });
         self.mass = mass;
+    }
+
+    /// Changes the count of an entry.
+    fn change(&mut self, at: usize, diff: i32, ranking: &Ranking<'_>) -> i64 {
+        if diff != 0 {
+            let entry = &mut self.reserve[at];
+            let count = entry.count.checked_add_signed(diff);
+            entry.count = count.expect("a pair that parts has been together");
+            let Entry { item, count } = *entry;
+            if at >= self.watched && diff > 0 {
+                self.raise_rest(item, count, ranking);
+            }
+        }
+        diff.into()
     }
 
     /// Takes a pair of known count into the reserve, if it is left out and its bound comes before the floor.
