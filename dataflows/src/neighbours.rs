@@ -54,6 +54,8 @@ mod estimate;
 
 mod row;
 
+mod touched;
+
 mod watchers;
 
 mod engine;

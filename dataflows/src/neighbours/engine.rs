@@ -12,6 +12,7 @@ use crate::neighbours::spread::{Routed, Update};
 use crate::neighbours::store::Store;
 use crate::neighbours::supports::Supports;
 use crate::neighbours::tally::Tally;
+use crate::neighbours::touched::Touched;
 use crate::neighbours::watchers::Watchers;
 use crate::sampling::Sampling;
 use crate::sizes::{Sizes, bytes};
@@ -100,13 +101,13 @@ impl Engine {
     pub(super) fn step(&mut self, updates: &mut Vec<Routed>, tell: &mut impl FnMut(Told)) -> bool {
         let names = Rc::clone(&self.names);
         let names = names.borrow();
-        if self.ranked == self.touched.rows.len() {
+        if self.ranked == self.touched.rows().len() {
             self.touched.clear();
             self.ranked = 0;
             self.update(updates, &names, tell);
         }
         self.rank(&names, tell);
-        self.ranked == self.touched.rows.len()
+        self.ranked == self.touched.rows().len()
     }
 
     /// Takes an epoch's updates into the rows.
@@ -123,13 +124,13 @@ impl Engine {
             kept.for_each(|row| self.touched.touch(row));
         }
         raised.extend(self.sample(&changes, &moved));
-        self.touched.sort();
+        self.touched.list();
         self.turn(&turned, names, tell);
         self.follow(names);
         for &item in &raised {
             self.raise(item, names);
         }
-        self.touched.sort();
+        self.touched.list();
     }
 
     /// The lines that came or went, and the items whose support moved, in rising order.
@@ -257,7 +258,7 @@ impl Engine {
         let ranking = Ranking { params: &self.params, supports, names };
         let counter = Counter { store, placement };
         let (mut unsure, mut watched) = (Vec::new(), Vec::new());
-        for &number in &touched.rows {
+        for &number in touched.rows() {
             let pairs = changes.tally(number, tally);
             if pairs == 0 {
                 continue;
@@ -308,9 +309,9 @@ impl Engine {
         let counter = Counter { store, placement };
         let mut list = Vec::new();
         let (mut watched_before, mut watched) = (Vec::new(), Vec::new());
-        let end = touched.rows.len().min(*ranked + ROWS_PER_STEP);
-        for (at, &number) in touched.rows.iter().enumerate().take(end).skip(*ranked) {
-            if let Some(&next) = touched.rows.get(at + 4) {
+        let end = touched.rows().len().min(*ranked + ROWS_PER_STEP);
+        for (at, &number) in touched.rows().iter().enumerate().take(end).skip(*ranked) {
+            if let Some(&next) = touched.rows().get(at + 4) {
                 rows[next as usize].prefetch();
             }
             let (item, row) = (placement.item(number), &mut rows[number as usize]);
@@ -379,37 +380,4 @@ pub(super) fn named(list: &[Neighbour<Item>], names: &Names) -> List {
     let entry =
         |&Neighbour { item, score, count }| Neighbour { item: names.name(item).clone(), score, count };
     list.iter().map(entry).collect()
-}
-
-/// The rows that an epoch touches, each once.
-#[derive(Default)]
-struct Touched {
-    rows: Vec<u32>,
-    /// By row: in `rows` already. All false between epochs.
-    is_touched: Vec<bool>,
-}
-
-impl Touched {
-    fn clear(&mut self) {
-        for row in self.rows.drain(..) {
-            self.is_touched[row as usize] = false;
-        }
-    }
-
-    fn make_room(&mut self, rows: usize) {
-        if self.is_touched.len() < rows {
-            self.is_touched.resize(rows, false);
-        }
-    }
-
-    fn touch(&mut self, row: u32) {
-        if !std::mem::replace(&mut self.is_touched[row as usize], true) {
-            self.rows.push(row);
-        }
-    }
-
-    /// Orders the rows as they lie in memory.
-    fn sort(&mut self) {
-        self.rows.sort_unstable();
-    }
 }
