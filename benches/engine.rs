@@ -9,12 +9,13 @@
 //!   when the one before is out. The time is that of all epochs.
 //! - `bulk`: the whole workload as one epoch, as a restart would bring it.
 //! - `reference` slows as it grows, so it is given the first lines only (`--reference-lines`), and `fast` once more
-//!   with as many, as `fast@LINES`.
+//!   with as many. Rows of the first lines only have `@LINES` behind the program.
 //!
 //! First, without a clock, each program's lists are compared (`count` has none), its records are encoded and counted,
 //! and the pairs are counted. Then each case is measured `--runs` times, each time in a process of its own, all cases
-//! in turn; a row is the run whose time is the median, `seconds_min` and `seconds_max` are the fastest and the slowest.
-//! Memory is what the process has resident above what the workload itself takes: at its peak, and at the end.
+//! in turn, those of a workload with removes beside those without; a row is the run whose time is the median,
+//! `seconds_min` and `seconds_max` are the fastest and the slowest. `x_adds` is the time per event by that without
+//! removes. Memory is what the process has resident above what the workload itself takes: at its peak, and at the end.
 //!
 //! ```text
 //! cargo bench --bench engine -- [--workloads retail,journey:removes,…] [--epochs 1000,10000,bulk]
@@ -127,9 +128,11 @@ fn run() -> Result<()> {
         return export_lists(&name, &options);
     }
     let mut rows = Rows::default();
-    for name in &options.workloads {
-        let Some(workload) = workload::prepare(name, &options.data)? else { continue };
-        compare(&workload, &options, &mut rows)?;
+    let plain = |name: &String| name.trim_end_matches(REMOVES).to_owned();
+    for names in options.workloads.chunk_by(|x, y| plain(x) == plain(y)) {
+        let workloads: Result<Vec<_>> =
+            names.iter().filter_map(|name| workload::prepare(name, &options.data).transpose()).collect();
+        compare(&workloads?, &options, &mut rows)?;
         rows.write(options.json.as_deref())?;
     }
     print!("{}", rows.table());
@@ -157,11 +160,19 @@ struct Measured {
     range: [f64; 2],
 }
 
-/// All rows of one workload.
-fn compare(workload: &Prepared, options: &Options, rows: &mut Rows) -> Result<()> {
+/// What the name of a workload with removes ends with.
+const REMOVES: &str = ":removes";
+
+/// All rows of a workload, and of the same with removes, which takes turns with it.
+fn compare(workloads: &[Prepared], options: &Options, rows: &mut Rows) -> Result<()> {
     for epoch in &options.epochs {
-        let cases = cases(workload, epoch, options)?;
-        let checks = check(&cases)?;
+        let mut cases: Vec<Case> = Vec::new();
+        let mut checks: Vec<Outcome> = Vec::new();
+        for workload in workloads {
+            let of_workload = self::cases(workload, epoch, options)?;
+            checks.extend(check(&of_workload)?);
+            cases.extend(of_workload);
+        }
         let outcomes = children::measure_in_turn::<Case, Outcome>(&cases, options.runs)?;
         let measured = cases.into_iter().zip(checks).zip(outcomes).map(|((case, check), runs)| {
             let fastest = runs.iter().map(|run| run.seconds).fold(f64::MAX, f64::min);
@@ -174,13 +185,22 @@ fn compare(workload: &Prepared, options: &Options, rows: &mut Rows) -> Result<()
             }
         });
         let measured: Vec<Measured> = measured.collect();
-        for row in &measured {
-            let name = name(workload, epoch, &row.case, options);
-            ensure!(row.median.lists_out == row.check.lists_out, "{name} did not do its work");
-            let count = |other: &&Measured| {
-                other.case.program == Program::Count && other.case.lines == row.case.lines
-            };
-            rows.push(name, row.figures(measured.iter().find(count)));
+        for workload in workloads {
+            for row in measured.iter().filter(|row| row.case.path == workload.path) {
+                let name = name(workload, epoch, &row.case);
+                ensure!(row.median.lists_out == row.check.lists_out, "{name} did not do its work");
+                let count = |other: &&Measured| {
+                    other.case.program == Program::Count
+                        && (&other.case.path, other.case.lines) == (&row.case.path, row.case.lines)
+                };
+                // The first workload of several is the one without removes.
+                let adds = |other: &&Measured| {
+                    other.case.program == row.case.program
+                        && other.case.path == workloads[0].path
+                        && workload.name.ends_with(REMOVES)
+                };
+                rows.push(name, row.figures(measured.iter().find(count), measured.iter().find(adds)));
+            }
         }
     }
     Ok(())
@@ -212,9 +232,8 @@ fn cases(workload: &Prepared, epoch: &str, options: &Options) -> Result<Vec<Case
     Ok(cases)
 }
 
-fn name(workload: &Prepared, epoch: &str, case: &Case, options: &Options) -> String {
-    let whole = workload.changes.min(options.lines);
-    let part = if case.lines < whole { format!("@{}", case.lines) } else { String::new() };
+fn name(workload: &Prepared, epoch: &str, case: &Case) -> String {
+    let part = if case.lines < workload.changes { format!("@{}", case.lines) } else { String::new() };
     format!("engine/{}/{epoch}/{}{part}", workload.name, case.program)
 }
 
@@ -243,8 +262,8 @@ fn check(cases: &[Case]) -> Result<Vec<Outcome>> {
 }
 
 impl Measured {
-    /// The figures of the row; `count` is hash counting on the same changes.
-    fn figures(&self, count: Option<&Measured>) -> Figures {
+    /// The figures of the row; `count` is hash counting on the same changes, `adds` the same program without removes.
+    fn figures(&self, count: Option<&Measured>, adds: Option<&Measured>) -> Figures {
         let Measured { check, median, range, .. } = self;
         let events = median.events as f64;
         let mut figures = vec![
@@ -259,6 +278,10 @@ impl Measured {
             figures.push(("x_count", number(median.seconds / count.median.seconds)));
             figures.push(("pairs", json!(pairs)));
             figures.push(("bytes_per_pair", number(median.steady as f64 / pairs.max(1) as f64)));
+        }
+        if let Some(Measured { median: adds, .. }) = adds.filter(|adds| !std::ptr::eq(*adds, self)) {
+            let per_event = |outcome: &Outcome| outcome.seconds / outcome.events as f64;
+            figures.push(("x_adds", number(per_event(median) / per_event(adds))));
         }
         figures.extend([
             ("peak_mb", number(median.peak as f64 / 1e6)),
