@@ -32,6 +32,8 @@ pub(crate) struct Engine {
     rows: Vec<Row>,
     watchers: Watchers,
     changes: Changes,
+    /// Rows whose pairs an epoch changes, and rows whose list may change by that or otherwise.
+    linked: Touched,
     touched: Touched,
     /// How many of the touched rows are ranked.
     ranked: usize,
@@ -74,6 +76,7 @@ impl Engine {
             rows: Vec::new(),
             watchers: Watchers::default(),
             changes: Changes::default(),
+            linked: Touched::default(),
             touched: Touched::default(),
             ranked: 0,
             tally: Tally::default(),
@@ -102,6 +105,7 @@ impl Engine {
         let names = Rc::clone(&self.names);
         let names = names.borrow();
         if self.ranked == self.touched.rows().len() {
+            self.linked.clear();
             self.touched.clear();
             self.ranked = 0;
             self.update(updates, &names, tell);
@@ -124,7 +128,6 @@ impl Engine {
             kept.for_each(|row| self.touched.touch(row));
         }
         raised.extend(self.sample(&changes, &moved));
-        self.touched.list();
         self.turn(&turned, names, tell);
         self.follow(names);
         for &item in &raised {
@@ -175,6 +178,7 @@ impl Engine {
             self.rows.resize_with(rows, Row::default);
         }
         self.changes.make_room(rows);
+        self.linked.make_room(rows);
         self.touched.make_room(rows);
     }
 
@@ -239,12 +243,12 @@ impl Engine {
 
     /// Applies the changes, sorted by basket, and links them to the rows they concern.
     fn change_baskets(&mut self, changes: &[Change]) {
-        let Engine { placement, store, touched, .. } = self;
+        let Engine { placement, store, linked, .. } = self;
         for of_basket in changes.chunk_by(|x, y| x.0 == y.0) {
             let basket = of_basket[0].0;
             let now = self.changes.read(store.basket(basket), of_basket);
             let is_concerned = now.iter().any(|&item| placement.owns(item));
-            self.changes.link(placement, |row| touched.touch(row));
+            self.changes.link(placement, |row| linked.touch(row));
             store.change(basket, of_basket);
             if !is_concerned && self.sample.is_none() {
                 store.forget(basket);
@@ -252,13 +256,16 @@ impl Engine {
         }
     }
 
-    /// Follows the pairs that came and went into the rows they concern.
+    /// Follows the pairs that came and went into the rows they concern, and touches those whose list may change.
     fn follow(&mut self, names: &Names) {
-        let Engine { placement, store, supports, rows, watchers, changes, touched, tally, steps, .. } = self;
+        let Engine {
+            placement, store, supports, rows, watchers, changes, linked, touched, tally, steps, ..
+        } = self;
         let ranking = Ranking { params: &self.params, supports, names };
         let counter = Counter { store, placement };
         let (mut unsure, mut watched) = (Vec::new(), Vec::new());
-        for &number in touched.rows() {
+        linked.list();
+        for &number in linked.rows() {
             let pairs = changes.tally(number, tally);
             if pairs == 0 {
                 continue;
@@ -274,9 +281,13 @@ impl Engine {
                 watched.extend(row.watched());
                 watchers.change(number, &watched, &[]);
                 row.recount(item, tally, &ranking);
+                touched.touch(number);
             } else {
-                row.follow(item, tally, &ranking, &mut unsure);
-                *steps += count(item, row, &mut unsure, &counter, tally, &ranking);
+                let mut may_change = row.follow(item, tally, &ranking, &mut unsure);
+                may_change |= count(item, row, &mut unsure, &counter, tally, &ranking, steps);
+                if may_change {
+                    touched.touch(number);
+                }
                 row.make_room(item, &counter, tally);
             }
         }
@@ -348,8 +359,8 @@ impl Engine {
     }
 }
 
-/// Counts the unsure pairs of a row exactly and takes those that pass the floor into its reserve. Returns how many
-/// baskets it looked at for single counts.
+/// Counts the unsure pairs of a row exactly and takes those that pass the floor into its reserve. Returns whether there
+/// are any. `steps` are the baskets that were looked at for single counts.
 fn count(
     item: Item,
     row: &mut Row,
@@ -357,22 +368,25 @@ fn count(
     counter: &Counter<'_>,
     tally: &mut Tally,
     ranking: &Ranking<'_>,
-) -> u64 {
+    steps: &mut u64,
+) -> bool {
+    let mut entered = false;
     let supports = ranking.supports;
     let support = supports.of(item);
     let one_by_one: u64 = unsure.iter().map(|&other| u64::from(supports.of(other).min(support))).sum();
     if unsure.len() > COUNTS_TOGETHER && one_by_one > row.mass() {
         counter.row(item, tally);
         for other in unsure.drain(..) {
-            row.enter(other, tally.get(other) as u32, ranking);
+            entered |= row.enter(other, tally.get(other) as u32, ranking);
         }
         tally.clear();
-        return 0;
+    } else {
+        for other in unsure.drain(..) {
+            entered |= row.enter(other, counter.pair(item, other), ranking);
+        }
+        *steps += one_by_one;
     }
-    for other in unsure.drain(..) {
-        row.enter(other, counter.pair(item, other), ranking);
-    }
-    one_by_one
+    entered
 }
 
 /// A list as the world reads it.

@@ -99,29 +99,33 @@ impl Row {
         self.mass
     }
 
-    /// Takes what an epoch did to the pairs of the row. Tells the pairs that are left out and may have passed the
-    /// floor: their counts are wanted.
+    /// Takes what an epoch did to the pairs of the row. Returns whether that may change its list: not if only pairs far
+    /// behind the list, or left out, are together less often, or not often enough. Tells the pairs that are left out
+    /// and may have passed the floor: their counts are wanted.
     pub(super) fn follow(
         &mut self,
         row: Item,
         tally: &mut Tally,
         ranking: &Ranking<'_>,
         unsure: &mut Vec<Item>,
-    ) {
+    ) -> bool {
         let support = ranking.supports.of(row);
-        let mut mass = self.mass;
+        let (mut mass, mut may_change) = (self.mass, false);
         if tally.met().len() <= FEW {
             // Looking for each in the reserve reads less than asking for every entry.
             for at in 0..tally.met().len() {
                 let item = tally.met()[at];
                 if let Some(at) = self.reserve.iter().position(|entry| entry.item == item) {
-                    mass = mass.wrapping_add_signed(self.change(at, tally.take(item), ranking));
+                    let diff = tally.take(item);
+                    mass = mass.wrapping_add_signed(diff.into());
+                    may_change |= self.change(at, diff, ranking);
                 }
             }
         } else {
             for at in 0..self.reserve.len() {
                 let diff = tally.take(self.reserve[at].item);
-                mass = mass.wrapping_add_signed(self.change(at, diff, ranking));
+                mass = mass.wrapping_add_signed(diff.into());
+                may_change |= self.change(at, diff, ranking);
             }
         }
         tally.met().iter().for_each(|&item| self.left_out.prefetch(item));
@@ -129,7 +133,10 @@ impl Row {
             mass = mass.wrapping_add_signed(i64::from(diff));
             match u32::try_from(diff) {
                 Err(_) => self.left_out.remove(item, diff.unsigned_abs()),
-                Ok(count) if self.floor.is_none() => self.push(item, count, ranking),
+                Ok(count) if self.floor.is_none() => {
+                    self.push(item, count, ranking);
+                    may_change = true;
+                }
                 Ok(more) => {
                     let before = self.left_out.at_most(item);
                     let at_most = before.map_or(u32::MAX, |before| before + more);
@@ -139,6 +146,7 @@ impl Row {
                     };
                     if may_enter && before == Some(0) {
                         self.push(item, more, ranking);
+                        may_change = true;
                     } else {
                         self.left_out.add(item, more);
                         if may_enter {
@@ -149,28 +157,34 @@ impl Row {
             }
         });
         self.mass = mass;
+        may_change
     }
 
-    /// Changes the count of an entry.
-    fn change(&mut self, at: usize, diff: i32, ranking: &Ranking<'_>) -> i64 {
-        if diff != 0 {
-            let entry = &mut self.reserve[at];
-            let count = entry.count.checked_add_signed(diff);
-            entry.count = count.expect("a pair that parts has been together");
-            let Entry { item, count } = *entry;
-            if at >= self.watched && diff > 0 {
-                self.raise_rest(item, count, ranking);
-            }
+    /// Changes the count of an entry; returns whether that may change the list.
+    fn change(&mut self, at: usize, diff: i32, ranking: &Ranking<'_>) -> bool {
+        if diff == 0 {
+            return false;
         }
-        diff.into()
+        let entry = &mut self.reserve[at];
+        let count = entry.count.checked_add_signed(diff);
+        entry.count = count.expect("a pair that parts has been together");
+        let Entry { item, count } = *entry;
+        let is_watched = at < self.watched;
+        if !is_watched && diff > 0 {
+            self.raise_rest(item, count, ranking);
+        }
+        is_watched || diff > 0
     }
 
-    /// Takes a pair of known count into the reserve, if it is left out and its bound comes before the floor.
-    pub(super) fn enter(&mut self, item: Item, count: u32, ranking: &Ranking<'_>) {
-        if self.floor.is_some() && ranking.above(self.floor, ranking.bound(self.base, item, count)) {
+    /// Takes a pair of known count into the reserve, if it is left out and its bound comes before the floor. Returns
+    /// whether it does.
+    pub(super) fn enter(&mut self, item: Item, count: u32, ranking: &Ranking<'_>) -> bool {
+        let enters = self.floor.is_some() && ranking.above(self.floor, ranking.bound(self.base, item, count));
+        if enters {
             self.left_out.remove(item, count);
             self.push(item, count, ranking);
         }
+        enters
     }
 
     /// The bound of the pair has risen, as the item's support fell. Returns whether that may concern the list.
