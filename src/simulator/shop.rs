@@ -135,7 +135,7 @@ impl Inner {
         }
         if fate.strikes(Fault::Garbage) {
             let garbage: [&[u8]; 4] =
-                [b"", b"{\"event\":\"add\"}", b"\xff\x00", b"{\"event\":\"add\",\"basket\":\"b\",\"item\":7}"];
+                [b"", b"{\"event\":\"add\"}", b"\xff\x00", b"{\"event\":\"add\",\"basket\":\"b\",\"item\":{}}"];
             return self.push(number, fate.pick(&garbage).to_vec(), Vec::new());
         }
         let partition = &mut self.partitions[number];
