@@ -201,13 +201,18 @@ impl Fate {
         from[self.below(from.len() as u64) as usize]
     }
 
-    /// Whether the fault strikes on this occasion.
+    /// Whether the fault is to strike on this occasion. Whoever makes it strike counts it.
+    pub(super) fn wants(&self, fault: Fault) -> bool {
+        self.inner().known.contains(&fault) && self.one_in(fault.one_in())
+    }
+
+    /// Whether the fault strikes on this occasion, which is counted.
     pub(super) fn strikes(&self, fault: Fault) -> bool {
-        if !self.inner().known.contains(&fault) || !self.one_in(fault.one_in()) {
-            return false;
+        let strikes = self.wants(fault);
+        if strikes {
+            self.hit(fault);
         }
-        self.hit(fault);
-        true
+        strikes
     }
 
     /// Counts a fault that has struck.

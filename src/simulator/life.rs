@@ -2,7 +2,8 @@
 //! one in an order that is drawn.
 
 use super::broker::Broker;
-use super::fate::Fate;
+use super::disk::{Drive, Platter};
+use super::fate::{Fate, Fault};
 use super::fuse::{Cut, Fuse};
 use super::input::{Input, Witness};
 use super::output::{Held, Output};
@@ -12,14 +13,17 @@ use crate::cluster::Turns;
 use crate::dead_letter::DeadLetters;
 use crate::job::{self, Job, Shared};
 use crate::output::Sink;
+use crate::state::StateError;
+use crate::state::folder::Folder;
 use crate::state::open::State;
 use crate::state::scribe::Scribe;
 use crate::state::store::Store;
 use crate::worker::{Places, Task, Turn};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use deltacart_inputs::{Resume, Share, Source};
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -31,6 +35,7 @@ pub(super) struct World {
     pub(super) fate: Fate,
     pub(super) shop: Shop,
     pub(super) broker: Broker,
+    pub(super) disk: Platter,
     pub(super) witness: Witness,
 }
 
@@ -45,10 +50,36 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn new(world: &World, job: Job, fuse: Fuse, state: Option<State>) -> Life {
+    /// Begins a run, which finds its state, if it keeps any.
+    pub(super) fn new(world: &World, job: Job, fuse: Fuse) -> Result<Life> {
+        let state = job.state.as_ref().map(|_options| Life::state(world, &job, &fuse)).transpose()?;
         let turns = Turns::new(job.cluster.threads);
         let shared = Shared { turns, state: state.map(Arc::new), ..Shared::default() };
-        Life { job, fuse, world: world.clone(), shared, asides: RefCell::default() }
+        Ok(Life { job, fuse, world: world.clone(), shared, asides: RefCell::default() })
+    }
+
+    /// The snapshots, of which the newest that is good is to be gone on from.
+    fn state(world: &World, job: &Job, fuse: &Fuse) -> Result<State> {
+        let World { fate, disk, .. } = world;
+        let drive = Drive { platter: disk.clone(), fuse: fuse.clone() };
+        let folder = Arc::new(Folder::on(Arc::new(drive), Path::new("state"), true)?);
+        let promised = disk.promised();
+        let state = match State::in_store(job, Arc::clone(&folder) as Arc<dyn Store>) {
+            Err(error) if matches!(error.downcast_ref(), Some(StateError::NoneGood { .. })) => {
+                ensure!(promised.is_none(), "{promised:?} was safe, and nothing has happened to it: {error}");
+                fate.hit(Fault::NoneGood);
+                disk.empty();
+                State::in_store(job, folder)?
+            }
+            state => state?,
+        };
+        let found = state.snapshot.as_ref().map(|snapshot| snapshot.manifest().name());
+        ensure!(found >= promised, "{promised:?} was safe, and {found:?} is gone on from");
+        if found < disk.newest() {
+            fate.hit(Fault::OlderSnapshot);
+        }
+        fate.note(format_args!("{} begins with {found:?}", fuse.life()));
+        Ok(state)
     }
 
     /// Asks it to end in good order.

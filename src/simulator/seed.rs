@@ -2,17 +2,18 @@
 
 use super::broker::Broker;
 use super::check::{self, Commit};
+use super::disk::Platter;
 use super::fate::{Bug, Fate, Fault};
 use super::fuse::Fuse;
 use super::input::Witness;
 use super::life::{Life, Running, World};
 use super::shop::Shop;
-use crate::job::{AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, Verify};
+use crate::job::{AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, Verify};
 use crate::output::{Envelope, OutputOptions};
 use anyhow::{Context, Result, ensure};
 use deltacart_dataflows::{Engine, ListParams, Measure, Params, Scoring};
 use deltacart_inputs::kafka::StartFrom;
-use deltacart_inputs::{DecodeOptions, Format};
+use deltacart_inputs::{DecodeOptions, Format, OnExpired};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -70,7 +71,7 @@ impl Seed {
         let witness: Witness = Rc::new(move |partition, offset| {
             known.borrow_mut().push(Commit { decided: place.decided(), partition, offset });
         });
-        let world = World { fate: fate.clone(), shop, broker, witness };
+        let world = World { fate: fate.clone(), shop, broker, disk: Platter::new(fate), witness };
         Seed {
             world,
             fate: fate.clone(),
@@ -89,24 +90,37 @@ impl Seed {
         self.produce(first);
         let mut zombie = None;
         for (number, cell) in cells[..lives].iter().enumerate() {
-            let running = Running::start(cell.get_or_init(|| self.life(number, false)));
-            zombie = self.live(running, zombie)?;
+            // Whoever hangs holds a lock on the folder.
+            let keeps_state = zombie.as_ref().is_none_or(|old: &Running<'_>| old.life.job.state.is_none());
+            if let Some(life) = self.life(number, keeps_state)? {
+                zombie = self.live(Running::start(cell.get_or_init(|| life)), zombie)?;
+            }
+            self.accidents(&mut zombie);
         }
         drop(zombie);
         self.fate.calm();
+        self.world.disk.free();
         self.produce(self.records_left);
         self.last_life(&cells[lives], lives)?;
-        let said = check::history(&self.world, &self.params, &self.commits.borrow())?;
+        let told = check::history(&self.world, &self.params, &self.commits.borrow())?;
         check::end(&self.world, &self.params[lives].0)?;
         if self.fate.one_in(4) {
-            // And once more nothing is to be said.
-            let again = cells[lives + 1].get_or_init(|| self.life(lives + 1, true));
             self.last_life(&cells[lives + 1], lives + 1)?;
-            let _ = again;
-            let more = check::history(&self.world, &self.params, &self.commits.borrow())?;
-            ensure!(self.params[lives].0 != self.params[lives + 1].0 || said == more, "said once more");
+            let again = check::history(&self.world, &self.params, &self.commits.borrow())?;
+            ensure!(told == again, "something is told that consumers know");
         }
         Ok(())
+    }
+
+    /// What happens between two lives.
+    fn accidents(&mut self, zombie: &mut Option<Running<'_>>) {
+        if self.fate.strikes(Fault::PowerLost) {
+            *zombie = None;
+            self.world.disk.crash();
+        }
+        if self.fate.strikes(Fault::BitFlipped) {
+            self.world.disk.flip();
+        }
     }
 
     fn produce(&mut self, records: u64) {
@@ -115,34 +129,41 @@ impl Seed {
         self.world.shop.produce(records);
     }
 
-    /// A life with settings of its own.
-    fn life(&mut self, number: usize, is_last: bool) -> Life {
-        let job = self.job(is_last);
-        let calls = match !is_last && self.fate.one_in(3) {
+    /// A life with settings of its own; none, if it fails at once, and may.
+    fn life(&mut self, number: usize, keeps_state: bool) -> Result<Option<Life>> {
+        let calls = match self.fate.wants(Fault::KilledInside) {
             true => self.fate.below(STEPS),
             false => u64::MAX,
         };
-        let fuse = Fuse::new(number, &self.fate, calls);
-        self.params.push((job.params, job.cluster.threads));
-        self.fate.note(format_args!("life {number}: {} workers, {:?}", job.cluster.threads, job.params));
-        Life::new(&self.world, job, fuse, None)
+        let (job, fuse) = (self.job(false, keeps_state), Fuse::new(number, &self.fate, calls));
+        match Life::new(&self.world, job, fuse.clone()) {
+            Ok(life) => Ok(Some(life)),
+            Err(_) if fuse.is_dead() || fuse.is_excused() => Ok(None),
+            Err(error) => Err(error).context("the job does not begin, and nothing is wrong"),
+        }
     }
 
-    fn job(&mut self, until_end: bool) -> Job {
+    fn job(&mut self, until_end: bool, keeps_state: bool) -> Job {
         let fate = &self.fate;
-        let workers = 1 + fate.below(SLOTS.into()) as usize;
+        let keeps_state = keeps_state && !fate.strikes(Fault::WithoutState);
+        let every = fate.pick(&[None, Some(0), Some(20), Some(1000)]).map(Duration::from_millis);
         let mut scoring = Scoring::new(fate.pick(&Measure::ALL));
         scoring.digits = fate.below(5) as u32;
         let lists = ListParams { k: 1 + fate.below(5) as usize, scoring, scores: !fate.one_in(8) };
         let mut params =
             Params { engine: Engine::Fast, lists, basket_items_max: self.basket_items_max, item_baskets_max: None };
-        match self.params.last() {
-            Some(&(before, _)) if !fate.strikes(Fault::OtherSettings) => params = before,
-            _ => {}
+        let mut workers = 1 + fate.below(SLOTS.into()) as usize;
+        if let Some(&before) = self.params.last() {
+            params = if fate.wants(Fault::OtherSettings) { params } else { before.0 };
+            workers = if fate.wants(Fault::Rescaled) { workers } else { before.1 };
+            [(Fault::OtherSettings, params != before.0), (Fault::Rescaled, workers != before.1)]
+                .into_iter()
+                .filter(|(_fault, differs)| *differs)
+                .for_each(|(fault, _differs)| fate.hit(fault));
         }
         let mut decode = DecodeOptions::new(Format::Json);
         decode.duplicate_horizon = self.horizon;
-        Job {
+        let job = Job {
             input: Input::Topic {
                 name: "carts".to_owned(),
                 from: StartFrom::Beginning,
@@ -170,13 +191,20 @@ impl Seed {
             kafka: None,
             delivery: Delivery::ExactlyOnce { job: "job".to_owned(), slots: SLOTS },
             resume: true,
-            state: None,
-        }
+            state: keeps_state.then(|| StateOptions {
+                folder: "state".into(),
+                every,
+                on_expired: OnExpired::Fail,
+            }),
+        };
+        self.fate.note(format_args!("{job:?}"));
+        self.params.push((params, workers));
+        job
     }
 
     /// A life that ends somehow. It is returned if it is to go on beside the next one.
     fn live<'a>(&mut self, mut running: Running<'a>, mut zombie: Option<Running<'a>>) -> Result<Option<Running<'a>>> {
-        let steps = self.fate.below(STEPS);
+        let (steps, mut is_ending) = (self.fate.below(STEPS), false);
         for step in 0.. {
             self.tick();
             if let Some(old) = zombie.as_mut().filter(|_| self.fate.one_in(3)) {
@@ -192,7 +220,8 @@ impl Seed {
                 Err(_) if running.life.fuse.is_dead() || running.life.fuse.is_excused() => break,
                 Err(error) => return Err(error).context("the job failed, and nothing was wrong"),
             }
-            if step == steps {
+            if step >= steps && !is_ending {
+                is_ending = true;
                 match self.fate.below(3) {
                     0 => {
                         self.fate.hit(Fault::Zombie);
@@ -215,7 +244,9 @@ impl Seed {
 
     /// A life in which nothing goes wrong, to the end of the input.
     fn last_life(&mut self, cell: &OnceCell<Life>, number: usize) -> Result<()> {
-        let mut running = Running::start(cell.get_or_init(|| self.life(number, true)));
+        let (job, fuse) = (self.job(true, true), Fuse::new(number, &self.fate, u64::MAX));
+        let life = Life::new(&self.world, job, fuse).context("the last life does not begin")?;
+        let mut running = Running::start(cell.get_or_init(|| life));
         for _ in 0..STEPS_MAX {
             self.tick();
             if running.step().context("the last life failed")? {
