@@ -52,10 +52,11 @@ fn number(variable: &str) -> Option<u64> {
 
 /// Runs a seed; a panic is a failure like any other.
 fn run(seed: u64, bug: Option<Bug>) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| seed::run(seed, bug))).unwrap_or_else(|_panic| Outcome {
-        hits: BTreeMap::new(),
-        trace: 0,
-        failure: Some(anyhow::anyhow!("the job panics")),
+    catch_unwind(AssertUnwindSafe(|| seed::run(seed, bug))).unwrap_or_else(|panic| {
+        let what = panic.downcast_ref::<String>().map(String::as_str);
+        let what = what.or(panic.downcast_ref::<&str>().copied()).unwrap_or("something");
+        let failure = Some(anyhow::anyhow!("the job panics: {what}"));
+        Outcome { hits: BTreeMap::new(), trace: 0, failure }
     })
 }
 
@@ -87,6 +88,7 @@ fn seeds() {
     let (hits, mut failures) = (hits.into_inner().unwrap(), failures.into_inner().unwrap());
     println!("{} seeds in {:?}: {hits:?}", last - first, start.elapsed());
     failures.sort();
+    failures.iter().take(20).for_each(|(seed, failure)| println!("seed {seed}: {failure}"));
     if let Some((seed, failure)) = failures.first() {
         panic!(
             "{} seeds fail, the first is {seed}: {failure}\nthe same again: scripts/simulate 1 {seed}; with \

@@ -79,7 +79,13 @@ impl Broker {
     pub(super) fn new(fate: &Fate) -> Broker {
         let partitions = vec![Vec::new(); 1 + fate.below(3) as usize];
         let (transactions, slots) = (Vec::new(), BTreeMap::new());
-        Broker(Rc::new(RefCell::new(Inner { fate: fate.clone(), partitions, transactions, slots, decided: 0 })))
+        Broker(Rc::new(RefCell::new(Inner {
+            fate: fate.clone(),
+            partitions,
+            transactions,
+            slots,
+            decided: 0,
+        })))
     }
 
     /// Takes an id over.

@@ -24,36 +24,66 @@ pub(super) struct Commit {
     pub(super) offset: u64,
 }
 
-/// What a record tells.
+/// A record, read without the job's help.
 struct Told {
     entry: Entry,
     partition: u32,
     /// The run of the job, and the place of the transaction among all.
     life: usize,
     order: usize,
-    /// Those of the record; a tombstone has no epoch.
+    /// A tombstone has none.
     epoch: Option<u64>,
-    list: Value,
+    /// What stands under the key now: a list, or of `changes` a neighbour's rank, score and count; null if nothing.
+    shown: Value,
+}
+
+impl Told {
+    fn new(world: &World, partition: u32, entry: Entry) -> Result<Told> {
+        let (life, order) = world.broker.origin(entry.transaction);
+        let value: Value = entry.value.as_deref().map_or(Ok(Value::Null), serde_json::from_slice)?;
+        let (epoch, shown) = match world.envelope {
+            Envelope::Upsert => (&value["epoch"], value["recommendations"].clone()),
+            Envelope::Debezium => (&value["source"]["epoch"], value["after"]["recommendations"].clone()),
+            Envelope::Changes => {
+                let is_there = value["rank"].is_u64();
+                let shown = serde_json::json!([value["rank"], value["score"], value["count"]]);
+                (&value["epoch"], if is_there { shown } else { Value::Null })
+            }
+        };
+        let epoch = epoch.as_u64();
+        ensure!(epoch.is_some() || entry.value.is_none(), "there is no epoch in {}", entry.text());
+        Ok(Told { entry, partition, life, order, epoch, shown })
+    }
+
+    /// The count of a partition's beacon, if that is what is told.
+    fn beacons(&self, partition: u32) -> Option<u64> {
+        let [item, witness] = beacon(partition);
+        let pair = serde_json::json!([item.as_str(), witness.as_str()]).to_string();
+        let key = &self.entry.key[..];
+        let count = if key == pair.as_bytes() {
+            &self.shown[2]
+        } else if key == item.as_bytes() {
+            &self.shown[0]["count"]
+        } else {
+            &Value::Null
+        };
+        count.as_u64()
+    }
 }
 
 /// Checks what was told up to now; says how many records that were.
 pub(super) fn history(world: &World, params: &[(Params, usize)], commits: &[Commit]) -> Result<usize> {
     let mut told = Vec::new();
     for partition in 0..world.broker.partitions() {
-        for entry in world.broker.committed(partition) {
-            let (life, order) = world.broker.origin(entry.transaction);
-            let value: Option<Value> = entry.value.as_deref().map(serde_json::from_slice).transpose()?;
-            let epoch = value.as_ref().and_then(|value| value["epoch"].as_u64());
-            let list = value.map_or(Value::Array(Vec::new()), |value| value["recommendations"].clone());
-            told.push(Told { entry, partition, life, order, epoch, list });
-        }
+        let entries = world.broker.committed(partition).into_iter();
+        told.extend(entries.map(|entry| Told::new(world, partition, entry)).collect::<Result<Vec<_>>>()?);
     }
-    each_list_once(&told)?;
+    each_list_once(world, &told)?;
     told.sort_by_key(|told| (told.order, told.partition));
     one_run_after_the_other(&told)?;
     beacons_rise(world, &told)?;
     if params.iter().all(|(params, _)| shows_beacons(params)) {
-        commits_follow(world, &told, commits)?;
+        commits_follow(&told, commits, world)?;
     }
     if world.shop.partitions() == 1 {
         epochs_are_points_of_the_input(world, &told, params)?;
@@ -61,25 +91,26 @@ pub(super) fn history(world: &World, params: &[(Params, usize)], commits: &[Comm
     Ok(told.len())
 }
 
-fn each_list_once(told: &[Told]) -> Result<()> {
-    let mut last: BTreeMap<(&[u8], u32), (u64, Value)> = BTreeMap::new();
-    for Told { entry, partition, epoch, list, life, .. } in told {
-        let text = entry.text();
-        let is_gone = list.as_array().is_none_or(Vec::is_empty);
-        let before = last.get(&(&entry.key[..], *partition));
-        let (epoch_before, list_before) = match before {
-            None => {
-                ensure!(!is_gone, "life {life} takes away what was not told: {text}");
-                (None, None)
-            }
-            Some((epoch, list)) => (Some(*epoch), Some(list)),
+fn each_list_once(world: &World, told: &[Told]) -> Result<()> {
+    let mut last: BTreeMap<&[u8], &Told> = BTreeMap::new();
+    let mut epochs: BTreeMap<&[u8], u64> = BTreeMap::new();
+    for told in told {
+        let (text, life) = (told.entry.text(), told.life);
+        let before = last.insert(&told.entry.key, told);
+        let shown_before = before.map_or(&Value::Null, |before| &before.shown);
+        let Some(epoch) = told.epoch else {
+            // The tombstone behind the record that says that it is gone.
+            let says_it_again =
+                world.envelope != Envelope::Upsert && before.is_some_and(|it| it.epoch.is_some());
+            ensure!(
+                shown_before.is_null() == says_it_again,
+                "life {life} takes away what is not there: {text}"
+            );
+            continue;
         };
-        ensure!(list_before != Some(list), "life {life} tells a list twice: {text}");
-        ensure!(
-            epoch.is_none() || epoch_before < *epoch,
-            "life {life} tells an epoch that is not after {epoch_before:?}: {text}"
-        );
-        last.insert((&entry.key, *partition), (epoch.or(epoch_before).unwrap_or(0), list.clone()));
+        ensure!(*shown_before != told.shown, "life {life} tells a list twice: {text}");
+        let before = epochs.insert(&told.entry.key, epoch);
+        ensure!(before < Some(epoch), "life {life} tells an epoch that is not after {before:?}: {text}");
     }
     Ok(())
 }
@@ -99,17 +130,11 @@ fn one_run_after_the_other(told: &[Told]) -> Result<()> {
     Ok(())
 }
 
-/// The count of each list that tells how far a partition had been read, and after how many transactions.
-fn shown<'a>(told: &'a [Told], partition: u32) -> impl Iterator<Item = (&'a Told, u64)> {
-    let [item, _witness] = beacon(partition);
-    let of_beacon = told.iter().filter(move |told| told.entry.key == item.as_bytes());
-    of_beacon.filter_map(|told| Some((told, told.list[0]["count"].as_u64()?)))
-}
-
 fn beacons_rise(world: &World, told: &[Told]) -> Result<()> {
     for partition in 0..world.shop.partitions() {
         let mut largest = 0;
-        for (told, count) in shown(told, partition) {
+        for told in told {
+            let Some(count) = told.beacons(partition) else { continue };
             let text = told.entry.text();
             ensure!(largest <= count, "life {} goes back: {text} after {largest} of it", told.life);
             largest = count;
@@ -123,12 +148,15 @@ fn shows_beacons(params: &Params) -> bool {
     params.lists.scores && !matches!(params.lists.scoring.measure, Measure::Llr | Measure::Npmi)
 }
 
-fn commits_follow(world: &World, told: &[Told], commits: &[Commit]) -> Result<()> {
+fn commits_follow(told: &[Told], commits: &[Commit], world: &World) -> Result<()> {
     for Commit { decided, partition, offset } in commits {
-        let known = shown(told, *partition).take_while(|(told, _)| told.order <= *decided).last();
-        let known = known.map_or(0, |(_, count)| count);
+        let by_then = told.iter().take_while(|told| told.order <= *decided);
+        let known = by_then.filter_map(|told| told.beacons(*partition)).last().unwrap_or(0);
         let read = u64::from(world.shop.beacons_before(*partition, *offset));
-        ensure!(read <= known, "offset {offset} of {partition} is committed: {read} beacons, and {known} are told");
+        ensure!(
+            read <= known,
+            "offset {offset} of {partition} is committed: {read} beacons, and {known} are told"
+        );
     }
     Ok(())
 }
@@ -151,7 +179,10 @@ fn epochs_are_points_of_the_input(world: &World, told: &[Told], params: &[(Param
                 let held = canonical(&held)?;
                 while canonical(&lists(&model, params)?)? != held {
                     let more = meanings.get(point).with_context(|| {
-                        format!("life {}: after epoch {epoch:?} lists are at no point of the input", first.life)
+                        format!(
+                            "life {}: after epoch {epoch:?} lists are at no point of the input",
+                            first.life
+                        )
                     })?;
                     more.iter().for_each(|event| model.apply(event));
                     point += 1;

@@ -87,8 +87,11 @@ impl Platter {
     pub(super) fn flip(&self) {
         let mut inner = self.inner();
         let Inner { fate, files, names, promised, .. } = &mut *inner;
-        let kept: Vec<(&String, usize)> =
-            names.iter().map(|(name, number)| (name, *number)).filter(|it| !files[it.1].bytes.is_empty()).collect();
+        let kept: Vec<(&String, usize)> = names
+            .iter()
+            .map(|(name, number)| (name, *number))
+            .filter(|it| !files[it.1].bytes.is_empty())
+            .collect();
         if kept.is_empty() {
             return;
         }
@@ -150,7 +153,7 @@ impl Drive {
 }
 
 impl Inner {
-    fn rename(&mut self, change: impl FnOnce(&mut BTreeMap<String, usize>)) {
+    fn rename(&mut self, change: impl FnOnce(&mut BTreeMap<String, usize>) -> Option<usize>) {
         change(&mut self.names);
         self.changes.push(self.names.clone());
     }
@@ -171,7 +174,7 @@ impl Disk for Drive {
         let mut inner = self.call(true)?;
         let number = inner.files.len();
         inner.files.push(File::default());
-        inner.rename(|names| drop(names.insert(name.to_owned(), number)));
+        inner.rename(|names| names.insert(name.to_owned(), number));
         let drive = Drive { platter: self.platter.clone(), fuse: self.fuse.clone() };
         Ok(Box::new(Open { drive, number }))
     }
@@ -179,7 +182,7 @@ impl Disk for Drive {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut inner = self.call(false)?;
         let number = inner.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        inner.rename(|names| drop(names.insert(to.to_owned(), number)));
+        inner.rename(|names| names.insert(to.to_owned(), number));
         inner.pending = to.ends_with(".json").then(|| to.to_owned());
         inner.fate.note(format_args!("{} has {to}", self.fuse.life()));
         Ok(())
@@ -190,7 +193,7 @@ impl Disk for Drive {
         if !inner.names.contains_key(name) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        inner.rename(|names| drop(names.remove(name)));
+        inner.rename(|names| names.remove(name));
         // What is pruned is not missed, but for the newest.
         if inner.promised.last().is_some_and(|newest| newest != name) {
             inner.promised.retain(|promised| promised != name);

@@ -170,7 +170,10 @@ impl Fate {
             hits: BTreeMap::new(),
             start: Instant::now(),
             elapsed: Duration::ZERO,
-            trace: Trace { hash: 0xcbf2_9ce4_8422_2325, is_shown: std::env::var_os("DELTACART_TEST_TRACE").is_some() },
+            trace: Trace {
+                hash: 0xcbf2_9ce4_8422_2325,
+                is_shown: std::env::var_os("DELTACART_TEST_TRACE").is_some(),
+            },
         })));
         // A seed knows some faults only: with all of them, most runs would end the same few ways.
         let known = Fault::ALL.into_iter().filter(|_| fate.one_in(2)).collect();

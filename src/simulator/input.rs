@@ -43,7 +43,8 @@ impl Input {
         let ahead = u64::from(fate.has(Bug::OffsetsAhead));
         let partition = |number: u32| {
             let end = shop.end(number);
-            let first = from.and_then(|from| from.offsets.get(&number)).map_or(0, |first| end.min(first + ahead));
+            let first =
+                from.and_then(|from| from.offsets.get(&number)).map_or(0, |first| end.min(first + ahead));
             (number, Partition { first, next: first, end })
         };
         let partitions = (0..known).filter(|number| share.owns(*number)).map(partition).collect();

@@ -12,7 +12,7 @@ use super::workers::workers;
 use crate::cluster::Turns;
 use crate::dead_letter::DeadLetters;
 use crate::job::{self, Job, Shared};
-use crate::output::Sink;
+use crate::output::{Envelope, Sink};
 use crate::state::StateError;
 use crate::state::folder::Folder;
 use crate::state::open::State;
@@ -37,6 +37,8 @@ pub(super) struct World {
     pub(super) broker: Broker,
     pub(super) disk: Platter,
     pub(super) witness: Witness,
+    /// The shape of what is told, which stays.
+    pub(super) envelope: Envelope,
 }
 
 /// A run of the job as its workers see it.
@@ -95,7 +97,9 @@ impl Life {
 impl Places for Life {
     fn source(&self, share: Share, from: Option<&Resume>, _needs_header: bool) -> Result<Box<dyn Source>> {
         self.fuse.burn()?;
-        let job::Input::Topic { until_end, .. } = self.job.input else { unreachable!("the input is a topic") };
+        let job::Input::Topic { until_end, .. } = self.job.input else {
+            unreachable!("the input is a topic")
+        };
         let World { fate, shop, witness, .. } = &self.world;
         Ok(Box::new(Input::new(shop, fate, &self.fuse, share, until_end, from, witness.clone())))
     }

@@ -23,9 +23,14 @@ pub(super) struct Output {
 #[derive(Clone, Copy)]
 enum State {
     Idle,
-    Open { records: usize, is_closing: bool },
+    Open {
+        records: usize,
+        is_closing: bool,
+    },
     /// The broker has been asked so often; the answer is on its way, or not.
-    Committing { is_done: bool },
+    Committing {
+        is_done: bool,
+    },
 }
 
 impl Output {

@@ -71,7 +71,8 @@ impl Seed {
         let witness: Witness = Rc::new(move |partition, offset| {
             known.borrow_mut().push(Commit { decided: place.decided(), partition, offset });
         });
-        let world = World { fate: fate.clone(), shop, broker, disk: Platter::new(fate), witness };
+        let (disk, envelope) = (Platter::new(fate), fate.pick(&Envelope::ALL));
+        let world = World { fate: fate.clone(), shop, broker, disk, witness, envelope };
         Seed {
             world,
             fate: fate.clone(),
@@ -150,16 +151,22 @@ impl Seed {
         let mut scoring = Scoring::new(fate.pick(&Measure::ALL));
         scoring.digits = fate.below(5) as u32;
         let lists = ListParams { k: 1 + fate.below(5) as usize, scoring, scores: !fate.one_in(8) };
-        let mut params =
-            Params { engine: Engine::Fast, lists, basket_items_max: self.basket_items_max, item_baskets_max: None };
+        let mut params = Params {
+            engine: Engine::Fast,
+            lists,
+            basket_items_max: self.basket_items_max,
+            item_baskets_max: None,
+        };
         let mut workers = 1 + fate.below(SLOTS.into()) as usize;
         if let Some(&before) = self.params.last() {
             params = if fate.wants(Fault::OtherSettings) { params } else { before.0 };
             workers = if fate.wants(Fault::Rescaled) { workers } else { before.1 };
-            [(Fault::OtherSettings, params != before.0), (Fault::Rescaled, workers != before.1)]
-                .into_iter()
-                .filter(|(_fault, differs)| *differs)
-                .for_each(|(fault, _differs)| fate.hit(fault));
+            if params != before.0 {
+                fate.hit(Fault::OtherSettings);
+            }
+            if workers != before.1 {
+                fate.hit(Fault::Rescaled);
+            }
         }
         let mut decode = DecodeOptions::new(Format::Json);
         decode.duplicate_horizon = self.horizon;
@@ -174,13 +181,16 @@ impl Seed {
             params,
             output: Destination::Topic("lists".to_owned()),
             records: OutputOptions {
-                envelope: Envelope::Upsert,
+                envelope: self.world.envelope,
                 scores: params.lists.scores,
                 score_digits: params.lists.scoring.digits,
             },
             output_partitions: None,
             dead_letters: None,
-            cut: Cut::Tick(Duration::from_millis(fate.pick(&[0, 1, 10, 50]))),
+            cut: match NonZeroU64::new(fate.below(20)) {
+                Some(records) if fate.one_in(4) => Cut::Records(records),
+                _ => Cut::Tick(Duration::from_millis(fate.pick(&[0, 1, 10, 50]))),
+            },
             limits: AheadLimits {
                 epochs: 1 + fate.below(4),
                 epoch_events: 1 + fate.below(50) as usize,
@@ -203,22 +213,22 @@ impl Seed {
     }
 
     /// A life that ends somehow. It is returned if it is to go on beside the next one.
-    fn live<'a>(&mut self, mut running: Running<'a>, mut zombie: Option<Running<'a>>) -> Result<Option<Running<'a>>> {
+    fn live<'a>(
+        &mut self,
+        mut running: Running<'a>,
+        mut zombie: Option<Running<'a>>,
+    ) -> Result<Option<Running<'a>>> {
         let (steps, mut is_ending) = (self.fate.below(STEPS), false);
         for step in 0.. {
             self.tick();
             if let Some(old) = zombie.as_mut().filter(|_| self.fate.one_in(3)) {
-                // It may fail of whatever comes its way, now that another one has taken over.
-                if old.step().is_err() || self.fate.one_in(200) {
+                if !goes_on(old)? || self.fate.one_in(200) {
                     zombie = None;
                 }
                 continue;
             }
-            match running.step() {
-                Ok(false) => {}
-                Ok(true) => break,
-                Err(_) if running.life.fuse.is_dead() || running.life.fuse.is_excused() => break,
-                Err(error) => return Err(error).context("the job failed, and nothing was wrong"),
+            if !goes_on(&mut running)? {
+                break;
             }
             if step >= steps && !is_ending {
                 is_ending = true;
@@ -277,5 +287,14 @@ impl Seed {
         if fate.one_in(10) {
             self.world.broker.tend(true);
         }
+    }
+}
+
+/// Lets a life make a step; false when it is over, for good or for bad. It may fail if something is wrong.
+fn goes_on(running: &mut Running<'_>) -> Result<bool> {
+    match running.step() {
+        Ok(is_over) => Ok(!is_over),
+        Err(_) if running.life.fuse.is_dead() || running.life.fuse.is_excused() => Ok(false),
+        Err(error) => Err(error).context("the job fails, and nothing is wrong"),
     }
 }

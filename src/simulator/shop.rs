@@ -134,8 +134,12 @@ impl Inner {
             return self.push(number, value, Vec::new());
         }
         if fate.strikes(Fault::Garbage) {
-            let garbage: [&[u8]; 4] =
-                [b"", b"{\"event\":\"add\"}", b"\xff\x00", b"{\"event\":\"add\",\"basket\":\"b\",\"item\":{}}"];
+            let garbage: [&[u8]; 4] = [
+                b"",
+                b"{\"event\":\"add\"}",
+                b"\xff\x00",
+                b"{\"event\":\"add\",\"basket\":\"b\",\"item\":{}}",
+            ];
             return self.push(number, fate.pick(&garbage).to_vec(), Vec::new());
         }
         let partition = &mut self.partitions[number];
@@ -160,6 +164,11 @@ impl Inner {
     fn push(&mut self, number: usize, value: Vec<u8>, events: Vec<Event>) {
         let partition = &mut self.partitions[number];
         let beacons = partition.beacons;
+        self.fate.note(format_args!(
+            "{number}:{}: {}",
+            partition.records.len(),
+            String::from_utf8_lossy(&value)
+        ));
         partition.records.push(Record { value, events, beacons });
     }
 
@@ -170,8 +179,23 @@ impl Inner {
         let user = fate.one_in(3).then(|| format!("u{number}-{}", fate.below(3)));
         let item = [Name::from(format!("i{}", fate.below(self.items)))];
         let kinds = [
-            "add", "add", "add", "add", "add", "add", "set", "remove", "remove", "purchase", "purchase", "refund",
-            "clear", "checkout", "cancel", "forget", "forget user",
+            "add",
+            "add",
+            "add",
+            "add",
+            "add",
+            "add",
+            "set",
+            "remove",
+            "remove",
+            "purchase",
+            "purchase",
+            "refund",
+            "clear",
+            "checkout",
+            "cancel",
+            "forget",
+            "forget user",
         ];
         let kind = fate.pick(&kinds);
         if kind == "forget user" {

@@ -194,7 +194,8 @@ impl Snapshots {
             let offsets = std::mem::take(&mut self.offsets);
             self.report(Report::Part(number, outcome, offsets));
         }
-        self.lead.as_mut().map_or(Ok(()), |lead| lead.turn(control, places))
+        let is_restoring = self.is_restoring();
+        self.lead.as_mut().map_or(Ok(()), |lead| lead.turn(control, places, is_restoring))
     }
 
     /// Fails if the last snapshot could not be written.
@@ -252,13 +253,16 @@ struct Completing {
 }
 
 impl Lead {
-    fn turn(&mut self, control: &mut Control, places: &dyn Places) -> Result<()> {
+    fn turn(&mut self, control: &mut Control, places: &dyn Places, is_restoring: bool) -> Result<()> {
         let told = std::mem::take(&mut *self.told.borrow_mut());
         told.into_iter().try_for_each(|report| self.take(report))?;
         self.finish(control, places.now())?;
         match &self.under_way {
             Some(under_way) if under_way.told == self.workers => self.close(places)?,
             Some(_) => {}
+            // NB: whoever has restored its part goes on to the next epoch, which is called only when worker 0 has, too.
+            // A snapshot announced before would be of an epoch that others have left.
+            None if is_restoring => {}
             None => self.open(control, places.now()),
         }
         Ok(())
