@@ -39,3 +39,6 @@ pub mod demo;
 
 #[doc(hidden)]
 pub mod fuzz;
+
+#[cfg(test)]
+mod simulator;

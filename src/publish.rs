@@ -156,6 +156,8 @@ struct Publishing {
     catching_up: Option<CatchingUp>,
     /// While the difference is on its way.
     correcting: Option<Rc<Resumption>>,
+    /// The job ends before it has caught up: nothing is published any more.
+    is_given_up: bool,
 }
 
 impl Publishing {
@@ -167,6 +169,7 @@ impl Publishing {
             spare: Vec::new(),
             catching_up: None,
             correcting: None,
+            is_given_up: false,
         }
     }
 
@@ -178,6 +181,10 @@ impl Publishing {
     /// Does what can be done; true if it is to be asked again soon.
     fn work(&mut self, frontier: &MutableAntichain<Epoch>, all_held: bool) -> bool {
         if self.catching_up.is_some() && !self.catch_up(frontier, all_held) {
+            return false;
+        }
+        if self.is_given_up {
+            self.waiting.clear();
             return false;
         }
         loop {
@@ -227,7 +234,7 @@ impl Publishing {
                 true
             }
             Some(Begin::Never) => {
-                self.waiting.clear();
+                self.is_given_up = true;
                 true
             }
             _ => {

@@ -88,6 +88,11 @@ impl Difference {
         &self.changes
     }
 
+    /// Whether the entry at this place of the list after was at the same place in the list before.
+    pub(super) fn keeps_rank(&self, index: usize) -> bool {
+        self.origins[index] == Some(index)
+    }
+
     /// For each entry of the list before, whether it is gone.
     pub(super) fn gone(&self) -> impl Iterator<Item = bool> {
         self.places.iter().map(Option::is_none)

@@ -145,18 +145,18 @@ impl Encoder<'_> {
             let key_end = self.pair_key(entry);
             self.end_record(key_end, Form::Tombstone);
         }
-        for (rank, (entry, change)) in (1..).zip(after.iter().zip(self.difference.changes())) {
+        for (index, (entry, change)) in after.iter().zip(self.difference.changes()).enumerate() {
             let operation = match change {
                 Change::Added => "enter",
                 Change::Rescored => "rescore",
-                // A record says the rank itself, so every entry that stands elsewhere now needs one.
-                Change::Moved | Change::Shifted => "move",
-                Change::Same => continue,
+                // A record says the rank itself: one that moved among the others may have kept it.
+                Change::Moved | Change::Shifted if !self.difference.keeps_rank(index) => "move",
+                Change::Moved | Change::Shifted | Change::Same => continue,
             };
             let key_end = self.pair_key(entry);
             self.push_operation(operation, entry);
             self.push(b",\"rank\":");
-            push_integer(self.bytes, rank);
+            push_integer(self.bytes, index as u64 + 1);
             push_score(self.bytes, scored(entry, self.options));
             self.push(b"}");
             self.end_record(key_end, Form::Value);

@@ -308,6 +308,23 @@ fn the_schemas_refuse_other_records() {
 }
 
 proptest! {
+    /// A record of `changes` never says what its pair's last one has said.
+    #[test]
+    fn pairs_are_told_of_when_something_of_them_is_new(changes in schedule(), scores in any::<bool>()) {
+        let mut told = BTreeMap::<Vec<u8>, Value>::new();
+        for change in changes {
+            let mut records = Records::new();
+            encode(&change, &options(Envelope::Changes, scores), &mut records);
+            for (key, value) in records.iter().filter_map(|record| Some((record.key, record.value?))) {
+                let mut value: Value = serde_json::from_slice(value).unwrap();
+                value["op"] = Value::from(value["op"] == "leave");
+                value["epoch"] = Value::Null;
+                let before = told.insert(key.to_vec(), value.clone());
+                prop_assert_ne!(before, Some(value));
+            }
+        }
+    }
+
     #[test]
     fn records_match_the_schemas(changes in schedule()) {
         for envelope in Envelope::ALL {

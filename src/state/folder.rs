@@ -13,6 +13,7 @@ use super::store::{Put, Store};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What is being written has this before its name, and the lock; neither is listed.
 const ASIDE: &str = ".aside-";
@@ -21,9 +22,78 @@ const LOCK: &str = ".lock";
 /// Bytes of a file that are read or written at a time.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// What a folder asks of the file system it lies on.
+pub(crate) trait Disk: Send + Sync {
+    /// The names of all files, in any order.
+    fn names(&self) -> io::Result<Vec<String>>;
+
+    /// Reads a file.
+    fn open(&self, name: &str) -> io::Result<Box<dyn Read + Send>>;
+
+    /// Begins a file, in the place of one of that name.
+    fn create(&self, name: &str) -> io::Result<Box<dyn Writing>>;
+
+    /// Gives a file another name, in the place of one of that name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes names safe: a crash of the machine does not change them any more.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A file that is being written.
+pub(crate) trait Writing: Write + Send {
+    /// Makes safe what has been written.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A folder of the operating system.
+struct Os(PathBuf);
+
+impl Disk for Os {
+    fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            // What is not ours may have any name.
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
+        let file = File::open(self.0.join(name))?;
+        Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, file)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn Writing>> {
+        Ok(Box::new(File::create(self.0.join(name))?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.0.join(from), self.0.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.0.join(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.0)?.sync_all()
+    }
+}
+
+impl Writing for File {
+    fn sync(&self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
 /// A folder.
 pub struct Folder {
-    path: PathBuf,
+    disk: Arc<dyn Disk>,
+    place: PathBuf,
     /// Held as long as this lives.
     _lock: Option<File>,
 }
@@ -38,53 +108,59 @@ impl Folder {
         let place = path.display().to_string();
         let failed = || StateError::store(format!("use {place} for snapshots"));
         fs::create_dir_all(path).map_err(failed())?;
-        let mut folder = Folder { path: path.to_owned(), _lock: None };
+        let mut lock = None;
         if claim {
-            let lock = File::create(path.join(LOCK)).map_err(failed())?;
-            match lock.try_lock() {
+            let file = File::create(path.join(LOCK)).map_err(failed())?;
+            match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(StateError::InUse { place }),
                 Err(TryLockError::Error(error)) => tracing::debug!(place, %error, "not locked"),
             }
-            folder._lock = Some(lock);
+            lock = Some(file);
+        }
+        let folder = Folder::on(Arc::new(Os(path.to_owned())), path, claim)?;
+        Ok(Folder { _lock: lock, ..folder })
+    }
+
+    /// The same on any disk, where nobody else is.
+    pub(crate) fn on(disk: Arc<dyn Disk>, path: &Path, claim: bool) -> Result<Folder, StateError> {
+        let folder = Folder { disk, place: path.to_owned(), _lock: None };
+        let failed = || StateError::store(format!("use {} for snapshots", folder.place()));
+        if claim {
             for name in folder.names().map_err(failed())?.iter().filter(|name| name.starts_with(ASIDE)) {
-                remove(&path.join(name)).map_err(failed())?;
+                folder.remove(name).map_err(failed())?;
             }
         }
         // That it can be written to is to be known now, not when the first snapshot is due. A peer may look as well.
-        let trial = path.join(format!("{ASIDE}trial-{}", std::process::id()));
-        let written = File::create(&trial).and_then(|mut file| file.write_all(b"a trial"));
-        let removed = remove(&trial);
+        let trial = format!("{ASIDE}trial-{}", std::process::id());
+        let written = folder.disk.create(&trial).and_then(|mut file| file.write_all(b"a trial"));
+        let removed = folder.remove(&trial);
         written.and(removed).map_err(failed())?;
         folder.list()?;
         Ok(folder)
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            // What is not ours may have any name.
-            names.extend(entry?.file_name().into_string());
-        }
+        let mut names = self.disk.names()?;
         names.sort();
         Ok(names)
     }
 
-    fn failed(&self, verb: &str, name: &str) -> impl FnOnce(io::Error) -> StateError {
-        StateError::store(format!("{verb} {}", self.path.join(name).display()))
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match self.disk.remove(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
     }
-}
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
+    fn failed(&self, verb: &str, name: &str) -> impl FnOnce(io::Error) -> StateError {
+        StateError::store(format!("{verb} {}", self.place.join(name).display()))
     }
 }
 
 impl Store for Folder {
     fn place(&self) -> String {
-        self.path.display().to_string()
+        self.place.display().to_string()
     }
 
     fn list(&self) -> Result<Vec<String>, StateError> {
@@ -94,28 +170,26 @@ impl Store for Folder {
     }
 
     fn get(&self, name: &str) -> Result<Box<dyn Read + Send>, StateError> {
-        let file = File::open(self.path.join(name)).map_err(self.failed("read", name))?;
-        Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, file)))
+        self.disk.open(name).map_err(self.failed("read", name))
     }
 
     fn put(&self, name: &str) -> Result<Box<dyn Put>, StateError> {
-        let aside = self.path.join(format!("{ASIDE}{name}"));
-        let file = File::create(&aside).map_err(self.failed("write", name))?;
-        let (path, folder) = (self.path.join(name), self.path.clone());
-        Ok(Box::new(Aside { file: BufWriter::with_capacity(BUFFER_BYTES, file), aside, path, folder }))
+        let (disk, aside, name) = (Arc::clone(&self.disk), format!("{ASIDE}{name}"), name.to_owned());
+        let file = disk.create(&aside).map_err(self.failed("write", &name))?;
+        Ok(Box::new(Aside { file: BufWriter::with_capacity(BUFFER_BYTES, file), disk, aside, name }))
     }
 
     fn delete(&self, name: &str) -> Result<(), StateError> {
-        remove(&self.path.join(name)).map_err(self.failed("remove", name))
+        self.remove(name).map_err(self.failed("remove", name))
     }
 }
 
 /// A file that has not got its name yet.
 struct Aside {
-    file: BufWriter<File>,
-    aside: PathBuf,
-    path: PathBuf,
-    folder: PathBuf,
+    file: BufWriter<Box<dyn Writing>>,
+    disk: Arc<dyn Disk>,
+    aside: String,
+    name: String,
 }
 
 impl Write for Aside {
@@ -131,15 +205,15 @@ impl Write for Aside {
 impl Put for Aside {
     fn commit(mut self: Box<Self>) -> io::Result<()> {
         self.file.flush()?;
-        self.file.get_ref().sync_all()?;
-        fs::rename(&self.aside, &self.path)?;
-        File::open(&self.folder)?.sync_all()
+        self.file.get_ref().sync()?;
+        self.disk.rename(&self.aside, &self.name)?;
+        self.disk.sync()
     }
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
         // Once renamed, it is not there. What cannot be removed now is when the folder is claimed next.
-        let _ = fs::remove_file(&self.aside);
+        let _ = self.disk.remove(&self.aside);
     }
 }

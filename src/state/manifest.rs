@@ -48,7 +48,8 @@ pub struct PartitionOffset {
     /// The next offset.
     pub offset: u64,
     /// Which file it is; a topic's partitions have no name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    // NB: never left out. It also goes from process to process, in a format in which every field is there.
+    #[serde(default)]
     pub source: Option<String>,
 }
 

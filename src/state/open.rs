@@ -22,14 +22,18 @@ impl State {
     pub(crate) fn open(job: &Job) -> Result<Option<State>> {
         let Some(options) = &job.state else { return Ok(None) };
         let folder = Folder::open(&options.folder, job.cluster.process == 0)?;
-        let store: Arc<dyn Store> = Arc::new(folder);
+        State::in_store(job, Arc::new(folder)).map(Some)
+    }
+
+    /// The same in a store that is open.
+    pub(crate) fn in_store(job: &Job, store: Arc<dyn Store>) -> Result<State> {
         let settings = settings(job);
         let snapshot = load(&store, &settings, &|partition| source(&job.input, partition))?;
         if let Some(snapshot) = &snapshot {
             let name = snapshot.manifest().name();
             tracing::info!(name, epoch = snapshot.manifest().epoch, "going on from a snapshot");
         }
-        Ok(Some(State { store, settings, snapshot }))
+        Ok(State { store, settings, snapshot })
     }
 }
 

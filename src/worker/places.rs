@@ -5,11 +5,15 @@
 use crate::dead_letter::{DeadLetters, Labels};
 use crate::job::{Delivery, Destination, Input, Job, Shared};
 use crate::output::{KafkaSink, Sink, TransactionalSink, fence, wait_for_open_transactions};
+use crate::state::scribe::Scribe;
+use crate::state::store::Store;
 use anyhow::{Context, Result};
 use deltacart_inputs::file::{FileParams, FileSource, Framing};
 use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
 use deltacart_inputs::{Resume, Share, Source};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a worker reads and writes. The methods that make something may wait for an answer from outside; what they make
@@ -30,6 +34,12 @@ pub(crate) trait Places {
 
     /// Where records go that cannot be used.
     fn dead_letters(&self, share: Share) -> Result<Option<DeadLetters>>;
+
+    /// What writes this worker's parts of snapshots to `store`.
+    fn scribe(&self, store: Arc<dyn Store>) -> Result<Scribe>;
+
+    /// Does something beside the worker, which has no time to wait for a disk.
+    fn aside(&self, work: Box<dyn FnOnce() + Send>) -> Result<()>;
 
     /// Waits until consumers can read what was written: at an orderly end, when everything is out.
     fn settle(&self, share: Share) -> Result<()>;
@@ -151,6 +161,15 @@ impl Places for Outside<'_> {
                 Some(DeadLetters::to_topic(self.kafka()?, name, labels)?)
             }
         })
+    }
+
+    fn scribe(&self, store: Arc<dyn Store>) -> Result<Scribe> {
+        Scribe::spawn(store).context("no thread to write snapshots")
+    }
+
+    fn aside(&self, work: Box<dyn FnOnce() + Send>) -> Result<()> {
+        thread::Builder::new().name("aside".to_owned()).spawn(work).context("no thread")?;
+        Ok(())
     }
 
     fn settle(&self, share: Share) -> Result<()> {

@@ -54,7 +54,7 @@ impl<'a> Running<'a> {
     ) -> Result<Self> {
         let &Context { job, shared, places, share, ref tally, .. } = context;
         let intake = Intake::new(job, shared, places, share, Rc::clone(tally))?;
-        let snapshots = Snapshots::new(worker, job, shared, places.now())?;
+        let snapshots = Snapshots::new(worker, job, shared, places)?;
         let request = snapshots.as_ref().map(Snapshots::request);
         let held = places.held(share)?;
         let resumption = held.is_some().then(Rc::<Resumption>::default);
@@ -76,7 +76,7 @@ impl<'a> Running<'a> {
         self.intake.commit(if self.recovery.is_over() { oldest } else { Some(0) }, now)?;
         self.pace.keep_time(control, oldest, now);
         if let Some(snapshots) = &mut self.snapshots {
-            snapshots.turn(control, &self.intake, now)?;
+            snapshots.turn(control, &self.intake, context.places)?;
         }
         let mut busy = self.read(control, oldest)?;
         busy |= self.recover(control)?;

@@ -24,13 +24,15 @@ use crate::state::manifest::{Manifest, Part, PartitionOffset};
 use crate::state::scribe::{Outcome, Scribe};
 use crate::worker::control::Control;
 use crate::worker::intake::{Intake, Kept};
-use anyhow::{Context, Result, anyhow, ensure};
+use crate::worker::places::Places;
+use anyhow::{Result, anyhow, bail, ensure};
 use deltacart_dataflows::{Epoch, Event, SnapshotRequest};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
@@ -75,11 +77,11 @@ impl Snapshots {
         worker: &mut Worker,
         job: &Job,
         shared: &Shared,
-        now: Instant,
+        places: &dyn Places,
     ) -> Result<Option<Snapshots>> {
         let (Some(state), Some(options)) = (&shared.state, &job.state) else { return Ok(None) };
         let (index, workers) = (worker.index(), worker.peers());
-        let scribe = Scribe::spawn(Arc::clone(&state.store)).context("no thread to write snapshots")?;
+        let scribe = places.scribe(Arc::clone(&state.store))?;
         let request = SnapshotRequest::new(Box::new(scribe.clone()));
         let told: Rc<RefCell<Vec<Report>>> = Rc::default();
         let heard = Rc::clone(&told);
@@ -100,7 +102,7 @@ impl Snapshots {
                 workers,
                 every: options.every,
                 begins,
-                announced_at: now,
+                announced_at: places.now(),
                 newest: None,
                 under_way: None,
                 ended: 0,
@@ -177,7 +179,12 @@ impl Snapshots {
     }
 
     /// Tells what has become of this worker's part; worker 0 announces snapshots and completes them.
-    pub(super) fn turn(&mut self, control: &mut Control, intake: &Intake<'_>, now: Instant) -> Result<()> {
+    pub(super) fn turn(
+        &mut self,
+        control: &mut Control,
+        intake: &Intake<'_>,
+        places: &dyn Places,
+    ) -> Result<()> {
         if self.outcome.is_none() {
             self.outcome = self.scribe.outcome();
         }
@@ -187,7 +194,8 @@ impl Snapshots {
             let offsets = std::mem::take(&mut self.offsets);
             self.report(Report::Part(number, outcome, offsets));
         }
-        self.lead.as_mut().map_or(Ok(()), |lead| lead.turn(control, now))
+        let is_restoring = self.is_restoring();
+        self.lead.as_mut().map_or(Ok(()), |lead| lead.turn(control, places, is_restoring))
     }
 
     /// Fails if the last snapshot could not be written.
@@ -237,24 +245,25 @@ struct UnderWay {
     is_last: bool,
 }
 
-/// A snapshot whose manifest is being written. Disks may take their time, and the worker has none: a thread of its own.
+/// A snapshot whose manifest is being written, beside the worker.
 struct Completing {
-    thread: JoinHandle<(Keeper, Result<Manifest, String>)>,
+    done: Receiver<(Keeper, Result<Manifest, String>)>,
     epoch: Epoch,
     is_last: bool,
 }
 
 impl Lead {
-    fn turn(&mut self, control: &mut Control, now: Instant) -> Result<()> {
+    fn turn(&mut self, control: &mut Control, places: &dyn Places, is_restoring: bool) -> Result<()> {
         let told = std::mem::take(&mut *self.told.borrow_mut());
         told.into_iter().try_for_each(|report| self.take(report))?;
-        if let Some(completing) = self.completing.take_if(|it| it.thread.is_finished()) {
-            self.finish(completing, control, now)?;
-        }
+        self.finish(control, places.now())?;
         match &self.under_way {
-            Some(under_way) if under_way.told == self.workers => self.close()?,
+            Some(under_way) if under_way.told == self.workers => self.close(places)?,
             Some(_) => {}
-            None => self.open(control, now),
+            // NB: whoever has restored its part goes on to the next epoch, which is called only when worker 0 has, too.
+            // A snapshot announced before would be of an epoch that others have left.
+            None if is_restoring => {}
+            None => self.open(control, places.now()),
         }
         Ok(())
     }
@@ -299,12 +308,13 @@ impl Lead {
     }
 
     /// All workers have told: it is to be completed, or given up.
-    fn close(&mut self) -> Result<()> {
+    fn close(&mut self, places: &dyn Places) -> Result<()> {
         let (Some(under_way), Some(mut keeper)) = (self.under_way.take(), self.keeper.take()) else {
             return Ok(());
         };
         let UnderWay { taken, failure, is_last, .. } = under_way;
         let (sequence, epoch, worker) = (taken.sequence, taken.epoch, thread::current());
+        let (tell, done) = channel();
         let complete = move || {
             let result = match failure {
                 None => keeper.complete(taken).map_err(|error| format!("{:#}", anyhow::Error::from(error))),
@@ -313,21 +323,24 @@ impl Lead {
             if result.is_err() {
                 keeper.give_up(sequence);
             }
+            // Nobody hears it where the job has ended.
+            let _ = tell.send((keeper, result));
             worker.unpark();
-            (keeper, result)
         };
-        let thread = thread::Builder::new().name("manifest".to_owned()).spawn(complete);
-        let thread = thread.context("no thread to complete a snapshot")?;
-        self.completing = Some(Completing { thread, epoch, is_last });
-        Ok(())
+        self.completing = Some(Completing { done, epoch, is_last });
+        places.aside(Box::new(complete))
     }
 
-    /// It is there, or was given up.
-    fn finish(&mut self, completing: Completing, control: &mut Control, now: Instant) -> Result<()> {
-        let Completing { thread, epoch, is_last } = completing;
-        let (keeper, result) =
-            thread.join().map_err(|_| anyhow!("the thread that completes snapshots stopped"))?;
-        self.keeper = Some(keeper);
+    /// Takes note of the one that was being completed, if it is there or was given up.
+    fn finish(&mut self, control: &mut Control, now: Instant) -> Result<()> {
+        let Some(Completing { done, epoch, is_last }) = &self.completing else { return Ok(()) };
+        let (epoch, is_last) = (*epoch, *is_last);
+        let (keeper, result) = match done.try_recv() {
+            Ok(answer) => answer,
+            Err(TryRecvError::Empty) => return Ok(()),
+            Err(TryRecvError::Disconnected) => bail!("what completes snapshots has stopped"),
+        };
+        (self.keeper, self.completing) = (Some(keeper), None);
         match result {
             Ok(manifest) => {
                 tracing::info!(name = manifest.name(), epoch, "a snapshot is safe");

@@ -1,0 +1,236 @@
+//! Whether what a committed reader saw is a valid history, and whether it ends at the model's lists.
+//!
+//! - No list is told twice in a row, and the epochs of an item rise.
+//! - Runs of the job publish one after the other, and epochs rise from each to the next.
+//! - The count of a beacon never falls: no list goes back to less of the input.
+//! - Offsets are committed of nothing that is not published.
+//! - Where the input is one partition and the job one worker, every epoch ends with the model's lists at some point of
+//!   the input, each not before the last.
+
+use super::broker::Entry;
+use super::life::World;
+use super::shop::beacon;
+use crate::output::{Envelope, ListChange, Lists, OutputOptions, Records, encode};
+use anyhow::{Context, Result, ensure};
+use deltacart_dataflows::{ListParams, Measure, Model, Params};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Offsets that were committed.
+pub(super) struct Commit {
+    /// How many transactions had been decided by then.
+    pub(super) decided: usize,
+    pub(super) partition: u32,
+    pub(super) offset: u64,
+}
+
+/// A record, read without the job's help.
+struct Told {
+    entry: Entry,
+    partition: u32,
+    /// The run of the job, and the place of the transaction among all.
+    life: usize,
+    order: usize,
+    /// A tombstone has none.
+    epoch: Option<u64>,
+    /// What stands under the key now: a list, or of `changes` a neighbour's rank, score and count; null if nothing.
+    shown: Value,
+}
+
+impl Told {
+    fn new(world: &World, partition: u32, entry: Entry) -> Result<Told> {
+        let (life, order) = world.broker.origin(entry.transaction);
+        let value: Value = entry.value.as_deref().map_or(Ok(Value::Null), serde_json::from_slice)?;
+        let (epoch, shown) = match world.envelope {
+            Envelope::Upsert => (&value["epoch"], value["recommendations"].clone()),
+            Envelope::Debezium => (&value["source"]["epoch"], value["after"]["recommendations"].clone()),
+            Envelope::Changes => {
+                let is_there = value["rank"].is_u64();
+                let shown = serde_json::json!([value["rank"], value["score"], value["count"]]);
+                (&value["epoch"], if is_there { shown } else { Value::Null })
+            }
+        };
+        let epoch = epoch.as_u64();
+        ensure!(epoch.is_some() || entry.value.is_none(), "there is no epoch in {}", entry.text());
+        Ok(Told { entry, partition, life, order, epoch, shown })
+    }
+
+    /// The count of a partition's beacon, if that is what is told.
+    fn beacons(&self, partition: u32) -> Option<u64> {
+        let [item, witness] = beacon(partition);
+        let pair = serde_json::json!([item.as_str(), witness.as_str()]).to_string();
+        let key = &self.entry.key[..];
+        let count = if key == pair.as_bytes() {
+            &self.shown[2]
+        } else if key == item.as_bytes() {
+            &self.shown[0]["count"]
+        } else {
+            &Value::Null
+        };
+        count.as_u64()
+    }
+}
+
+/// Checks what was told up to now; says how many records that were.
+pub(super) fn history(world: &World, params: &[(Params, usize)], commits: &[Commit]) -> Result<usize> {
+    let mut told = Vec::new();
+    for partition in 0..world.broker.partitions() {
+        let entries = world.broker.committed(partition).into_iter();
+        told.extend(entries.map(|entry| Told::new(world, partition, entry)).collect::<Result<Vec<_>>>()?);
+    }
+    each_list_once(world, &told)?;
+    told.sort_by_key(|told| (told.order, told.partition));
+    one_run_after_the_other(&told)?;
+    beacons_rise(world, &told)?;
+    if params.iter().all(|(params, _)| shows_beacons(params)) {
+        commits_follow(&told, commits, world)?;
+    }
+    if world.shop.partitions() == 1 {
+        epochs_are_points_of_the_input(world, &told, params)?;
+    }
+    Ok(told.len())
+}
+
+fn each_list_once(world: &World, told: &[Told]) -> Result<()> {
+    let mut last: BTreeMap<&[u8], &Told> = BTreeMap::new();
+    let mut epochs: BTreeMap<&[u8], u64> = BTreeMap::new();
+    for told in told {
+        let (text, life) = (told.entry.text(), told.life);
+        let before = last.insert(&told.entry.key, told);
+        let shown_before = before.map_or(&Value::Null, |before| &before.shown);
+        let Some(epoch) = told.epoch else {
+            // The tombstone behind the record that says that it is gone.
+            let says_it_again =
+                world.envelope != Envelope::Upsert && before.is_some_and(|it| it.epoch.is_some());
+            ensure!(
+                shown_before.is_null() == says_it_again,
+                "life {life} takes away what is not there: {text}"
+            );
+            continue;
+        };
+        ensure!(*shown_before != told.shown, "life {life} tells a list twice: {text}");
+        let before = epochs.insert(&told.entry.key, epoch);
+        ensure!(before < Some(epoch), "life {life} tells an epoch that is not after {before:?}: {text}");
+    }
+    Ok(())
+}
+
+fn one_run_after_the_other(told: &[Told]) -> Result<()> {
+    let (mut life, mut largest, mut before) = (0, None, None);
+    for told in told {
+        let text = told.entry.text();
+        ensure!(life <= told.life, "life {} publishes after life {life}: {text}", told.life);
+        if told.life > life {
+            (life, before) = (told.life, largest);
+        }
+        let rises = told.epoch.is_none() || told.epoch > before;
+        ensure!(rises, "life {life} tells an epoch that is not after {before:?}: {text}");
+        largest = largest.max(told.epoch);
+    }
+    Ok(())
+}
+
+fn beacons_rise(world: &World, told: &[Told]) -> Result<()> {
+    for partition in 0..world.shop.partitions() {
+        let mut largest = 0;
+        for told in told {
+            let Some(count) = told.beacons(partition) else { continue };
+            let text = told.entry.text();
+            ensure!(largest <= count, "life {} goes back: {text} after {largest} of it", told.life);
+            largest = count;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a beacon has a list from its first basket on, and with a count.
+fn shows_beacons(params: &Params) -> bool {
+    params.lists.scores && !matches!(params.lists.scoring.measure, Measure::Llr | Measure::Npmi)
+}
+
+fn commits_follow(told: &[Told], commits: &[Commit], world: &World) -> Result<()> {
+    for Commit { decided, partition, offset } in commits {
+        let by_then = told.iter().take_while(|told| told.order <= *decided);
+        let known = by_then.filter_map(|told| told.beacons(*partition)).last().unwrap_or(0);
+        let read = u64::from(world.shop.beacons_before(*partition, *offset));
+        ensure!(
+            read <= known,
+            "offset {offset} of {partition} is committed: {read} beacons, and {known} are told"
+        );
+    }
+    Ok(())
+}
+
+fn epochs_are_points_of_the_input(world: &World, told: &[Told], params: &[(Params, usize)]) -> Result<()> {
+    let meanings = world.shop.meanings(0);
+    let (mut held, mut point) = (Lists::new(), 0);
+    let mut rest = told;
+    while let Some(first) = rest.first() {
+        let (of_life, others) = rest.split_at(rest.iter().take_while(|told| told.life == first.life).count());
+        rest = others;
+        let (params, workers) = &params[first.life];
+        let mut model = Model::new(*params);
+        meanings[..point].iter().flatten().for_each(|event| model.apply(event));
+        let mut epoch = None;
+        for of_transaction in of_life.chunk_by(|told, next| told.order == next.order) {
+            let next = of_transaction.iter().find_map(|told| told.epoch);
+            // Of a life with more workers, one may have told more epochs than the others.
+            if *workers == 1 && next.is_some() && epoch.is_some() && next != epoch {
+                let held = canonical(&held)?;
+                while canonical(&lists(&model, params)?)? != held {
+                    let more = meanings.get(point).with_context(|| {
+                        format!(
+                            "life {}: after epoch {epoch:?} lists are at no point of the input",
+                            first.life
+                        )
+                    })?;
+                    more.iter().for_each(|event| model.apply(event));
+                    point += 1;
+                }
+            }
+            epoch = next.or(epoch);
+            for told in of_transaction {
+                held.apply(Some(&told.entry.key), told.entry.value.as_deref())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks that consumers hold the model's lists.
+pub(super) fn end(world: &World, params: &Params) -> Result<()> {
+    let mut held = Lists::new();
+    for partition in 0..world.broker.partitions() {
+        for entry in world.broker.committed(partition) {
+            held.apply(Some(&entry.key), entry.value.as_deref())?;
+        }
+    }
+    let (held, expected) = (canonical(&held)?, canonical(&lists(&world.shop.model(*params), params)?)?);
+    if held != expected {
+        let difference = held.lines().zip(expected.lines()).find(|(held, expected)| held != expected);
+        let (held, expected) = difference.context("some lists are missing, or too many")?;
+        anyhow::bail!("the lists at the end are others: {held} instead of {expected}");
+    }
+    Ok(())
+}
+
+/// The model's lists as a consumer would hold them.
+fn lists(model: &Model, params: &Params) -> Result<Lists> {
+    let ListParams { scores, scoring, .. } = params.lists;
+    let options = OutputOptions { envelope: Envelope::Upsert, scores, score_digits: scoring.digits };
+    let mut lists = Lists::new();
+    for (item, after) in model.lists() {
+        let mut records = Records::new();
+        encode(&ListChange { item, epoch: 0, before: Vec::new(), after }, &options, &mut records);
+        for record in records.iter() {
+            lists.apply(Some(record.key), record.value)?;
+        }
+    }
+    Ok(lists)
+}
+
+fn canonical(lists: &Lists) -> Result<String> {
+    let mut bytes = Vec::new();
+    lists.write_canonical(&mut bytes)?;
+    Ok(String::from_utf8(bytes)?)
+}

@@ -1,0 +1,245 @@
+//! A disk that keeps what was synced, and of the rest what it likes.
+//!
+//! ```text
+//! names    a → 1  b → 2          as programs see them, and as they are after a crash: up to some change
+//! files    1: synced ██████░░    of what is not synced, a crash leaves a part
+//! ```
+
+use super::fate::{Bug, Fate, Fault};
+use super::fuse::Fuse;
+use crate::state::folder::{Disk, Writing};
+use std::collections::BTreeMap;
+use std::io::{self, Cursor, Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Clones are the same one.
+#[derive(Clone)]
+pub(super) struct Platter(Arc<Mutex<Inner>>);
+
+struct Inner {
+    fate: Fate,
+    files: Vec<File>,
+    names: BTreeMap<String, usize>,
+    /// What names were when they were synced, and every change since.
+    safe: BTreeMap<String, usize>,
+    changes: Vec<BTreeMap<String, usize>>,
+    /// Snapshots that are safe, by their manifests, oldest first; those that a flipped bit is in are not.
+    promised: Vec<String>,
+    /// A manifest that has its name, and is not safe yet.
+    pending: Option<String>,
+    /// So many writes fail.
+    full_for: u64,
+}
+
+#[derive(Default)]
+struct File {
+    bytes: Vec<u8>,
+    synced: usize,
+}
+
+impl Platter {
+    pub(super) fn new(fate: &Fate) -> Platter {
+        Platter(Arc::new(Mutex::new(Inner {
+            fate: fate.clone(),
+            files: Vec::new(),
+            names: BTreeMap::new(),
+            safe: BTreeMap::new(),
+            changes: Vec::new(),
+            promised: Vec::new(),
+            pending: None,
+            full_for: 0,
+        })))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap()
+    }
+
+    /// The power goes, and comes back.
+    pub(super) fn crash(&self) {
+        let mut inner = self.inner();
+        let Inner { fate, files, names, safe, changes, pending, .. } = &mut *inner;
+        if !changes.is_empty() {
+            let kept = fate.below(changes.len() as u64 + 1) as usize;
+            *safe = changes[..kept].last().unwrap_or(safe).clone();
+            changes.clear();
+        }
+        *names = safe.clone();
+        *pending = None;
+        for number in names.values() {
+            let file = &mut files[*number];
+            let loose = (file.bytes.len() - file.synced) as u64;
+            if loose == 0 {
+                continue;
+            }
+            fate.hit(Fault::Torn);
+            let left = file.synced + fate.below(loose + 1) as usize;
+            match fate.one_in(2) {
+                true => file.bytes.truncate(left),
+                // Its length is known, and its content is not.
+                false => file.bytes[left..].fill(0),
+            }
+            file.synced = file.bytes.len();
+        }
+    }
+
+    /// A bit flips in some file.
+    pub(super) fn flip(&self) {
+        let mut inner = self.inner();
+        let Inner { fate, files, names, promised, .. } = &mut *inner;
+        let kept: Vec<(&String, usize)> = names
+            .iter()
+            .map(|(name, number)| (name, *number))
+            .filter(|it| !files[it.1].bytes.is_empty())
+            .collect();
+        if kept.is_empty() {
+            return;
+        }
+        let (name, number) = kept[fate.below(kept.len() as u64) as usize];
+        let place = fate.below(files[number].bytes.len() as u64) as usize;
+        files[number].bytes[place] ^= 1 << fate.below(8);
+        let snapshot = name.split('.').next().unwrap_or_default().to_owned();
+        promised.retain(|name| !name.starts_with(&snapshot));
+        fate.hit(Fault::BitFlipped);
+    }
+
+    /// Everything is removed, and nothing is expected any more.
+    pub(super) fn empty(&self) {
+        let mut inner = self.inner();
+        (inner.names, inner.safe, inner.changes) = Default::default();
+        inner.promised.clear();
+        inner.pending = None;
+    }
+
+    /// There is room again.
+    pub(super) fn free(&self) {
+        self.inner().full_for = 0;
+    }
+
+    /// The newest snapshot that was safe and has not been damaged since.
+    pub(super) fn promised(&self) -> Option<String> {
+        self.inner().promised.last().cloned()
+    }
+
+    /// The newest snapshot of all that are there.
+    pub(super) fn newest(&self) -> Option<String> {
+        self.inner().names.keys().rfind(|name| name.ends_with(".json")).cloned()
+    }
+}
+
+/// The disk as one run of the job sees it.
+pub(super) struct Drive {
+    pub(super) platter: Platter,
+    pub(super) fuse: Fuse,
+}
+
+impl Drive {
+    /// One call, which fails if the run is dead by now, or if it writes and the disk is full.
+    fn call(&self, writes: bool) -> io::Result<MutexGuard<'_, Inner>> {
+        self.fuse.burn().map_err(io::Error::other)?;
+        let mut inner = self.platter.inner();
+        if writes {
+            if inner.full_for == 0 && inner.fate.strikes(Fault::DiskFull) {
+                inner.full_for = 1 + inner.fate.below(10);
+            }
+            if inner.full_for > 0 {
+                inner.full_for -= 1;
+                self.fuse.excuse();
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
+        Ok(inner)
+    }
+}
+
+impl Inner {
+    fn rename(&mut self, change: impl FnOnce(&mut BTreeMap<String, usize>) -> Option<usize>) {
+        change(&mut self.names);
+        self.changes.push(self.names.clone());
+    }
+}
+
+impl Disk for Drive {
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.call(false)?.names.keys().cloned().collect())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
+        let inner = self.call(false)?;
+        let number = inner.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(Cursor::new(inner.files[*number].bytes.clone())))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn Writing>> {
+        let mut inner = self.call(true)?;
+        let number = inner.files.len();
+        inner.files.push(File::default());
+        inner.rename(|names| names.insert(name.to_owned(), number));
+        let drive = Drive { platter: self.platter.clone(), fuse: self.fuse.clone() };
+        Ok(Box::new(Open { drive, number }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut inner = self.call(false)?;
+        let number = inner.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        inner.rename(|names| names.insert(to.to_owned(), number));
+        inner.pending = to.ends_with(".json").then(|| to.to_owned());
+        inner.fate.note(format_args!("{} has {to}", self.fuse.life()));
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut inner = self.call(false)?;
+        if !inner.names.contains_key(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        inner.rename(|names| names.remove(name));
+        // What is pruned is not missed, but for the newest.
+        if inner.promised.last().is_some_and(|newest| newest != name) {
+            inner.promised.retain(|promised| promised != name);
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut inner = self.call(false)?;
+        let pending = inner.pending.take();
+        inner.promised.extend(pending);
+        if inner.fate.has(Bug::RenameWithoutSync) {
+            return Ok(());
+        }
+        inner.safe = inner.names.clone();
+        inner.changes.clear();
+        Ok(())
+    }
+}
+
+struct Open {
+    drive: Drive,
+    number: usize,
+}
+
+impl Write for Open {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut inner = self.drive.call(true)?;
+        // Never more than a bit of it at once.
+        let some = (1 + inner.fate.below(500) as usize).min(bytes.len());
+        inner.files[self.number].bytes.extend_from_slice(&bytes[..some]);
+        Ok(some)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Writing for Open {
+    fn sync(&self) -> io::Result<()> {
+        let mut inner = self.drive.call(true)?;
+        if !inner.fate.has(Bug::RenameWithoutSync) {
+            let file = &mut inner.files[self.number];
+            file.synced = file.bytes.len();
+        }
+        Ok(())
+    }
+}

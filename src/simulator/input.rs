@@ -1,0 +1,139 @@
+//! The input topic as one worker reads it.
+
+use super::fate::{Bug, Fate, Fault};
+use super::fuse::Fuse;
+use super::shop::Shop;
+use deltacart_inputs::{Fetched, RawRecord, Resume, Share, Source, SourceError};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// Where commits of offsets are noted: for whoever checks that they are not ahead.
+pub(super) type Witness = Rc<dyn Fn(u32, u64)>;
+
+pub(super) struct Input {
+    shop: Shop,
+    fate: Fate,
+    fuse: Fuse,
+    share: Share,
+    until_end: bool,
+    witness: Witness,
+    partitions: BTreeMap<u32, Partition>,
+    /// How many the topic had when it was looked at last.
+    known: u32,
+}
+
+struct Partition {
+    first: u64,
+    next: u64,
+    /// Where it ended at the start.
+    end: u64,
+}
+
+impl Input {
+    pub(super) fn new(
+        shop: &Shop,
+        fate: &Fate,
+        fuse: &Fuse,
+        share: Share,
+        until_end: bool,
+        from: Option<&Resume>,
+        witness: Witness,
+    ) -> Input {
+        let known = shop.partitions();
+        let ahead = u64::from(fate.has(Bug::OffsetsAhead));
+        let partition = |number: u32| {
+            let end = shop.end(number);
+            let first =
+                from.and_then(|from| from.offsets.get(&number)).map_or(0, |first| end.min(first + ahead));
+            (number, Partition { first, next: first, end })
+        };
+        let partitions = (0..known).filter(|number| share.owns(*number)).map(partition).collect();
+        let (shop, fate, fuse) = (shop.clone(), fate.clone(), fuse.clone());
+        Input { shop, fate, fuse, share, until_end, witness, partitions, known }
+    }
+
+    fn burn(&self) -> Result<(), SourceError> {
+        self.fuse.burn().map_err(|cut| SourceError::Kafka { message: cut.to_string() })
+    }
+}
+
+impl Source for Input {
+    fn partitions(&mut self) -> Result<Vec<u32>, SourceError> {
+        self.burn()?;
+        let count = self.shop.partitions();
+        if !self.until_end && count > self.known && self.fate.one_in(5) {
+            // One that has appeared since the start was not there then.
+            let appeared = (self.known..count).filter(|number| self.share.owns(*number));
+            self.partitions.extend(appeared.map(|number| (number, Partition { first: 0, next: 0, end: 0 })));
+            self.known = count;
+        }
+        Ok(self.partitions.keys().copied().collect())
+    }
+
+    fn fetch(
+        &mut self,
+        number: u32,
+        records_max: usize,
+        each: &mut dyn FnMut(RawRecord<'_>),
+    ) -> Result<Fetched, SourceError> {
+        self.burn()?;
+        if self.fate.strikes(Fault::ReadFailed) {
+            self.fuse.excuse();
+            return Err(SourceError::Kafka { message: "simulated: the input cannot be read".to_owned() });
+        }
+        let mut fetched = Fetched::default();
+        let partition = self.partitions.get_mut(&number).unwrap();
+        let end = if self.until_end { partition.end } else { self.shop.end(number) };
+        let room = match self.fate.strikes(Fault::SlowPartition) {
+            true => 0,
+            false => (1 + self.fate.below(8)).min(records_max as u64),
+        };
+        for offset in partition.next..end.min(partition.next + room) {
+            let value = self.shop.record(number, offset).unwrap();
+            fetched.records += 1;
+            fetched.bytes += value.len();
+            partition.next = offset + 1;
+            each(RawRecord {
+                partition: number,
+                offset,
+                key: None,
+                value: Some(&value),
+                headers: &[],
+                timestamp: None,
+                truncated: false,
+            });
+        }
+        fetched.at_end = partition.next >= end;
+        fetched.ended = self.until_end && fetched.at_end;
+        if fetched.records > 0 {
+            let (worker, next) = (self.share.worker, partition.next);
+            self.fate.note(format_args!("{} worker {worker} reads {number} to {next}", self.fuse.life()));
+        }
+        Ok(fetched)
+    }
+
+    fn first_offset(&self, number: u32) -> u64 {
+        self.partitions.get(&number).map_or(0, |partition| partition.first)
+    }
+
+    fn may_grow(&self) -> bool {
+        !self.until_end
+    }
+
+    fn has_caught_up(&self) -> bool {
+        let has_all = |partition: &Partition| partition.next >= partition.end;
+        self.fate.has(Bug::PublishDuringReplay) || self.partitions.values().all(has_all)
+    }
+
+    fn commit(&mut self, offsets: &[(u32, u64)]) -> Result<(), SourceError> {
+        self.burn()?;
+        for &(partition, offset) in offsets {
+            self.fate.note(format_args!("{} commits offset {partition}:{offset}", self.fuse.life()));
+            (self.witness)(partition, offset);
+            if !self.fate.strikes(Fault::OffsetsLost) {
+                self.shop.commit(partition, offset);
+            }
+        }
+        Ok(())
+    }
+}
