@@ -7,7 +7,8 @@
 //!  worker 2   …                                           ┘                 offsets, settings, parts + checksums
 //! ```
 //!
-//! [`store`] is where they lie: things with a name that are there whole or not at all. [`part`] is the layout of a part
+//! [`store`] is where they lie: things with a name that are there whole or not at all; in a [`folder`], or with the
+//! feature `object-store` in a bucket. [`part`] is the layout of a part
 //! and [`manifest`] that of a manifest; a snapshot without its manifest is none. [`scribe`] writes parts beside the
 //! worker, [`keeper`] completes snapshots and prunes old ones, [`load`](mod@load) finds the newest good one.
 //!
@@ -17,6 +18,9 @@
 pub mod store;
 
 pub mod folder;
+
+#[cfg(feature = "object-store")]
+pub mod bucket;
 
 mod frame;
 
