@@ -27,6 +27,8 @@ pub struct Taken {
     pub sequence: u64,
     /// The epoch at whose end it was taken.
     pub epoch: Epoch,
+    /// Of which topic, by its id, if it has one.
+    pub topic_id: Option<String>,
     /// How far the input was read.
     pub offsets: Vec<PartitionOffset>,
     /// What each worker wrote, in any order.
@@ -65,7 +67,7 @@ impl Keeper {
 
     /// Makes the snapshot, whose parts are all safe, and removes older ones.
     pub fn complete(&mut self, taken: Taken) -> Result<Manifest, StateError> {
-        let Taken { sequence, epoch, mut offsets, mut parts } = taken;
+        let Taken { sequence, epoch, topic_id, mut offsets, mut parts } = taken;
         offsets.sort();
         parts.sort_by(|x, y| x.name.cmp(&y.name));
         let manifest = Manifest {
@@ -75,6 +77,7 @@ impl Keeper {
             epoch,
             workers: self.workers,
             settings: self.settings.clone(),
+            topic_id,
             offsets,
             parts,
         };

@@ -34,6 +34,9 @@ pub struct Manifest {
     pub workers: usize,
     /// What shaped the baskets.
     pub settings: StateSettings,
+    /// Which topic it was, by the id that brokers give it, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
     /// How far the input had been read.
     pub offsets: Vec<PartitionOffset>,
     /// What the workers had, in their order.
