@@ -225,8 +225,7 @@ fn a_last_snapshot_that_cannot_be_written_is_an_error() {
     input.write_all(text(&lines[250..]).as_bytes()).unwrap();
     thread::sleep(Duration::from_millis(300));
     drop(input);
-    let done =
-        running.finish().expect(1).says("a snapshot is given up, and the one before stays: cannot write ");
+    let done = running.finish().expect(1).says("a snapshot is given up: cannot write ");
     done.says("everything is published, but the last snapshot is not written: cannot write ");
     assert_eq!(lists_of_file(&output), lists(&folder, &lines), "the job went on");
 }
