@@ -131,8 +131,8 @@ fn state(args: &RunArgs, input: &Input, decode: &DecodeOptions) -> Result<Option
     Ok(Some(StateOptions { place, every: args.snapshot_every.0, on_expired: args.on_expired }))
 }
 
-/// A folder, or the URL of an object store. A URL may hold a password by mistake: what is wrong about it is said without
-/// it.
+/// A folder, or the URL of an object store. A URL may hold a password by mistake: what is wrong about it is said
+/// without it.
 fn state_place(path: &Path) -> Result<StatePlace> {
     let Some((scheme, rest)) = path.to_str().and_then(|text| text.split_once("://")) else {
         return Ok(StatePlace::Folder(path.to_owned()));

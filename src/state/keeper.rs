@@ -2,6 +2,7 @@
 
 use super::StateError;
 use super::manifest::{FORMAT, Manifest, Part, PartitionOffset, StateSettings, part_name, sequence_of};
+use super::part::codec;
 use super::store::{Store, put_whole};
 use deltacart_dataflows::Epoch;
 use std::collections::BTreeSet;
@@ -76,6 +77,7 @@ impl Keeper {
             sequence,
             epoch,
             workers: self.workers,
+            codec: codec(),
             settings: self.settings.clone(),
             topic_id,
             offsets,

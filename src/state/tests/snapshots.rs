@@ -172,6 +172,14 @@ fn what_is_not_for_us_is_refused() {
         load(&store, &settings(), &|partition| Some(format!("{partition}.csv"))).err().unwrap().to_string();
     assert!(error.contains("input 1 was not set and is 0.csv, input 2 was not set and is 1.csv;"), "{error}");
 
+    let encoded = Manifest { codec: Some("abomonation 0.1".to_owned()), ..manifest.clone() };
+    put_whole(&memory, &encoded.name(), &encoded.to_bytes()).unwrap();
+    let error = load_from(&memory).err().unwrap().to_string();
+    assert!(
+        error.contains("is encoded as \"abomonation 0.1\": go on with the program that wrote it"),
+        "{error}"
+    );
+
     let newer = Manifest { format: FORMAT + 1, program: "9.9.9".to_owned(), ..manifest };
     put_whole(&memory, &newer.name(), &newer.to_bytes()).unwrap();
     let error = load_from(&memory).err().unwrap().to_string();
