@@ -12,12 +12,18 @@
 //!
 //! Shapes: one worker, the tick of `--tick`; `--properties` of librdkafka hold for the job and for the clients here;
 //! unless others are given, those that send at once (`linger.ms=0`, `socket.nagle.disable=true`). The row is
-//! `kafka/WORKLOAD/TICKms/RATE`, the run with the median p99 of `--runs`, each with topics and a job of its own.
-//! `idle_cpu_percent` is what the job used of a core, with all of its state, in the seconds after the last event.
+//! `kafka/WORKLOAD/TICKms/RATE/MODE`, the run with the median p99 of `--runs`, each with topics and a job of its own.
+//! Modes, which take turns: `exactly-once`, a transaction an epoch; `at-least-once`; and `snapshots`, exactly once with
+//! a snapshot every second, so that hardly an event comes while none is taken.
+//!
+//! `idle_cpu_percent` is what the job used of a core, with all of its state, in the seconds after the last event. Then
+//! the job is killed and started again, and `ready_s` is how long it takes until `/readyz` says so: it has taken the
+//! output over, has all of its state again, from the input or from a snapshot, and has published what differs.
 //! Producer, broker, job and consumer share the machine.
 //!
 //! ```text
-//! cargo bench --bench kafka -- [--workload journey] [--rate N] [--tick MS] [--seconds N] [--warm-up N] [--marked N]
+//! cargo bench --bench kafka -- [--workload journey] [--modes exactly-once,at-least-once,snapshots] [--rate N]
+//!     [--tick MS] [--seconds N] [--warm-up N] [--marked N]
 //!     [--properties NAME=VALUE,…] [--brokers HOST:PORT] [--partitions N] [--lines N] [--runs N] [--data DIR]
 //!     [--json FILE]
 //! ```
@@ -29,7 +35,7 @@ use anyhow::{Context, Result, bail, ensure};
 use common::arguments::Arguments;
 use common::continuation::{Continuation, Removes};
 use common::latencies::{Latencies, Summary};
-use common::rows::{Rows, number};
+use common::rows::{Figures, Rows, number};
 use common::workload::{Change, basket_name, item_name};
 use common::{children, memory, workload};
 use deltacart::output::{TopicSpec, ensure_topic};
@@ -38,8 +44,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use serde_json::json;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -64,6 +73,28 @@ struct Options {
     properties: Vec<String>,
 }
 
+/// How the job runs.
+#[derive(Clone, Copy)]
+enum Mode {
+    ExactlyOnce,
+    AtLeastOnce,
+    Snapshots,
+}
+
+impl FromStr for Mode {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Mode> {
+        Ok(match text {
+            "exactly-once" => Mode::ExactlyOnce,
+            "at-least-once" => Mode::AtLeastOnce,
+            "snapshots" => Mode::Snapshots,
+            _ => bail!("--modes {text}: want exactly-once, at-least-once or snapshots"),
+        })
+    }
+}
+
+#[derive(Default)]
 struct Outcome {
     load_seconds: f64,
     /// Records that the consumer read after the warm-up began, and their bytes.
@@ -74,6 +105,15 @@ struct Outcome {
     latencies: Summary,
     job_peak: u64,
     idle_cpu_percent: f64,
+    snapshots: Option<Snapshots>,
+    ready_seconds: f64,
+}
+
+/// How many there were, what one took, and the bytes of the last.
+struct Snapshots {
+    count: f64,
+    seconds: f64,
+    bytes: f64,
 }
 
 fn run() -> Result<()> {
@@ -83,6 +123,7 @@ fn run() -> Result<()> {
     let runs: usize = arguments.value("--runs", 5)?;
     let brokers: Option<String> = arguments.option("--brokers")?;
     let (data, json): (_, Option<PathBuf>) = (arguments.data()?, arguments.option("--json")?);
+    let modes = arguments.list("--modes", "exactly-once,at-least-once,snapshots")?;
     let mut options = Options {
         rate: arguments.value("--rate", 10_000.0)?,
         tick_ms: arguments.value("--tick", 5)?,
@@ -103,28 +144,45 @@ fn run() -> Result<()> {
     let broker = Broker::reach(brokers)?;
     options.brokers.clone_from(&broker.brokers);
 
-    let mut outcomes = Vec::new();
+    let mut outcomes: Vec<Vec<Outcome>> = modes.iter().map(|_mode| Vec::new()).collect();
     for run in 1..=runs {
-        eprintln!("run {run} of {runs}");
-        outcomes.push(measure(&state, &options)?);
+        for (mode, outcomes) in modes.iter().zip(&mut outcomes) {
+            eprintln!("run {run} of {runs}: {mode}");
+            outcomes.push(measure(&state, &options, mode.parse()?)?);
+        }
     }
-    let outcome = children::median(outcomes, |run| run.latencies.p99);
+    let mut rows = Rows::default();
+    for (mode, outcomes) in modes.iter().zip(outcomes) {
+        let outcome = children::median(outcomes, |run| run.latencies.p99);
+        let row = format!("kafka/{name}/{}ms/{}/{mode}", options.tick_ms, options.rate);
+        rows.push(row, figures(outcome, &options, state.len()));
+    }
+    rows.write(json.as_deref())?;
+    print!("{}", rows.table());
+    Ok(())
+}
+
+fn figures(outcome: Outcome, options: &Options, lines: usize) -> Figures {
     let sent = options.rate * (options.warm_up + options.seconds);
     let mut figures = vec![
         ("events_per_s", number(options.rate)),
-        ("load_events_per_s", number(state.len() as f64 / outcome.load_seconds)),
+        ("load_events_per_s", number(lines as f64 / outcome.load_seconds)),
         ("records_per_event", number(outcome.records as f64 / sent)),
         ("bytes_per_event", number(outcome.bytes as f64 / sent)),
         ("job_peak_mb", number(outcome.job_peak as f64 / 1e6)),
         ("idle_cpu_percent", number(outcome.idle_cpu_percent)),
         ("lost", json!(outcome.lost)),
+        ("ready_s", number(outcome.ready_seconds)),
     ];
+    if let Some(Snapshots { count, seconds, bytes }) = outcome.snapshots {
+        figures.extend([
+            ("snapshots", number(count)),
+            ("snapshot_s", number(seconds)),
+            ("snapshot_mb", number(bytes / 1e6)),
+        ]);
+    }
     figures.extend(outcome.latencies.figures());
-    let mut rows = Rows::default();
-    rows.push(format!("kafka/{name}/{}ms/{}", options.tick_ms, options.rate), figures);
-    rows.write(json.as_deref())?;
-    print!("{}", rows.table());
-    Ok(())
+    figures
 }
 
 /// A broker, which is stopped at the end if it was started here.
@@ -161,53 +219,108 @@ impl Drop for Broker {
     }
 }
 
-/// The job, which ends with its handle.
-struct Job(Child);
+/// The job, which is killed with its handle.
+struct Job {
+    process: Child,
+    /// Where it can be watched.
+    address: SocketAddr,
+}
 
 impl Job {
-    fn start(options: &Options, input: &str, output: &str, group: &str) -> Result<Job> {
+    fn start(options: &Options, mode: Mode, names: &Names) -> Result<Job> {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_deltacart"));
-        command.args(["run", "--brokers", &options.brokers, "--group", group]);
+        command.args(["run", "--brokers", &options.brokers, "--group", &names.group]);
         command.args(options.properties.iter().flat_map(|property| ["-X", property]));
-        command.args(["--input", &format!("kafka:{input}"), "--output", &format!("kafka:{output}")]);
-        command.args(["--epoch", &format!("{}ms", options.tick_ms)]);
-        let job = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
-        Ok(Job(job.context("cannot start the job")?))
+        command.arg("--input").arg(format!("kafka:{}", names.input));
+        command.arg("--output").arg(format!("kafka:{}", names.output));
+        command.args(["--epoch", &format!("{}ms", options.tick_ms), "--metrics", &address.to_string()]);
+        if let Mode::AtLeastOnce = mode {
+            command.args(["--delivery", "at-least-once"]);
+        }
+        if let Mode::Snapshots = mode {
+            command.arg("--state").arg(&names.state).args(["--snapshot-every", "1s"]);
+        }
+        let process = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
+        Ok(Job { process: process.context("cannot start the job")?, address })
     }
 
     fn id(&self) -> u32 {
-        self.0.id()
+        self.process.id()
+    }
+
+    /// What it answers over HTTP, head and all.
+    fn get(&self, path: &str) -> Result<String> {
+        let mut stream = TcpStream::connect(self.address)?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let start = Instant::now();
+        // It does not listen at once.
+        while !self.get("/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 ")) {
+            ensure!(self.process.try_wait()?.is_none(), "the job has ended");
+            ensure!(start.elapsed() < PATIENCE, "the job is not ready within {} s", PATIENCE.as_secs());
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// What it says of its snapshots; nothing if it has taken none.
+    fn snapshots(&self) -> Result<Option<Snapshots>> {
+        let page = self.get("/metrics")?;
+        let value = |name: &str| {
+            let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.and_then(|value| value.trim().parse::<f64>().ok()).unwrap_or(0.0)
+        };
+        let count = value("deltacart_snapshot_seconds_count");
+        let seconds = value("deltacart_snapshot_seconds_sum") / count;
+        Ok((count > 0.0).then(|| Snapshots { count, seconds, bytes: value("deltacart_snapshot_bytes") }))
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
-        let _ended = self.0.kill().and_then(|()| self.0.wait());
+        let _ended = self.process.kill().and_then(|()| self.process.wait());
     }
 }
 
-fn measure(state: &[Change], options: &Options) -> Result<Outcome> {
+/// What a run has of its own.
+struct Names {
+    input: String,
+    output: String,
+    group: String,
+    state: PathBuf,
+}
+
+fn measure(state: &[Change], options: &Options, mode: Mode) -> Result<Outcome> {
     let unique = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     let [input, output, group] = ["events", "lists", "group"].map(|what| format!("bench-{what}-{unique:x}"));
+    let folder = tempfile::tempdir()?;
+    let names = Names { input, output, group, state: folder.path().join("state") };
+    let Names { input, output, group, .. } = &names;
     let mut settings = KafkaSettings::new(options.brokers.clone());
     for property in &options.properties {
         let (name, value) = property.split_once('=').context("--properties wants NAME=VALUE,…")?;
         settings.set(name, value)?;
     }
-    for (name, compacted) in [(&input, false), (&output, true)] {
+    for (name, compacted) in [(input, false), (output, true)] {
         ensure_topic(&settings, &TopicSpec { name, partitions: options.partitions, compacted })?;
     }
     let producer: BaseProducer = settings.client_config(Role::Producer).create()?;
-    let job = Job::start(options, &input, &output, &group)?;
+    let job = Job::start(options, mode, &names)?;
     let start = Instant::now();
     for &change in state {
-        send(&producer, &input, &basket_name(change.basket), &event(change));
+        send(&producer, input, &basket_name(change.basket), &event(change));
     }
     producer.flush(PATIENCE)?;
-    wait_for_commits(&settings, &input, &group, options.partitions, state.len() as i64)?;
+    wait_for_commits(&settings, input, group, options.partitions, state.len() as i64)?;
     let load_seconds = start.elapsed().as_secs_f64();
 
-    let consumer = lists(&settings, &output, options.partitions)?;
+    let consumer = lists(&settings, output, options.partitions)?;
     let mut coming = Continuation::new(state, Removes::Any(0.2));
     let events = (options.rate * (options.warm_up + options.seconds)) as usize;
     let changes: Vec<Change> = coming.by_ref().take(events).collect();
@@ -215,7 +328,7 @@ fn measure(state: &[Change], options: &Options) -> Result<Outcome> {
     let start = Instant::now();
     let seen = thread::scope(|scope| {
         let seen = scope.spawn(|| watch(&consumer, events, options, start, &is_over));
-        send_at_rate(&producer, &input, &changes, options, start);
+        send_at_rate(&producer, input, &changes, options, start);
         thread::sleep(AFTERWARDS);
         is_over.store(true, Ordering::Relaxed);
         seen.join().map_err(|_panic| anyhow::anyhow!("the consumer panicked"))
@@ -223,10 +336,16 @@ fn measure(state: &[Change], options: &Options) -> Result<Outcome> {
     let before = memory::processor_seconds(job.id());
     thread::sleep(IDLE);
     let idle = memory::processor_seconds(job.id()) - before;
+    let (job_peak, snapshots) = (memory::peak_of(job.id()), job.snapshots()?);
+    drop(job);
+    let start = Instant::now();
+    Job::start(options, mode, &names)?.wait_until_ready()?;
     Ok(Outcome {
         load_seconds,
-        job_peak: memory::peak_of(job.id()),
+        job_peak,
         idle_cpu_percent: idle / IDLE.as_secs_f64() * 100.0,
+        snapshots,
+        ready_seconds: start.elapsed().as_secs_f64(),
         ..seen
     })
 }
@@ -309,7 +428,7 @@ fn watch(
     }
     let lost = seen[first.min(pairs)..].iter().filter(|seen| !**seen).count();
     let latencies = latencies.summary();
-    Ok(Outcome { load_seconds: 0.0, records, bytes, lost, latencies, job_peak: 0, idle_cpu_percent: 0.0 })
+    Ok(Outcome { records, bytes, lost, latencies, ..Outcome::default() })
 }
 
 /// A consumer of all partitions of the topic of lists, from where it ends now.

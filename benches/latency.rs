@@ -12,9 +12,12 @@
 //! `latency/WORKLOAD/TICKms/RATE` is the run with the median p99 of `--runs`, each in a process of its own; the first
 //! `--warm-up` seconds do not count.
 //!
+//! With `+snapshots` behind a rate, a snapshot is begun every second, as the job takes them, into a folder; and only
+//! those events count that were due or on their way while one was taken.
+//!
 //! ```text
-//! cargo bench --bench latency -- [--workload journey] [--rates 10000,10%,50%,90%] [--ticks 5,50] [--seconds N]
-//!     [--warm-up N] [--ahead N] [--lines N] [--runs N] [--data DIR] [--json FILE]
+//! cargo bench --bench latency -- [--workload journey] [--rates 10000,10000+snapshots,10%,50%,90%] [--ticks 5,50]
+//!     [--seconds N] [--warm-up N] [--ahead N] [--lines N] [--runs N] [--data DIR] [--json FILE]
 //! ```
 
 mod common;
@@ -24,15 +27,21 @@ use common::arguments::Arguments;
 use common::continuation::{Continuation, Removes};
 use common::latencies::{Latencies, Summary};
 use common::observe::Watch;
-use common::programs::{Program, Running, build, config};
+use common::programs::{Running, build_pipeline, config};
 use common::rows::{Rows, number};
 use common::workload::Change;
 use common::{children, workload};
+use deltacart::state::folder::Folder;
+use deltacart::state::manifest::part_name;
+use deltacart::state::scribe::Scribe;
+use deltacart::state::store::Store;
+use deltacart_dataflows::{Epoch, SnapshotRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use timely::CommunicationConfig;
 use timely::worker::Worker;
@@ -55,6 +64,7 @@ struct Case {
     seconds: f64,
     warm_up: f64,
     ahead: u64,
+    snapshots: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -64,6 +74,8 @@ struct Outcome {
     epochs: u64,
     records: u64,
     latencies: Summary,
+    /// What each snapshot took, in seconds.
+    snapshots: Vec<f64>,
 }
 
 fn run() -> Result<()> {
@@ -72,7 +84,7 @@ fn run() -> Result<()> {
         return children::report(&measure(&case)?);
     }
     let name: String = arguments.value("--workload", "journey".to_owned())?;
-    let rates = arguments.list("--rates", "10000,10%,50%,90%")?;
+    let rates = arguments.list("--rates", "10000,10000+snapshots,10%,50%,90%")?;
     let ticks = arguments.list("--ticks", "5,50")?;
     let runs: usize = arguments.value("--runs", 5)?;
     let (data, json): (_, Option<PathBuf>) = (arguments.data()?, arguments.option("--json")?);
@@ -84,6 +96,7 @@ fn run() -> Result<()> {
         seconds: arguments.value("--seconds", 30.0)?,
         warm_up: arguments.value("--warm-up", 3.0)?,
         ahead: arguments.value("--ahead", 4)?,
+        snapshots: false,
     };
     arguments.end()?;
     ensure!(runs > 0 && case.ahead > 0, "runs and epochs ahead are above 0");
@@ -102,7 +115,12 @@ fn run() -> Result<()> {
             .iter()
             .map(|rate| {
                 let tick_ms = tick.parse().with_context(|| format!("--ticks {tick}"))?;
-                Ok(Case { rate: Some(events_per_second(rate, capacity)?), tick_ms, ..case.clone() })
+                let (rate, snapshots) = match rate.strip_suffix("+snapshots") {
+                    Some(rate) => (rate, true),
+                    None => (rate.as_str(), false),
+                };
+                let rate = Some(events_per_second(rate, capacity)?);
+                Ok(Case { rate, tick_ms, snapshots, ..case.clone() })
             })
             .collect();
         let outcomes = children::measure_in_turn::<Case, Outcome>(&cases?, runs)?;
@@ -113,6 +131,10 @@ fn run() -> Result<()> {
                 ("epochs", json!(outcome.epochs)),
                 ("records", json!(outcome.records)),
             ];
+            if !outcome.snapshots.is_empty() {
+                let (count, sum) = (outcome.snapshots.len(), outcome.snapshots.iter().sum::<f64>());
+                figures.extend([("snapshots", json!(count)), ("snapshot_s", number(sum / count as f64))]);
+            }
             figures.extend(outcome.latencies.figures());
             rows.push(format!("latency/{name}/{tick}ms/{rate}"), figures);
         }
@@ -142,7 +164,10 @@ fn measure(case: &Case) -> Result<Outcome> {
     let state = workload::load(&case.path, case.lines)?;
     let threads = timely::execute(config(CommunicationConfig::Thread), move |worker| {
         let mut coming = Continuation::new(&state, Removes::Any(REMOVES_SHARE));
-        let mut running = build(worker, Program::Pipeline, 0, Watch::Encode);
+        let mut snapshots =
+            case.snapshots.then(|| Snapshots::new().expect("a folder for snapshots can be made"));
+        let request = snapshots.as_ref().map(|snapshots| snapshots.request.clone());
+        let mut running = build_pipeline(worker, Watch::Encode, request);
         running.take(worker, &state, state.len().max(1), 0);
         match case.rate {
             None => capacity(worker, &mut running, &mut coming, &case),
@@ -151,7 +176,8 @@ fn measure(case: &Case) -> Result<Outcome> {
                 // Made beforehand: picking them is not the system's work. Making events of them is, as decoding would
                 // be.
                 let changes: Vec<Change> = coming.take(total).collect();
-                open_loop(worker, &mut running, &changes, rate, &case)
+                let outcome = open_loop(worker, &mut running, &changes, rate, &case, &mut snapshots);
+                Outcome { snapshots: snapshots.map_or(Vec::new(), |snapshots| snapshots.seconds), ..outcome }
             }
         }
     })
@@ -180,6 +206,7 @@ fn open_loop(
     changes: &[Change],
     rate: f64,
     case: &Case,
+    snapshots: &mut Option<Snapshots>,
 ) -> Outcome {
     let tick = Duration::from_millis(case.tick_ms);
     let scheduled = |event: usize| Duration::from_secs_f64(event as f64 / rate);
@@ -203,6 +230,9 @@ fn open_loop(
         if now - last_tick >= tick && (under_way.len() as u64) < case.ahead {
             last_tick = now;
             if sent > closed {
+                if let Some(snapshots) = snapshots {
+                    snapshots.end_of(epoch, now);
+                }
                 under_way.push_back((epoch, sent));
                 epoch += 1;
                 running.intake.advance_to(epoch);
@@ -216,10 +246,17 @@ fn open_loop(
             worker.step();
         }
         let arrived = start.elapsed();
+        if let Some(snapshots) = snapshots {
+            snapshots.look(arrived);
+        }
         while let Some(&(oldest, end)) = under_way.front()
             && !running.probe.less_equal(&oldest)
         {
-            (out.max(warm)..end).for_each(|event| latencies.push(arrived.saturating_sub(scheduled(event))));
+            for due in (out.max(warm)..end).map(scheduled) {
+                if snapshots.as_ref().is_none_or(|snapshots| snapshots.were_taken_since(due)) {
+                    latencies.push(arrived.saturating_sub(due));
+                }
+            }
             out = end;
             epochs += 1;
             under_way.pop_front();
@@ -227,5 +264,58 @@ fn open_loop(
     }
     let rate = changes.len() as f64 / start.elapsed().as_secs_f64();
     let records = running.seen.borrow().records - records_before;
-    Outcome { rate, epochs, records, latencies: latencies.summary() }
+    Outcome { rate, epochs, records, latencies: latencies.summary(), snapshots: Vec::new() }
+}
+
+/// From one snapshot's beginning to the next one's.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
+
+/// Takes snapshots, one part each, as the job does it.
+struct Snapshots {
+    request: SnapshotRequest,
+    scribe: Scribe,
+    store: Arc<dyn Store>,
+    _folder: tempfile::TempDir,
+    /// When the last one began, and when it was safe.
+    began: Duration,
+    ended: Option<Duration>,
+    seconds: Vec<f64>,
+}
+
+impl Snapshots {
+    fn new() -> Result<Snapshots> {
+        let folder = tempfile::tempdir()?;
+        let store: Arc<dyn Store> = Arc::new(Folder::open(folder.path(), true)?);
+        let scribe = Scribe::spawn(Arc::clone(&store))?;
+        let request = SnapshotRequest::new(Box::new(scribe.clone()));
+        let (began, ended) = (Duration::ZERO, Some(Duration::ZERO));
+        Ok(Snapshots { request, scribe, store, _folder: folder, began, ended, seconds: Vec::new() })
+    }
+
+    fn name(&self) -> String {
+        part_name(self.seconds.len() as u64, 0)
+    }
+
+    /// The epoch is about to be closed: perhaps a snapshot is due.
+    fn end_of(&mut self, epoch: Epoch, now: Duration) {
+        if self.ended.is_some() && now - self.began >= SNAPSHOT_EVERY {
+            self.scribe.begin(self.name(), Vec::new());
+            self.request.ask(epoch);
+            (self.began, self.ended) = (now, None);
+        }
+    }
+
+    /// Sees whether the one that is under way is safe.
+    fn look(&mut self, now: Duration) {
+        if let Some(outcome) = self.scribe.outcome() {
+            outcome.expect("a snapshot can be written");
+            self.store.delete(&self.name()).expect("a snapshot can be removed");
+            self.seconds.push((now - self.began).as_secs_f64());
+            self.ended = Some(now);
+        }
+    }
+
+    fn were_taken_since(&self, due: Duration) -> bool {
+        self.ended.is_none_or(|ended| ended >= due && !self.seconds.is_empty())
+    }
 }

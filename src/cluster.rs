@@ -44,7 +44,9 @@ pub(crate) use watchdog::{Turns, Watchdog};
 use anyhow::{Context, Result, anyhow};
 use frame::Frame;
 use pulse::Pulse;
+use socket2::{SockRef, TcpKeepalive};
 use std::any::Any;
+use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -200,6 +202,15 @@ impl Drop for Goodbye {
     }
 }
 
+/// A connection over which nothing went for so long is asked whether it is there, and again that often: firewalls
+/// forget quiet ones, and the workers of an idle job have nothing to say. That a process is gone is found by its pulse.
+const QUIET: Duration = Duration::from_secs(30);
+
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    let probes = TcpKeepalive::new().with_time(QUIET).with_interval(QUIET);
+    SockRef::from(stream).set_tcp_keepalive(&probes)
+}
+
 /// Waits until all processes of the cluster are connected. None if `stop` was set before they were.
 ///
 /// # Errors
@@ -213,6 +224,7 @@ pub(crate) fn join(cluster: &Cluster, settings: Settings, stop: &AtomicBool) -> 
     let until = Instant::now() + cluster.timeouts.join;
     let Some(links) = links::connect(cluster, settings, until, stop)? else { return Ok(None) };
     let Some(pulse) = Pulse::start(cluster, links.pulses, until, stop)? else { return Ok(None) };
+    links.data.iter().flatten().try_for_each(keep_alive).context("cannot keep a connection alive")?;
     ending::set_pulse(Some(Arc::clone(&pulse)));
     Ok(Some(Joined { threads, process, data: links.data, watch: Some(Watch(pulse)) }))
 }

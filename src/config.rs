@@ -7,7 +7,7 @@ use crate::cluster::{Secret, is_loopback};
 use crate::demo::DemoOptions;
 use crate::generate::GenerateOptions;
 use crate::job::{
-    AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, Timeouts, Verify,
+    AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, StatePlace, Timeouts, Verify,
 };
 use crate::output::OutputOptions;
 use anyhow::{Context, Result, bail, ensure};
@@ -19,7 +19,7 @@ use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom
 use deltacart_inputs::{DecodeOptions, Share, Source};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Records of each partition in an epoch of a file, unless a flag says otherwise.
@@ -115,7 +115,7 @@ fn delivery(args: &RunArgs, cluster: &Cluster, kafka: Option<&KafkaSettings>) ->
 const SLOTS_MAX: u32 = 4096;
 
 fn state(args: &RunArgs, input: &Input, decode: &DecodeOptions) -> Result<Option<StateOptions>> {
-    let Some(folder) = args.state.clone() else { return Ok(None) };
+    let Some(place) = args.state.as_deref() else { return Ok(None) };
     match input {
         Input::Files(paths) => ensure!(
             !paths.iter().any(|path| path.as_os_str() == "-"),
@@ -127,7 +127,45 @@ fn state(args: &RunArgs, input: &Input, decode: &DecodeOptions) -> Result<Option
              --columns basket=#1,item=#2"
         ),
     }
-    Ok(Some(StateOptions { folder, every: args.snapshot_every.0, on_expired: args.on_expired }))
+    let place = state_place(place)?;
+    Ok(Some(StateOptions { place, every: args.snapshot_every.0, on_expired: args.on_expired }))
+}
+
+/// A folder, or the URL of an object store. A URL may hold a password by mistake: what is wrong about it is said
+/// without it.
+fn state_place(path: &Path) -> Result<StatePlace> {
+    let Some((scheme, rest)) = path.to_str().and_then(|text| text.split_once("://")) else {
+        return Ok(StatePlace::Folder(path.to_owned()));
+    };
+    match scheme {
+        "file" => {
+            ensure!(
+                rest.starts_with('/') && !rest.contains(['%', '?', '#']),
+                "--state file:// wants a path that begins with / and has no %, ? or #; or give the path by itself"
+            );
+            return Ok(StatePlace::Folder(rest.into()));
+        }
+        "s3" | "gs" | "az" => {}
+        _ => bail!(
+            "--state wants a folder, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX; {scheme}:// is \
+             none of them"
+        ),
+    }
+    ensure!(
+        !rest.contains(['@', '?', '#', '%']),
+        "--state {scheme}://… has no credentials and no options in it: they come from the environment, see \
+         docs/snapshots.md; @, ?, # and % are not accepted"
+    );
+    let bucket = rest.split('/').next().unwrap_or_default();
+    ensure!(
+        !bucket.is_empty() && !bucket.contains(':'),
+        "--state {scheme}:// wants the name of a bucket behind it"
+    );
+    ensure!(
+        cfg!(feature = "object-store"),
+        "--state {scheme}://… needs a build with --features object-store; this one keeps snapshots in folders only"
+    );
+    Ok(StatePlace::Bucket(format!("{scheme}://{rest}")))
 }
 
 /// Where the metrics of `run` are served, if they are.

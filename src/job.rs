@@ -91,12 +91,21 @@ pub enum Delivery {
 /// How snapshots are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateOptions {
-    /// The folder.
-    pub folder: PathBuf,
+    /// Where.
+    pub place: StatePlace,
     /// How often one is taken; without, only at an orderly end.
     pub every: Option<Duration>,
     /// What to do when the input does not go back to where the newest one was taken.
     pub on_expired: OnExpired,
+}
+
+/// Where snapshots are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StatePlace {
+    /// A folder.
+    Folder(PathBuf),
+    /// A prefix of an object store, by its URL.
+    Bucket(String),
 }
 
 impl Job {

@@ -7,9 +7,10 @@
 //!  worker 2   …                                           ┘                 offsets, settings, parts + checksums
 //! ```
 //!
-//! [`store`] is where they lie: things with a name that are there whole or not at all. [`part`] is the layout of a part
-//! and [`manifest`] that of a manifest; a snapshot without its manifest is none. [`scribe`] writes parts beside the
-//! worker, [`keeper`] completes snapshots and prunes old ones, [`load`](mod@load) finds the newest good one.
+//! [`store`] is where they lie: things with a name that are there whole or not at all, in a [`folder`], or with the
+//! feature `object-store` in a bucket. [`part`] is the layout of a part and [`manifest`] that of a manifest; a snapshot
+//! without its manifest is none. [`scribe`] writes parts beside the worker, [`keeper`] completes snapshots and prunes
+//! old ones, [`load`](mod@load) finds the newest good one.
 //!
 //! Nothing that is derived is saved: lists follow from lines. Parts are keyed by basket, so any number of workers goes
 //! on from those of any other.
@@ -18,7 +19,15 @@ pub mod store;
 
 pub mod folder;
 
+#[cfg(feature = "object-store")]
+pub mod bucket;
+
 mod frame;
+
+mod fields;
+
+#[cfg(feature = "abomonation")]
+mod abomonated;
 
 pub mod part;
 

@@ -25,6 +25,9 @@ mod recovery;
 mod running;
 mod snapshots;
 
+#[cfg(test)]
+mod tests;
+
 use crate::job::{Job, Shared};
 use crate::summary::{Counter, Summary, Tally};
 use anyhow::Result;

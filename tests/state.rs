@@ -225,8 +225,7 @@ fn a_last_snapshot_that_cannot_be_written_is_an_error() {
     input.write_all(text(&lines[250..]).as_bytes()).unwrap();
     thread::sleep(Duration::from_millis(300));
     drop(input);
-    let done =
-        running.finish().expect(1).says("a snapshot is given up, and the one before stays: cannot write ");
+    let done = running.finish().expect(1).says("a snapshot is given up: cannot write ");
     done.says("everything is published, but the last snapshot is not written: cannot write ");
     assert_eq!(lists_of_file(&output), lists(&folder, &lines), "the job went on");
 }
@@ -248,5 +247,19 @@ fn what_cannot_go_on_is_told() {
     run("run", &flags).expect(1).says("it has 0 records, but ");
     run("run", &["--input", &input, "--state", &input]).expect(1).says("for snapshots: ");
     run_with_input("run --input -", &["--state", &state], b"").expect(2).says("not standard input");
+    for (url, said) in [
+        ("ftp://shop/carts", "ftp:// is none of them"),
+        ("s3://key:hunter2@shop/carts", "they come from the environment"),
+        ("gs://shop/carts?signature=hunter2", "they come from the environment"),
+        ("s3:///carts", "wants the name of a bucket"),
+        ("file://carts", "wants a path that begins with /"),
+    ] {
+        let done = run("run", &["--input", &input, "--state", url]).expect(2).says(said);
+        assert!(!done.stderr.contains("hunter2"), "{}", done.stderr);
+    }
+    #[cfg(not(feature = "object-store"))]
+    run("run --state s3://shop/carts", &["--input", &input])
+        .expect(2)
+        .says("--state s3://… needs a build with --features object-store");
     run("run --snapshot-every 5s", &["--input", &input]).expect(2).says("--state");
 }

@@ -10,8 +10,8 @@ use super::intake::{Events, Intake, Interactions};
 use super::observe::{Seen, Watch, observe};
 use super::workload::{Change, item_name};
 use deltacart_dataflows::{
-    Engine, Epoch, Item, ListParams, Measure, Names, Neighbours, Params, Recommendations, Scoring, Work,
-    neighbours, recommend, reference_neighbours,
+    Engine, Epoch, Item, ListParams, Measure, Names, Neighbours, Params, Recommendations, Scoring,
+    SnapshotRequest, Work, neighbours, recommend_core, reference_neighbours,
 };
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -84,16 +84,10 @@ pub(crate) fn build_with(
     watch: Watch,
     lists: ListParams,
 ) -> Running {
-    let seen = Rc::new(RefCell::new(Seen::default()));
     if program == Program::Pipeline {
-        let mut events = Events::default();
-        let (probe, work) = worker.dataflow(|scope| {
-            let Recommendations { lists, work, .. } =
-                recommend(scope.input_from(&mut events.input), params());
-            (observe(lists, watch, &seen), work)
-        });
-        return Running { intake: Box::new(events), probe, seen, work };
+        return build_pipeline(worker, watch, None);
     }
+    let seen = Rc::new(RefCell::new(Seen::default()));
     let mut interactions = Interactions::new();
     let (probe, work) = worker.dataflow(|scope| {
         let interactions = interactions.input.to_collection(scope);
@@ -109,6 +103,22 @@ pub(crate) fn build_with(
         }
     });
     Running { intake: Box::new(interactions), probe, seen, work }
+}
+
+/// Builds the pipeline, of whose baskets copies can be asked for.
+pub(crate) fn build_pipeline(
+    worker: &mut Worker,
+    watch: Watch,
+    snapshots: Option<SnapshotRequest>,
+) -> Running {
+    let seen = Rc::new(RefCell::new(Seen::default()));
+    let mut events = Events::default();
+    let (probe, work) = worker.dataflow(|scope| {
+        let events = scope.input_from(&mut events.input);
+        let Recommendations { lists, work, .. } = recommend_core(events, params(), snapshots);
+        (observe(lists, watch, &seen), work)
+    });
+    Running { intake: Box::new(events), probe, seen, work }
 }
 
 /// The names of items that the engine alone is told beforehand.

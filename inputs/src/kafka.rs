@@ -16,6 +16,7 @@ mod client;
 mod describe;
 mod connection;
 mod topic;
+mod identity;
 mod start;
 mod source;
 mod headers;

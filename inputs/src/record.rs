@@ -46,7 +46,9 @@ pub struct Fetched {
 pub struct Resume {
     /// The next offset of each partition that was read. One that is not here is read from its beginning.
     pub offsets: BTreeMap<u32, u64>,
-    /// What to do where the offset is not there any more.
+    /// Of which source they are, by [`Source::identity`], if that was known.
+    pub identity: Option<String>,
+    /// What to do where the offset is not there any more, or where it is another source now.
     pub on_expired: OnExpired,
 }
 
@@ -94,6 +96,12 @@ pub trait Source {
     fn first_offset(&self, partition: u32) -> u64 {
         let _ = partition;
         0
+    }
+
+    /// What tells this source from another of the same name, where there is such a thing: a topic that was deleted and
+    /// made anew is another.
+    fn identity(&self) -> Option<&str> {
+        None
     }
 
     /// Whether new partitions may still appear, so that the job does not end when those known have.

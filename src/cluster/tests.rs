@@ -3,6 +3,7 @@
 use super::handshake::{Failure, Guest, Member, Refusal, Role, call, receive};
 use super::secret::Secret;
 use super::settings::Settings;
+use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -183,4 +184,14 @@ fn silence_is_not_for_ever() {
     let (failure, said_to_be) = receive(here, &member(1, None, 10)).unwrap_err();
     assert!(failure.to_string().contains("no answer in time"), "{failure}");
     assert_eq!(said_to_be, None);
+}
+
+#[test]
+fn quiet_connections_are_kept() {
+    let (stream, _other) = connection();
+    assert!(!SockRef::from(&stream).keepalive().unwrap(), "it is something that has to be asked for");
+    super::keep_alive(&stream).unwrap();
+    let socket = SockRef::from(&stream);
+    assert!(socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), super::QUIET);
 }

@@ -8,7 +8,9 @@ use super::fuse::Fuse;
 use super::input::Witness;
 use super::life::{Life, Running, World};
 use super::shop::Shop;
-use crate::job::{AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, Verify};
+use crate::job::{
+    AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, StatePlace, Verify,
+};
 use crate::output::{Envelope, OutputOptions};
 use anyhow::{Context, Result, ensure};
 use deltacart_dataflows::{Engine, ListParams, Measure, Params, Scoring};
@@ -202,7 +204,7 @@ impl Seed {
             delivery: Delivery::ExactlyOnce { job: "job".to_owned(), slots: SLOTS },
             resume: true,
             state: keeps_state.then(|| StateOptions {
-                folder: "state".into(),
+                place: StatePlace::Folder("state".into()),
                 every,
                 on_expired: OnExpired::Fail,
             }),

@@ -34,6 +34,16 @@ pub enum StateError {
         /// The newest format that this program knows.
         known: u32,
     },
+    /// Its parts are encoded in a way that is not this program's.
+    #[error(
+        "{name} is encoded as \"{codec}\": go on with the program that wrote it, or begin anew with an empty --state"
+    )]
+    OtherCodec {
+        /// Which manifest.
+        name: String,
+        /// How it is encoded.
+        codec: String,
+    },
     /// The settings that shape what is saved are others now.
     #[error("{name} was taken with other settings: {}; run with those, or begin anew with an empty --state", differences.join(", "))]
     OtherSettings {

@@ -17,21 +17,36 @@ const ZSTD_LEVEL: i32 = 1;
 
 const HEADER_BYTES: usize = 13;
 
+/// In the kind of a block: it is not compressed.
+#[cfg(feature = "abomonation")]
+pub(super) const PLAIN: u8 = 0x80;
+
+fn is_plain(kind: u8) -> bool {
+    #[cfg(feature = "abomonation")]
+    return kind & PLAIN != 0;
+    #[cfg(not(feature = "abomonation"))]
+    return {
+        let _ = kind;
+        false
+    };
+}
+
 /// Writes one block.
 pub(super) fn write_block(out: &mut dyn Write, kind: u8, raw: &[u8]) -> io::Result<()> {
     if raw.len() > RAW_BYTES_MAX {
         let what = format!("a block of {} bytes is too large", raw.len());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
-    let stored = zstd::bulk::compress(raw, ZSTD_LEVEL)?;
+    let compressed = if is_plain(kind) { None } else { Some(zstd::bulk::compress(raw, ZSTD_LEVEL)?) };
+    let stored = compressed.as_deref().unwrap_or(raw);
     let mut header = [0; HEADER_BYTES];
     header[0] = kind;
     header[1..5].copy_from_slice(&(stored.len() as u32).to_le_bytes());
     header[5..9].copy_from_slice(&(raw.len() as u32).to_le_bytes());
-    let checksum = checksum(&header[..9], &stored);
+    let checksum = checksum(&header[..9], stored);
     header[9..].copy_from_slice(&checksum.to_le_bytes());
     out.write_all(&header)?;
-    out.write_all(&stored)
+    out.write_all(stored)
 }
 
 /// Reads the next block into `raw`; its kind, or none where the input ends between two blocks. Bytes that are no block
@@ -57,8 +72,12 @@ pub(super) fn read_block(from: &mut dyn Read, raw: &mut Vec<u8>) -> io::Result<O
     if checksum(&header[..9], &stored) != number(9) {
         return Err(invalid("a block has a wrong checksum"));
     }
-    let content =
-        zstd::bulk::decompress(&stored, raw_bytes).map_err(|_| invalid("a block does not decompress"))?;
+    let content = match is_plain(header[0]) {
+        true => stored,
+        false => {
+            zstd::bulk::decompress(&stored, raw_bytes).map_err(|_| invalid("a block does not decompress"))?
+        }
+    };
     if content.len() != raw_bytes {
         return Err(invalid("a block is shorter than it says"));
     }

@@ -2,6 +2,7 @@
 
 use super::StateError;
 use super::manifest::{FORMAT, Manifest, Part, PartitionOffset, StateSettings, part_name, sequence_of};
+use super::part::codec;
 use super::store::{Store, put_whole};
 use deltacart_dataflows::Epoch;
 use std::collections::BTreeSet;
@@ -27,6 +28,8 @@ pub struct Taken {
     pub sequence: u64,
     /// The epoch at whose end it was taken.
     pub epoch: Epoch,
+    /// Of which topic, by its id, if it has one.
+    pub topic_id: Option<String>,
     /// How far the input was read.
     pub offsets: Vec<PartitionOffset>,
     /// What each worker wrote, in any order.
@@ -65,7 +68,7 @@ impl Keeper {
 
     /// Makes the snapshot, whose parts are all safe, and removes older ones.
     pub fn complete(&mut self, taken: Taken) -> Result<Manifest, StateError> {
-        let Taken { sequence, epoch, mut offsets, mut parts } = taken;
+        let Taken { sequence, epoch, topic_id, mut offsets, mut parts } = taken;
         offsets.sort();
         parts.sort_by(|x, y| x.name.cmp(&y.name));
         let manifest = Manifest {
@@ -74,7 +77,9 @@ impl Keeper {
             sequence,
             epoch,
             workers: self.workers,
+            codec: codec(),
             settings: self.settings.clone(),
+            topic_id,
             offsets,
             parts,
         };

@@ -8,7 +8,7 @@
 //!
 //! A reader of any version can check the last line, and read `format` and `program` of the first: both stay.
 
-use super::StateError;
+use super::{StateError, part};
 use deltacart_dataflows::Epoch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,8 +32,14 @@ pub struct Manifest {
     pub epoch: Epoch,
     /// How many workers that run had.
     pub workers: usize,
+    /// How the parts are encoded, if not as the format has it: then they are for programs with the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codec: Option<String>,
     /// What shaped the baskets.
     pub settings: StateSettings,
+    /// Which topic it was, by the id that brokers give it, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
     /// How far the input had been read.
     pub offsets: Vec<PartitionOffset>,
     /// What the workers had, in their order.
@@ -114,7 +120,13 @@ impl Manifest {
             let AnyManifest { format, program } = any;
             return Err(StateError::TooNew { name: name.to_owned(), format, program, known: FORMAT });
         }
-        serde_json::from_slice(document).map_err(unreadable)
+        let manifest: Manifest = serde_json::from_slice(document).map_err(unreadable)?;
+        match manifest.codec {
+            Some(codec) if part::codec().as_ref() != Some(&codec) => {
+                Err(StateError::OtherCodec { name: name.to_owned(), codec })
+            }
+            _ => Ok(manifest),
+        }
     }
 
     /// What is different now, in words: settings, and where partitions are files, which file.

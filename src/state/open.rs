@@ -4,7 +4,7 @@ use super::folder::Folder;
 use super::load::{Snapshot, load};
 use super::manifest::StateSettings;
 use super::store::Store;
-use crate::job::{Input, Job};
+use crate::job::{Input, Job, StatePlace};
 use anyhow::Result;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ impl State {
     /// Opens the snapshots of a job that keeps any. The first process claims them for the job.
     pub(crate) fn open(job: &Job) -> Result<Option<State>> {
         let Some(options) = &job.state else { return Ok(None) };
-        let folder = Folder::open(&options.folder, job.cluster.process == 0)?;
-        State::in_store(job, Arc::new(folder)).map(Some)
+        let store = store(&options.place, job.cluster.process == 0)?;
+        State::in_store(job, store).map(Some)
     }
 
     /// The same in a store that is open.
@@ -35,6 +35,16 @@ impl State {
         }
         Ok(State { store, settings, snapshot })
     }
+}
+
+fn store(place: &StatePlace, claim: bool) -> Result<Arc<dyn Store>> {
+    Ok(match place {
+        StatePlace::Folder(path) => Arc::new(Folder::open(path, claim)?),
+        #[cfg(feature = "object-store")]
+        StatePlace::Bucket(url) => Arc::new(super::bucket::Bucket::open(url, claim)?),
+        #[cfg(not(feature = "object-store"))]
+        StatePlace::Bucket(url) => anyhow::bail!("{url} needs a build with --features object-store"),
+    })
 }
 
 /// What shapes the baskets of a job. What shapes the lists only may change from run to run.

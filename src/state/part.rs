@@ -9,12 +9,17 @@
 //! end      baskets · lines · ids                   how many there were in all
 //! ```
 //!
-//! Numbers are LEB128, names a length and UTF-8. A basket of more than [`ENTRY_MAX`] lines or users is several entries,
+//! Numbers and names are as `fields` has them. A basket of more than [`ENTRY_MAX`] lines or users is several entries,
 //! one after the other: each goes on with the one before.
 //!
 //! Reading is total: whatever the bytes, baskets or an error, and memory in proportion to what was read.
 
-use super::frame::{RAW_BYTES_MAX, invalid, read_block, write_block};
+#[cfg(feature = "abomonation")]
+use super::abomonated::{Aligned, Filling};
+#[cfg(not(feature = "abomonation"))]
+use super::fields::Packing as Filling;
+use super::fields::{Fields, NAME_BYTES_MAX, Packed, Packing};
+use super::frame::{RAW_BYTES_MAX, invalid, read_block};
 use crc32fast::Hasher;
 use deltacart_dataflows::{BasketCopy, Name};
 use foldhash::quality::RandomState;
@@ -29,12 +34,21 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// Lines of an entry, and users.
 const ENTRY_MAX: usize = 1024;
 
-/// The longest name that is read or written; ids of events are bounded to 256 bytes where they are decoded.
-const NAME_BYTES_MAX: usize = 4096;
-
 const IDS: u8 = 1;
 const BASKETS: u8 = 2;
 const END: u8 = 3;
+
+/// Baskets that are not packed.
+#[cfg(feature = "abomonation")]
+const ABOMONATED: u8 = BASKETS | super::frame::PLAIN;
+
+/// What else than the format a reader has to know, if anything.
+pub(super) fn codec() -> Option<String> {
+    #[cfg(feature = "abomonation")]
+    return Some(super::abomonated::codec());
+    #[cfg(not(feature = "abomonation"))]
+    None
+}
 
 /// What was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,16 +71,16 @@ pub struct PartWriter<W> {
     /// Every item's number in the part.
     items: HashMap<Name, u32, RandomState>,
     /// Items met first in the block that is being filled, and its entries.
-    names: Counter,
-    entries: Counter,
+    names: Counter<Filling>,
+    entries: Counter<Filling>,
     written: Written,
 }
 
-/// Encoded things, and how many.
+/// Things, and how many.
 #[derive(Default)]
-struct Counter {
+struct Counter<F> {
     count: u64,
-    bytes: Vec<u8>,
+    fields: F,
 }
 
 impl<W: Write> PartWriter<W> {
@@ -80,24 +94,24 @@ impl<W: Write> PartWriter<W> {
 
     /// Adds event ids of a partition, the oldest first. All ids come before the first basket.
     pub fn ids<'a>(&mut self, partition: u32, ids: impl Iterator<Item = &'a Name>) -> io::Result<()> {
-        let mut block = Counter::default();
+        let mut block = Counter::<Packing>::default();
         for id in ids {
-            put_name(&mut block.bytes, id)?;
+            block.fields.name(id)?;
             block.count += 1;
-            if block.bytes.len() >= BLOCK_BYTES {
+            if block.fields.bytes() >= BLOCK_BYTES {
                 self.write_ids(partition, std::mem::take(&mut block))?;
             }
         }
         if block.count > 0 { self.write_ids(partition, block) } else { Ok(()) }
     }
 
-    fn write_ids(&mut self, partition: u32, block: Counter) -> io::Result<()> {
-        let mut raw = Vec::with_capacity(block.bytes.len() + 20);
-        put(&mut raw, partition.into());
-        put(&mut raw, block.count);
-        raw.extend(block.bytes);
-        self.written.ids += block.count;
-        write_block(&mut self.out, IDS, &raw)
+    fn write_ids(&mut self, partition: u32, mut ids: Counter<Packing>) -> io::Result<()> {
+        let mut block = Packing::default();
+        block.number(partition.into());
+        block.number(ids.count);
+        block.append(&mut ids.fields);
+        self.written.ids += ids.count;
+        block.write(&mut self.out, IDS)
     }
 
     /// Adds a basket, which has a line.
@@ -123,29 +137,29 @@ impl<W: Write> PartWriter<W> {
         users: &[Name],
         lines: &[(Name, u32, u32)],
     ) -> io::Result<()> {
-        let bytes = &mut self.entries.bytes;
-        put_name(bytes, basket)?;
-        put(bytes, partition.into());
-        put(bytes, users.len() as u64);
-        users.iter().try_for_each(|user| put_name(bytes, user))?;
-        put(bytes, lines.len() as u64);
+        let fields = &mut self.entries.fields;
+        fields.name(basket)?;
+        fields.number(partition.into());
+        fields.number(users.len() as u64);
+        users.iter().try_for_each(|user| fields.name(user))?;
+        fields.number(lines.len() as u64);
         for (item, cart, bought) in lines {
             let number = match self.items.get(item) {
                 Some(&number) => number,
                 None => {
                     let number = u32::try_from(self.items.len()).expect("items are numbered by 32 bits");
-                    put_name(&mut self.names.bytes, item)?;
+                    self.names.fields.name(item)?;
                     self.names.count += 1;
                     self.items.insert(item.clone(), number);
                     number
                 }
             };
-            [number, *cart, *bought].into_iter().for_each(|number| put(bytes, number.into()));
+            [number, *cart, *bought].into_iter().for_each(|number| fields.number(number.into()));
         }
         self.entries.count += 1;
         self.written.baskets += 1;
         self.written.lines += lines.len() as u64;
-        if self.entries.bytes.len() + self.names.bytes.len() >= BLOCK_BYTES {
+        if self.entries.fields.bytes() + self.names.fields.bytes() >= BLOCK_BYTES {
             self.write_entries()
         } else {
             Ok(())
@@ -153,12 +167,12 @@ impl<W: Write> PartWriter<W> {
     }
 
     fn write_entries(&mut self) -> io::Result<()> {
-        let mut raw = Vec::with_capacity(self.names.bytes.len() + self.entries.bytes.len() + 20);
+        let mut block = Filling::default();
         for counter in [&mut self.names, &mut self.entries] {
-            put(&mut raw, std::mem::take(&mut counter.count));
-            raw.append(&mut counter.bytes);
+            block.number(std::mem::take(&mut counter.count));
+            block.append(&mut counter.fields);
         }
-        write_block(&mut self.out, BASKETS, &raw)
+        block.write(&mut self.out, BASKETS)
     }
 
     /// Ends the part; what it was written to is not flushed.
@@ -166,10 +180,10 @@ impl<W: Write> PartWriter<W> {
         if self.entries.count > 0 {
             self.write_entries()?;
         }
-        let mut raw = Vec::new();
+        let mut block = Packing::default();
         let Written { baskets, lines, ids, .. } = self.written;
-        [baskets, lines, ids].into_iter().for_each(|count| put(&mut raw, count));
-        write_block(&mut self.out, END, &raw)?;
+        [baskets, lines, ids].into_iter().for_each(|count| block.number(count));
+        block.write(&mut self.out, END)?;
         let Counted { inner, bytes, hasher } = self.out;
         Ok((inner, Written { bytes, crc32: hasher.finalize(), ..self.written }))
     }
@@ -211,11 +225,16 @@ impl<R: Read> PartReader<R> {
             return kind.map_or(Ok(None), |_| Err(invalid("it goes on behind its end")));
         }
         let raw = std::mem::take(&mut self.raw);
-        let mut bytes = Bytes(&raw);
+        let mut bytes = Packed(&raw);
         let block = match kind {
             None => return Err(invalid("its end is missing")),
             Some(IDS) => Some(self.ids(&mut bytes)?),
             Some(BASKETS) => Some(self.baskets(&mut bytes)?),
+            #[cfg(feature = "abomonation")]
+            Some(ABOMONATED) => {
+                bytes = Packed(&[]);
+                Some(self.baskets(&mut Aligned::new(&raw)?.fields()?)?)
+            }
             Some(END) => {
                 let counts = [bytes.number()?, bytes.number()?, bytes.number()?];
                 if counts != [self.read.baskets, self.read.lines, self.read.ids] {
@@ -226,113 +245,51 @@ impl<R: Read> PartReader<R> {
             }
             Some(_) => return Err(invalid("a block is of an unknown kind")),
         };
-        if !bytes.0.is_empty() {
-            return Err(invalid("a block is longer than what it holds"));
-        }
+        check_end(&bytes)?;
         match block {
             Some(block) => Ok(Some(block)),
             None => self.block(),
         }
     }
 
-    fn ids(&mut self, bytes: &mut Bytes<'_>) -> io::Result<Block> {
+    fn ids(&mut self, bytes: &mut Packed<'_>) -> io::Result<Block> {
         if self.read.baskets > 0 {
             return Err(invalid("ids come behind baskets"));
         }
         let partition = bytes.small()?;
-        let ids = bytes.list(Bytes::name)?;
+        let ids = bytes.list(Packed::name)?;
         self.read.ids += ids.len() as u64;
         Ok(Block::Ids(partition, ids))
     }
 
-    fn baskets(&mut self, bytes: &mut Bytes<'_>) -> io::Result<Block> {
-        self.items.extend(bytes.list(Bytes::name)?);
+    fn baskets<F: Fields>(&mut self, fields: &mut F) -> io::Result<Block> {
+        self.items.extend(fields.list(F::name)?);
         let items = &self.items;
-        let line = |bytes: &mut Bytes<'_>| {
+        let line = |fields: &mut F| {
             let item =
-                items.get(bytes.small()? as usize).ok_or_else(|| invalid("a line has an unknown item"))?;
-            Ok((item.clone(), bytes.small()?, bytes.small()?))
+                items.get(fields.small()? as usize).ok_or_else(|| invalid("a line has an unknown item"))?;
+            Ok((item.clone(), fields.small()?, fields.small()?))
         };
-        let baskets = bytes.list(|bytes| {
-            let (basket, partition) = (bytes.name()?, bytes.small()?);
-            let (users, lines) = (bytes.list(Bytes::name)?, bytes.list(line)?);
+        let baskets = fields.list(|fields| {
+            let (basket, partition) = (fields.name()?, fields.small()?);
+            let (users, lines) = (fields.list(F::name)?, fields.list(line)?);
             Ok(BasketCopy { basket, partition, users, lines })
         })?;
         if baskets.iter().any(|basket| basket.lines.is_empty()) {
             return Err(invalid("a basket has no lines"));
         }
+        check_end(fields)?;
         self.read.baskets += baskets.len() as u64;
         self.read.lines += baskets.iter().map(|basket| basket.lines.len() as u64).sum::<u64>();
         Ok(Block::Baskets(baskets))
     }
 }
 
-/// What is left of a block.
-struct Bytes<'a>(&'a [u8]);
-
-impl Bytes<'_> {
-    fn number(&mut self) -> io::Result<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.0.split_first().ok_or_else(|| invalid("a number is cut off"))?;
-            self.0 = rest;
-            let bits = u64::from(byte & 0x7f);
-            if bits << shift >> shift != bits {
-                break;
-            }
-            number |= bits << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(invalid("a number is too large"))
+fn check_end(fields: &impl Fields) -> io::Result<()> {
+    match fields.left() {
+        0 => Ok(()),
+        _ => Err(invalid("a block is longer than what it holds")),
     }
-
-    fn small(&mut self) -> io::Result<u32> {
-        u32::try_from(self.number()?).map_err(|_| invalid("a number is too large"))
-    }
-
-    fn name(&mut self) -> io::Result<Name> {
-        let length = self.small()? as usize;
-        if length > NAME_BYTES_MAX || length > self.0.len() {
-            return Err(invalid("a name is too long"));
-        }
-        let (name, rest) = self.0.split_at(length);
-        self.0 = rest;
-        Name::from_utf8(name).map_err(|_| invalid("a name is no UTF-8"))
-    }
-
-    /// A count, and as many things; each is at least a byte.
-    fn list<T>(&mut self, mut thing: impl FnMut(&mut Self) -> io::Result<T>) -> io::Result<Vec<T>> {
-        let count = self.small()? as usize;
-        if count > self.0.len() {
-            return Err(invalid("a count is too large"));
-        }
-        // Grows as things come: a count that is a lie allocates little.
-        let mut things = Vec::with_capacity(count.min(ENTRY_MAX));
-        for _ in 0..count {
-            things.push(thing(self)?);
-        }
-        Ok(things)
-    }
-}
-
-fn put(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-fn put_name(bytes: &mut Vec<u8>, name: &Name) -> io::Result<()> {
-    if name.len() > NAME_BYTES_MAX {
-        let what = format!("a name of {} bytes is too long", name.len());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-    }
-    put(bytes, name.len() as u64);
-    bytes.extend_from_slice(name.as_bytes());
-    Ok(())
 }
 
 /// Counts and hashes what goes through.

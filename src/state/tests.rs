@@ -2,8 +2,10 @@
 
 mod parts;
 mod snapshots;
+mod stores;
 
 use super::StateError;
+use super::manifest::StateSettings;
 use super::store::{Put, Store};
 use deltacart_dataflows::{BasketCopy, Name};
 use std::collections::BTreeMap;
@@ -80,6 +82,10 @@ impl Put for MemoryPut {
         self.store.things.lock().unwrap().insert(self.name, self.bytes);
         Ok(())
     }
+}
+
+fn settings() -> StateSettings {
+    [("format".to_owned(), "json".to_owned()), ("max-basket-items".to_owned(), "5".to_owned())].into()
 }
 
 fn name(text: impl std::fmt::Display) -> Name {

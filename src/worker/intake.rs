@@ -23,6 +23,8 @@ pub(super) struct Intake<'a> {
     dead_letters: Option<DeadLetters>,
     tally: Rc<RefCell<Tally>>,
     partitions: BTreeMap<u32, Partition>,
+    /// The partition that is read first: the one for which there was no room.
+    first: u32,
     epoch_events: usize,
     epoch_bytes: usize,
     epochs: u64,
@@ -59,6 +61,20 @@ struct Partition {
     reached_end: bool,
 }
 
+/// How much may be read into an epoch.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    /// Records of each partition.
+    pub(super) partition_records: u64,
+    /// Events of all. A record may have several: those of the last one may be over.
+    pub(super) events: usize,
+    /// Bytes of records of all, but for the last batch.
+    pub(super) bytes: usize,
+}
+
+/// Records of one partition that are read at a time.
+const BATCH_RECORDS: usize = 4096;
+
 /// Offsets are committed this often: for those who watch the lag, not for the job.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
@@ -89,6 +105,7 @@ impl<'a> Intake<'a> {
             dead_letters: places.dead_letters(share)?,
             tally,
             partitions: BTreeMap::new(),
+            first: 0,
             epoch_events: 0,
             epoch_bytes: 0,
             epochs: 0,
@@ -102,24 +119,29 @@ impl<'a> Intake<'a> {
         })
     }
 
-    /// Reads at most `batch` records of each partition, and of each no more in this epoch than `records_max`; hands
-    /// their events to `send`. True if there was a record.
-    pub(super) fn fetch(
-        &mut self,
-        batch: usize,
-        records_max: u64,
-        send: &mut dyn FnMut(&mut Vec<Event>),
-    ) -> Result<bool> {
+    /// Reads some records of each partition, as far as there is room for them; hands their events to `send`. True if
+    /// there was a record.
+    pub(super) fn fetch(&mut self, room: Room, send: &mut dyn FnMut(&mut Vec<Event>)) -> Result<bool> {
         let mut found = false;
         self.is_skipping = false;
         self.has_looked = true;
-        for number in self.source.partitions()? {
+        let mut partitions = self.source.partitions()?;
+        let first = partitions.partition_point(|&partition| partition < self.first);
+        partitions.rotate_left(first);
+        let mut missed = None;
+        for number in partitions {
             let first =
                 || Partition { next_offset: self.source.first_offset(number), ..Partition::default() };
             let partition = self.partitions.entry(number).or_insert_with(first);
-            let room = records_max.saturating_sub(partition.epoch_records);
-            let room = batch.min(usize::try_from(room).unwrap_or(usize::MAX));
-            if partition.ended || room == 0 || self.dead_letters.as_ref().is_some_and(DeadLetters::is_full) {
+            let events_left = room.events.saturating_sub(self.epoch_events);
+            if events_left == 0 || self.epoch_bytes >= room.bytes {
+                missed.get_or_insert(number);
+                continue;
+            }
+            let records_left = room.partition_records.saturating_sub(partition.epoch_records);
+            let batch =
+                BATCH_RECORDS.min(events_left).min(usize::try_from(records_left).unwrap_or(usize::MAX));
+            if partition.ended || batch == 0 || self.dead_letters.as_ref().is_some_and(DeadLetters::is_full) {
                 continue;
             }
             let mut reader = Reader {
@@ -133,7 +155,7 @@ impl<'a> Intake<'a> {
                 next_offset: partition.next_offset,
                 failed: Ok(()),
             };
-            let fetched = self.source.fetch(number, room, &mut |record| reader.take(&record))?;
+            let fetched = self.source.fetch(number, batch, &mut |record| reader.take(&record))?;
             let Reader { next_offset, failed, counts, tally, .. } = reader;
             failed?;
             counts.add_to(tally);
@@ -148,6 +170,8 @@ impl<'a> Intake<'a> {
             send(&mut self.events);
             self.events.clear();
         }
+        // It begins when there is room again, so that none waits for ever.
+        self.first = missed.unwrap_or(0);
         Ok(found)
     }
 
@@ -167,6 +191,11 @@ impl<'a> Intake<'a> {
         Ok(Kept { offsets, ids: self.decoder.remembered() })
     }
 
+    /// Which topic it is, by its id, if it has one.
+    pub(super) fn topic_id(&self) -> Option<&str> {
+        self.source.identity()
+    }
+
     /// Whether it is on its way to where it goes on: there is more to do, although nothing was read.
     pub(super) fn is_skipping(&self) -> bool {
         self.is_skipping
@@ -175,16 +204,6 @@ impl<'a> Intake<'a> {
     /// Whether all dead letters have arrived, as far as is known.
     pub(super) fn letters_are_out(&self) -> bool {
         self.letters_under_way == 0
-    }
-
-    /// Events read in this epoch.
-    pub(super) fn epoch_events(&self) -> usize {
-        self.epoch_events
-    }
-
-    /// Bytes of the records read in this epoch.
-    pub(super) fn epoch_bytes(&self) -> usize {
-        self.epoch_bytes
     }
 
     /// How far reading has come, for those who watch.
@@ -286,7 +305,8 @@ fn resume(job: &Job, share: Share, shared: &Shared, decoder: &mut dyn Decoder) -
         snapshot.ids(partition, &mut |ids| decoder.remember(partition, &mut ids.into_iter()))?;
     }
     let on_expired = job.state.as_ref().map(|state| state.on_expired).unwrap_or_default();
-    Ok(Some(Resume { offsets: snapshot.offsets(), on_expired }))
+    let identity = snapshot.manifest().topic_id.clone();
+    Ok(Some(Resume { offsets: snapshot.offsets(), identity, on_expired }))
 }
 
 /// Events go on when so many are together: few enough to stay in the cache until they are dealt with.

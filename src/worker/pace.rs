@@ -10,7 +10,7 @@
 
 use crate::job::{AheadLimits, Cut};
 use crate::worker::control::Control;
-use crate::worker::intake::Intake;
+use crate::worker::intake::{Intake, Room};
 use anyhow::Result;
 use deltacart_dataflows::{Epoch, Event};
 use std::time::{Duration, Instant};
@@ -25,9 +25,6 @@ pub(super) struct Pace {
     /// Worker 0's: when the epoch was called.
     called_at: Instant,
 }
-
-/// Records of one partition that are read at a time.
-const BATCH_RECORDS: usize = 4096;
 
 impl Pace {
     pub(super) fn new(cut: Cut, limits: AheadLimits, is_called: bool, now: Instant) -> Self {
@@ -59,26 +56,19 @@ impl Pace {
         if self.is_ahead(oldest) {
             return Ok(false);
         }
-        match self.cut {
-            Cut::Tick(_) => {
-                let room = self.limits.epoch_events.saturating_sub(intake.epoch_events());
-                if room == 0 || intake.epoch_bytes() >= self.limits.epoch_bytes {
-                    return Ok(false);
-                }
-                let found = intake.fetch(room.min(BATCH_RECORDS), u64::MAX, send)?;
-                if found {
-                    control.tell_used(self.epoch);
-                }
-                Ok(found)
-            }
+        let AheadLimits { epoch_events: events, epoch_bytes: bytes, .. } = self.limits;
+        let (room, is_called) = match self.cut {
+            Cut::Tick(_) => (Room { partition_records: u64::MAX, events, bytes }, true),
             Cut::Records(records) => {
-                let found = intake.fetch(BATCH_RECORDS, records.get(), send)?;
-                if found && self.is_called {
-                    control.tell_used(self.epoch);
-                }
-                Ok(found)
+                let partition_records = records.get();
+                (Room { partition_records, events: usize::MAX, bytes: usize::MAX }, self.is_called)
             }
+        };
+        let found = intake.fetch(room, send)?;
+        if found && is_called {
+            control.tell_used(self.epoch);
         }
+        Ok(found)
     }
 
     /// The next epoch, if this one is over.

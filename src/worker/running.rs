@@ -54,7 +54,7 @@ impl<'a> Running<'a> {
     ) -> Result<Self> {
         let &Context { job, shared, places, share, ref tally, .. } = context;
         let intake = Intake::new(job, shared, places, share, Rc::clone(tally))?;
-        let snapshots = Snapshots::new(worker, job, shared, places)?;
+        let snapshots = Snapshots::new(worker, job, shared, places, &intake)?;
         let request = snapshots.as_ref().map(Snapshots::request);
         let held = places.held(share)?;
         let resumption = held.is_some().then(Rc::<Resumption>::default);

@@ -78,6 +78,7 @@ impl Snapshots {
         job: &Job,
         shared: &Shared,
         places: &dyn Places,
+        intake: &Intake<'_>,
     ) -> Result<Option<Snapshots>> {
         let (Some(state), Some(options)) = (&shared.state, &job.state) else { return Ok(None) };
         let (index, workers) = (worker.index(), worker.peers());
@@ -102,6 +103,7 @@ impl Snapshots {
                 workers,
                 every: options.every,
                 begins,
+                topic_id: intake.topic_id().map(str::to_owned),
                 announced_at: places.now(),
                 newest: None,
                 under_way: None,
@@ -203,8 +205,8 @@ impl Snapshots {
         let failure = self.lead.as_mut().and_then(|lead| lead.failure.take());
         failure.map_or(Ok(()), |failure| {
             Err(anyhow!(
-                "everything is published, but the last snapshot is not written: {failure}; the next start goes on from \
-                 the one before"
+                "everything is published, but the last snapshot is not written: {failure}; the next start reads more of \
+                 the input again, and publishes nothing twice"
             ))
         })
     }
@@ -227,6 +229,7 @@ struct Lead {
     workers: usize,
     every: Option<Duration>,
     begins: Option<u32>,
+    topic_id: Option<String>,
     /// When the last one was announced.
     announced_at: Instant,
     /// The epoch of the newest that was taken in this run.
@@ -299,7 +302,7 @@ impl Lead {
         if control.used_by_any() > self.newest {
             let sequence = keeper.begin();
             let Some(epoch) = control.announce(sequence) else { return };
-            let taken = Taken { sequence, epoch, ..Taken::default() };
+            let taken = Taken { sequence, epoch, topic_id: self.topic_id.clone(), ..Taken::default() };
             self.under_way = Some(UnderWay { taken, told: 0, failure: None, is_last });
         } else if is_last {
             control.call_no_more();
@@ -350,7 +353,7 @@ impl Lead {
                 self.meter.snapshot_taken(now, taken.as_secs_f64(), bytes);
             }
             Err(failure) if is_last => self.failure = Some(failure),
-            Err(failure) => tracing::warn!("a snapshot is given up, and the one before stays: {failure}"),
+            Err(failure) => tracing::warn!("a snapshot is given up: {failure}"),
         }
         if is_last {
             control.call_no_more();

@@ -2,7 +2,7 @@
 //!
 //! # Notes
 //! rdkafka's own accessor panics on a header whose name is not UTF-8, and anyone who may write to the topic can send
-//! one. So names are read here as bytes, through the same function of librdkafka: the one place with `unsafe`.
+//! one. So names are read here as bytes, through the same function of librdkafka, with `unsafe`.
 
 use crate::Headers;
 use rdkafka::bindings;

@@ -10,7 +10,7 @@ use super::commit::Commits;
 use super::connection::{Connection, is_permanent};
 use super::headers::with_headers;
 use super::settings::{KafkaSettings, Role};
-use super::start::{Range, StartFrom, find_ranges};
+use super::start::{Range, StartFrom, find_ranges, of_this_topic};
 use super::topic::{News, Watch};
 use crate::{Fetched, RawRecord, Resume, Share, Source, SourceError};
 use rdkafka::consumer::Consumer;
@@ -56,6 +56,8 @@ pub struct KafkaSource {
     /// How many partitions the topic has, other workers' with them.
     partition_count: usize,
     params: KafkaParams,
+    /// The topic's id, if the brokers have given it one.
+    topic_id: Option<String>,
     /// Whom to wake when a record arrives.
     reader: Thread,
     connection: Arc<Connection>,
@@ -104,6 +106,9 @@ impl KafkaSource {
         let Some(partition_count) = connection.partitions(deadline)? else {
             return Err(connection.error(&KafkaError::MetadataFetch(Code::UnknownTopicOrPartition)));
         };
+        let topic_id = connection.topic_id(deadline)?;
+        let resume =
+            resume.map(|resume| of_this_topic(&connection, resume, topic_id.as_deref())).transpose()?;
         let no_thread =
             |error| SourceError::Kafka { message: format!("no thread to serve {}: {error}", params.topic) };
         let commits = Commits::new(&connection).map_err(no_thread)?;
@@ -113,9 +118,9 @@ impl KafkaSource {
         let partitions = BTreeMap::new();
         let reader = thread::current();
         let mut source =
-            KafkaSource { watch, commits, partitions, partition_count, params, reader, connection };
+            KafkaSource { watch, commits, partitions, partition_count, params, topic_id, reader, connection };
         let owned = source.owned(0..partition_count);
-        let ranges = find_ranges(&source.connection, &owned, source.params.from, resume, deadline)?;
+        let ranges = find_ranges(&source.connection, &owned, source.params.from, resume.as_ref(), deadline)?;
         source.assign(ranges)?;
         Ok(source)
     }
@@ -246,6 +251,10 @@ impl Source for KafkaSource {
 
     fn first_offset(&self, partition: u32) -> u64 {
         self.partitions.get(&partition).map_or(0, |partition| partition.first)
+    }
+
+    fn identity(&self) -> Option<&str> {
+        self.topic_id.as_deref()
     }
 
     fn may_grow(&self) -> bool {

@@ -100,6 +100,32 @@ pub(super) fn find_ranges(
         .collect()
 }
 
+/// Where to go on in the topic that has this id now: nowhere, if it is another one than was read before.
+pub(super) fn of_this_topic(
+    connection: &Connection,
+    resume: &Resume,
+    id: Option<&str>,
+) -> Result<Resume, SourceError> {
+    let topic = &connection.topic;
+    match (resume.identity.as_deref(), id) {
+        (Some(then), Some(now)) if then != now => match resume.on_expired {
+            OnExpired::Fail => {
+                let message = format!(
+                    "topic {topic} is not the one that was read before: it was deleted and made anew (its id was \
+                     {then} and is {now}); --on-expired continue keeps what was read of the old one and reads the new \
+                     one from its beginning; without the snapshots, the job begins anew"
+                );
+                Err(SourceError::Kafka { message })
+            }
+            OnExpired::Continue => {
+                tracing::warn!(topic, then, now, "the topic was made anew; reading it from its beginning");
+                Ok(Resume { offsets: BTreeMap::new(), ..resume.clone() })
+            }
+        },
+        _ => Ok(resume.clone()),
+    }
+}
+
 /// What there is to read of a partition of which a part was read before.
 fn resumed(
     connection: &Connection,

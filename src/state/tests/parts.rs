@@ -138,7 +138,9 @@ fn many_blocks_share_their_items() {
     let ids = vec![(7, (0..100_000).map(|number| name(format_args!("a long event id {number}"))).collect())];
     let (bytes, written) = write(&ids, &baskets);
     assert_eq!(written.ids, 100_000);
-    assert!(bytes.len() < 2_000_000, "{} bytes", bytes.len());
+    // What is not compressed is as large as its names and numbers.
+    let bytes_max = if cfg!(feature = "abomonation") { 6_000_000 } else { 2_000_000 };
+    assert!(bytes.len() < bytes_max, "{} bytes", bytes.len());
     assert!(read(&bytes).unwrap() == (ids, baskets));
 }
 

@@ -1,30 +1,27 @@
 //! Which snapshot is used, which are kept, and what is said when none can be.
 
-use super::{Memory, basket, name};
+use super::{Memory, basket, name, settings};
 use crate::state::StateError;
-use crate::state::folder::Folder;
 use crate::state::keeper::{Keeper, Taken};
 use crate::state::load::{Snapshot, load};
 use crate::state::manifest::{FORMAT, Manifest, PartitionOffset, StateSettings};
 use crate::state::scribe::{Outcome, Scribe};
-use crate::state::store::{Store, get_whole, put_whole};
+use crate::state::store::{Store, put_whole};
 use deltacart_dataflows::{Action, Event, Name, TakeBaskets};
 use std::collections::BTreeSet;
-use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-fn settings() -> StateSettings {
-    [("format".to_owned(), "json".to_owned()), ("max-basket-items".to_owned(), "5".to_owned())].into()
-}
 
 fn no_files(_partition: u32) -> Option<String> {
     None
 }
 
+pub(super) fn newest(store: &Arc<dyn Store>) -> Result<Option<Snapshot>, StateError> {
+    load(store, &settings(), &no_files)
+}
+
 fn load_from(store: &Memory) -> Result<Option<Snapshot>, StateError> {
-    let store: Arc<dyn Store> = Arc::new(store.clone());
-    load(&store, &settings(), &no_files)
+    newest(&(Arc::new(store.clone()) as Arc<dyn Store>))
 }
 
 /// What a scribe says of a part.
@@ -40,7 +37,7 @@ fn outcome(scribe: &Scribe) -> Outcome {
 }
 
 /// Takes a snapshot of two workers; the first basket's quantity tells which it is.
-fn take(keeper: &mut Keeper, store: &Arc<dyn Store>, mark: u32) -> Result<Manifest, String> {
+pub(super) fn take(keeper: &mut Keeper, store: &Arc<dyn Store>, mark: u32) -> Result<Manifest, String> {
     let sequence = keeper.begin();
     let mut taken = Taken { sequence, epoch: mark.into(), ..Taken::default() };
     for worker in 0..2usize {
@@ -61,7 +58,7 @@ fn take(keeper: &mut Keeper, store: &Arc<dyn Store>, mark: u32) -> Result<Manife
 }
 
 /// Which snapshot it is, after a look at all of it by any number of workers.
-fn mark_of(snapshot: &Snapshot) -> u32 {
+pub(super) fn mark_of(snapshot: &Snapshot) -> u32 {
     let mut marks = BTreeSet::new();
     for workers in 1..4 {
         let mut events: Vec<Event> = Vec::new();
@@ -175,6 +172,14 @@ fn what_is_not_for_us_is_refused() {
         load(&store, &settings(), &|partition| Some(format!("{partition}.csv"))).err().unwrap().to_string();
     assert!(error.contains("input 1 was not set and is 0.csv, input 2 was not set and is 1.csv;"), "{error}");
 
+    let encoded = Manifest { codec: Some("abomonation 0.1".to_owned()), ..manifest.clone() };
+    put_whole(&memory, &encoded.name(), &encoded.to_bytes()).unwrap();
+    let error = load_from(&memory).err().unwrap().to_string();
+    assert!(
+        error.contains("is encoded as \"abomonation 0.1\": go on with the program that wrote it"),
+        "{error}"
+    );
+
     let newer = Manifest { format: FORMAT + 1, program: "9.9.9".to_owned(), ..manifest };
     put_whole(&memory, &newer.name(), &newer.to_bytes()).unwrap();
     let error = load_from(&memory).err().unwrap().to_string();
@@ -208,43 +213,4 @@ fn a_full_store_costs_a_snapshot_and_no_more() {
     }
     assert!(failed > 50, "{failed}");
     assert_eq!(mark_of(&load_from(&memory).unwrap().unwrap()), 200);
-}
-
-#[test]
-fn a_folder_keeps_what_is_committed() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state");
-    let store = Folder::open(&path, true).unwrap();
-    put_whole(&store, "a", b"one").unwrap();
-    let mut put = store.put("a").unwrap();
-    std::io::Write::write_all(&mut put, b"two").unwrap();
-    assert_eq!(get_whole(&store, "a", 9).unwrap(), b"one", "until it is committed");
-    assert_eq!(store.list().unwrap(), ["a"]);
-    drop(put);
-    assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "what was given up is gone, the lock is there");
-    put_whole(&store, "a", b"two").unwrap();
-    assert_eq!(get_whole(&store, "a", 9).unwrap(), b"two");
-    assert!(get_whole(&store, "a", 2).unwrap_err().to_string().contains("longer than 2 bytes"));
-    store.delete("a").unwrap();
-    store.delete("a").unwrap();
-    assert!(store.list().unwrap().is_empty());
-
-    let second = Folder::open(&path, true).err().unwrap().to_string();
-    assert!(second.ends_with("is in use by another job; each needs a folder of its own"), "{second}");
-    assert!(Folder::open(&path, false).is_ok(), "a peer of the same job claims nothing");
-    fs::write(path.join(".aside-b"), "half").unwrap();
-    drop(store);
-    Folder::open(&path, true).unwrap();
-    assert!(!path.join(".aside-b").exists(), "what a killed run left");
-}
-
-#[test]
-fn a_folder_that_cannot_be_used_is_refused_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("file");
-    fs::write(&file, "").unwrap();
-    for path in [file.clone(), file.join("below"), "/proc/deltacart".into()] {
-        let error = Folder::open(&path, true).err().unwrap();
-        assert!(error.to_string().contains("for snapshots"), "{error}");
-    }
 }

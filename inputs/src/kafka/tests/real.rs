@@ -314,7 +314,7 @@ fn what_retention_has_removed_is_told_or_gone_without() {
     wait_for(admin(&settings).delete_records(&gone, &AdminOptions::new())).unwrap();
 
     let resume = |offset, on_expired| {
-        let resume = Resume { offsets: [(0, offset)].into(), on_expired };
+        let resume = Resume { offsets: [(0, offset)].into(), identity: None, on_expired };
         KafkaSource::resume(&settings, params(&topic), &resume)
     };
     let error = resume(1, OnExpired::Fail).err().unwrap().to_string();
@@ -325,4 +325,41 @@ fn what_retention_has_removed_is_told_or_gone_without() {
     assert_eq!(values(&read_to_end(&mut source).unwrap()), ["d"]);
     let mut source = resume(3, OnExpired::Fail).unwrap();
     assert_eq!(values(&read_to_end(&mut source).unwrap()), ["d"], "nothing is missing");
+}
+
+#[test]
+fn a_topic_that_was_made_anew_is_told_or_read_from_its_beginning() {
+    let Some(settings) = real() else { return };
+    let topic = make_topic(&settings, "anew", 1);
+    send(&producer(&settings), &topic, 0, &["a", "b"]);
+    let source = KafkaSource::new(&settings, params(&topic)).unwrap();
+    let identity = source.identity().map(str::to_owned);
+    assert_eq!(identity.as_ref().map(String::len), Some(22), "{identity:?}");
+    let resume = |identity: &Option<String>, on_expired| {
+        let resume = Resume { offsets: [(0, 2)].into(), identity: identity.clone(), on_expired };
+        KafkaSource::resume(&settings, params(&topic), &resume)
+    };
+    assert!(
+        read_to_end(&mut resume(&identity, OnExpired::Fail).unwrap()).unwrap().is_empty(),
+        "it is the same"
+    );
+    drop(source);
+
+    wait_for(admin(&settings).delete_topics(&[&topic], &AdminOptions::new())).unwrap();
+    let partitions = || topic_partitions(&settings, &topic).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while partitions().is_some() {
+        assert!(Instant::now() < deadline, "the topic is still there");
+    }
+    let new = NewTopic::new(&topic, 1, TopicReplication::Fixed(1));
+    wait_for(admin(&settings).create_topics([&new], &AdminOptions::new())).unwrap();
+    // As many records as before, and more: offsets tell nothing.
+    send(&producer(&settings), &topic, 0, &["c", "d", "e"]);
+    let error = resume(&identity, OnExpired::Fail).err().unwrap().to_string();
+    assert!(error.contains("it was deleted and made anew (its id was "), "{error}");
+    let mut source = resume(&identity, OnExpired::Continue).unwrap();
+    assert_ne!(source.identity(), identity.as_deref());
+    assert_eq!(values(&read_to_end(&mut source).unwrap()), ["c", "d", "e"]);
+    let mut source = resume(&None, OnExpired::Fail).unwrap();
+    assert_eq!(values(&read_to_end(&mut source).unwrap()), ["e"], "of a snapshot without the id");
 }
