@@ -8,7 +8,8 @@
 //! Shapes, rows `steady/WORKLOAD`: `bytes_per_pair` is the memory in the mean of the last tenth of the time by the
 //! directed pairs that then share a basket, counted in another process; all of it is there: names, baskets, quantities,
 //! postings, estimates, reserves, lists. `growth_percent` is that mean against the mean of the second tenth. `memory`,
-//! for the plot, has points (seconds, MB).
+//! for the plot, has points (seconds, MB). `parts_mb` is what the collections of the ledger, the names, the store and
+//! the rows have allocated at the end, and `parts_loaded_mb` before; the rest is the allocator's.
 //!
 //! ```text
 //! cargo bench --bench steady -- [--workload journey] [--minutes N] [--lines N] [--data DIR] [--json FILE]
@@ -21,10 +22,11 @@ use common::arguments::Arguments;
 use common::continuation::{Continuation, Removes};
 use common::counting::Counting;
 use common::observe::Watch;
-use common::programs::{Program, build, config};
+use common::programs::{Program, Running, build, config};
 use common::rows::{Rows, number};
 use common::workload::Change;
 use common::{children, memory, workload};
+use deltacart_dataflows::Census;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::PathBuf;
@@ -58,6 +60,8 @@ struct Outcome {
     peak: u64,
     /// (seconds, bytes)
     samples: Vec<(f64, u64)>,
+    /// Bytes of the ledger, the names, the store and the rows: when loaded, and at the end.
+    parts: [[u64; 4]; 2],
 }
 
 fn run() -> Result<()> {
@@ -77,7 +81,7 @@ fn run() -> Result<()> {
     let Some(workload) = workload::prepare(&name, &data)? else { return Ok(()) };
     let path = workload.path;
     let outcome: Outcome = children::measure(&Case::Run { path: path.clone(), lines, minutes })?;
-    let Outcome { changes, seconds, loaded, peak, samples } = outcome;
+    let Outcome { changes, seconds, loaded, peak, samples, parts } = outcome;
     let [pairs_loaded, pairs]: [u64; 2] = [
         children::measure(&Case::Pairs { path: path.clone(), lines, changes: 0 })?,
         children::measure(&Case::Pairs { path, lines, changes })?,
@@ -91,6 +95,7 @@ fn run() -> Result<()> {
     let (early, late) = (mean(0.1, 0.2), mean(0.9, 1.0));
     let curve: Vec<_> =
         samples.iter().map(|(at, bytes)| json!([number(*at), number(*bytes as f64 / 1e6)])).collect();
+    let parts = parts.map(|parts| parts.map(|bytes| number(bytes as f64 / 1e6)));
     let mut rows = Rows::default();
     rows.push(
         format!("steady/{name}"),
@@ -107,6 +112,8 @@ fn run() -> Result<()> {
             ("pairs", json!(pairs)),
             ("bytes_per_pair_loaded", number(loaded as f64 / pairs_loaded.max(1) as f64)),
             ("bytes_per_pair", number(late / pairs.max(1) as f64)),
+            ("parts_loaded_mb", json!(parts[0])),
+            ("parts_mb", json!(parts[1])),
             ("memory", json!(curve)),
         ],
     );
@@ -135,6 +142,7 @@ fn go_on(path: &std::path::Path, lines: usize, minutes: f64) -> Result<Outcome> 
         running.take(worker, &state, EPOCH, 0);
         let mut epoch = state.len().div_ceil(EPOCH) as u64;
         let loaded = used();
+        let parts_loaded = parts(&running);
 
         let duration = Duration::from_secs_f64(minutes * 60.0);
         let (mut samples, mut changes) = (Vec::with_capacity(SAMPLES as usize + 1), 0);
@@ -149,10 +157,17 @@ fn go_on(path: &std::path::Path, lines: usize, minutes: f64) -> Result<Outcome> 
             }
         }
         let peak = memory::peak().saturating_sub(before);
-        Outcome { changes, seconds: start.elapsed().as_secs_f64(), loaded, peak, samples }
+        let parts = [parts_loaded, parts(&running)];
+        Outcome { changes, seconds: start.elapsed().as_secs_f64(), loaded, peak, samples, parts }
     })
     .map_err(|error| anyhow!("cannot start a worker: {error}"))?;
     threads.join().pop().context("a worker")?.map_err(|error| anyhow!("a worker stopped: {error}"))
+}
+
+/// What the collections of each part have allocated.
+fn parts(running: &Running) -> [u64; 4] {
+    let sizes = running.census.as_ref().map(Census::take).unwrap_or_default();
+    [sizes.ledger_bytes, sizes.names_bytes, sizes.store_bytes, sizes.rows_bytes]
 }
 
 /// How many directed pairs share a basket after so many more changes.

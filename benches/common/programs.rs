@@ -10,7 +10,7 @@ use super::intake::{Events, Intake, Interactions};
 use super::observe::{Seen, Watch, observe};
 use super::workload::{Change, item_name};
 use deltacart_dataflows::{
-    Engine, Epoch, Item, ListParams, Measure, Names, Neighbours, Params, Recommendations, Scoring,
+    Census, Engine, Epoch, Item, ListParams, Measure, Names, Neighbours, Params, Recommendations, Scoring,
     SnapshotRequest, Work, neighbours, recommend_core, reference_neighbours,
 };
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,8 @@ pub(crate) struct Running {
     pub(crate) seen: Rc<RefCell<Seen>>,
     /// What the engine of this worker did, in its own units.
     pub(crate) work: Work,
+    /// How much it holds, if it tells.
+    pub(crate) census: Option<Census>,
 }
 
 /// Timely's settings for `communication`, with the merging of arrangements that the job asks for.
@@ -102,7 +104,7 @@ pub(crate) fn build_with(
             }
         }
     });
-    Running { intake: Box::new(interactions), probe, seen, work }
+    Running { intake: Box::new(interactions), probe, seen, work, census: None }
 }
 
 /// Builds the pipeline, of whose baskets copies can be asked for.
@@ -113,12 +115,12 @@ pub(crate) fn build_pipeline(
 ) -> Running {
     let seen = Rc::new(RefCell::new(Seen::default()));
     let mut events = Events::default();
-    let (probe, work) = worker.dataflow(|scope| {
+    let (probe, work, census) = worker.dataflow(|scope| {
         let events = scope.input_from(&mut events.input);
-        let Recommendations { lists, work, .. } = recommend_core(events, params(), snapshots);
-        (observe(lists, watch, &seen), work)
+        let Recommendations { lists, work, census, .. } = recommend_core(events, params(), snapshots);
+        (observe(lists, watch, &seen), work, Some(census))
     });
-    Running { intake: Box::new(events), probe, seen, work }
+    Running { intake: Box::new(events), probe, seen, work, census }
 }
 
 /// The names of items that the engine alone is told beforehand.
