@@ -47,6 +47,8 @@ pub use neighbours::{Neighbours, Work, neighbours, neighbours_core};
 mod model;
 pub use model::{Model, model_lists};
 
+mod tight;
+
 mod sizes;
 pub use sizes::{Census, Sizes};
 

@@ -8,7 +8,7 @@ use crate::baskets::{Line, Note};
 use crate::numbers::Numbers;
 use crate::sampling::{Sampling, basket_level};
 use crate::sizes::{Sizes, bytes};
-use crate::{Action, Basket, Diff, Event, Item, Name, Quantity};
+use crate::{Action, Basket, Diff, Event, Item, Name, Quantity, tight};
 use std::collections::BTreeSet;
 
 /// What an event did.
@@ -257,6 +257,7 @@ impl Held {
             let changed = self.lines[at].act(basket, &action, tell);
             if self.lines[at].quantity() == 0 {
                 self.lines.remove(at);
+                tight::trim(&mut self.lines);
             }
             return changed;
         }
@@ -268,7 +269,7 @@ impl Held {
                 tell(Effect::Line((basket, oldest.item, oldest.quantity()), -1));
                 tell(Effect::Note(Note::LineEvicted));
             }
-            self.lines.push(line);
+            tight::push(&mut self.lines, line);
         }
         changed
     }

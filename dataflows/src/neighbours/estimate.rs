@@ -24,7 +24,7 @@ pub(super) struct Estimate {
 const SATURATED: u8 = u8::MAX;
 
 /// Cells per pair in a new table, and the least cells that a table has.
-const CELLS_PER_PAIR: usize = 4;
+const CELLS_PER_PAIR: usize = 2;
 const CELLS_MIN: usize = 64;
 
 /// A table is crowded when more than so many of eight of its cells are filled.

@@ -20,7 +20,7 @@ use crate::neighbours::ranking::{Base, Candidate, Place, Ranking};
 use crate::neighbours::supports::SLACK;
 use crate::neighbours::tally::Tally;
 use crate::sizes::bytes;
-use crate::{Item, Neighbour};
+use crate::{Item, Neighbour, tight};
 
 /// The row of one item.
 #[derive(Default)]
@@ -47,9 +47,6 @@ pub(super) struct Row {
 
 /// So few pairs of a row are looked for in its reserve one by one.
 const FEW: usize = 6;
-
-/// A reserve grows by at least so many entries.
-const ENTRIES_MORE: usize = 8;
 
 /// A pair that a row does not leave out, with its exact count.
 #[derive(Clone, Copy)]
@@ -223,11 +220,7 @@ impl Row {
     }
 
     fn push(&mut self, item: Item, count: u32, ranking: &Ranking<'_>) {
-        if self.reserve.len() == self.reserve.capacity() {
-            // Doubling would leave most rows half empty.
-            self.reserve.reserve_exact((self.reserve.len() / 4).max(ENTRIES_MORE));
-        }
-        self.reserve.push(Entry { item, count });
+        tight::push(&mut self.reserve, Entry { item, count });
         self.raise_rest(item, count, ranking);
     }
 

@@ -6,7 +6,7 @@
 use crate::neighbours::changes::Change;
 use crate::neighbours::tally::Tally;
 use crate::sizes::{bytes, bytes_of_all};
-use crate::{Basket, Item};
+use crate::{Basket, Item, tight};
 
 /// The baskets that one worker holds copies of.
 #[derive(Default)]
@@ -61,11 +61,10 @@ impl Store {
         let of = |more| changes.iter().filter(move |change| change.2 == more).map(|change| change.1);
         let mut gone = of(false).peekable();
         held.retain(|&item| gone.next_if_eq(&item).is_none());
+        tight::make_room(held, of(true).count());
         held.extend(of(true));
         held.sort_unstable();
-        if held.is_empty() {
-            *held = Vec::new();
-        }
+        tight::trim(held);
         of(true).for_each(|item| self.post(item, basket));
         of(false).for_each(|item| self.unpost(item, basket));
     }
@@ -124,6 +123,7 @@ impl Store {
 
 impl Postings {
     fn add(&mut self, basket: Basket, baskets: usize) {
+        tight::make_room(&mut self.baskets, 1);
         match self.baskets.last() {
             Some(&last) if last > basket => {
                 let at = self.baskets.partition_point(|&other| other < basket);
@@ -141,13 +141,11 @@ impl Postings {
     fn remove(&mut self, basket: Basket, baskets: usize) {
         let at = self.baskets.binary_search(&basket).expect("a removed item was in the basket");
         self.baskets.remove(at);
+        tight::trim(&mut self.baskets);
         if self.baskets.len() < BITS_MIN / 2 || self.baskets.len() * BITS_FROM * 2 < baskets {
             self.bits = Vec::new();
         } else if !self.bits.is_empty() {
             self.set(basket, false);
-        }
-        if self.baskets.is_empty() {
-            self.baskets = Vec::new();
         }
     }
 

@@ -3,8 +3,8 @@
 //! A row is noted when it begins to watch an item, and not taken out when it stops: such notes are cleaned away when
 //! they are the majority, so cleaning costs less than noting did.
 
-use crate::Item;
 use crate::sizes::{bytes, bytes_of_all};
+use crate::{Item, tight};
 
 /// Who watches whom.
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl Watchers {
     pub(super) fn change(&mut self, row: u32, before: &[Item], after: &[Item]) {
         for &item in after {
             if !before.contains(&item) {
-                self.rows[item as usize].push(row);
+                tight::push(&mut self.rows[item as usize], row);
             }
             self.watching[item as usize] += 1;
         }
@@ -51,7 +51,7 @@ impl Watchers {
             rows.sort_unstable();
             rows.dedup();
             rows.retain(|&row| watches(row));
-            rows.shrink_to(2 * rows.len());
+            tight::trim(rows);
         }
         rows
     }
