@@ -4,7 +4,8 @@
 //!           by basket           ┌────────┐ lines (basket, item, quantity)
 //! events ──────────────────────▶│ ledger ├─────────────────────────────▶
 //!           forgets to everyone └───┬────┘
-//!                                   └─ notes: what was odd, counted
+//!                                   ├─ notes: what was odd, counted
+//!                                   └─ held: items that the first basket here holds, or the last no more
 //! ```
 //!
 //! The worker that a basket's name hashes to holds the basket. An epoch's events are applied in the order of their
@@ -14,6 +15,7 @@
 //! Two events of one basket from different partitions have no order between them but that of epochs, and in an epoch
 //! that of partition numbers. Such baskets are counted as [`Note::SplitBasket`].
 
+mod holding;
 mod ledger;
 mod walk;
 
@@ -24,6 +26,7 @@ use crate::names::{SharedNames, route};
 use crate::sampling::Sampling;
 use crate::{Action, Basket, Diff, Epoch, Event, Item, Quantity};
 use differential_dataflow::{AsCollection, VecCollection};
+use holding::Holding;
 use ledger::{Effect, Ledger};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -54,12 +57,17 @@ pub struct Baskets<'scope> {
     pub lines: VecCollection<'scope, Epoch, Line, Diff>,
     /// What was odd, each time it was.
     pub notes: StreamVec<'scope, Epoch, Note>,
+    /// The items that baskets of this worker began to hold in an epoch (true), or hold no more.
+    pub(crate) held: StreamVec<'scope, Epoch, (Item, bool)>,
     /// What they are made of.
     pub(crate) ledger: SharedLedger,
 }
 
-/// An effect as it is sent on: what happened to a line, or what was odd.
-type Effects = Result<(Line, Epoch, Diff), Note>;
+/// An effect as it is sent on: what happened to a line, or something beside.
+type Effects = Result<(Line, Epoch, Diff), Aside>;
+
+/// What is odd, or holds an item.
+type Aside = Result<Note, (Item, bool)>;
 
 /// A worker's baskets, for the operator that changes them and for those who look between its steps.
 pub(crate) type SharedLedger = Rc<RefCell<Ledger>>;
@@ -98,6 +106,7 @@ pub fn baskets_core<'scope>(
             });
         }
     });
+    let mut holding = Holding::default();
     let by_basket = Exchange::new(|(worker, _event): &(u64, Event<Item>)| *worker);
     let apply =
         move |epoch, events: &mut Vec<(u64, Event<Item>)>, session: &mut EpochSession<'_, '_, Effects>| {
@@ -108,16 +117,22 @@ pub fn baskets_core<'scope>(
             events.sort_by_key(|(_worker, event)| event.position);
             for (_worker, event) in events.drain(..) {
                 ledger.apply(event, &mut |effect| match effect {
-                    Effect::Line(line, diff) => session.give(Ok((line, epoch, diff))),
-                    Effect::Note(note) => session.give(Err(note)),
+                    Effect::Line(line, diff) => {
+                        holding.count(line.1, diff);
+                        session.give(Ok((line, epoch, diff)));
+                    }
+                    Effect::Note(note) => session.give(Err(Ok(note))),
                 });
             }
+            holding.end_epoch(|item, is_held| session.give(Err(Err((item, is_held)))));
         };
     let walk = move |open: Option<Epoch>, activator: &Activator| {
         if let Some((request, names)) = &snapshots {
             request.step(open, &mut walked.borrow_mut(), &names.borrow(), activator);
         }
     };
-    let (lines, notes) = routed.per_epoch_and_rest(by_basket, "Baskets", apply, walk).ok_err(|effect| effect);
-    Baskets { lines: lines.as_collection(), notes, ledger: shared }
+    let effects = routed.per_epoch_and_rest(by_basket, "Baskets", apply, walk);
+    let (lines, asides): (_, StreamVec<'_, Epoch, Aside>) = effects.ok_err(|effect: Effects| effect);
+    let (notes, held) = asides.ok_err(|aside: Aside| aside);
+    Baskets { lines: lines.as_collection(), notes, held, ledger: shared }
 }
