@@ -84,8 +84,7 @@ pub fn recommend_core<'scope>(
     let Numbered { events, names, reports } = number_items(events);
     let sampling = params.item_baskets_max.map(Sampling::new);
     let snapshots = snapshots.map(|request| (request, SharedNames::clone(&names)));
-    let Baskets { lines, notes, held, ledger } =
-        baskets_core(events, params.basket_items_max, sampling.clone(), snapshots);
+    let Baskets { lines, notes, held, ledger } = baskets_core(events, params, sampling.clone(), snapshots);
     let interactions = interactions(lines);
     let table = SharedNames::clone(&names);
     let Neighbours { lists, work, engine } = match params.engine {

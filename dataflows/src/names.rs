@@ -245,8 +245,8 @@ fn ask<'scope>(events: StreamVec<'scope, Epoch, Event>, names: &SharedNames) -> 
 
 /// The event about the item's number.
 fn number(event: Event, item: impl FnOnce(Name) -> Item) -> Event<Item> {
-    let Event { position, basket, user, action } = event;
-    Event { position, basket, user, action: action.map_item(item) }
+    let Event { position, basket, user, time, action } = event;
+    Event { position, basket, user, time, action: action.map_item(item) }
 }
 
 /// Learns names, and replaces items' names by numbers once an epoch's names are all in.

@@ -1,13 +1,11 @@
 //! Items that no basket holds any more are forgotten and their numbers given to others, while epochs are under way: the
 //! lists are the model's at every epoch, and what is held does not grow with the names that ever were.
 
-use crate::harness::{check, event, params};
+use crate::harness::{check, event, params, sizes};
 use crate::shop::{Random, cut, settings};
-use deltacart_dataflows::{Action, Engine, Event, ListParams, Measure, Name, Params, Sizes, recommend};
+use deltacart_dataflows::{Action, Engine, Event, ListParams, Measure, Name, Params};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use timely::dataflow::InputHandle;
-use timely::dataflow::operators::Input;
 
 /// The n-th item's name: names rise in another order than that in which they come.
 fn name(item: u64) -> Name {
@@ -61,48 +59,13 @@ proptest! {
     }
 }
 
-/// What all workers hold, some time after the last of the events; the names that each knows on the average.
-fn sizes(log: &[Event], params: Params, workers: usize) -> Sizes {
-    let epochs = log.chunks(10).map(<[_]>::to_vec).collect::<Vec<_>>();
-    let guards = timely::execute(timely::Config::process(workers), move |worker| {
-        let (index, peers) = (worker.index(), worker.peers());
-        let mut input = InputHandle::new();
-        let (probe, census) = worker.dataflow(|scope| {
-            let recommendations = recommend(scope.input_from(&mut input), params);
-            (recommendations.lists.probe().0, recommendations.census)
-        });
-        for (epoch, events) in (1..).zip(&epochs) {
-            let mine = events.iter().enumerate().filter(|(number, _event)| number % peers == index);
-            mine.for_each(|(_number, event)| input.send(event.clone()));
-            input.advance_to(epoch);
-            worker.step_while(|| probe.less_than(&epoch.saturating_sub(2)));
-        }
-        for epoch in epochs.len() as u64 + 1..epochs.len() as u64 + 10 {
-            input.advance_to(epoch);
-            worker.step_while(|| probe.less_than(&epoch));
-        }
-        // What comes back is connected to no epoch: some steps more.
-        (0..100).for_each(|_| _ = worker.step());
-        census.take()
-    });
-    let mut all = Sizes::default();
-    for sizes in guards.unwrap().join() {
-        let Sizes { items, items_forgotten, names_bytes, rows_bytes, store_bytes, .. } = sizes.unwrap();
-        all.items += items / workers as u64;
-        all.items_forgotten += items_forgotten;
-        all.names_bytes += names_bytes;
-        all.rows_bytes += rows_bytes;
-        all.store_bytes += store_bytes;
-    }
-    all
-}
-
 #[test]
 fn what_is_held_does_not_grow() {
     for (engine, workers) in [(Engine::Fast, 1), (Engine::Fast, 3), (Engine::Reference, 2)] {
         let params = params(engine, Measure::Cosine, 3);
-        let of = |events| sizes(&seasons(5, events, 20), params, workers);
-        let (short, long) = (of(2_000), of(12_000));
+        let epochs: Vec<_> = seasons(5, 12_000, 20).chunks(10).map(<[_]>::to_vec).collect();
+        let sizes = sizes(&epochs, params, workers, 200);
+        let (short, long) = (sizes[0], sizes[5]);
         assert!(long.items < 60, "{} names for a window of 20: {long:?}", long.items);
         assert!(long.items_forgotten > 1_000, "{long:?}");
         for (what, short, long) in [
