@@ -1,17 +1,17 @@
 //! 1 · Baskets: an ordered event log per basket becomes lines.
 //!
 //! ```text
-//!           by basket           ┌────────┐ lines (basket, item, quantity)
-//! events ──────────────────────▶│ ledger ├─────────────────────────────▶
-//!    forgets, clocks to everyone└───┬────┘
-//!                                   ├─ notes: what was odd, counted
-//!                                   └─ held: items that the first basket here holds, or the last no more
+//!           by basket            ┌────────┐ lines (basket, item, quantity)
+//! events ───────────────────────▶│ ledger ├─────────────────────────────▶
+//!    forgets, clocks to everyone └───┬────┘
+//!                                    ├─ notes: what was odd, counted
+//!                                    └─ held: items that a basket here holds now, or none any more
 //! ```
 //!
 //! The worker that a basket's name hashes to holds the basket. An epoch's events are applied in the order of their
 //! positions, whatever order they came in, and each action moves one or more lines of [`ledger`].
 //!
-//! Where baskets are given up that nothing happens to ([`expiry`]), everyone is told how far each partition has come, too.
+//! Where baskets are given up that nothing happens to ([`expiry`]), everyone is told how far each partition has come.
 //!
 //! # Notes
 //! Two events of one basket from different partitions have no order between them but that of epochs, and in an epoch

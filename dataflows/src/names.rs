@@ -3,11 +3,13 @@
 //! ```text
 //!            ┌───────┐ unknown names ┌──────────┐ (number, name) ┌───────────┐
 //! events ───▶│  ask  ├──────────────▶│ registry ├───broadcast───▶│ translate ├─┐
-//!            └─┬───┬─┘   exchanged   └─▲──────┬─┘                └─────▲─────┘ ▼
-//!              │   └── events about those, kept until the names are in ┘     ├─▶ events with numbered items
-//!              └──────────────────── │ other  │ events ────────────────────────┘
-//!                                    │        └─ numbers to be forgotten, to everyone
-//!                                    └─ forgotten here; held by baskets here, or no more ◀── lists
+//!            └─┬───┬─┘   exchanged   └──────────┘                └─────▲─────┘ ▼
+//!              │   └── events about those, kept until the names are in ┘       ├─▶ events with numbered items
+//!              └────────────────────── all other events ───────────────────────┘
+//!
+//!            ┌────────┐ held, or no more; forgotten ┌──────────┐ to be forgotten
+//! lists ────▶│ forget ├────────────────────────────▶│ registry ├────broadcast────▶ names
+//!            └────────┘        by epochs            └──────────┘
 //! ```
 //!
 //! The worker that a name hashes to numbers it: `its own count · workers + its index`, so a number is the same
