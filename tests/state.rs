@@ -114,8 +114,8 @@ fn a_signal_ends_with_a_snapshot() {
     assert!(!snapshots(&state).is_empty());
 }
 
-/// A shop's fifty events a second; baskets that nothing happens to for nine seconds are forgotten, however often the job
-/// is stopped and killed in between.
+/// A shop's fifty events a second; baskets that nothing happens to for nine seconds are forgotten, however often the
+/// job is stopped and killed in between.
 #[test]
 fn idle_baskets_are_forgotten_over_restarts() {
     let folder = Folder::new();
@@ -126,7 +126,7 @@ fn idle_baskets_are_forgotten_over_restarts() {
     let (once, reference) = (folder.path("once"), folder.path("reference"));
     let every = format!("run --verify-every 1 {EPOCHS} {idle}");
     let done = run(&every, &["--input", &whole, "--output", &once]).expect(0);
-    assert!(done.says("idle baskets forgotten").summary().contains(", verified 4"), "every epoch is");
+    assert!(done.says("idle baskets forgotten").summary().contains(", verified 4"), "each epoch is compared");
     run(&format!("{every} --engine reference -w 3"), &["--input", &whole, "--output", &reference]).expect(0);
     assert_eq!(fs::read(&once).unwrap(), fs::read(&reference).unwrap());
     let expected = lists_of_file(&once);
