@@ -85,8 +85,13 @@ fn baskets(changes: &[Change]) -> Vec<BasketCopy> {
         }
     }
     let baskets = baskets.into_iter().filter(|(_, lines)| !lines.is_empty());
-    let copy =
-        |(basket, lines)| BasketCopy { basket: basket_name(basket), partition: 0, users: Vec::new(), lines };
+    let copy = |(basket, lines)| BasketCopy {
+        basket: basket_name(basket),
+        partition: 0,
+        last: 0,
+        users: Vec::new(),
+        lines,
+    };
     baskets.map(copy).collect()
 }
 

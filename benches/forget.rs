@@ -197,6 +197,7 @@ impl Shop {
             position: Position { partition: 0, offset: self.lines, index: 0 },
             basket: if is_forget { Name::default() } else { basket_name(user) },
             user: Some(Name::from(format!("u{user}"))),
+            time: 0,
             action,
         }
     }

@@ -146,6 +146,10 @@ pub struct RunArgs {
     /// The most items of a basket: beyond, the oldest makes room
     #[arg(long, default_value = "10000", value_name = "ITEMS", help_heading = "What to compute")]
     pub max_basket_items: NonZeroUsize,
+    /// Forget a basket when nothing has happened to it for so long, by the times of its partition's events, such as 72h
+    /// [default: never]
+    #[arg(long, value_name = "TIME", help_heading = "What to compute")]
+    pub basket_idle: Option<Time>,
     /// How many baskets may speak for an item: beyond, a fixed sample of them does, and its counts are estimates
     /// [default: none]
     #[arg(long, value_name = "BASKETS", help_heading = "What to compute")]

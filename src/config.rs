@@ -1,7 +1,7 @@
 //! Flags to settings: everything that can be wrong about a command line is found here, before anything runs.
 
 use crate::cli::{
-    Cli, DeliveryKind, DemoArgs, GenerateArgs, KafkaArgs, Listen, OnOff, Place, RunArgs, TopArgs,
+    Cli, DeliveryKind, DemoArgs, GenerateArgs, KafkaArgs, Listen, OnOff, Place, RunArgs, Time, TopArgs,
 };
 use crate::cluster::{Secret, is_loopback};
 use crate::demo::DemoOptions;
@@ -208,8 +208,21 @@ fn params(args: &RunArgs) -> Result<Params> {
         engine: args.engine,
         lists,
         basket_items_max: args.max_basket_items.get(),
+        basket_idle: basket_idle(args)?,
         item_baskets_max: args.max_item_baskets,
     })
+}
+
+/// How long nothing may happen to a basket, if that matters.
+fn basket_idle(args: &RunArgs) -> Result<Option<NonZeroU64>> {
+    let Some(Time(idle)) = args.basket_idle else { return Ok(None) };
+    let has_times = matches!(args.input.first(), Some(Place::Topic(_))) || decode(args)?.has_times();
+    ensure!(
+        has_times,
+        "--basket-idle goes by the times of events, and the records have none: add time=… to --columns"
+    );
+    let idle = u64::try_from(idle.as_millis()).ok().and_then(NonZeroU64::new);
+    Ok(Some(idle.context("--basket-idle must be at least 1ms")?))
 }
 
 /// A list is a record: much longer ones would not fit a broker's default.

@@ -245,6 +245,7 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
             engine: Engine::Fast,
             lists: ListParams { k: options.k, scoring, scores: true },
             basket_items_max: BASKET_ITEMS_MAX,
+            basket_idle: None,
             item_baskets_max: None,
         },
         output: Destination::Topic(RECOMMENDATIONS.to_owned()),

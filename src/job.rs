@@ -119,6 +119,7 @@ impl Job {
             ("epoch_events", self.limits.epoch_events as u64),
             ("epoch_bytes", self.limits.epoch_bytes as u64),
         ];
+        bounds.extend(self.params.basket_idle.map(|idle| ("basket_idle_ms", idle.get())));
         bounds.extend(self.params.item_baskets_max.map(|most| ("item_baskets", u64::from(most.get()))));
         bounds
     }

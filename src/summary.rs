@@ -29,6 +29,8 @@ pub enum Counter {
     SplitBaskets,
     /// Lines that left full baskets.
     LinesEvicted,
+    /// Baskets that nothing had happened to for too long.
+    BasketsExpired,
     /// Items in more baskets than may speak for one, at the end: their counts are estimates.
     ItemsSampled,
     /// Epochs that had records.
@@ -50,6 +52,7 @@ impl Counter {
             Note::NoEffect => Counter::NoEffect,
             Note::SplitBasket => Counter::SplitBaskets,
             Note::LineEvicted => Counter::LinesEvicted,
+            Note::BasketExpired => Counter::BasketsExpired,
         }
     }
 }
@@ -111,6 +114,7 @@ impl fmt::Display for Summary {
             (Counter::NoEffect, "without effect"),
             (Counter::SplitBaskets, "baskets over several partitions"),
             (Counter::LinesEvicted, "lines evicted from full baskets"),
+            (Counter::BasketsExpired, "idle baskets forgotten"),
             (Counter::ItemsSampled, "items sampled at the end"),
         ] {
             if count(counter.clone()) > 0 {

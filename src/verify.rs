@@ -99,6 +99,7 @@ impl Verifier {
     fn close(&mut self, epoch: Epoch, mut changes: Pending) {
         changes.events.sort_by_key(|event| event.position);
         changes.events.iter().for_each(|event| self.model.apply(event));
+        self.model.end_epoch();
         // What goes before what comes, or a new list would be taken for the old one.
         changes.lists.sort_by_key(|(_list, diff)| *diff);
         for ((item, list), diff) in changes.lists {

@@ -49,6 +49,20 @@ fn cuts_are_counted() {
     }
 }
 
+/// Times are what baskets are given up by: without any, none ever would be.
+#[test]
+fn idle_baskets_need_times() {
+    let said = "--basket-idle goes by the times of events, and the records have none";
+    run_with_input(&format!("{CSV_FLAGS} --input - --basket-idle 1h"), &[], b"").expect(2).says(said);
+    run_with_input("run --format fimi --input - --basket-idle 1h", &[], b"").expect(2).says(said);
+    let rows = "a,tea,2026-01-31 12:00:00\na,lemon,2026-01-31 12:59:59\nb,mug,2026-01-31 13:59:59\n";
+    let flags = "run --format csv --columns basket=#1,item=#2,time=#3 --input - --verify --basket-idle";
+    for (idle, said) in [("1h", "1 idle baskets forgotten"), ("60m", "forgotten"), ("3601s", "0 rejects")] {
+        let done = run_with_input(&format!("{flags} {idle}"), &[], rows.as_bytes()).expect(0).says(said);
+        assert_eq!(done.summary().contains("forgotten"), idle != "3601s", "{idle}: {}", done.stderr);
+    }
+}
+
 #[test]
 fn standard_input_to_standard_output() {
     let done = run_with_input(&format!("{CSV_FLAGS} --input -"), &[], CSV.as_bytes()).expect(0);

@@ -163,6 +163,35 @@ fn check_state(page: &Page, flags: &str) {
     }
 }
 
+/// A basket is left alone, and with it goes an item that nobody else has.
+#[test]
+fn what_is_forgotten_is_counted() {
+    let folder = Folder::new();
+    let (mut running, address) = start_live(&folder, "-w 2 --epoch 5ms --basket-idle 10m");
+    let mut stdin = running.stdin();
+    let mut add = |basket: &str, item: &str, minute: u32| {
+        let time = format!("2026-01-31T12:{minute:02}:00Z");
+        writeln!(stdin, r#"{{"event":"add","basket":"{basket}","item":"{item}","time":"{time}"}}"#).unwrap();
+        stdin.flush().unwrap();
+    };
+    add("left", "tea", 0);
+    add("left", "lemon", 1);
+    add("kept", "tea", 11);
+    wait_until("a basket is forgotten, and what only it had", || {
+        // Items go when later epochs are closed.
+        add("kept", "tea", 12);
+        says(&address, "/metrics", 200) && scrape(&address).get("deltacart_items_forgotten_total") == 1.0
+    });
+    let page = scrape(&address);
+    drop(stdin);
+    running.finish().expect(0).says("1 idle baskets forgotten");
+    assert_eq!(page.get("deltacart_baskets_expired_total"), 1.0);
+    assert_eq!((page.get("deltacart_baskets"), page.get("deltacart_items")), (1.0, 1.0));
+    assert_eq!(page.get(r#"deltacart_bound{bound="basket_idle_ms"}"#), 600_000.0);
+    // Noon and twelve minutes.
+    assert_eq!(page.get(r#"deltacart_clock_seconds{partition="0"}"#), 1_769_861_520.0);
+}
+
 #[test]
 fn the_metrics_are_those_of_the_documentation() {
     let folder = Folder::new();

@@ -12,8 +12,9 @@ const ENVELOPES: [Envelope; 3] = [Envelope::Upsert, Envelope::Changes, Envelope:
 /// Events of every kind over few baskets and items, so that they meet. A basket's events lie in one file: its own.
 fn random_log(seed: u64, prefix: &str, events: u64) -> String {
     let mut random = Random(seed);
-    let mut log = String::new();
+    let (mut log, mut time) = (String::new(), 0);
     for _ in 0..events {
+        time += 1 + random.below(10) * random.below(10);
         let number = random.below(24);
         let (basket, user) = (format!("{prefix}{number}"), format!("{prefix}u{}", number % 7));
         let item = format!("i{}", random.below(1 + random.0 % 20));
@@ -39,7 +40,7 @@ fn random_log(seed: u64, prefix: &str, events: u64) -> String {
             38 if random.below(3) == 0 => format!(r#""event":"forget","user":"{user}""#),
             _ => format!(r#""event":"add",{about},"item":"{item}","quantity":-1"#),
         };
-        writeln!(log, "{{{event}}}").unwrap();
+        writeln!(log, "{{{event},\"time\":{time}}}").unwrap();
     }
     log
 }
@@ -196,6 +197,8 @@ fn settings_of_lists() {
         "--max-item-baskets 10 --measure llr --min-count 5",
         "--max-item-baskets 1 --max-basket-items 4 --measure count",
         "--basket user",
+        "--basket-idle 300ms",
+        "--basket-idle 1s --max-item-baskets 4 --max-basket-items 3 --measure llr",
     ] {
         let job = format!("--input {input} --epoch-events 37 --verify-every 1 {flags}");
         let expected = output_of(&folder, &job);

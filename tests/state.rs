@@ -114,6 +114,38 @@ fn a_signal_ends_with_a_snapshot() {
     assert!(!snapshots(&state).is_empty());
 }
 
+/// A shop's fifty events a second; baskets that nothing happens to for nine seconds are forgotten, however often the
+/// job is stopped and killed in between.
+#[test]
+fn idle_baskets_are_forgotten_over_restarts() {
+    let folder = Folder::new();
+    let (input, output, state) = (folder.path("in"), folder.path("out"), folder.path("state"));
+    let lines = events(4000);
+    let idle = "--basket-idle 9s";
+    let whole = folder.file("whole", text(&lines));
+    let (once, reference) = (folder.path("once"), folder.path("reference"));
+    let every = format!("run --verify-every 1 {EPOCHS} {idle}");
+    let done = run(&every, &["--input", &whole, "--output", &once]).expect(0);
+    assert!(done.says("idle baskets forgotten").summary().contains(", verified 4"), "each epoch is compared");
+    run(&format!("{every} --engine reference -w 3"), &["--input", &whole, "--output", &reference]).expect(0);
+    assert_eq!(fs::read(&once).unwrap(), fs::read(&reference).unwrap());
+    let expected = lists_of_file(&once);
+    assert_ne!(expected, lists(&folder, &lines), "some are");
+
+    let flags = ["--input", &input, "--output", &output, "--state", &state, "--snapshot-every", "1ms"];
+    for (end, workers) in [(900, 2), (1500, 1), (2800, 3), (lines.len(), 2)] {
+        fs::write(&input, text(&lines[..end])).unwrap();
+        let line = format!("run --epoch-events 10 {idle} -w {workers}");
+        let killed = start(&line, &flags);
+        thread::sleep(Duration::from_millis(70));
+        drop(killed);
+        run(&format!("{line} --verify"), &flags).expect(0);
+    }
+    assert_eq!(lists_of_file(&output), expected);
+    run("run --basket-idle 10s", &flags).expect(1).says("basket-idle was 9s and is 10s");
+    run("run", &flags).expect(1).says("basket-idle was 9s and is not set");
+}
+
 #[test]
 fn processes_share_the_snapshots() {
     let folder = Folder::new();

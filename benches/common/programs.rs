@@ -51,7 +51,13 @@ pub(crate) fn list_params() -> ListParams {
 
 /// The settings of the pipeline.
 pub(crate) fn params() -> Params {
-    Params { engine: Engine::Fast, lists: list_params(), basket_items_max: 10_000, item_baskets_max: None }
+    Params {
+        engine: Engine::Fast,
+        lists: list_params(),
+        basket_items_max: 10_000,
+        basket_idle: None,
+        item_baskets_max: None,
+    }
 }
 
 /// A dataflow that runs.

@@ -42,6 +42,7 @@ impl Change {
             position: Position { partition: 0, offset: position, index: 0 },
             basket: basket_name(self.basket),
             user: None,
+            time: 0,
             action: if self.comes { Action::Add(item, 1) } else { Action::Remove(item, None) },
         }
     }

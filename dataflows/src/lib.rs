@@ -1,9 +1,11 @@
 //! The recommender as pure functions of collections: no Kafka, no JSON, no flags, no clock, no disk.
 //!
 //! ```text
-//! events ─▶ number_items ─▶ baskets ─lines─▶ interactions ─▶ neighbours ─▶ lists
-//!           names, told      an ordered log    (basket, item)   counts on demand,
-//!           to everyone      per basket        each once        similarity, top-k
+//! events ─▶ number_items ─▶ baskets ─lines─▶ interactions ─▶ neighbours ─▶ forget ─▶ lists
+//!           names, told      an ordered log    (basket, item)   counts on demand, │
+//!           to everyone      per basket        each once        similarity, top-k │
+//!              ▲                                                                  │
+//!              └───────────────── items that no basket holds any more ◀───────────┘
 //! ```
 //!
 //! [`recommend`] is this picture. Each box is a file and a function from collections to collections, so another
@@ -24,7 +26,8 @@ pub use epochs::{EpochSession, PerEpoch};
 mod numbers;
 
 mod names;
-pub use names::{Names, SharedNames, number_items, route};
+pub use names::{Names, SharedNames, route};
+use names::{Numbered, forget, number_items};
 
 mod sampling;
 pub use sampling::{Sampling, basket_level};
@@ -80,17 +83,16 @@ pub fn recommend_core<'scope>(
     params: Params,
     snapshots: Option<SnapshotRequest>,
 ) -> Recommendations<'scope> {
-    let (events, names) = number_items(events);
+    let Numbered { events, names, reports } = number_items(events);
     let sampling = params.item_baskets_max.map(Sampling::new);
     let snapshots = snapshots.map(|request| (request, SharedNames::clone(&names)));
-    let Baskets { lines, notes, ledger } =
-        baskets_core(events, params.basket_items_max, sampling.clone(), snapshots);
+    let Baskets { lines, notes, held, ledger } = baskets_core(events, params, sampling.clone(), snapshots);
     let interactions = interactions(lines);
     let table = SharedNames::clone(&names);
     let Neighbours { lists, work, engine } = match params.engine {
-        Engine::Fast => neighbours_core(interactions, names, params.lists, sampling.clone()),
+        Engine::Fast => neighbours_core(interactions, table, params.lists, sampling.clone()),
         Engine::Reference => {
-            let named = interactions.map(move |(basket, item)| (basket, names.borrow().name(item).clone()));
+            let named = interactions.map(move |(basket, item)| (basket, table.borrow().name(item).clone()));
             let lists = match sampling.clone() {
                 None => reference_neighbours(named, params.lists),
                 Some(sampling) => reference_neighbours_sampled(named, params.lists, sampling),
@@ -98,6 +100,7 @@ pub fn recommend_core<'scope>(
             Neighbours { lists, work: Work::default(), engine: None }
         }
     };
-    let census = Census { ledger, names: table, engine };
+    let lists = forget(lists, held, SharedNames::clone(&names), reports);
+    let census = Census { ledger, names, engine };
     Recommendations { lists, notes, work, sampling, census }
 }

@@ -2,7 +2,7 @@
 //!
 //! It shares the measures, the types and the hash of baskets with the dataflows, and nothing else.
 
-use crate::{Action, Counts, Event, List, ListParams, Name, Params, Quantity, basket_level};
+use crate::{Action, Counts, Event, List, ListParams, Millis, Name, Params, Quantity, basket_level};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::rc::Rc;
@@ -11,6 +11,8 @@ use std::rc::Rc;
 pub struct Model {
     params: Params,
     baskets: BTreeMap<Name, ModelBasket>,
+    /// By partition: the largest time of its events.
+    clocks: BTreeMap<u32, Millis>,
 }
 
 #[derive(Default)]
@@ -18,16 +20,22 @@ struct ModelBasket {
     /// Item, units in the cart, units bought; in the order in which they entered.
     lines: Vec<(Name, Quantity, Quantity)>,
     users: BTreeSet<Name>,
+    /// Where its first line came from.
+    partition: u32,
+    /// The time of its last event.
+    last: Millis,
 }
 
 impl Model {
     /// No baskets yet.
     pub fn new(params: Params) -> Self {
-        Model { params, baskets: BTreeMap::new() }
+        Model { params, baskets: BTreeMap::new(), clocks: BTreeMap::new() }
     }
 
     /// Applies one event. Events of one basket must come in their order.
     pub fn apply(&mut self, event: &Event) {
+        let clock = self.clocks.entry(event.position.partition).or_default();
+        *clock = event.time.max(*clock);
         if event.action == Action::ForgetUser {
             if let Some(user) = &event.user {
                 self.baskets.retain(|_name, basket| !basket.users.contains(user));
@@ -35,6 +43,13 @@ impl Model {
             return;
         }
         let basket = self.baskets.entry(event.basket.clone()).or_default();
+        if basket.is_over(self.params, event.time) {
+            *basket = ModelBasket::default();
+        }
+        if basket.lines.is_empty() {
+            basket.partition = event.position.partition;
+        }
+        basket.last = event.time.max(basket.last);
         basket.users.extend(event.user.clone());
         let lines = &mut basket.lines;
         if let Action::Add(item, _)
@@ -74,6 +89,14 @@ impl Model {
         }
     }
 
+    /// The epoch is over: baskets that nothing has happened to for too long give their lines back.
+    pub fn end_epoch(&mut self) {
+        let Model { params, baskets, clocks } = self;
+        if params.basket_idle.is_some() {
+            baskets.retain(|_name, basket| !basket.is_over(*params, clocks[&basket.partition]));
+        }
+    }
+
     /// Which basket holds which items.
     pub fn interactions(&self) -> BTreeMap<Name, BTreeSet<Name>> {
         let items = |basket: &ModelBasket| basket.lines.iter().map(|line| line.0.clone()).collect();
@@ -85,6 +108,13 @@ impl Model {
         lists(&self.interactions(), self.params.lists, self.params.item_baskets_max, |name| {
             basket_level(name)
         })
+    }
+}
+
+impl ModelBasket {
+    /// Whether nothing had happened to it for too long at this time.
+    fn is_over(&self, params: Params, time: Millis) -> bool {
+        params.basket_idle.is_some_and(|idle| self.last + idle.get() <= time)
     }
 }
 

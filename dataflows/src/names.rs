@@ -1,48 +1,87 @@
-//! 0 · Items numbered: every worker knows every item's number and name.
+//! 0 · Items numbered: every worker knows every item's number and name, until no basket holds the item.
 //!
 //! ```text
-//!            ┌───────┐ unknown names ┌────────┐ (number, name) ┌───────────┐
-//! events ───▶│  ask  ├──────────────▶│ number ├───broadcast───▶│ translate ├─┐
-//!            └─┬───┬─┘   exchanged   └────────┘                └─────▲─────┘ ▼
-//!              │   └── events about those, kept until the names are in ┘     ├─▶ events with numbered items
-//!              └────────────────────── all other events ─────────────────────┘
+//!            ┌───────┐ unknown names ┌──────────┐ (number, name) ┌───────────┐
+//! events ───▶│  ask  ├──────────────▶│ registry ├───broadcast───▶│ translate ├─┐
+//!            └─┬───┬─┘   exchanged   └──────────┘                └─────▲─────┘ ▼
+//!              │   └── events about those, kept until the names are in ┘       ├─▶ events with numbered items
+//!              └────────────────────── all other events ───────────────────────┘
+//!
+//!            ┌────────┐ held, or no more; forgotten ┌──────────┐ to be forgotten
+//! lists ────▶│ forget ├────────────────────────────▶│ registry ├────broadcast────▶ names
+//!            └────────┘        by epochs            └──────────┘
 //! ```
 //!
 //! The worker that a name hashes to numbers it: `its own count · workers + its index`, so a number is the same
 //! everywhere and says who owns the item. A worker asks for a name only when it meets it for the first time.
+//! [`registry`] gives numbers, and takes them back from items that no basket holds any more, to give them again;
+//! [`forget`] tells it when that may be.
 //!
 //! # Notes
 //! Whatever is downstream of both at an epoch may read [`Names`] for every item met up to that epoch: the epoch's
-//! frontier cannot pass while a name of it is on its way to any worker.
+//! frontier cannot pass while a name of it is on its way to any worker. And a number means the same item until all
+//! that can have seen it is done with: see [`registry`].
+
+mod forget;
+mod registry;
+
+pub(crate) use forget::forget;
 
 use crate::numbers::Numbers;
 use crate::sizes::{Sizes, bytes};
 use crate::{Epoch, Event, Item, Name};
+use forget::Report;
+use registry::register;
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
 use std::rc::Rc;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::core::Concat;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::core::{Concat, Feedback};
+use timely::dataflow::operators::feedback::Handle;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::{Capability, generic::Operator};
 
 /// The names of all items, as this worker knows them; shared by the operators of one worker.
 #[derive(Default)]
 pub struct Names {
-    /// By number; empty where the number is not given yet.
+    /// By number; empty where the number is not given yet. What was forgotten stays until its number is given again:
+    /// another worker's baskets may still hold the item.
     names: Vec<Name>,
     /// By number: the name's first eight bytes as a number, which decides most comparisons without a look at the name.
     prefixes: Vec<u64>,
-    /// The names themselves numbered in the order in which this worker learnt them; `items` has the real numbers.
+    /// The names themselves numbered as this worker learnt them; `items` has the real numbers.
     known: Numbers,
-    items: Vec<Item>,
+    items: Vec<Known>,
     /// Names on their way to this worker, so that each is asked for once.
     asked: Numbers,
+    /// The newest epoch of which this worker has numbered events.
+    newest: Epoch,
+    /// What is to be forgotten, the first to go first.
+    leaving: VecDeque<Leaving>,
+    /// Items of this worker's registry that were forgotten everywhere.
+    forgotten: u64,
+}
+
+/// A name's item.
+#[derive(Clone, Copy)]
+struct Known {
+    item: Item,
+    /// The round in which it is being forgotten: no more events are numbered with it, unless it is told again.
+    leaving: Option<Round>,
+}
+
+/// How often a number was to be forgotten.
+type Round = u32;
+
+/// A number that goes when the epoch is closed: later events are not numbered with it.
+struct Leaving {
+    epoch: Epoch,
+    item: Item,
+    round: Round,
 }
 
 /// A worker's shared [`Names`].
@@ -54,9 +93,15 @@ impl Names {
         &self.names[item as usize]
     }
 
-    /// The number of the item of this name, if any worker has met it and told.
+    /// The number of the item of this name, if any worker has met it and told, and it is not forgotten.
     pub fn item(&self, name: &str) -> Option<Item> {
-        self.known.get(name).map(|index| self.items[index as usize])
+        self.known.get(name).map(|index| self.items[index as usize].item)
+    }
+
+    /// The same, unless it is being forgotten.
+    fn item_to_stay(&self, name: &str) -> Option<Item> {
+        let known = self.known.get(name).map(|index| self.items[index as usize]);
+        known.filter(|known| known.leaving.is_none()).map(|known| known.item)
     }
 
     /// Orders two items by the bytes of their names.
@@ -77,17 +122,42 @@ impl Names {
         prefix[..length].copy_from_slice(&name.as_bytes()[..length]);
         self.prefixes[index] = u64::from_be_bytes(prefix);
         self.names[index] = name.clone();
-        if self.known.get_or_insert(name).1 {
-            self.items.push(item);
+        let place = self.known.get_or_insert(name).0 as usize;
+        let known = Known { item, leaving: None };
+        match self.items.get_mut(place) {
+            Some(old) => *old = known,
+            None => self.items.push(known),
         }
         if let Some(index) = self.asked.get(name) {
             self.asked.remove(index);
         }
     }
 
+    /// No event is to be numbered with this item from now on.
+    fn leave(&mut self, item: Item, round: Round) {
+        if let Some(place) = self.known.get(&self.names[item as usize])
+            && self.items[place as usize].item == item
+        {
+            self.items[place as usize].leaving = Some(round);
+        }
+        self.leaving.push_back(Leaving { epoch: self.newest, item, round });
+    }
+
+    /// The next item of which no event is under way: all epochs before `open` are closed. It is forgotten here.
+    fn next_left(&mut self, open: Epoch) -> Option<(Item, Round)> {
+        let Leaving { item, round, .. } = self.leaving.pop_front_if(|leaving| leaving.epoch < open)?;
+        if let Some(place) = self.known.get(&self.names[item as usize])
+            && self.items[place as usize].leaving == Some(round)
+        {
+            self.known.remove(place);
+        }
+        Some((item, round))
+    }
+
     /// Adds up what it holds.
     pub(crate) fn measure(&self, sizes: &mut Sizes) {
         sizes.items = self.known.given() as u64;
+        sizes.items_forgotten = self.forgotten;
         let long = self.names.iter().filter(|name| name.is_heap_allocated());
         let long: usize = long.map(|name| name.capacity()).sum();
         let tables = self.known.bytes() + self.asked.bytes() + bytes(&self.items);
@@ -106,32 +176,23 @@ pub fn route(name: &str) -> u64 {
     foldhash::fast::FixedState::with_seed(0).hash_one(name)
 }
 
-/// Numbers the items of `events`; the names are in the table returned before the events are.
-pub fn number_items<'scope>(
-    events: StreamVec<'scope, Epoch, Event>,
-) -> (StreamVec<'scope, Epoch, Event<Item>>, SharedNames) {
+/// Events whose items have numbers.
+pub(crate) struct Numbered<'scope> {
+    pub(crate) events: StreamVec<'scope, Epoch, Event<Item>>,
+    /// The names are in it before the events are given.
+    pub(crate) names: SharedNames,
+    /// For [`forget`].
+    pub(crate) reports: Handle<'scope, Epoch, Vec<Report>>,
+}
+
+/// Numbers the items of `events`.
+pub(crate) fn number_items(events: StreamVec<'_, Epoch, Event>) -> Numbered<'_> {
     let names = SharedNames::default();
-    let workers = events.scope().peers() as u32;
-    let index = events.scope().index() as u32;
-    let Asked { numbered: ready, waiting, unknown } = ask(events, &names);
-
-    let mut numbers = Numbers::default();
-    let numbered = unknown
-        .unary(Exchange::new(|name: &Name| route(name)), "NumberItems", move |_capability, _info| {
-            move |input, output| {
-                input.for_each(|capability, names: &mut Vec<Name>| {
-                    let mut session = output.session(&capability);
-                    for name in names.drain(..) {
-                        let (number, _new) = numbers.get_or_insert(&name);
-                        let item = number.checked_mul(workers).and_then(|n| n.checked_add(index));
-                        session.give((item.expect("fewer than four billion items"), name));
-                    }
-                });
-            }
-        })
-        .broadcast();
-
-    (ready.concat(translate(waiting, numbered, Rc::clone(&names))), names)
+    let (reports, reported) = events.scope().feedback(1);
+    let Asked { numbered, waiting, unknown } = ask(events, &names);
+    let answers = register(unknown, reported, &names);
+    let events = numbered.concat(translate(waiting, answers, Rc::clone(&names)));
+    Numbered { events, names, reports }
 }
 
 /// What becomes of events when their items' names are looked up.
@@ -161,12 +222,13 @@ fn ask<'scope>(events: StreamVec<'scope, Epoch, Event>, names: &SharedNames) -> 
             let mut output_waiting = output_waiting.activate();
             let mut output_unknown = output_unknown.activate();
             input.for_each(|capability, events: &mut Vec<Event>| {
+                names.newest = names.newest.max(capability.least().copied().unwrap_or_default());
                 let mut numbered = output_numbered.session(&capability);
                 let mut waiting = output_waiting.session(&capability);
                 let mut unknown = output_unknown.session(&capability);
                 for event in events.drain(..) {
                     let name = event.action.item();
-                    let item = name.and_then(|name| names.item(name));
+                    let item = name.and_then(|name| names.item_to_stay(name));
                     match name.filter(|_| item.is_none()) {
                         Some(name) => {
                             if names.ask(name) {
@@ -185,8 +247,8 @@ fn ask<'scope>(events: StreamVec<'scope, Epoch, Event>, names: &SharedNames) -> 
 
 /// The event about the item's number.
 fn number(event: Event, item: impl FnOnce(Name) -> Item) -> Event<Item> {
-    let Event { position, basket, user, action } = event;
-    Event { position, basket, user, action: action.map_item(item) }
+    let Event { position, basket, user, time, action } = event;
+    Event { position, basket, user, time, action: action.map_item(item) }
 }
 
 /// Learns names, and replaces items' names by numbers once an epoch's names are all in.

@@ -1,7 +1,7 @@
 //! What to compute: the settings that shape the lists.
 
 use crate::{Counts, Neighbour, Scoring};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 
 /// Which program computes the lists (`--engine`). Both give the same.
@@ -70,6 +70,9 @@ pub struct Params {
     pub lists: ListParams,
     /// The most lines of a basket, at least 1; the oldest makes room for a new one.
     pub basket_items_max: usize,
+    /// A basket that nothing has happened to for so many milliseconds, by the clock of its partition, gives its lines
+    /// back; never, without a number.
+    pub basket_idle: Option<NonZeroU64>,
     /// How many baskets may speak for an item: the counts of one that is in more are estimates from a sample of them.
     /// Without a number, all do.
     pub item_baskets_max: Option<NonZeroU32>,

@@ -17,6 +17,8 @@ pub struct Sizes {
     pub users: u64,
     /// Items that have a name; every worker knows all of them.
     pub items: u64,
+    /// Items that were forgotten since the start, of those that this worker numbers.
+    pub items_forgotten: u64,
     /// Items whose row this worker keeps, or a part of it.
     pub rows: u64,
     /// The baskets with their lines, names and users.

@@ -21,6 +21,9 @@ pub type Basket = u32;
 /// How many of one item a line holds; a line's sum saturates at `u32::MAX`.
 pub type Quantity = u32;
 
+/// Milliseconds since 1970, UTC; 0 where nobody knows when.
+pub type Millis = u64;
+
 /// A signed multiplicity, as differential dataflow counts.
 pub type Diff = isize;
 
@@ -107,6 +110,9 @@ pub struct Event<I = Name> {
     pub basket: Name,
     /// Whose basket it is, when the shop says.
     pub user: Option<Name>,
+    /// When it happened, by the clock of its partition: no event there is before the one that it comes after. Matters
+    /// where baskets are given up that nothing happens to ([`Params::basket_idle`](crate::Params::basket_idle)).
+    pub time: Millis,
     /// What happened.
     pub action: Action<I>,
 }

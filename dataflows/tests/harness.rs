@@ -1,7 +1,7 @@
 //! What the tests share: a dataflow run to its end over epochs of events, and what its updates add up to.
 
 use deltacart_dataflows::{
-    Action, Engine, Epoch, Event, List, ListParams, Measure, Model, Name, Params, Position, Scoring,
+    Action, Engine, Epoch, Event, List, ListParams, Measure, Model, Name, Params, Position, Scoring, Sizes,
     recommend,
 };
 use std::cell::RefCell;
@@ -22,13 +22,13 @@ pub(crate) type Update = (Epoch, Name, isize, List);
 /// Settings with one measure, and everything else as the command line has it.
 pub(crate) fn params(engine: Engine, measure: Measure, k: usize) -> Params {
     let lists = ListParams { k, scoring: Scoring::new(measure), scores: true };
-    Params { engine, lists, basket_items_max: 10_000, item_baskets_max: None }
+    Params { engine, lists, basket_items_max: 10_000, basket_idle: None, item_baskets_max: None }
 }
 
 /// An event of basket `basket` at the `offset`-th place of the input.
 pub(crate) fn event(offset: u64, basket: &str, user: Option<&str>, action: Action<Name>) -> Event {
     let position = Position { partition: 0, offset, index: 0 };
-    Event { position, basket: basket.into(), user: user.map(Name::from), action }
+    Event { position, basket: basket.into(), user: user.map(Name::from), time: 0, action }
 }
 
 /// Runs the dataflow on so many workers; returns every update as it was published, sorted but not added up.
@@ -105,6 +105,49 @@ fn work(worker: &mut Worker, epochs: &[Vec<Event>], params: Params, panicked: &A
     updates.take()
 }
 
+/// What all workers hold after every so many epochs; the names that each knows on the average.
+pub(crate) fn sizes(epochs: &[Vec<Event>], params: Params, workers: usize, every: usize) -> Vec<Sizes> {
+    let shared = epochs.to_vec();
+    let guards = timely::execute(timely::Config::process(workers), move |worker| {
+        let (index, peers) = (worker.index(), worker.peers());
+        let mut input = InputHandle::new();
+        let (probe, census) = worker.dataflow(|scope| {
+            let recommendations = recommend(scope.input_from(&mut input), params);
+            (recommendations.lists.probe().0, recommendations.census)
+        });
+        let mut sizes = Vec::new();
+        for (epoch, events) in (1..).zip(&shared) {
+            let mine = events.iter().enumerate().filter(|(number, _event)| number % peers == index);
+            mine.for_each(|(_number, event)| input.send(event.clone()));
+            input.advance_to(epoch as Epoch);
+            let is_due = epoch % every == 0;
+            // Several are under way, until it is looked.
+            let out = if is_due { epoch } else { epoch.saturating_sub(3) } as Epoch;
+            worker.step_while(|| probe.less_than(&out));
+            if is_due {
+                sizes.push(census.take());
+            }
+        }
+        sizes
+    });
+    let mut all = vec![Sizes::default(); epochs.len() / every];
+    for of_worker in guards.unwrap().join() {
+        for (all, one) in all.iter_mut().zip(of_worker.unwrap()) {
+            all.baskets += one.baskets;
+            all.lines += one.lines;
+            all.users += one.users;
+            all.items += one.items / workers as u64;
+            all.items_forgotten += one.items_forgotten;
+            all.rows += one.rows;
+            all.ledger_bytes += one.ledger_bytes;
+            all.names_bytes += one.names_bytes;
+            all.store_bytes += one.store_bytes;
+            all.rows_bytes += one.rows_bytes;
+        }
+    }
+    all
+}
+
 /// What a reader of the updates has.
 #[derive(Default)]
 pub(crate) struct Reader {
@@ -167,6 +210,7 @@ pub(crate) fn model(epochs: &[Vec<Event>], params: Params) -> Vec<Lists> {
         .iter()
         .map(|events| {
             events.iter().for_each(|event| model.apply(event));
+            model.end_epoch();
             model.lists()
         })
         .collect()

@@ -144,6 +144,8 @@ proptest! {
     #[test]
     fn a_forgotten_user_was_never_there(epochs in epochs(), params in settings(), workers in 1usize..=3) {
         let mut epochs = without_users(epochs);
+        // What was never there moves no clock.
+        let params = Params { basket_idle: None, ..params };
         // Each basket has one user, whom every event of it names.
         for event in epochs.iter_mut().flatten() {
             event.user = Some(format!("u{}", event.basket.len()).into());

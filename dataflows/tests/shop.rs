@@ -1,10 +1,10 @@
 //! Random shops: events, settings and ways to cut epochs.
 
 use crate::harness::{event, params};
-use deltacart_dataflows::{Action, Engine, Event, Measure, Name, Params};
+use deltacart_dataflows::{Action, Engine, Event, Measure, Millis, Name, Params};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 /// Knuth's MMIX generator: the same numbers from the same seed, everywhere.
 pub(crate) struct Random(u64);
@@ -53,13 +53,21 @@ fn action() -> impl Strategy<Value = Action<Name>> {
     ]
 }
 
+/// Time from one event to the next: mostly little.
+fn pause() -> impl Strategy<Value = Millis> {
+    prop_oneof![3 => Just(0u64), 3 => 0u64..4, 1 => 0u64..40]
+}
+
 prop_compose! {
     /// A log of anything.
     pub(crate) fn events()
-        (events in prop::collection::vec((0u32..12, prop::option::of(0u32..4), action()), 1..250)) -> Vec<Event> {
-        events.into_iter().zip(0..).map(|((basket, user, action), offset)| {
+        (events in prop::collection::vec((0u32..12, prop::option::of(0u32..4), pause(), action()), 1..250))
+        -> Vec<Event> {
+        let mut time = 0;
+        events.into_iter().zip(0..).map(|((basket, user, pause, action), offset)| {
             let (basket, user) = (format!("b{basket}"), user.map(|user| format!("u{user}")));
-            event(offset, &basket, user.as_deref(), action)
+            time += pause;
+            Event { time, ..event(offset, &basket, user.as_deref(), action) }
         }).collect()
     }
 }
@@ -167,9 +175,10 @@ prop_compose! {
         digits in 0u32..=9, scores in any::<bool>(), alpha in prop_oneof![3 => Just(0.5), 1 => 0.0f64..=1.0],
         damping in prop_oneof![3 => Just(0.0), 1 => 0.0f64..30.0],
         cap in prop_oneof![4 => Just(10_000usize), 1 => 1usize..6],
+        idle in prop_oneof![2 => Just(None), 1 => (1u64..80).prop_map(NonZeroU64::new)],
         sample in prop_oneof![3 => Just(None), 2 => (1u32..24).prop_map(NonZeroU32::new)]) -> Params {
         let mut params = Params {
-            basket_items_max: cap, item_baskets_max: sample, ..params(engine, Measure::ALL[which], k)
+            basket_items_max: cap, basket_idle: idle, item_baskets_max: sample, ..params(engine, Measure::ALL[which], k)
         };
         params.lists.scores = scores;
         let scoring = &mut params.lists.scoring;

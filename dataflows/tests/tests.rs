@@ -29,3 +29,9 @@ mod processes;
 
 // Snapshots of all baskets, taken under way: what begins with one goes on as if nothing had happened.
 mod walks;
+
+// Items that come and go for good: their numbers given again, and nothing that grows with the names that ever were.
+mod forgetting;
+
+// Baskets that nothing happens to for a time give their lines back; days of a shop leave nothing behind.
+mod expiry;

@@ -8,6 +8,7 @@ use deltacart_dataflows::{
 };
 use proptest::prelude::*;
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 use timely::dataflow::InputHandle;
 use timely::dataflow::operators::Input;
@@ -94,9 +95,11 @@ proptest! {
         lengths in lengths(),
         at in 0usize..40,
         items_max in prop_oneof![Just(2usize), Just(100)],
+        idle in prop_oneof![Just(None), (1u64..80).prop_map(NonZeroU64::new)],
         workers in (1usize..4, 1usize..4),
     ) {
-        let params = Params { basket_items_max: items_max, ..params(Engine::Fast, Measure::Cosine, 4) };
+        let params = params(Engine::Fast, Measure::Cosine, 4);
+        let params = Params { basket_items_max: items_max, basket_idle: idle, ..params };
         let mut epochs = cut(&events, &lengths);
         epochs.push(Vec::new());
         let at = at % (epochs.len() - 1);

@@ -35,13 +35,14 @@ mod fimi;
 
 use crate::RawRecord;
 use compact_str::CompactString;
-use deltacart_dataflows::{Event, Position};
+use deltacart_dataflows::{Event, Millis, Position};
 use duplicates::Duplicates;
 use sink::Sink;
 
 /// Understands the records of one `--format`. One decoder serves all partitions of a worker.
 pub trait Decoder {
-    /// Appends the record's events to `events`, or nothing at all when the record is rejected.
+    /// Appends the record's events to `events`, or nothing at all when the record is rejected. Their times are those of
+    /// the record, in any order.
     fn decode(&mut self, record: &RawRecord<'_>, events: &mut Vec<Event>) -> Result<Decoded, Reject>;
 
     /// How many event ids are remembered now, to find those that come again.
@@ -107,7 +108,11 @@ impl Decoder for FormatDecoder {
             FormatKind::Fimi => fimi::decode(record, value, &mut sink),
         });
         match result {
-            Ok(()) => Ok(sink.accept()),
+            Ok(()) => {
+                let decoded = sink.accept();
+                bound_times(&mut events[before..], record.timestamp);
+                Ok(decoded)
+            }
             Err(reject) => {
                 // A record is used whole or rejected whole: the events before the defect go as well.
                 events.truncate(before);
@@ -136,6 +141,15 @@ impl Decoder for FormatDecoder {
                 recent.accept();
             }
         }
+    }
+}
+
+/// Nothing has happened after it was written down, whatever its sender's clock said; and where it has no time of its
+/// own, it happened then.
+fn bound_times(events: &mut [Event], written: Option<i64>) {
+    let Some(written) = written.and_then(|written| Millis::try_from(written).ok()) else { return };
+    for event in events {
+        event.time = if event.time == 0 { written } else { event.time.min(written) };
     }
 }
 

@@ -66,7 +66,7 @@ impl Settings {
     }
 
     fn set_params(&mut self, params: &Params) {
-        let Params { engine, lists, basket_items_max, item_baskets_max } = params;
+        let Params { engine, lists, basket_items_max, basket_idle, item_baskets_max } = params;
         let ListParams { k, scoring, scores } = lists;
         let Scoring { measure, alpha, damping, min_count, digits } = scoring;
         self.set("--engine", engine);
@@ -78,6 +78,7 @@ impl Settings {
         self.set("--score-digits", digits);
         self.set("--scores", scores);
         self.set("--max-basket-items", basket_items_max);
+        self.set("--basket-idle", basket_idle);
         self.set("--max-item-baskets", item_baskets_max);
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Page {
 }
 
 /// What the workers count, by its name and what it says.
-const COUNTERS: [(Counter, &str, &str); 12] = [
+const COUNTERS: [(Counter, &str, &str); 13] = [
     (Counter::Records, "deltacart_records", "Records read"),
     (Counter::Events, "deltacart_events", "Events taken in"),
     (Counter::Views, "deltacart_views", "Views, which are ignored"),
@@ -37,6 +37,7 @@ const COUNTERS: [(Counter, &str, &str); 12] = [
     (Counter::NoEffect, "deltacart_no_effect", "Events that changed nothing"),
     (Counter::SplitBaskets, "deltacart_split_baskets", "Baskets with events in several partitions"),
     (Counter::LinesEvicted, "deltacart_lines_evicted", "Lines that left full baskets"),
+    (Counter::BasketsExpired, "deltacart_baskets_expired", "Baskets forgotten after --basket-idle"),
     (Counter::ListsChanged, "deltacart_lists_changed", "List changes published"),
     (Counter::RecordsOut, "deltacart_records_out", "Records written for them"),
     (Counter::BytesOut, "deltacart_bytes_out", "Bytes of those"),
@@ -91,6 +92,10 @@ impl Page {
             reports().flat_map(|report| report.lags.iter().map(|&(number, lag)| (u64::from(number), lag)));
         let help = "Offsets between what has been read of a partition and its end";
         to.gauges("deltacart_lag_events", help, "partition", lags)?;
+        let clocks = reports()
+            .flat_map(|report| report.clocks.iter().map(|&(number, ms)| (u64::from(number), ms / 1000)));
+        let help = "The largest time of an event of a partition, in seconds since 1970";
+        to.gauges("deltacart_clock_seconds", help, "partition", clocks)?;
         to.gauge("deltacart_ready", "Whether all that was there at the start is out", u64::from(self.ready))
     }
 
@@ -105,6 +110,8 @@ impl Page {
         // Each worker knows all of them.
         let items = self.seen.reports.values().map(|report| report.sizes.items).max().unwrap_or(0);
         to.gauge("deltacart_items", "Items that have a name", items)?;
+        let forgotten = self.sum(|sizes| sizes.items_forgotten);
+        to.counter("deltacart_items_forgotten", "Items that no basket held any more", forgotten)?;
         to.gauge("deltacart_rows", "Items with a row, and parts of rows", self.sum(|sizes| sizes.rows))?;
         let sampled: u64 = self.seen.reports.values().map(|report| report.items_sampled).sum();
         to.gauge("deltacart_items_sampled", "Items in more baskets than may speak for one", sampled)?;

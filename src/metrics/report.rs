@@ -2,7 +2,7 @@
 
 use super::Meter;
 use crate::summary::{Counter, Tally};
-use deltacart_dataflows::{Census, Epoch, Sampling, Sizes, Work};
+use deltacart_dataflows::{Census, Epoch, Millis, Sampling, Sizes, Work};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -33,6 +33,7 @@ pub(super) struct Report {
     pub(super) reached_end: bool,
     pub(super) caught_up: bool,
     pub(super) lags: Vec<(u32, u64)>,
+    pub(super) clocks: Vec<(u32, Millis)>,
     pub(super) ids_remembered: u64,
     pub(super) sizes: Sizes,
 }
@@ -60,6 +61,8 @@ pub(crate) struct Turn {
 pub(crate) struct Probe {
     /// How far each partition is behind.
     pub(crate) lags: Vec<(u32, u64)>,
+    /// The largest time of an event of each partition, where events have times.
+    pub(crate) clocks: Vec<(u32, Millis)>,
     /// Event ids remembered.
     pub(crate) ids_remembered: usize,
 }
@@ -180,6 +183,7 @@ impl WorkerMeter {
             reached_end: turn.reached_end,
             caught_up: self.caught_up,
             lags: probe.lags,
+            clocks: probe.clocks,
             ids_remembered: probe.ids_remembered as u64,
             sizes: self.sizes,
         }

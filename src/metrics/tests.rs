@@ -16,6 +16,7 @@ fn report(at: Instant, caught_up: bool) -> Report {
         reached_end: caught_up,
         caught_up,
         lags: vec![],
+        clocks: vec![],
         ids_remembered: 0,
         sizes: Sizes::default(),
     }

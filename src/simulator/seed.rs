@@ -157,6 +157,7 @@ impl Seed {
             engine: Engine::Fast,
             lists,
             basket_items_max: self.basket_items_max,
+            basket_idle: None,
             item_baskets_max: None,
         };
         let mut workers = 1 + fate.below(SLOTS.into()) as usize;

@@ -261,6 +261,7 @@ fn told(
         position: Position::default(),
         basket: basket.into(),
         user: user.map(Name::from),
+        time: 0,
         action,
     };
     (value.to_string().into_bytes(), actions.into_iter().map(event).collect())

@@ -7,10 +7,10 @@ use super::part::{Block, PartReader, PartWriter};
 use std::io;
 
 /// Reads a part. Its checksums keep a fuzzer out, so where the first byte is odd the rest is what is in the blocks:
-/// a kind, a length in two bytes, and so much.
+/// a kind, a length in two bytes, and so much; of version 1 where it is even when halved, else of version 2.
 pub(crate) fn part(data: &[u8]) {
     let Some((mode, data)) = data.split_first() else { return };
-    let bytes = if mode % 2 == 0 { data.to_vec() } else { with_checksums(data) };
+    let bytes = if mode % 2 == 0 { data.to_vec() } else { with_checksums(1 + mode / 2 % 2, data) };
     let Ok(blocks) = read(&bytes) else { return };
     // What it says once is said the same way for ever.
     let once = write(&blocks).expect("what was read can be written");
@@ -19,8 +19,8 @@ pub(crate) fn part(data: &[u8]) {
     assert!(write(&again).is_ok_and(|twice| twice == once), "the same is written in two ways");
 }
 
-fn with_checksums(mut data: &[u8]) -> Vec<u8> {
-    let mut bytes = b"dcpart\x01\x00".to_vec();
+fn with_checksums(version: u8, mut data: &[u8]) -> Vec<u8> {
+    let mut bytes = [&b"dcpart"[..], &[version, 0]].concat();
     while let [kind, low, high, rest @ ..] = data {
         let (raw, rest) = rest.split_at(rest.len().min(usize::from(u16::from_le_bytes([*low, *high]))));
         write_block(&mut bytes, *kind, raw).expect("a vector takes everything");
@@ -65,9 +65,11 @@ fn flat(blocks: &[Block]) -> Vec<String> {
             Block::Ids(partition, ids) => all.extend(ids.iter().map(|id| format!("{partition} {id:?}"))),
             Block::Baskets(baskets) => {
                 for it in baskets {
-                    let (basket, partition) = (&it.basket, it.partition);
-                    all.extend(it.users.iter().map(|user| format!("{basket:?} {partition} of {user:?}")));
-                    all.extend(it.lines.iter().map(|line| format!("{basket:?} {partition} {line:?}")));
+                    let (basket, partition, last) = (&it.basket, it.partition, it.last);
+                    all.extend(
+                        it.users.iter().map(|user| format!("{basket:?} {partition} {last} of {user:?}")),
+                    );
+                    all.extend(it.lines.iter().map(|line| format!("{basket:?} {partition} {last} {line:?}")));
                 }
             }
         }

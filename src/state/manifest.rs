@@ -1,20 +1,21 @@
 //! What makes parts a snapshot: the manifest, a line of JSON and a line with its checksum.
 //!
 //! ```json
-//! {"format":1,"program":"0.1.0","sequence":7,"epoch":5141,"workers":2,"settings":{"format":"json", …},
-//!  "offsets":[{"partition":0,"offset":48211}], "parts":[{"name":"snapshot-0000000007.part-0000","bytes":81234, …}]}
+//! {"format":2,"program":"0.1.0","sequence":7,"epoch":5141,"workers":2,"settings":{"format":"json", …},
+//!  "offsets":[{"partition":0,"offset":48211,"clock":1769860800000}], "parts":[{"name":"snapshot-0000000007.part-0000","bytes":81234, …}]}
 //! {"crc32":"89abcdef"}
 //! ```
 //!
 //! A reader of any version can check the last line, and read `format` and `program` of the first: both stay.
 
 use super::{StateError, part};
-use deltacart_dataflows::Epoch;
+use deltacart_dataflows::{Epoch, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The format that is written, and the newest that is read.
-pub const FORMAT: u32 = 1;
+/// The format that is written, and the newest that is read. Format 1 had no times: neither clocks nor, in parts, those
+/// of baskets.
+pub const FORMAT: u32 = 2;
 
 /// Settings by name: only those that shape what is saved, so that with others it would be something else.
 pub type StateSettings = BTreeMap<String, String>;
@@ -53,6 +54,9 @@ pub struct PartitionOffset {
     pub partition: u32,
     /// The next offset.
     pub offset: u64,
+    /// The largest time of an event before it.
+    #[serde(default)]
+    pub clock: Millis,
     /// Which file it is; a topic's partitions have no name.
     // NB: never left out. It also goes from process to process, in a format in which every field is there.
     #[serde(default)]
@@ -98,6 +102,11 @@ impl Manifest {
     /// What identifies it: processes that go on from the same snapshot have the same.
     pub fn id(&self) -> u32 {
         crc32fast::hash(&self.to_bytes())
+    }
+
+    /// The clocks of partitions.
+    pub fn clocks(&self) -> BTreeMap<u32, Millis> {
+        self.offsets.iter().map(|offset| (offset.partition, offset.clock)).collect()
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {

@@ -8,6 +8,7 @@ use crate::job::{Input, Job, StatePlace};
 use anyhow::Result;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the workers of a process know of snapshots at the start.
 pub(crate) struct State {
@@ -52,6 +53,9 @@ fn settings(job: &Job) -> StateSettings {
     let mut settings: StateSettings =
         job.decode.meaning().into_iter().map(|(flag, value)| (flag.to_owned(), value)).collect();
     settings.insert("max-basket-items".to_owned(), job.params.basket_items_max.to_string());
+    if let Some(idle) = job.params.basket_idle {
+        settings.insert("basket-idle".to_owned(), format!("{:?}", Duration::from_millis(idle.get())));
+    }
     let input = match &job.input {
         Input::Files(_) => "files".to_owned(),
         Input::Topic { name, .. } => format!("kafka:{name}"),

@@ -5,12 +5,14 @@
 //!
 //! ids      partition · count · names               the event ids remembered of a partition, the oldest first
 //! baskets  count · names of items met first here   items are numbered through the part, in this order
-//!          count · baskets:  name · partition · count · users · count · (item, in the cart, bought) …
+//!          count · baskets:  name · partition · time · count · users · count · (item, in the cart, bought) …
 //! end      baskets · lines · ids                   how many there were in all
 //! ```
 //!
 //! Numbers and names are as `fields` has them. A basket of more than [`ENTRY_MAX`] lines or users is several entries,
 //! one after the other: each goes on with the one before.
+//!
+//! Version 1 had no times of baskets, and is read as if nobody knew them: it was written where they do not matter.
 //!
 //! Reading is total: whatever the bytes, baskets or an error, and memory in proportion to what was read.
 
@@ -21,12 +23,13 @@ use super::fields::Packing as Filling;
 use super::fields::{Fields, NAME_BYTES_MAX, Packed, Packing};
 use super::frame::{RAW_BYTES_MAX, invalid, read_block};
 use crc32fast::Hasher;
-use deltacart_dataflows::{BasketCopy, Name};
+use deltacart_dataflows::{BasketCopy, Millis, Name};
 use foldhash::quality::RandomState;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
-const MAGIC: &[u8; 8] = b"dcpart\x01\x00";
+const MAGIC: &[u8; 8] = b"dcpart\x02\x00";
+const MAGIC_1: &[u8; 8] = b"dcpart\x01\x00";
 
 /// Blocks are written when they are about this large.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -116,7 +119,7 @@ impl<W: Write> PartWriter<W> {
 
     /// Adds a basket, which has a line.
     pub fn basket(&mut self, basket: &BasketCopy) -> io::Result<()> {
-        let BasketCopy { basket, partition, users, lines } = basket;
+        let BasketCopy { basket, partition, last: time, users, lines } = basket;
         let Some(last) = lines.chunks(ENTRY_MAX).next_back() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a basket without lines"));
         };
@@ -125,7 +128,7 @@ impl<W: Write> PartWriter<W> {
             // More users than lines: they need lines to come with.
             let lines = lines.chunks(ENTRY_MAX).nth(index).unwrap_or(last);
             let users = users.chunks(ENTRY_MAX).nth(index).unwrap_or_default();
-            self.entry(basket, *partition, users, lines)?;
+            self.entry(basket, (*partition, *time), users, lines)?;
         }
         Ok(())
     }
@@ -133,13 +136,14 @@ impl<W: Write> PartWriter<W> {
     fn entry(
         &mut self,
         basket: &Name,
-        partition: u32,
+        (partition, last): (u32, Millis),
         users: &[Name],
         lines: &[(Name, u32, u32)],
     ) -> io::Result<()> {
         let fields = &mut self.entries.fields;
         fields.name(basket)?;
         fields.number(partition.into());
+        fields.number(last);
         fields.number(users.len() as u64);
         users.iter().try_for_each(|user| fields.name(user))?;
         fields.number(lines.len() as u64);
@@ -201,6 +205,7 @@ pub enum Block {
 /// Reads a part, block by block. Errors that are not those of `from` itself are of the kind `InvalidData`.
 pub struct PartReader<R> {
     from: R,
+    has_times: bool,
     items: Vec<Name>,
     raw: Vec<u8>,
     read: Written,
@@ -212,10 +217,11 @@ impl<R: Read> PartReader<R> {
     pub fn new(mut from: R) -> io::Result<Self> {
         let mut magic = [0; MAGIC.len()];
         let read = from.read_exact(&mut magic);
-        if read.is_err() || magic != *MAGIC {
+        if read.is_err() || ![MAGIC, MAGIC_1].contains(&&magic) {
             return Err(invalid("it does not begin as a part of this format does"));
         }
-        Ok(PartReader { from, items: Vec::new(), raw: Vec::new(), read: Written::default(), ended: false })
+        let (items, raw, has_times) = (Vec::new(), Vec::new(), magic == *MAGIC);
+        Ok(PartReader { from, has_times, items, raw, read: Written::default(), ended: false })
     }
 
     /// The next block; none at the end, which has been checked then.
@@ -270,10 +276,12 @@ impl<R: Read> PartReader<R> {
                 items.get(fields.small()? as usize).ok_or_else(|| invalid("a line has an unknown item"))?;
             Ok((item.clone(), fields.small()?, fields.small()?))
         };
+        let has_times = self.has_times;
         let baskets = fields.list(|fields| {
             let (basket, partition) = (fields.name()?, fields.small()?);
+            let last = if has_times { fields.number()? } else { 0 };
             let (users, lines) = (fields.list(F::name)?, fields.list(line)?);
-            Ok(BasketCopy { basket, partition, users, lines })
+            Ok(BasketCopy { basket, partition, last, users, lines })
         })?;
         if baskets.iter().any(|basket| basket.lines.is_empty()) {
             return Err(invalid("a basket has no lines"));

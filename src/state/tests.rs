@@ -97,6 +97,7 @@ fn basket(number: usize, lines: usize, users: usize) -> BasketCopy {
     BasketCopy {
         basket: name(format_args!("basket {number}")),
         partition: number as u32 % 3,
+        last: number as u64 * 1000,
         users: (0..users).map(|user| name(format_args!("user {user} of {number}"))).collect(),
         lines: (0..lines).map(|line| (name(format_args!("i{}", line * 7 % 2000)), line as u32, 1)).collect(),
     }

@@ -8,7 +8,7 @@ use crate::state::open;
 use crate::summary::{Counter, Tally};
 use crate::worker::places::Places;
 use anyhow::{Context, Result};
-use deltacart_dataflows::{Epoch, Event};
+use deltacart_dataflows::{Epoch, Event, Millis};
 use deltacart_inputs::{Decoded, Decoder, EventIds, RawRecord, Resume, Share, Source};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +25,8 @@ pub(super) struct Intake<'a> {
     partitions: BTreeMap<u32, Partition>,
     /// The partition that is read first: the one for which there was no room.
     first: u32,
+    /// The clocks of partitions as an earlier run left them.
+    clocks: BTreeMap<u32, Millis>,
     epoch_events: usize,
     epoch_bytes: usize,
     epochs: u64,
@@ -54,6 +56,8 @@ pub(super) struct Kept {
 struct Partition {
     /// The offset after the last record read.
     next_offset: u64,
+    /// The largest time of an event: those that come later and say less happened now, as far as anything depends on it.
+    clock: Millis,
     /// Records read in this epoch.
     epoch_records: u64,
     ended: bool,
@@ -98,6 +102,8 @@ impl<'a> Intake<'a> {
     ) -> Result<Self> {
         let mut decoder = job.decode.decoder()?;
         let resume = resume(job, share, shared, &mut *decoder)?;
+        let snapshot = shared.state.as_ref().and_then(|state| state.snapshot.as_ref());
+        let clocks = snapshot.map(|snapshot| snapshot.manifest().clocks()).unwrap_or_default();
         Ok(Intake {
             job,
             source: places.source(share, resume.as_ref(), decoder.needs_header())?,
@@ -106,6 +112,7 @@ impl<'a> Intake<'a> {
             tally,
             partitions: BTreeMap::new(),
             first: 0,
+            clocks,
             epoch_events: 0,
             epoch_bytes: 0,
             epochs: 0,
@@ -130,8 +137,11 @@ impl<'a> Intake<'a> {
         partitions.rotate_left(first);
         let mut missed = None;
         for number in partitions {
-            let first =
-                || Partition { next_offset: self.source.first_offset(number), ..Partition::default() };
+            let first = || Partition {
+                next_offset: self.source.first_offset(number),
+                clock: self.clocks.get(&number).copied().unwrap_or_default(),
+                ..Partition::default()
+            };
             let partition = self.partitions.entry(number).or_insert_with(first);
             let events_left = room.events.saturating_sub(self.epoch_events);
             if events_left == 0 || self.epoch_bytes >= room.bytes {
@@ -153,13 +163,14 @@ impl<'a> Intake<'a> {
                 send,
                 counts: Counts::default(),
                 next_offset: partition.next_offset,
+                clock: partition.clock,
                 failed: Ok(()),
             };
             let fetched = self.source.fetch(number, batch, &mut |record| reader.take(&record))?;
-            let Reader { next_offset, failed, counts, tally, .. } = reader;
+            let Reader { next_offset, clock, failed, counts, tally, .. } = reader;
             failed?;
             counts.add_to(tally);
-            partition.next_offset = next_offset;
+            (partition.next_offset, partition.clock) = (next_offset, clock);
             partition.epoch_records += fetched.records as u64;
             partition.ended = fetched.ended;
             partition.reached_end |= fetched.ended || fetched.at_end;
@@ -180,11 +191,13 @@ impl<'a> Intake<'a> {
     pub(super) fn kept(&mut self) -> Result<Kept> {
         let mut offsets = Vec::new();
         for partition in self.source.partitions()? {
-            let read = self.partitions.get(&partition).map(|read| read.next_offset);
-            let offset = read.unwrap_or_else(|| self.source.first_offset(partition));
+            let read = self.partitions.get(&partition).map(|read| (read.next_offset, read.clock));
+            let clock = || self.clocks.get(&partition).copied().unwrap_or_default();
+            let (offset, clock) = read.unwrap_or_else(|| (self.source.first_offset(partition), clock()));
             offsets.push(PartitionOffset {
                 partition,
                 offset,
+                clock,
                 source: open::source(&self.job.input, partition),
             });
         }
@@ -218,7 +231,12 @@ impl<'a> Intake<'a> {
 
     /// What takes more than a look, for those who watch.
     pub(super) fn probe(&self) -> Probe {
-        Probe { lags: self.source.lags(), ids_remembered: self.decoder.ids_remembered() }
+        let clocks = self.partitions.iter().filter(|(_number, partition)| partition.clock > 0);
+        Probe {
+            lags: self.source.lags(),
+            clocks: clocks.map(|(&number, partition)| (number, partition.clock)).collect(),
+            ids_remembered: self.decoder.ids_remembered(),
+        }
     }
 
     /// Whether nothing will ever come any more.
@@ -354,6 +372,7 @@ struct Reader<'a> {
     send: &'a mut dyn FnMut(&mut Vec<Event>),
     counts: Counts,
     next_offset: u64,
+    clock: Millis,
     failed: Result<()>,
 }
 
@@ -362,9 +381,14 @@ impl Reader<'_> {
         // A header is read again where the reading begins behind it.
         self.next_offset = self.next_offset.max(record.offset + 1);
         self.counts.records += 1;
+        let before = self.events.len();
         match self.decoder.decode(record, self.events) {
             Ok(decoded) => {
                 self.counts.add(decoded);
+                for event in &mut self.events[before..] {
+                    self.clock = self.clock.max(event.time);
+                    event.time = self.clock;
+                }
                 if self.events.len() >= CHUNK_EVENTS {
                     (self.send)(self.events);
                     self.events.clear();

@@ -3,13 +3,15 @@
 //! A line has two quantities, each floored at 0: units in the cart and units bought. So a purchase of what is in the
 //! cart confirms it, a cleared cart keeps what was bought, and a removal of what was never added is no debt.
 
+use crate::baskets::expiry::Expiry;
 use crate::baskets::walk::{BasketCopy, Walk};
 use crate::baskets::{Line, Note};
 use crate::numbers::Numbers;
 use crate::sampling::{Sampling, basket_level};
 use crate::sizes::{Sizes, bytes};
-use crate::{Action, Basket, Diff, Event, Item, Name, Quantity, tight};
+use crate::{Action, Basket, Diff, Event, Item, Millis, Name, Quantity, tight};
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 
 /// What an event did.
 pub(super) enum Effect {
@@ -33,6 +35,8 @@ pub(crate) struct Ledger {
     users: Numbers,
     /// (user, basket) for every user seen with a basket that is held.
     baskets_of_users: BTreeSet<(u32, u32)>,
+    /// Where baskets are given up that nothing happens to.
+    expiry: Option<Expiry>,
     /// Under way: what it has not come to is copied before it changes.
     walk: Option<Walk>,
 }
@@ -65,6 +69,7 @@ impl Ledger {
             baskets: Vec::new(),
             users: Numbers::default(),
             baskets_of_users: BTreeSet::new(),
+            expiry: None,
             walk: None,
         }
     }
@@ -74,11 +79,36 @@ impl Ledger {
         Ledger { sampling, ..self }
     }
 
+    /// The same, which gives up baskets that nothing has happened to for so long, if there is such a time.
+    pub(super) fn with_idle(self, idle: Option<NonZeroU64>) -> Self {
+        Ledger { expiry: idle.map(Expiry::new), ..self }
+    }
+
+    /// A partition has come to this time.
+    pub(super) fn tick(&mut self, partition: u32, time: Millis) {
+        if let Some(expiry) = &mut self.expiry {
+            expiry.tick(partition, time);
+        }
+    }
+
+    /// Gives up the baskets that are over by the clocks of their partitions.
+    pub(super) fn expire(&mut self, tell: &mut impl FnMut(Effect)) {
+        while let Some(number) = self.expiry.as_mut().and_then(Expiry::next_over) {
+            self.give_up(number, tell);
+        }
+    }
+
     /// Applies one event and tells what it did, in order.
     pub(super) fn apply(&mut self, event: Event<Item>, tell: &mut impl FnMut(Effect)) {
         if let Action::ForgetUser = event.action {
             self.forget_user(&event, tell);
             return;
+        }
+        if let Some(expiry) = &self.expiry
+            && let Some(number) = self.numbers.get(&event.basket)
+            && expiry.is_over(number, event.time)
+        {
+            self.give_up(number, tell);
         }
         let number = match event.action {
             Action::Add(..) | Action::Set(..) | Action::Purchase(..) | Action::Hold(..) => {
@@ -129,6 +159,9 @@ impl Ledger {
             held.split = true;
             tell(Effect::Note(Note::SplitBasket));
         }
+        if let Some(expiry) = &mut self.expiry {
+            expiry.touch(number, partition, event.time);
+        }
         if let Some(user) = &event.user {
             let user = self.users.get_or_insert(user).0;
             if self.baskets_of_users.insert((user, number)) {
@@ -147,11 +180,21 @@ impl Ledger {
             .map(|&(_user, number)| number)
             .collect();
         for number in theirs {
-            self.copy_before_change(number);
-            let basket = self.basket(number);
-            self.baskets[number as usize].act(basket, Action::Forget, self.items_max, tell);
-            self.release(number);
+            self.forget(number, tell);
         }
+    }
+
+    /// A basket is over.
+    fn give_up(&mut self, number: u32, tell: &mut impl FnMut(Effect)) {
+        tell(Effect::Note(Note::BasketExpired));
+        self.forget(number, tell);
+    }
+
+    fn forget(&mut self, number: u32, tell: &mut impl FnMut(Effect)) {
+        self.copy_before_change(number);
+        let basket = self.basket(number);
+        self.baskets[number as usize].act(basket, Action::Forget, self.items_max, tell);
+        self.release(number);
     }
 
     /// Gives up a basket without lines, and the users who have no other.
@@ -162,6 +205,9 @@ impl Ledger {
             if self.baskets_of_users.range((user, 0)..=(user, u32::MAX)).next().is_none() {
                 self.users.remove(user);
             }
+        }
+        if let Some(expiry) = &mut self.expiry {
+            expiry.remove(number);
         }
         let level = self.sampling.as_ref().map_or(0, |sampling| sampling.level(number));
         self.numbers.remove_of_kind(level, number);
@@ -212,6 +258,7 @@ impl Ledger {
         Some(BasketCopy {
             basket: self.numbers.name(number).clone(),
             partition: held.partition,
+            last: self.expiry.as_ref().map_or(0, |expiry| expiry.last(number)),
             users: held.users.iter().map(|&user| self.users.name(user).clone()).collect(),
             lines: held.lines.iter().map(|line| (line.item, line.cart, line.bought)).collect(),
         })
@@ -222,6 +269,7 @@ impl Ledger {
         sizes.baskets = self.numbers.given() as u64;
         sizes.users = self.users.given() as u64;
         sizes.ledger_bytes = self.numbers.bytes() + self.users.bytes() + bytes(&self.baskets);
+        sizes.ledger_bytes += self.expiry.as_ref().map_or(0, Expiry::bytes);
         // A tree is two thirds full, or thereabouts.
         sizes.ledger_bytes += (self.baskets_of_users.len() * size_of::<(u32, u32)>() * 3 / 2) as u64;
         for held in &self.baskets {
@@ -326,6 +374,7 @@ mod tests {
                 position: Default::default(),
                 basket: "b".into(),
                 user: Some("u".into()),
+                time: 0,
                 action: action.clone(),
             };
             ledger.apply(event, &mut |effect| match effect {

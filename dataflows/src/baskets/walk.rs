@@ -17,7 +17,7 @@
 
 use crate::baskets::ledger::Ledger;
 use crate::names::Names;
-use crate::{Action, Epoch, Event, Item, Name, Position, Quantity};
+use crate::{Action, Epoch, Event, Item, Millis, Name, Position, Quantity};
 use foldhash::fast::RandomState;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -33,6 +33,8 @@ pub struct BasketCopy<I = Name> {
     pub basket: Name,
     /// The partition of its events.
     pub partition: u32,
+    /// The time of its last event; 0 where baskets are never given up.
+    pub last: Millis,
     /// Whose it is, in the order in which they were seen with it.
     pub users: Vec<Name>,
     /// Its items with the units in the cart and the units bought, in the order in which they entered.
@@ -46,7 +48,7 @@ impl BasketCopy {
     /// Users beyond the lines come with the last line once more: it says the same again. A basket without lines is
     /// none, and has no events.
     pub fn into_events(self, number: u64) -> impl Iterator<Item = Event> {
-        let BasketCopy { basket, partition, users, lines } = self;
+        let BasketCopy { basket, partition, last, users, lines } = self;
         let count = if lines.is_empty() { 0 } else { lines.len().max(users.len()) };
         (0..count).map(move |index| {
             let (item, cart, bought) = &lines[index.min(lines.len() - 1)];
@@ -54,6 +56,7 @@ impl BasketCopy {
                 position: Position { partition, offset: number, index: index as u32 },
                 basket: basket.clone(),
                 user: users.get(index).cloned(),
+                time: last,
                 action: Action::Hold(item.clone(), *cart, *bought),
             }
         })
@@ -144,9 +147,9 @@ impl SnapshotRequest {
 }
 
 fn named(copy: BasketCopy<Item>, names: &Names) -> BasketCopy {
-    let BasketCopy { basket, partition, users, lines } = copy;
+    let BasketCopy { basket, partition, last, users, lines } = copy;
     let name = |(item, cart, bought)| (names.name(item).clone(), cart, bought);
-    BasketCopy { basket, partition, users, lines: lines.into_iter().map(name).collect() }
+    BasketCopy { basket, partition, last, users, lines: lines.into_iter().map(name).collect() }
 }
 
 /// How far a walk is.
@@ -196,6 +199,7 @@ impl Walk {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::num::NonZeroU64;
 
     fn action() -> impl Strategy<Value = Action<Item>> {
         let item = || 0u32..6;
@@ -209,13 +213,21 @@ mod tests {
         ]
     }
 
+    /// Longer than all that happens, so that it is noted and nothing comes of it.
+    const IDLE: u64 = 100;
+
+    fn ledger(index: usize, workers: usize, items_max: usize) -> Ledger {
+        Ledger::new(index, workers, items_max).with_idle(NonZeroU64::new(IDLE))
+    }
+
     fn events(length: usize) -> impl Strategy<Value = Vec<Event<Item>>> {
-        let event = (0u32..9, prop::option::of(0u32..4), 0u32..2, action());
+        let event = (0u32..9, prop::option::of(0u32..4), 0u32..2, 0..IDLE, action());
         prop::collection::vec(event, 0..length).prop_map(|events| {
-            let event = |(basket, user, partition, action): (u32, Option<u32>, u32, Action<Item>)| Event {
+            let event = |(basket, user, partition, time, action): (u32, Option<u32>, u32, u64, _)| Event {
                 position: Position { partition, ..Position::default() },
                 basket: format!("b{basket}").into(),
                 user: user.map(|user| format!("u{user}").into()),
+                time,
                 action,
             };
             events.into_iter().map(event).collect()
@@ -245,7 +257,7 @@ mod tests {
             after in prop::collection::vec((0usize..6, events(6)), 0..20),
             items_max in 1usize..5,
         ) {
-            let mut ledger = Ledger::new(0, 1, items_max);
+            let mut ledger = ledger(0, 1, items_max);
             apply(&mut ledger, before);
             let expected = copy_all(&mut ledger);
             ledger.begin_walk();
@@ -264,27 +276,29 @@ mod tests {
         /// What is made of the copies goes on as the original does: lines in their order, users, partitions.
         #[test]
         fn a_ledger_is_made_again(before in events(60), after in events(30), items_max in 1usize..5) {
-            let mut ledger = Ledger::new(0, 1, items_max);
+            let mut ledger_of_two = ledger(1, 2, items_max);
+            let mut ledger = ledger(0, 1, items_max);
             apply(&mut ledger, before);
             let copies = copy_all(&mut ledger);
-            let mut again = Ledger::new(1, 2, items_max);
+            let again = &mut ledger_of_two;
             for (number, copy) in (0..).zip(copies.clone()) {
                 let named = |(item, cart, bought): (Item, _, _)| (Name::from(item.to_string()), cart, bought);
-                let BasketCopy { basket, partition, users, lines } = copy;
+                let BasketCopy { basket, partition, last, users, lines } = copy;
                 let lines = lines.into_iter().map(named).collect();
-                let events = BasketCopy { basket, partition, users, lines }.into_events(number);
+                let events = BasketCopy { basket, partition, last, users, lines }.into_events(number);
                 let numbered = |event: Event| Event {
                     position: event.position,
                     basket: event.basket,
                     user: event.user,
+                    time: event.time,
                     action: event.action.map_item(|item: Name| item.parse().unwrap()),
                 };
-                apply(&mut again, events.map(numbered));
+                apply(again, events.map(numbered));
             }
-            prop_assert_eq!(copy_all(&mut again), copies);
+            prop_assert_eq!(copy_all(again), copies);
             apply(&mut ledger, after.clone());
-            apply(&mut again, after);
-            prop_assert_eq!(copy_all(&mut again), copy_all(&mut ledger));
+            apply(again, after);
+            prop_assert_eq!(copy_all(again), copy_all(&mut ledger));
         }
     }
 }

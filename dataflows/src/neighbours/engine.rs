@@ -37,6 +37,8 @@ pub(crate) struct Engine {
     touched: Touched,
     /// How many of the touched rows are ranked.
     ranked: usize,
+    /// Items that no basket holds any more since the last epoch.
+    gone: Vec<Item>,
     tally: Tally,
     scratch: Scratch,
     /// Baskets looked at for single counts, and entries ranked.
@@ -79,6 +81,7 @@ impl Engine {
             linked: Touched::default(),
             touched: Touched::default(),
             ranked: 0,
+            gone: Vec::new(),
             tally: Tally::default(),
             scratch: Scratch::default(),
             steps: 0,
@@ -108,10 +111,29 @@ impl Engine {
             self.linked.clear();
             self.touched.clear();
             self.ranked = 0;
+            self.forget_gone();
             self.update(updates, &names, tell);
         }
         self.rank(&names, tell);
         self.ranked == self.touched.rows().len()
+    }
+
+    /// Clears what is left of items that no basket held after the last epoch: their lists are told, and their numbers
+    /// may come to mean others. What other rows know of them is that they are together with none of them, which is as
+    /// true of the others.
+    fn forget_gone(&mut self) {
+        let Engine { placement, rows, watchers, gone, .. } = self;
+        for item in gone.drain(..) {
+            placement.forget(item);
+            if let Some(number) = placement.row(item) {
+                let row = std::mem::take(&mut rows[number as usize]);
+                assert!(
+                    row.mass() == 0 && row.list.is_empty(),
+                    "an item in no basket has no pairs and no list"
+                );
+                watchers.change(number, &row.watched().collect::<Vec<_>>(), &[]);
+            }
+        }
     }
 
     /// Takes an epoch's updates into the rows.
@@ -123,6 +145,7 @@ impl Engine {
         self.make_room();
         let mut raised = self.move_supports(&moved);
         let turned = self.place(&moved);
+        self.gone.extend(moved.iter().filter(|&&item| self.supports.of(item) == 0));
         if self.supports.total != total && self.params.lists_use_total() {
             let kept = (0..self.supports.items() as Item).filter_map(|item| self.placement.row(item));
             kept.for_each(|row| self.touched.touch(row));

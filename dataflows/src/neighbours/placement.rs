@@ -128,6 +128,11 @@ impl Placement {
         Some(Turned { item, before, after: self.row(item) })
     }
 
+    /// Forgets what the item's row once was: no basket holds it.
+    pub(super) fn forget(&mut self, item: Item) {
+        self.merged[item as usize] = false;
+    }
+
     fn keep(&mut self, item: Item) {
         let number = self.free.pop().unwrap_or_else(|| {
             self.items.push(item);

@@ -1,13 +1,20 @@
 //! What decides order in a row: the measure, the supports and the names, as they are at one epoch.
 
 use crate::neighbours::supports::Supports;
-use crate::{Counts, Item, ListParams, Names};
+use crate::{Counts, Item, ListParams, Name, Names};
 
 /// A place in a row's total order: key falling, then name rising.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) key: f64,
     pub(super) item: Item,
+}
+
+/// A place that stays, whatever becomes of the item: its number may mean another one day, whose name is another.
+#[derive(Clone, Debug)]
+pub(super) struct Floor {
+    pub(super) key: f64,
+    name: Name,
 }
 
 /// A place with the pair's exact count.
@@ -61,7 +68,7 @@ impl Ranking<'_> {
 
     /// The smallest count, scaled, that may pass a row's floor, whatever the other item's support. A few bounds, seldom
     /// more.
-    pub(super) fn least_count(&self, base: Base, floor: Option<Place>) -> u32 {
+    pub(super) fn least_count(&self, base: Base, floor: Option<&Floor>) -> u32 {
         let Some(floor) = floor else { return 0 };
         let passes = |both: u32| {
             let counts = Counts { both, row: base.low, other: 0, total: base.high };
@@ -92,8 +99,16 @@ impl Ranking<'_> {
     }
 
     /// Whether a place is listed at all and comes before a floor.
-    pub(super) fn above(&self, floor: Option<Place>, place: Place) -> bool {
-        place.key > 0.0 && floor.is_none_or(|floor| self.before(&place, &floor))
+    pub(super) fn above(&self, floor: Option<&Floor>, place: Place) -> bool {
+        let before = |floor: &Floor| {
+            place.key > floor.key || place.key == floor.key && *self.names.name(place.item) < floor.name
+        };
+        place.key > 0.0 && floor.is_none_or(before)
+    }
+
+    /// A floor at a place.
+    pub(super) fn floor(&self, place: Place) -> Floor {
+        Floor { key: place.key, name: self.names.name(place.item).clone() }
     }
 
     /// Whether one place comes before another.

@@ -16,7 +16,7 @@
 use crate::neighbours::counter::Counter;
 use crate::neighbours::estimate::Estimate;
 use crate::neighbours::prefetch::prefetch;
-use crate::neighbours::ranking::{Base, Candidate, Place, Ranking};
+use crate::neighbours::ranking::{Base, Candidate, Floor, Ranking};
 use crate::neighbours::supports::SLACK;
 use crate::neighbours::tally::Tally;
 use crate::sizes::bytes;
@@ -33,7 +33,7 @@ pub(super) struct Row {
     /// At least the bound of every entry that is not watched.
     rest: f64,
     /// Nothing that is left out comes before this; without a floor, nothing is left out.
-    floor: Option<Place>,
+    floor: Option<Floor>,
     /// No pair of a smaller count, scaled, can come before the floor, whatever the other item's support.
     least: u32,
     left_out: Estimate,
@@ -139,7 +139,7 @@ impl Row {
                     let at_most = before.map_or(u32::MAX, |before| before + more);
                     let may_enter = ranking.at_most(self.base, item, at_most) >= self.least && {
                         let at_most = at_most.min(support).min(ranking.supports.of(item));
-                        ranking.above(self.floor, ranking.bound(self.base, item, at_most))
+                        ranking.above(self.floor.as_ref(), ranking.bound(self.base, item, at_most))
                     };
                     if may_enter && before == Some(0) {
                         self.push(item, more, ranking);
@@ -176,7 +176,8 @@ impl Row {
     /// Takes a pair of known count into the reserve, if it is left out and its bound comes before the floor. Returns
     /// whether it does.
     pub(super) fn enter(&mut self, item: Item, count: u32, ranking: &Ranking<'_>) -> bool {
-        let enters = self.floor.is_some() && ranking.above(self.floor, ranking.bound(self.base, item, count));
+        let enters =
+            self.floor.is_some() && ranking.above(self.floor.as_ref(), ranking.bound(self.base, item, count));
         if enters {
             self.left_out.remove(item, count);
             self.push(item, count, ranking);
@@ -190,7 +191,7 @@ impl Row {
             return false;
         }
         let bound = ranking.bound(self.base, item, count);
-        if self.floor.is_some() && !ranking.above(self.floor, bound) {
+        if self.floor.is_some() && !ranking.above(self.floor.as_ref(), bound) {
             // Also in the reserve: what does not come before the floor is not listed.
             return false;
         }
@@ -275,12 +276,12 @@ impl Row {
     /// Of sorted candidates, keeps the best k that come before the floor.
     fn keep_listed(&self, top: &mut Vec<Candidate>, ranking: &Ranking<'_>) {
         top.truncate(ranking.params.k);
-        while top.pop_if(|last| !ranking.above(self.floor, last.place)).is_some() {}
+        while top.pop_if(|last| !ranking.above(self.floor.as_ref(), last.place)).is_some() {}
     }
 
     /// Whether nothing that is left out scores.
     fn leaves_out_nothing(&self) -> bool {
-        self.floor.is_none_or(|floor| floor.key <= 0.0)
+        self.floor.as_ref().is_none_or(|floor| floor.key <= 0.0)
     }
 
     /// The list from the whole reserve; false if it does not suffice.
@@ -292,7 +293,7 @@ impl Row {
         candidates.clear();
         for &Entry { item, count } in &self.reserve {
             let place = ranking.bound(self.base, item, count);
-            if self.floor.is_none() && count > 0 || ranking.above(self.floor, place) {
+            if self.floor.is_none() && count > 0 || ranking.above(self.floor.as_ref(), place) {
                 candidates.push(Candidate { place, count });
             } else if count > 0 {
                 self.left_out.add(item, count);
@@ -304,8 +305,8 @@ impl Row {
             if self.floor.is_none() {
                 self.left_out = Estimate::for_pairs(candidates.len() - wanted);
             }
-            self.floor = Some(ranking.cut(candidates, wanted));
-            self.least = ranking.least_count(self.base, self.floor);
+            self.floor = Some(ranking.floor(ranking.cut(candidates, wanted)));
+            self.least = ranking.least_count(self.base, self.floor.as_ref());
             candidates[wanted..].iter().for_each(|out| self.left_out.add(out.place.item, out.count));
             candidates.truncate(wanted);
         }
@@ -360,8 +361,8 @@ impl Row {
         self.most = wanted + ranking.params.reserve_max() - ranking.params.reserve();
         let whole = all.len() <= self.most;
         let wanted = if whole { all.len() } else { wanted };
-        self.floor = (!whole).then(|| ranking.cut(all, wanted));
-        self.least = ranking.least_count(self.base, self.floor);
+        self.floor = (!whole).then(|| ranking.floor(ranking.cut(all, wanted)));
+        self.least = ranking.least_count(self.base, self.floor.as_ref());
         let (held, left_out) = all.split_at(wanted);
         self.left_out = Estimate::for_pairs(left_out.len());
         left_out.iter().for_each(|out| self.left_out.add(out.place.item, out.count));

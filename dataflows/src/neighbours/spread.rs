@@ -133,5 +133,9 @@ impl Held {
                 _ => session.give_iterator(lines.clone().map(|line| (worker, line))),
             }
         }
+        if items.is_empty() {
+            // Or every number would keep room for the largest basket that it ever meant.
+            *items = Vec::new();
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The rows that an epoch touches, each once: a bit per row while they are found, then a list as they lie in memory.
 //!
-//! Reading the bits off orders the rows in time that does not grow with them: an eighth of a byte for each row there is.
+//! Reading the bits off orders the rows, at the cost of an eighth of a byte for each row there is.
 
 /// The rows that an epoch touches.
 #[derive(Default)]

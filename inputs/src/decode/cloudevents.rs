@@ -9,6 +9,7 @@ use super::json::{from_base64, object, utf8};
 use super::reject::quoted;
 use super::{Limits, Reason, Reject};
 use crate::Headers;
+use deltacart_dataflows::Millis;
 use memchr::memmem::Finder;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -23,6 +24,8 @@ pub(super) struct Envelopes {
 pub(super) struct Envelope<'a> {
     /// The event's id in the scope of its source: two sources may number their events alike.
     pub(super) id: Option<String>,
+    /// When it happened, if the envelope says.
+    pub(super) time: Millis,
     /// What is in the envelope.
     pub(super) data: Cow<'a, str>,
 }
@@ -78,7 +81,7 @@ impl<'a> Structured<'a> {
     fn open(self, limits: &Limits) -> Result<Envelope<'a>, Reject> {
         let version = string(Field::named("specversion"), self.specversion)?;
         check_version(version.as_deref())?;
-        limits.time(Field::named("time"), self.time, TimeUnit::Milliseconds)?;
+        let time = limits.time(Field::named("time"), self.time, TimeUnit::Milliseconds)?;
         let id = limits.id(Field::named("id"), self.id)?;
         let source = string(Field::named("source"), self.source)?;
         let data = if let Some(data) = self.data {
@@ -92,7 +95,7 @@ impl<'a> Structured<'a> {
                 "neither data nor data_base64 in the CloudEvents envelope",
             ));
         };
-        Ok(Envelope { id: id.map(|id| scoped(source.as_deref(), &id)), data })
+        Ok(Envelope { id: id.map(|id| scoped(source.as_deref(), &id)), time, data })
     }
 }
 
@@ -100,15 +103,16 @@ impl<'a> Structured<'a> {
 fn binary<'a>(headers: Headers<'_>, value: &'a str, limits: &Limits) -> Result<Envelope<'a>, Reject> {
     let attribute = |name| header(headers, name).map(|value| utf8(Field::named(name), value)).transpose();
     check_version(attribute("ce_specversion")?)?;
-    if let Some(time) = attribute("ce_time")? {
-        limits.time_text(Field::named("ce_time"), time, TimeUnit::Milliseconds)?;
-    }
+    let time = match attribute("ce_time")? {
+        Some(time) => limits.time_text(Field::named("ce_time"), time, TimeUnit::Milliseconds)?,
+        None => 0,
+    };
     let source = attribute("ce_source")?;
     let id = match attribute("ce_id")? {
         Some(id) => Some(limits.id_text(Field::named("ce_id"), Cow::Borrowed(id))?),
         None => None,
     };
-    Ok(Envelope { id: id.map(|id| scoped(source, &id)), data: Cow::Borrowed(value) })
+    Ok(Envelope { id: id.map(|id| scoped(source, &id)), time, data: Cow::Borrowed(value) })
 }
 
 /// Versions 1.x, and 0.3, whose attributes have the same names; an absent one is let pass.

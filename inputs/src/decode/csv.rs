@@ -122,7 +122,7 @@ fn decode_row(
     if let Some(place) = &table.time {
         let time = row.text(place)?;
         if !time.is_empty() {
-            limits.time_text(place.field(), time, TimeUnit::Milliseconds)?;
+            sink.happened(limits.time_text(place.field(), time, TimeUnit::Milliseconds)?);
         }
     }
     let about = About {

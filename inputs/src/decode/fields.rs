@@ -5,6 +5,7 @@
 
 use super::reject::quoted;
 use super::{Limits, Reason, Reject};
+use deltacart_dataflows::Millis;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use serde_json::value::RawValue;
@@ -139,9 +140,9 @@ impl Limits {
         }
     }
 
-    /// Checks a time: a string as [`Limits::time_text`] takes it, or a number of `unit`s since 1970.
-    pub(super) fn time(&self, field: Field<'_>, raw: Raw<'_>, unit: TimeUnit) -> Result<(), Reject> {
-        let Some(raw) = raw else { return Ok(()) };
+    /// A time, if there is one: a string as [`Limits::time_text`] takes it, or a number of `unit`s since 1970.
+    pub(super) fn time(&self, field: Field<'_>, raw: Raw<'_>, unit: TimeUnit) -> Result<Millis, Reject> {
+        let Some(raw) = raw else { return Ok(0) };
         match text(field, raw)? {
             Some(text) => self.time_text(field, &text, unit),
             None if raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
@@ -151,9 +152,9 @@ impl Limits {
         }
     }
 
-    /// Checks a time as text: RFC 3339, also with a blank for the T, and UTC where no zone is given or where it is
+    /// A time as text: RFC 3339, also with a blank for the T, and UTC where no zone is given or where it is
     /// named so; or a whole number of `unit`s since 1970.
-    pub(super) fn time_text(&self, field: Field<'_>, text: &str, unit: TimeUnit) -> Result<(), Reject> {
+    pub(super) fn time_text(&self, field: Field<'_>, text: &str, unit: TimeUnit) -> Result<Millis, Reject> {
         let is_number = text.strip_prefix('-').unwrap_or(text).bytes().all(|b| b.is_ascii_digit());
         let ms = if is_number && text != "-0" && !text.is_empty() {
             // Beyond 64 bits is out of range whatever the unit.
@@ -162,8 +163,8 @@ impl Limits {
             let bad = || field.reject(Reason::BadTime, format_args!("{} is no time", quoted(text)));
             parse_rfc3339(text).ok_or_else(bad)?
         };
-        if (self.time_ms_min..=self.time_ms_max).contains(&ms) {
-            return Ok(());
+        if let (true, Ok(ms)) = ((self.time_ms_min..=self.time_ms_max).contains(&ms), Millis::try_from(ms)) {
+            return Ok(ms);
         }
         Err(field.reject(Reason::TimeOutOfRange, format_args!("{} is out of range", quoted(text))))
     }
@@ -206,19 +207,19 @@ mod tests {
     fn times_good_bad_and_nearly_good() {
         let limits = Limits::default();
         let check = |text: &str| limits.time_text(Field::named("time"), text, TimeUnit::Milliseconds);
-        for good in [
-            "2026-01-31T12:00:00Z",
-            "2026-01-31t12:00:00z",
-            "2026-01-31T12:00:00.123456789+05:30",
-            "2026-01-31 12:00:00",
-            "2026-01-31 12:00:00 UTC",
-            "2026-01-31",
-            "1970-01-01T00:00:00Z",
-            "9999-12-31T23:59:59.999Z",
-            "0",
-            "1769860800000",
+        for (good, ms) in [
+            ("2026-01-31T12:00:00Z", 1_769_860_800_000),
+            ("2026-01-31t12:00:00z", 1_769_860_800_000),
+            ("2026-01-31T12:00:00.123456789+05:30", 1_769_841_000_123),
+            ("2026-01-31 12:00:00", 1_769_860_800_000),
+            ("2026-01-31 12:00:00 UTC", 1_769_860_800_000),
+            ("2026-01-31", 1_769_817_600_000),
+            ("1970-01-01T00:00:00Z", 0),
+            ("9999-12-31T23:59:59.999Z", 253_402_300_799_999),
+            ("0", 0),
+            ("1769860800000", 1_769_860_800_000),
         ] {
-            assert_eq!(check(good), Ok(()), "{good}");
+            assert_eq!(check(good), Ok(ms), "{good}");
         }
         for (bad, reason) in [
             ("", Reason::BadTime),
@@ -240,7 +241,7 @@ mod tests {
             assert_eq!(check(bad).map_err(|reject| reject.reason), Err(reason), "{bad}");
         }
         let micros = |text: &str| limits.time_text(Field::named("time"), text, TimeUnit::Microseconds);
-        assert_eq!(micros("253402300799999999"), Ok(()));
+        assert_eq!(micros("253402300799999999"), Ok(253_402_300_799_999));
         assert!(micros("-1").is_err() && micros("253402300800000000").is_err());
     }
 

@@ -157,7 +157,7 @@ fn decode_event<'a>(
     if !sink.wants(kind, None) {
         return Ok(());
     }
-    limits.time(Field::named("timestamp"), time, TimeUnit::Microseconds)?;
+    sink.happened(limits.time(Field::named("timestamp"), time, TimeUnit::Microseconds)?);
     let params = params(limits)?;
     let about = about(kind, settings, record, &params, limits)?;
     let items: Vec<Object<Item<'_>>> = list(Field::named("items"), params.items, limits)?;

@@ -65,6 +65,7 @@ impl Json {
         let Some(envelope) = self.envelopes.open(headers, text, sink.limits)? else {
             return self.decode_text(text, sink);
         };
+        sink.happened(envelope.time);
         match envelope.id {
             Some(id) if !sink.is_new_record(&id) => Ok(()),
             _ => self.decode_text(&envelope.data, sink),

@@ -90,6 +90,15 @@ impl DecodeOptions {
         if self.format == Format::Csv { self.delimiter } else { Delimiter::default() }
     }
 
+    /// Whether records of this format can say when they happened.
+    pub fn has_times(&self) -> bool {
+        match self.format {
+            Format::Csv => self.columns.time.is_some(),
+            Format::Fimi => false,
+            _ => true,
+        }
+    }
+
     /// The settings that say what a record means, by the names of their flags: with others, the same input is
     /// something else. Those that are as usual are left out, but for the format and the basket.
     pub fn meaning(&self) -> Vec<(&'static str, String)> {

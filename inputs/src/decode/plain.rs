@@ -63,7 +63,7 @@ pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Re
     if !sink.wants(kind, id) {
         return Ok(());
     }
-    limits.time(Field::named("time"), record.time, TimeUnit::Milliseconds)?;
+    sink.happened(limits.time(Field::named("time"), record.time, TimeUnit::Milliseconds)?);
     let (basket_field, basket) = match settings.basket {
         BasketField::Auto => ("basket", record.basket),
         BasketField::Order => ("order", record.order),

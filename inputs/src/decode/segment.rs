@@ -110,7 +110,7 @@ pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Re
     if !sink.wants(kind, id) {
         return Ok(());
     }
-    limits.time(Field::named("timestamp"), message.timestamp, TimeUnit::Milliseconds)?;
+    sink.happened(limits.time(Field::named("timestamp"), message.timestamp, TimeUnit::Milliseconds)?);
     let properties: Properties<'_> =
         object_or_default(Field::named("properties"), message.properties, limits)?;
     let about = about(kind, settings, &message, &properties, limits)?;

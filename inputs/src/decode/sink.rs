@@ -16,7 +16,7 @@ use super::fields::Field;
 use super::options::EventNames;
 use super::reject::quoted;
 use super::{Decoded, Limits, Reason, Reject};
-use deltacart_dataflows::{Action, Event, Name, Position};
+use deltacart_dataflows::{Action, Event, Millis, Name, Position};
 use std::borrow::Cow;
 
 /// What a shop's event is about.
@@ -115,6 +115,8 @@ pub(super) struct Sink<'s> {
     /// The envelope's id stands for the whole record: ids inside are not looked at.
     has_record_id: bool,
     position: Position,
+    /// When what is said happened.
+    time: Millis,
     pub(super) decoded: Decoded,
 }
 
@@ -129,7 +131,7 @@ impl<'s> Sink<'s> {
         if let Some(recent) = &mut recent {
             recent.begin();
         }
-        Sink { events, limits, recent, has_record_id: false, position, decoded: Decoded::default() }
+        Sink { events, limits, recent, has_record_id: false, position, time: 0, decoded: Decoded::default() }
     }
 
     /// The record is understood: its ids are remembered.
@@ -138,6 +140,13 @@ impl<'s> Sink<'s> {
             recent.accept();
         }
         Decoded { events: self.position.index, ..self.decoded }
+    }
+
+    /// When what is said from now on happened, if that is known.
+    pub(super) fn happened(&mut self, time: Millis) {
+        if time > 0 {
+            self.time = time;
+        }
     }
 
     /// The id of the whole record, from its envelope. False when it was met lately: nothing is left to do.
@@ -210,9 +219,8 @@ impl<'s> Sink<'s> {
     }
 
     fn push(&mut self, basket: &str, user: Option<&str>, action: Action<Name>) {
-        let event =
-            Event { position: self.position, basket: Name::from(basket), user: user.map(Name::from), action };
-        self.events.push(event);
+        let (basket, user) = (Name::from(basket), user.map(Name::from));
+        self.events.push(Event { position: self.position, basket, user, time: self.time, action });
         self.position.index += 1;
     }
 }

@@ -148,7 +148,11 @@ fn decode_event(record: &Record<'_>, settings: &Settings, sink: &mut Sink<'_>) -
     if !sink.wants(kind, id) {
         return Ok(());
     }
-    limits.time(Field::named("time"), record.dtm.or(record.derived_tstamp), TimeUnit::Milliseconds)?;
+    sink.happened(limits.time(
+        Field::named("time"),
+        record.dtm.or(record.derived_tstamp),
+        TimeUnit::Milliseconds,
+    )?);
     let contexts = embedded("co", record.co, "cx", record.cx)?;
     let entities = match &contexts {
         Some(contexts) => sent_entities(contexts, limits)?,

@@ -147,7 +147,8 @@ impl CartEvent {
         let user = self.user.map(|user| text_of(|text| write_id(b'u', user.into(), text)));
         let mut push = |index: usize, action| {
             let position = Position { partition, offset, index: index as u32 };
-            events.push(Event { position, basket: basket.clone(), user: user.clone(), action });
+            let (basket, user, time) = (basket.clone(), user.clone(), self.time_ms.max(0) as u64);
+            events.push(Event { position, basket, user, time, action });
         };
         match &self.action {
             CartAction::Add(line) => push(0, Action::Add(line.item.name(), line.quantity)),

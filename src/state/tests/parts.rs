@@ -40,10 +40,11 @@ fn names(length: usize) -> impl Strategy<Value = Vec<Name>> {
 
 fn baskets() -> impl Strategy<Value = Vec<BasketCopy>> {
     let line = ("[a-z]{1,2}|\\PC{0,30}".prop_map(Name::from), any::<u32>(), any::<u32>());
-    let basket = ("\\PC{0,30}", any::<u32>(), names(4), prop::collection::vec(line, 1..6));
-    let basket = basket.prop_map(|(basket, partition, users, lines)| BasketCopy {
+    let basket = ("\\PC{0,30}", any::<u32>(), any::<u64>(), names(4), prop::collection::vec(line, 1..6));
+    let basket = basket.prop_map(|(basket, partition, last, users, lines)| BasketCopy {
         basket: basket.into(),
         partition,
+        last,
         users,
         lines,
     });
@@ -103,6 +104,19 @@ proptest! {
         let bytes = if begins_well { [magic, bytes].concat() } else { bytes };
         prop_assert!(read(&bytes).is_err());
     }
+}
+
+/// A part as version 1 of the format had it: a basket `b` of partition 7 with two of item `i`, one of them bought.
+#[test]
+fn version_1_is_read() {
+    let mut bytes = b"dcpart\x01\x00".to_vec();
+    crate::state::frame::write_block(&mut bytes, 2, b"\x01\x01i\x01\x01b\x07\x00\x01\x00\x01\x01").unwrap();
+    crate::state::frame::write_block(&mut bytes, 3, &[1, 1, 0]).unwrap();
+    let basket = name("b");
+    let read = read(&bytes).unwrap();
+    let expected =
+        BasketCopy { basket, partition: 7, last: 0, users: vec![], lines: vec![(name("i"), 1, 1)] };
+    assert_eq!(read, (Ids::new(), vec![expected]));
 }
 
 #[test]

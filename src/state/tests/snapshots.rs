@@ -52,7 +52,12 @@ pub(super) fn take(keeper: &mut Keeper, store: &Arc<dyn Store>, mark: u32) -> Re
         scribe.take(0, baskets);
         scribe.finish(0);
         taken.parts.push(outcome(&scribe)?);
-        taken.offsets.push(PartitionOffset { partition: worker as u32, offset: mark.into(), source: None });
+        taken.offsets.push(PartitionOffset {
+            partition: worker as u32,
+            offset: mark.into(),
+            clock: 0,
+            source: None,
+        });
     }
     keeper.complete(taken).map_err(|error| error.to_string())
 }

@@ -1,0 +1,141 @@
+//! Baskets that nothing happens to give their lines back: everywhere at the same epochs, whatever the workers and the
+//! batching; and days of a shop whose baskets, items and users are new every day leave nothing behind.
+
+use crate::harness::{check, event, model, params, run, sizes};
+use crate::shop::{Random, cut, events, item_name, lengths, settings};
+use deltacart_dataflows::{Action, Engine, Event, Measure, Millis, Name, Params, Sizes};
+use proptest::prelude::*;
+use std::num::NonZeroU64;
+
+fn with_idle(params: Params, idle: Millis) -> Params {
+    Params { basket_idle: NonZeroU64::new(idle), ..params }
+}
+
+/// The same events over so many partitions, each with a clock of its own: some go slowly. A basket lies in one of them,
+/// but for the last one, which is in all.
+fn over_partitions(events: &mut [Event], partitions: u32) {
+    for event in events {
+        let own: u32 = event.basket.trim_start_matches('b').parse().unwrap();
+        let of = if own == 11 { event.position.offset as u32 } else { own };
+        event.position.partition = of % partitions;
+        event.time /= u64::from(1 + event.position.partition);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_lists_are_the_models(events in events(), params in settings(), idle in 1u64..60, workers in 1usize..=4,
+        partitions in 1u32..4, lengths in lengths()) {
+        let mut events = events;
+        over_partitions(&mut events, partitions);
+        let mut epochs = cut(&events, &lengths);
+        epochs.iter_mut().for_each(|events| events.sort_by_key(|event| event.position));
+        check(&epochs, with_idle(params, idle), workers);
+    }
+
+    /// What the baskets hold after some events does not depend on where epochs ended before.
+    #[test]
+    fn batching_does_not_matter(events in events(), idle in 1u64..60, partitions in 1u32..4, workers in 1usize..=3) {
+        let mut events = events;
+        // Over partitions, the order of what concerns several baskets is that of epochs.
+        events.retain(|event| event.action != Action::ForgetUser && event.basket != "b11");
+        over_partitions(&mut events, partitions);
+        let params = with_idle(params(Engine::Fast, Measure::Count, 20), idle);
+        let one_by_one: Vec<Vec<Event>> = events.iter().map(|event| vec![event.clone()]).collect();
+        let after = run(&one_by_one, params, workers);
+        events.sort_by_key(|event| event.position);
+        let at_once = model(std::slice::from_ref(&events), params);
+        prop_assert_eq!(after.last(), if events.is_empty() { None } else { at_once.last() });
+    }
+}
+
+/// The rule, in examples: baskets idle for 10.
+#[test]
+fn when_a_basket_is_over() {
+    let params = with_idle(params(Engine::Fast, Measure::Count, 9), 10);
+    // Pairs of basket and time of events that each add an item of their own: what is together in the end.
+    let together = |log: &[(u32, &str, Millis)]| {
+        let add = |(offset, &(partition, basket, time)): (u64, &(u32, &str, Millis))| {
+            let name: Name = offset.to_string().into();
+            let mut event = Event { time, ..event(offset, basket, None, Action::Add(name, 1)) };
+            event.position.partition = partition;
+            event
+        };
+        let events: Vec<Event> = (0..).zip(log).map(add).collect();
+        let epochs: Vec<Vec<Event>> = events.iter().map(|event| vec![event.clone()]).collect();
+        check(&epochs, params, 2);
+        check(&[events], params, 3);
+        let lists = run(&epochs, params, 1).pop().unwrap();
+        lists.keys().map(Name::as_str).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(together(&[(0, "a", 0), (0, "a", 9), (0, "b", 18)]), "0 1");
+    assert_eq!(together(&[(0, "a", 0), (0, "a", 9), (0, "b", 19)]), "", "ten after its last event");
+    assert_eq!(together(&[(0, "a", 0), (0, "a", 9), (0, "a", 19)]), "", "it is another basket then");
+    assert_eq!(together(&[(0, "a", 0), (0, "a", 9), (0, "a", 18)]), "0 1 2");
+    assert_eq!(
+        together(&[(0, "a", 0), (0, "a", 0), (1, "b", 99)]),
+        "0 1",
+        "not by the clock of another partition"
+    );
+    assert_eq!(
+        together(&[(0, "a", 0), (0, "a", 0), (1, "a", 99), (1, "a", 99)]),
+        "2 3",
+        "but by any event of its own"
+    );
+}
+
+const HOUR: Millis = 3_600_000;
+const EVENTS_OF_A_DAY: u64 = 1_500;
+const EPOCH: usize = 50;
+
+/// Days of a shop: baskets, users and one in ten of the items are new every day; half of the baskets are left alone,
+/// and the lines of the others are removed one by one.
+fn days(days: u64) -> Vec<Vec<Event>> {
+    let mut random = Random::new(3);
+    let mut log = Vec::new();
+    for offset in 0..days * EVENTS_OF_A_DAY {
+        let (day, of_day) = (offset / EVENTS_OF_A_DAY, offset % EVENTS_OF_A_DAY);
+        let basket = offset / 10;
+        let item = |random: &mut Random| item_name(day * 10 + random.below(100).min(random.below(100)));
+        let (name, user) = (format!("basket {basket}"), format!("user {basket}"));
+        let action = match of_day % 10 {
+            0..7 => Action::Set(item(&mut random), 1),
+            7 => Action::Remove(format!("nothing {offset}").into(), None),
+            _ if basket % 2 == 0 => Action::Clear,
+            _ => Action::Purchase(item(&mut random), 1),
+        };
+        let time = day * 24 * HOUR + of_day * 24 * HOUR / EVENTS_OF_A_DAY;
+        log.push(Event { time, ..event(offset, &name, Some(&user), action) });
+    }
+    log.chunks(EPOCH).map(<[_]>::to_vec).collect()
+}
+
+#[test]
+fn days_leave_nothing_behind() {
+    let params = with_idle(params(Engine::Fast, Measure::Cosine, 5), 6 * HOUR);
+    for workers in [1, 3] {
+        let sizes = sizes(&days(30), params, workers, EVENTS_OF_A_DAY as usize / EPOCH);
+        let most = |days: &[Sizes], of: fn(&Sizes) -> u64| days.iter().map(of).max().unwrap();
+        for (what, of) in [
+            ("baskets", (|sizes| sizes.baskets) as fn(&Sizes) -> u64),
+            ("lines", |sizes| sizes.lines),
+            ("users", |sizes| sizes.users),
+            ("items", |sizes| sizes.items),
+            ("rows", |sizes| sizes.rows),
+            ("bytes of the ledger", |sizes| sizes.ledger_bytes),
+            ("bytes of names", |sizes| sizes.names_bytes),
+            ("bytes of interactions", |sizes| sizes.store_bytes),
+            ("bytes of rows", |sizes| sizes.rows_bytes),
+        ] {
+            let (early, late) = (most(&sizes[..10], of), most(&sizes[10..], of));
+            assert!(
+                early > 0 && late * 10 <= early * 12,
+                "{workers} workers: {what} grew from {early} to {late}"
+            );
+        }
+        let last = sizes.last().unwrap();
+        assert!(last.items < 150 && last.items_forgotten > 30 * 150, "{last:?}");
+    }
+}

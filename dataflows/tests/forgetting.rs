@@ -1,0 +1,79 @@
+//! Items that no basket holds any more are forgotten and their numbers given to others, while epochs are under way: the
+//! lists are the model's at every epoch, and what is held does not grow with the names that ever were.
+
+use crate::harness::{check, event, params, sizes};
+use crate::shop::{Random, cut, settings};
+use deltacart_dataflows::{Action, Engine, Event, ListParams, Measure, Name, Params};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// The n-th item's name: names rise in another order than that in which they come.
+fn name(item: u64) -> Name {
+    format!("{:04x} of the items", item.wrapping_mul(40_503) % 65_536).into()
+}
+
+/// A shop that sells each thing for a while only: items come from a window that moves on, into many baskets, and go.
+/// Now and then something old comes back, something is removed that nobody has, and a basket is forgotten whole.
+fn seasons(seed: u64, events: u64, window: u64) -> Vec<Event> {
+    let mut random = Random::new(seed);
+    let (mut held, mut log) = (BTreeSet::new(), Vec::new());
+    while (log.len() as u64) < events {
+        let offset = log.len() as u64;
+        let season = offset / 12;
+        let item = match random.below(30) {
+            0 => random.below(season + 1),
+            _ => season + random.below(window).min(random.below(window)),
+        };
+        let basket = random.below(24);
+        let mut tell = |basket: u64, action| log.push(event(offset, &format!("b{basket}"), None, action));
+        // What is out of season goes first.
+        let old = held.iter().find(|&&(_basket, item)| item < season && random.below(3) == 0).copied();
+        match (old, random.below(20)) {
+            (Some(line), _) => {
+                held.remove(&line);
+                tell(line.0, Action::Remove(name(line.1), None));
+            }
+            (None, 0) => {
+                held.retain(|&(other, _item)| other != basket);
+                tell(basket, Action::Forget);
+            }
+            (None, 1) => tell(basket, Action::Remove(name(100_000 + offset), None)),
+            (None, _) => {
+                held.insert((basket, item));
+                tell(basket, Action::Set(name(item), 1));
+            }
+        }
+    }
+    log
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// Rows are long and lists short, so that most of a row is left out, and ties are many.
+    #[test]
+    fn the_lists_are_the_models(seed in any::<u64>(), params in settings(), workers in 1usize..=4, window in 4u64..50,
+        lengths in prop::collection::vec(0usize..6, 100..400)) {
+        let lists = ListParams { k: params.lists.k.min(3), ..params.lists };
+        check(&cut(&seasons(seed, 900, window), &lengths), Params { lists, ..params }, workers);
+    }
+}
+
+#[test]
+fn what_is_held_does_not_grow() {
+    for (engine, workers) in [(Engine::Fast, 1), (Engine::Fast, 3), (Engine::Reference, 2)] {
+        let params = params(engine, Measure::Cosine, 3);
+        let epochs: Vec<_> = seasons(5, 12_000, 20).chunks(10).map(<[_]>::to_vec).collect();
+        let sizes = sizes(&epochs, params, workers, 200);
+        let (short, long) = (sizes[0], sizes[5]);
+        assert!(long.items < 60, "{} names for a window of 20: {long:?}", long.items);
+        assert!(long.items_forgotten > 1_000, "{long:?}");
+        for (what, short, long) in [
+            ("names", short.names_bytes, long.names_bytes),
+            ("rows", short.rows_bytes, long.rows_bytes),
+            ("store", short.store_bytes, long.store_bytes),
+        ] {
+            assert!(long <= 2 * short, "{engine:?}, {workers} workers: {what} grew from {short} to {long}");
+        }
+    }
+}
