@@ -171,11 +171,12 @@ fn epochs_are_points_of_the_input(world: &World, told: &[Told], params: &[(Param
         let (params, workers) = &params[first.life];
         let mut model = Model::new(*params);
         meanings[..point].iter().flatten().for_each(|event| model.apply(event));
-        let mut epoch = None;
+        // Whose epoch it is that a transaction of tombstones belongs to, nobody can say.
+        let (mut epoch, mut is_whole) = (None, true);
         for of_transaction in of_life.chunk_by(|told, next| told.order == next.order) {
             let next = of_transaction.iter().find_map(|told| told.epoch);
             // Of a life with more workers, one may have told more epochs than the others.
-            if *workers == 1 && next.is_some() && epoch.is_some() && next != epoch {
+            if *workers == 1 && is_whole && next.is_some() && epoch.is_some() && next != epoch {
                 let held = canonical(&held)?;
                 while canonical(&lists(&model, params)?)? != held {
                     let more = meanings.get(point).with_context(|| {
@@ -188,7 +189,7 @@ fn epochs_are_points_of_the_input(world: &World, told: &[Told], params: &[(Param
                     point += 1;
                 }
             }
-            epoch = next.or(epoch);
+            (epoch, is_whole) = (next.or(epoch), next.is_some());
             for told in of_transaction {
                 held.apply(Some(&told.entry.key), told.entry.value.as_deref())?;
             }

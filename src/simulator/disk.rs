@@ -23,8 +23,10 @@ struct Inner {
     /// What names were when they were synced, and every change since.
     safe: BTreeMap<String, usize>,
     changes: Vec<BTreeMap<String, usize>>,
-    /// Snapshots that are safe, by their manifests, oldest first; those that a flipped bit is in are not.
+    /// Snapshots that are safe, by their manifests, oldest first.
     promised: Vec<String>,
+    /// Snapshots that a flipped bit is in, and so are not.
+    flipped: Vec<String>,
     /// A manifest that has its name, and is not safe yet.
     pending: Option<String>,
     /// So many writes fail.
@@ -46,6 +48,7 @@ impl Platter {
             safe: BTreeMap::new(),
             changes: Vec::new(),
             promised: Vec::new(),
+            flipped: Vec::new(),
             pending: None,
             full_for: 0,
         })))
@@ -86,7 +89,7 @@ impl Platter {
     /// A bit flips in some file.
     pub(super) fn flip(&self) {
         let mut inner = self.inner();
-        let Inner { fate, files, names, promised, .. } = &mut *inner;
+        let Inner { fate, files, names, promised, flipped, .. } = &mut *inner;
         let kept: Vec<(&String, usize)> = names
             .iter()
             .map(|(name, number)| (name, *number))
@@ -98,8 +101,9 @@ impl Platter {
         let (name, number) = kept[fate.below(kept.len() as u64) as usize];
         let place = fate.below(files[number].bytes.len() as u64) as usize;
         files[number].bytes[place] ^= 1 << fate.below(8);
-        let snapshot = name.split('.').next().unwrap_or_default().to_owned();
+        let snapshot = name.trim_start_matches(".aside-").split('.').next().unwrap_or_default().to_owned();
         promised.retain(|name| !name.starts_with(&snapshot));
+        flipped.push(snapshot);
         fate.hit(Fault::BitFlipped);
     }
 
@@ -108,6 +112,7 @@ impl Platter {
         let mut inner = self.inner();
         (inner.names, inner.safe, inner.changes) = Default::default();
         inner.promised.clear();
+        inner.flipped.clear();
         inner.pending = None;
     }
 
@@ -204,7 +209,9 @@ impl Disk for Drive {
     fn sync(&self) -> io::Result<()> {
         let mut inner = self.call(false)?;
         let pending = inner.pending.take();
-        inner.promised.extend(pending);
+        let is_whole = |name: &String| !inner.flipped.iter().any(|flipped| name.starts_with(flipped));
+        let promised = pending.filter(is_whole);
+        inner.promised.extend(promised);
         if inner.fate.has(Bug::RenameWithoutSync) {
             return Ok(());
         }

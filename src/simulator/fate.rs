@@ -29,8 +29,6 @@ pub(super) enum Fault {
     SlowPartition,
     /// The input cannot be read any more.
     ReadFailed,
-    /// A commit of offsets never arrives.
-    OffsetsLost,
     /// A partition appears.
     PartitionAdded,
     /// A producer tells an event again.
@@ -73,7 +71,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// All of them.
-    pub(super) const ALL: [Fault; 30] = [
+    pub(super) const ALL: [Fault; 29] = [
         Fault::Killed,
         Fault::KilledInside,
         Fault::PowerLost,
@@ -83,7 +81,6 @@ impl Fault {
         Fault::SlowLink,
         Fault::SlowPartition,
         Fault::ReadFailed,
-        Fault::OffsetsLost,
         Fault::PartitionAdded,
         Fault::EventRepeated,
         Fault::Garbage,
@@ -110,7 +107,7 @@ impl Fault {
     fn one_in(self) -> u64 {
         match self {
             Fault::SlowLink | Fault::SinkFull | Fault::CommitRetried | Fault::ReadableLate => 3,
-            Fault::SlowPartition | Fault::ClockStood | Fault::OffsetsLost => 4,
+            Fault::SlowPartition | Fault::ClockStood => 4,
             Fault::EventRepeated | Fault::Garbage => 8,
             Fault::CommitUnanswered | Fault::CommitLost => 30,
             Fault::DeliveryFailed | Fault::DiskFull => 60,

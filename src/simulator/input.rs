@@ -130,9 +130,6 @@ impl Source for Input {
         for &(partition, offset) in offsets {
             self.fate.note(format_args!("{} commits offset {partition}:{offset}", self.fuse.life()));
             (self.witness)(partition, offset);
-            if !self.fate.strikes(Fault::OffsetsLost) {
-                self.shop.commit(partition, offset);
-            }
         }
         Ok(())
     }

@@ -101,7 +101,7 @@ impl Places for Life {
             unreachable!("the input is a topic")
         };
         let World { fate, shop, witness, .. } = &self.world;
-        Ok(Box::new(Input::new(shop, fate, &self.fuse, share, until_end, from, witness.clone())))
+        Ok(Box::new(Input::new(shop, fate, &self.fuse, share, until_end, from, Witness::clone(witness))))
     }
 
     fn sink(&self, share: Share) -> Result<Option<Box<dyn Sink>>> {

@@ -78,12 +78,11 @@ impl Output {
 impl Sink for Output {
     fn send(&mut self, records: &mut Records) -> Result<(), SinkError> {
         self.burn()?;
-        let (mut count, is_closing) = match self.state {
+        let (mut count, mut is_closing) = match self.state {
             State::Idle => (0, false),
             State::Open { records, is_closing } => (records, is_closing),
             State::Committing { .. } => return Ok(()),
         };
-        let mut is_closing = is_closing;
         let room = if self.fate.strikes(Fault::SinkFull) { self.fate.below(3) } else { 100 };
         for _ in 0..room {
             let Some(record) = records.front().filter(|_| !is_closing) else { break };

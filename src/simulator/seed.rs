@@ -121,7 +121,7 @@ impl Seed {
             *zombie = None;
             self.world.disk.crash();
         }
-        if self.fate.strikes(Fault::BitFlipped) {
+        if self.fate.wants(Fault::BitFlipped) {
             self.world.disk.flip();
         }
     }

@@ -8,7 +8,7 @@
 use super::fate::{Fate, Fault};
 use deltacart_dataflows::{Action, Event, Model, Name, Params, Position};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// A record of the topic.
@@ -41,23 +41,13 @@ struct Inner {
     baskets: u64,
     /// Among how many ids a repetition is found.
     horizon: usize,
-    /// What was committed for the group.
-    committed: BTreeMap<u32, u64>,
 }
 
 impl Shop {
     pub(super) fn new(fate: &Fate, horizon: usize) -> Shop {
         let partitions = (0..1 + fate.below(3)).map(|_| Partition::default()).collect();
         let (items, baskets) = (3 + fate.below(8), 2 + fate.below(6));
-        let committed = BTreeMap::new();
-        Shop(Rc::new(RefCell::new(Inner {
-            fate: fate.clone(),
-            partitions,
-            items,
-            baskets,
-            horizon,
-            committed,
-        })))
+        Shop(Rc::new(RefCell::new(Inner { fate: fate.clone(), partitions, items, baskets, horizon })))
     }
 
     /// Producers write so many records, somewhere.
@@ -91,16 +81,8 @@ impl Shop {
     /// How many of the beacon's records lie before an offset.
     pub(super) fn beacons_before(&self, partition: u32, offset: u64) -> u32 {
         let inner = self.0.borrow();
-        let before = inner.partitions[partition as usize].records.iter().take(offset as usize);
+        let before = &inner.partitions[partition as usize].records[..offset as usize];
         before.last().map_or(0, |record| record.beacons)
-    }
-
-    pub(super) fn commit(&self, partition: u32, offset: u64) {
-        self.0.borrow_mut().committed.insert(partition, offset);
-    }
-
-    pub(super) fn committed(&self) -> BTreeMap<u32, u64> {
-        self.0.borrow().committed.clone()
     }
 
     /// The plain model after all records.
