@@ -123,6 +123,8 @@ impl Seed {
         }
         if self.fate.wants(Fault::BitFlipped) {
             self.world.disk.flip();
+            // Perhaps it is still reading what it has found good.
+            zombie.iter().for_each(|old| old.life.fuse.excuse());
         }
     }
 
