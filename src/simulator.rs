@@ -44,7 +44,7 @@ use std::time::Instant;
 const SEEDS: u64 = 400;
 
 /// Within so many seeds a planted bug is to be found.
-const SEEDS_OF_A_BUG: u64 = 200;
+const SEEDS_OF_A_BUG: u64 = 400;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))

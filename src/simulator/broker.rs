@@ -91,19 +91,18 @@ impl Broker {
     /// Takes an id over.
     pub(super) fn own(&self, slot: &str, life: usize) -> Owner {
         let mut inner = self.0.borrow_mut();
-        let locks_out = !inner.fate.has(Bug::NoFencing);
-        let known = inner.slots.entry(slot.to_owned()).or_default();
-        let mut open = None;
-        if locks_out {
-            known.epoch += 1;
-            open = known.open.take();
-        }
-        let epoch = known.epoch;
+        let slot = match inner.fate.has(Bug::NoFencing) {
+            true => format!("{slot} of {life}"),
+            false => slot.to_owned(),
+        };
+        let known = inner.slots.entry(slot.clone()).or_default();
+        known.epoch += 1;
+        let (epoch, open) = (known.epoch, known.open.take());
         if let Some(open) = open {
             inner.end(open, State::Aborted);
         }
         inner.fate.note(format_args!("{life} owns {slot}"));
-        Owner { slot: slot.to_owned(), epoch, life }
+        Owner { slot, epoch, life }
     }
 
     /// Writes a record into the owner's transaction, which is begun if it is not.

@@ -123,6 +123,8 @@ impl Seed {
         }
         if self.fate.wants(Fault::BitFlipped) {
             self.world.disk.flip();
+            // Perhaps it is still reading what it has found good.
+            zombie.iter().for_each(|old| old.life.fuse.excuse());
         }
     }
 
@@ -225,7 +227,7 @@ impl Seed {
         for step in 0.. {
             self.tick();
             if let Some(old) = zombie.as_mut().filter(|_| self.fate.one_in(3)) {
-                if !goes_on(old)? || self.fate.one_in(200) {
+                if !goes_on(old)? || self.fate.one_in(500) {
                     zombie = None;
                 }
                 continue;
@@ -280,7 +282,7 @@ impl Seed {
             () => fate.below(3000),
         };
         fate.pass(Duration::from_micros(micros));
-        if fate.one_in(20) {
+        if fate.one_in(50) {
             let some = fate.below(6);
             self.produce(some);
         }
