@@ -77,3 +77,35 @@ fn what_is_held_does_not_grow() {
         }
     }
 }
+
+/// A row's floor is a place in the order of names, and stays when the item that had it is forgotten: here its number
+/// goes to one whose name comes last, and an item between the two must not be listed before what is left out.
+#[test]
+fn a_floor_outlives_its_item() {
+    let add = |item: &str| Action::Add(item.into(), 1);
+    let mut log: Vec<(String, Action<Name>)> = Vec::new();
+    for item in 1..=20 {
+        let basket = format!("b{item}");
+        log.extend([(basket.clone(), add("m")), (basket, add(&format!("x{item:02}")))]);
+    }
+    // With lists of one, the first eleven are kept and the twelfth is the floor: all are together with m once.
+    let remove = |item: u32| (format!("b{item}"), Action::Remove(format!("x{item:02}").into(), None));
+    let mut epochs = vec![log, vec![remove(12)]];
+    // Time to forget it: an epoch without events is run to its end.
+    epochs.resize(12, Vec::new());
+    epochs.push(vec![("another".to_owned(), add("zzz"))]);
+    epochs.push(vec![("b12".to_owned(), add("y"))]);
+    epochs.extend((1..=11).map(|item| vec![remove(item)]));
+    let mut offset = 0;
+    let numbered = epochs.into_iter().map(|epoch| {
+        let numbered = epoch.into_iter().map(|(basket, action)| {
+            offset += 1;
+            event(offset, &basket, None, action)
+        });
+        numbered.collect::<Vec<Event>>()
+    });
+    let epochs: Vec<Vec<Event>> = numbered.collect();
+    for workers in 1..=3 {
+        check(&epochs, params(Engine::Fast, Measure::Cosine, 1), workers);
+    }
+}

@@ -190,7 +190,7 @@ fn what_is_not_for_us_is_refused() {
     let error = load_from(&memory).err().unwrap().to_string();
     assert!(
         error.contains(
-            "snapshot-0000000001.json has format 2, written by deltacart 9.9.9; this program reads up to 1"
+            "snapshot-0000000001.json has format 3, written by deltacart 9.9.9; this program reads up to 2"
         ),
         "{error}"
     );
