@@ -350,6 +350,7 @@ pub fn lists(args: &TopArgs) -> Result<Box<dyn Source>> {
                 record_bytes_max: LIST_BYTES_MAX,
                 metadata_refresh: Duration::from_secs(10),
                 share,
+                asks_id: false,
             };
             Ok(Box::new(KafkaSource::new(&kafka(&args.kafka)?, params)?))
         }

@@ -72,6 +72,7 @@ impl Broker {
             record_bytes_max: 16 << 20,
             metadata_refresh: Duration::from_secs(10),
             share: Share::WHOLE,
+            asks_id: false,
         };
         KafkaSource::new(&self.settings, params).unwrap()
     }

@@ -48,6 +48,7 @@ impl Reader {
             record_bytes_max: RECORD_BYTES_MAX,
             metadata_refresh: Duration::from_secs(60),
             share: Share::WHOLE,
+            asks_id: false,
         };
         Ok(Reader { source: KafkaSource::new(settings, params)?, held: Held::default() })
     }

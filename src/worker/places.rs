@@ -91,6 +91,7 @@ impl Places for Outside<'_> {
                     record_bytes_max,
                     metadata_refresh: *metadata_refresh,
                     share,
+                    asks_id: self.job.state.is_some(),
                 };
                 Box::new(match from {
                     Some(resume) => KafkaSource::resume(self.kafka()?, params, resume)?,
@@ -144,6 +145,7 @@ impl Places for Outside<'_> {
                     record_bytes_max,
                     metadata_refresh: Duration::from_secs(10),
                     share,
+                    asks_id: false,
                 };
                 Some(Box::new(KafkaSource::new(&self.kafka()?.committed_only(), params)?))
             }

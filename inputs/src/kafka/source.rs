@@ -44,6 +44,8 @@ pub struct KafkaParams {
     pub metadata_refresh: Duration,
     /// Which of the partitions are this worker's.
     pub share: Share,
+    /// Whether to ask which topic it is, so that one that was made anew is told from it: needs brokers that can say.
+    pub asks_id: bool,
 }
 
 /// A topic as a source.
@@ -106,7 +108,7 @@ impl KafkaSource {
         let Some(partition_count) = connection.partitions(deadline)? else {
             return Err(connection.error(&KafkaError::MetadataFetch(Code::UnknownTopicOrPartition)));
         };
-        let topic_id = connection.topic_id(deadline)?;
+        let topic_id = if params.asks_id { connection.topic_id(deadline)? } else { None };
         let resume =
             resume.map(|resume| of_this_topic(&connection, resume, topic_id.as_deref())).transpose()?;
         let no_thread =

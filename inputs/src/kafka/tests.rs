@@ -33,6 +33,7 @@ fn params(topic: &str) -> KafkaParams {
         record_bytes_max: 1 << 20,
         metadata_refresh: Duration::from_millis(200),
         share: Share::WHOLE,
+        asks_id: false,
     }
 }
 

@@ -315,7 +315,7 @@ fn what_retention_has_removed_is_told_or_gone_without() {
 
     let resume = |offset, on_expired| {
         let resume = Resume { offsets: [(0, offset)].into(), identity: None, on_expired };
-        KafkaSource::resume(&settings, params(&topic), &resume)
+        KafkaSource::resume(&settings, KafkaParams { asks_id: true, ..params(&topic) }, &resume)
     };
     let error = resume(1, OnExpired::Fail).err().unwrap().to_string();
     assert!(error.contains("begins at offset 3, but the job is to go on at 1"), "{error}");
@@ -332,12 +332,12 @@ fn a_topic_that_was_made_anew_is_told_or_read_from_its_beginning() {
     let Some(settings) = real() else { return };
     let topic = make_topic(&settings, "anew", 1);
     send(&producer(&settings), &topic, 0, &["a", "b"]);
-    let source = KafkaSource::new(&settings, params(&topic)).unwrap();
+    let source = KafkaSource::new(&settings, KafkaParams { asks_id: true, ..params(&topic) }).unwrap();
     let identity = source.identity().map(str::to_owned);
     assert_eq!(identity.as_ref().map(String::len), Some(22), "{identity:?}");
     let resume = |identity: &Option<String>, on_expired| {
         let resume = Resume { offsets: [(0, 2)].into(), identity: identity.clone(), on_expired };
-        KafkaSource::resume(&settings, params(&topic), &resume)
+        KafkaSource::resume(&settings, KafkaParams { asks_id: true, ..params(&topic) }, &resume)
     };
     assert!(
         read_to_end(&mut resume(&identity, OnExpired::Fail).unwrap()).unwrap().is_empty(),
