@@ -44,7 +44,7 @@ const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
 const ABORT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Slots that are taken over at a time: each mostly waits, for some tenths of a second.
-const FENCING_THREADS: usize = 64;
+const FENCING_THREADS: usize = 32;
 
 /// The key of the record by which [`Sink::confirm`] asks whether a slot is still its own; no consumer ever sees it.
 const PROBE_KEY: &[u8] = b"deltacart";
