@@ -27,14 +27,19 @@ const WORD: usize = size_of::<usize>();
 /// Words of the two vectors.
 const WORDS: usize = size_of::<Columns>() / WORD;
 
+/// What stands before the two halves of a number that is as large or larger; few are: times of baskets.
+const WIDE: u32 = u32::MAX;
+
 /// Fields that are written.
 #[derive(Default)]
 pub(super) struct Filling(Columns);
 
 impl Filling {
     pub(super) fn number(&mut self, number: u64) {
-        // Counts within a block, and numbers that are 32 bits already.
-        self.0.0.push(number as u32);
+        match u32::try_from(number) {
+            Ok(number) if number < WIDE => self.0.0.push(number),
+            _ => self.0.0.extend([WIDE, number as u32, (number >> u32::BITS) as u32]),
+        }
     }
 
     pub(super) fn name(&mut self, name: &Name) -> io::Result<()> {
@@ -147,11 +152,20 @@ pub(super) struct InColumns<'a> {
     names: &'a [u8],
 }
 
+impl InColumns<'_> {
+    fn word(&mut self) -> io::Result<u64> {
+        let (&word, rest) = self.numbers.split_first().ok_or_else(|| invalid("a number is missing"))?;
+        self.numbers = rest;
+        Ok(word.into())
+    }
+}
+
 impl Fields for InColumns<'_> {
     fn number(&mut self) -> io::Result<u64> {
-        let (&number, rest) = self.numbers.split_first().ok_or_else(|| invalid("a number is missing"))?;
-        self.numbers = rest;
-        Ok(number.into())
+        match self.word()? {
+            number if number == u64::from(WIDE) => Ok(self.word()? | self.word()? << u32::BITS),
+            number => Ok(number),
+        }
     }
 
     fn name(&mut self) -> io::Result<Name> {

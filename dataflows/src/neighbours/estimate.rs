@@ -6,8 +6,7 @@
 //!
 //! # Notes
 //! One small table per row and not one large one: an epoch's changes of a row then meet in the same few cache lines.
-//! A crowded table is made anew from exact counts; since it grows several times over, that costs less than filling
-//! it did.
+//! A crowded table is made anew from exact counts; since it doubles, that costs less than filling it did.
 
 use crate::Item;
 use crate::neighbours::prefetch::prefetch;
