@@ -144,7 +144,18 @@ impl Scoring {
 
     /// At least the key of every pair whose count is at most `both`, whose supports are at least `row` and `other`,
     /// and for which there are at most `total` baskets. The supports may lie below the count, and so may the total.
+    #[inline]
     pub fn bound(&self, counts: Counts) -> f64 {
+        match self.measure {
+            // The default, and short: here the row's support does not matter.
+            Measure::Cosine if self.alpha == 0.5 => {
+                self.key(Counts { other: counts.other.max(counts.both), ..counts })
+            }
+            _ => self.bound_of_others(counts),
+        }
+    }
+
+    fn bound_of_others(&self, counts: Counts) -> f64 {
         if counts.both < self.min_count || counts.both == 0 {
             return 0.0;
         }
@@ -162,7 +173,6 @@ impl Scoring {
         match self.measure {
             // Sums and quotients round monotonically, so these bounds hold to the last bit.
             Measure::Jaccard | Measure::Dice | Measure::Lift | Measure::Confidence | Measure::Count => key,
-            Measure::Cosine if self.alpha == 0.5 => key,
             // Powers and logarithms may be off by some last bits either way, which small quotients and cancelling
             // terms magnify.
             Measure::Cosine => key * (1.0 + MARGIN),
