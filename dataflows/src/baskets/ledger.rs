@@ -33,8 +33,9 @@ pub(crate) struct Ledger {
     numbers: Numbers,
     baskets: Vec<Held>,
     users: Numbers,
-    /// (user, basket) for every user seen with a basket that is held.
+    /// (user, basket) for every user seen with a basket that is held; and the other way round.
     baskets_of_users: BTreeSet<(u32, u32)>,
+    users_of_baskets: BTreeSet<(u32, u32)>,
     /// Where baskets are given up that nothing happens to.
     expiry: Option<Expiry>,
     /// Under way: what it has not come to is copied before it changes.
@@ -46,7 +47,6 @@ pub(crate) struct Ledger {
 struct Held {
     /// In the order in which they entered: the oldest makes room.
     lines: Vec<HeldLine>,
-    users: Vec<u32>,
     partition: u32,
     split: bool,
 }
@@ -69,6 +69,7 @@ impl Ledger {
             baskets: Vec::new(),
             users: Numbers::default(),
             baskets_of_users: BTreeSet::new(),
+            users_of_baskets: BTreeSet::new(),
             expiry: None,
             walk: None,
         }
@@ -164,9 +165,8 @@ impl Ledger {
         }
         if let Some(user) = &event.user {
             let user = self.users.get_or_insert(user).0;
-            if self.baskets_of_users.insert((user, number)) {
-                held.users.push(user);
-            }
+            self.baskets_of_users.insert((user, number));
+            self.users_of_baskets.insert((number, user));
         }
     }
 
@@ -174,11 +174,7 @@ impl Ledger {
         let user = event.user.as_ref().and_then(|user| self.users.get(user));
         // No note where a user has no basket: every worker is asked, and most have none.
         let Some(user) = user else { return };
-        let theirs: Vec<u32> = self
-            .baskets_of_users
-            .range((user, 0)..=(user, u32::MAX))
-            .map(|&(_user, number)| number)
-            .collect();
+        let theirs: Vec<u32> = seconds(&self.baskets_of_users, user).collect();
         for number in theirs {
             self.forget(number, tell);
         }
@@ -199,10 +195,12 @@ impl Ledger {
 
     /// Gives up a basket without lines, and the users who have no other.
     fn release(&mut self, number: u32) {
-        let held = std::mem::take(&mut self.baskets[number as usize]);
-        for user in held.users {
+        self.baskets[number as usize] = Held::default();
+        let users: Vec<u32> = seconds(&self.users_of_baskets, number).collect();
+        for user in users {
+            self.users_of_baskets.remove(&(number, user));
             self.baskets_of_users.remove(&(user, number));
-            if self.baskets_of_users.range((user, 0)..=(user, u32::MAX)).next().is_none() {
+            if seconds(&self.baskets_of_users, user).next().is_none() {
                 self.users.remove(user);
             }
         }
@@ -255,11 +253,15 @@ impl Ledger {
     /// The basket as it is, if it is held.
     fn copy(&self, number: u32) -> Option<BasketCopy<Item>> {
         let held = self.baskets.get(number as usize).filter(|held| !held.lines.is_empty())?;
+        let users = seconds(&self.users_of_baskets, number);
+        let mut users: Vec<Name> = users.map(|user| self.users.name(user).clone()).collect();
+        // By name: their numbers depend on what was before.
+        users.sort_unstable();
         Some(BasketCopy {
             basket: self.numbers.name(number).clone(),
             partition: held.partition,
             last: self.expiry.as_ref().map_or(0, |expiry| expiry.last(number)),
-            users: held.users.iter().map(|&user| self.users.name(user).clone()).collect(),
+            users,
             lines: held.lines.iter().map(|line| (line.item, line.cart, line.bought)).collect(),
         })
     }
@@ -270,11 +272,11 @@ impl Ledger {
         sizes.users = self.users.given() as u64;
         sizes.ledger_bytes = self.numbers.bytes() + self.users.bytes() + bytes(&self.baskets);
         sizes.ledger_bytes += self.expiry.as_ref().map_or(0, Expiry::bytes);
-        // A tree is two thirds full, or thereabouts.
-        sizes.ledger_bytes += (self.baskets_of_users.len() * size_of::<(u32, u32)>() * 3 / 2) as u64;
+        // There are two of them. A tree is two thirds full, or thereabouts.
+        sizes.ledger_bytes += (2 * self.baskets_of_users.len() * size_of::<(u32, u32)>() * 3 / 2) as u64;
         for held in &self.baskets {
             sizes.lines += held.lines.len() as u64;
-            sizes.ledger_bytes += bytes(&held.lines) + bytes(&held.users);
+            sizes.ledger_bytes += bytes(&held.lines);
         }
     }
 
@@ -282,6 +284,11 @@ impl Ledger {
         let basket = number.checked_mul(self.workers).and_then(|n| n.checked_add(self.index));
         basket.expect("four billion baskets at once do not fit in memory")
     }
+}
+
+/// What stands behind `first`.
+fn seconds(pairs: &BTreeSet<(u32, u32)>, first: u32) -> impl Iterator<Item = u32> {
+    pairs.range((first, 0)..=(first, u32::MAX)).map(|&(_first, second)| second)
 }
 
 impl Held {
@@ -387,7 +394,8 @@ mod tests {
         lines.retain(|_line, diff| *diff != 0);
         assert!(lines.values().all(|&diff| diff == 1), "a line is there once: {lines:?}");
         let empty = lines.is_empty();
-        assert_eq!(empty, ledger.baskets_of_users.is_empty(), "users go with their baskets");
+        let users = [&ledger.baskets_of_users, &ledger.users_of_baskets];
+        assert!(users.iter().all(|users| users.is_empty() == empty), "users go with their baskets");
         (lines.into_keys().collect(), notes)
     }
 
