@@ -26,6 +26,7 @@ use common::programs::{Program, Running, build, config};
 use common::rows::{Rows, number};
 use common::workload::Change;
 use common::{children, memory, workload};
+use deltacart::pages;
 use deltacart_dataflows::Census;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -66,6 +67,8 @@ struct Outcome {
 
 fn run() -> Result<()> {
     let mut arguments = Arguments::read();
+    // As the job does.
+    pages::use_small_pages();
     match children::case::<Case>(&mut arguments)? {
         Some(Case::Run { path, lines, minutes }) => return children::report(&go_on(&path, lines, minutes)?),
         Some(Case::Pairs { path, lines, changes }) => {

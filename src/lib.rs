@@ -27,6 +27,8 @@ pub mod metrics;
 
 pub mod log;
 
+pub mod pages;
+
 pub mod output;
 
 pub mod dead_letter;

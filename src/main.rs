@@ -2,13 +2,14 @@
 
 use clap::Parser;
 use deltacart::cli::Cli;
-use deltacart::{commands, log};
+use deltacart::{commands, log, pages};
 use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    pages::use_small_pages();
     match commands::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
