@@ -12,6 +12,7 @@ use super::decimal::{Decimal, push_integer};
 use super::difference::{Change, Difference};
 use super::records::{Form, Records, Span};
 use deltacart_dataflows::Neighbour;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -26,7 +27,7 @@ pub const CONNECTOR: &str = "deltacart";
 pub const STREAM: &str = "recommendations";
 
 /// The shape of the output records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Envelope {
     /// Keyed by item: the whole new list and what changed in it; an emptied list is a tombstone.
     #[default]

@@ -93,7 +93,7 @@ impl Lists {
         }
     }
 
-    fn apply_value(&mut self, said: Said) -> Result<Option<Name>, FoldError> {
+    fn apply_value(&mut self, said: Said<Vec<Entry>>) -> Result<Option<Name>, FoldError> {
         let Said { envelope, item, epoch, what } = said;
         match *self.envelope.get_or_insert(envelope) {
             first if first != envelope => return Err(FoldError::Mixed { first, found: envelope }),

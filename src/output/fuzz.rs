@@ -60,6 +60,8 @@ fn neighbour(entry: &Entry) -> Neighbour {
     Neighbour { item: entry.item.clone(), score, count: entry.count.unwrap_or(0) }
 }
 
+const READ: &str = "what was read whole can be read again";
+
 /// What is held needs no correction to itself, and one to nothing leaves nothing.
 fn correct(mut lists: Lists, held: Held, envelope: Envelope) {
     let options = OutputOptions { envelope, scores: true, score_digits: Decimal::DIGITS_MAX };
@@ -70,12 +72,12 @@ fn correct(mut lists: Lists, held: Held, envelope: Envelope) {
         .collect();
     let mut records = Records::new();
     if !is_torn {
-        let mut none = Correction::new(held.clone(), computed, 1, &options);
+        let mut none = Correction::new(held.clone(), computed, 1, &options).expect(READ);
         while none.encode_next(&mut records).is_some() {}
         let first = records.front();
         assert!(first.is_none(), "what is held is corrected: {first:?}");
     }
-    let mut all = Correction::new(held, HashMap::new(), 1, &options);
+    let mut all = Correction::new(held, HashMap::new(), 1, &options).expect(READ);
     while all.encode_next(&mut records).is_some() {}
     for record in records.iter() {
         lists.apply(Some(record.key), record.value).expect("what is written can be read");

@@ -11,11 +11,13 @@
 //! that it would have in a topic.
 //!
 //! # Notes
+//! Most records are not the last of their key, so only their heads are read: a list is when it is known to be the last.
+//!
 //! Scores are compared in units of the ninth digit, whatever `--score-digits` was and is; a neighbour without one has
 //! [`UNSCORED`]. So a list that looks different in any way is published, and no other.
 
 use super::encode::{UNSCORED, push_pair_key};
-use super::said::{self, What};
+use super::said::{self, Said, What};
 use super::{Decimal, Entry, Envelope, FoldError, ListChange, OutputOptions, Records, encode};
 use deltacart_dataflows::{Epoch, List, Name, Neighbour, route};
 use serde::{Deserialize, Serialize};
@@ -30,11 +32,11 @@ pub(crate) struct HeldRecord {
     value: Option<HeldValue>,
 }
 
+/// A value as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum HeldValue {
-    Upsert(List),
-    Debezium(List),
-    Pair { item: Name, rank: u32, neighbour: Neighbour },
+struct HeldValue {
+    envelope: Envelope,
+    json: Vec<u8>,
 }
 
 /// Reads one record: from a topic with its key, a missing value being a tombstone; or a line of a file, without key.
@@ -47,29 +49,22 @@ pub(crate) fn read_held(
         let key = key.ok_or(FoldError::Shape("neither key nor value"))?.to_vec();
         return Ok((HeldRecord { key, value: None }, None));
     };
-    let said = said::read(value)?;
-    let item = said.item;
-    let of_item = |list: Vec<Entry>| (!list.is_empty()).then(|| list.into_iter().map(neighbour).collect());
-    let (own_key, value) = match said.what {
-        What::List(list) if said.envelope == Envelope::Upsert => {
-            (item.as_bytes().to_vec(), of_item(list).map(HeldValue::Upsert))
-        }
-        What::List(list) => (item.as_bytes().to_vec(), of_item(list).map(HeldValue::Debezium)),
-        What::Leave(other) => (pair_key(&item, &other), None),
-        What::Pair(entry) => {
-            let (key, rank) = (pair_key(&item, &entry.item), entry.rank);
-            (key, Some(HeldValue::Pair { item, rank, neighbour: neighbour(entry) }))
-        }
+    let Said { envelope, item, epoch, what } = said::glance(value)?;
+    let (own_key, stays) = match what {
+        What::List(_) => (item.as_bytes().to_vec(), true),
+        What::Leave(other) => (pair_key(&item, &other), false),
+        What::Pair(entry) => (pair_key(&item, &entry.item), true),
     };
     if key.is_some_and(|key| key != own_key) {
         return Err(FoldError::Shape("its key does not belong to its value"));
     }
-    Ok((HeldRecord { key: own_key, value }, Some(said.epoch)))
+    let value = stays.then(|| HeldValue { envelope, json: value.to_vec() });
+    Ok((HeldRecord { key: own_key, value }, Some(epoch)))
 }
 
 /// The envelope of one record; `None` for a tombstone.
 pub(crate) fn envelope_of(record: &HeldRecord) -> Option<Envelope> {
-    record.value.as_ref().map(HeldValue::envelope)
+    record.value.as_ref().map(|value| value.envelope)
 }
 
 /// Which worker a record concerns, modulo their number: the one that publishes what `envelope` writes under its key.
@@ -81,16 +76,6 @@ pub(crate) fn route_held(record: &HeldRecord, envelope: Envelope) -> u64 {
             None => route(&String::from_utf8_lossy(&record.key)),
         },
         Envelope::Upsert | Envelope::Debezium => route(&String::from_utf8_lossy(&record.key)),
-    }
-}
-
-impl HeldValue {
-    fn envelope(&self) -> Envelope {
-        match self {
-            HeldValue::Upsert(_) => Envelope::Upsert,
-            HeldValue::Debezium(_) => Envelope::Debezium,
-            HeldValue::Pair { .. } => Envelope::Changes,
-        }
     }
 }
 
@@ -108,6 +93,8 @@ fn pair_key(item: &str, other: &str) -> Vec<u8> {
 /// The last value of each key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held(HashMap<Vec<u8>, HeldValue>);
+
+type HeldLists = BTreeMap<Name, HeldList>;
 
 /// One item's list as consumers hold it.
 #[derive(Debug, Default)]
@@ -127,20 +114,22 @@ impl Held {
     }
 
     /// The lists of one envelope, and the keys of all others.
-    fn into_lists(self, envelope: Envelope) -> (BTreeMap<Name, HeldList>, Vec<Vec<u8>>) {
-        let (mut lists, mut stale) = (BTreeMap::<Name, HeldList>::new(), Vec::new());
+    fn into_lists(self, envelope: Envelope) -> Result<(HeldLists, Vec<Vec<u8>>), FoldError> {
+        let (mut lists, mut stale) = (HeldLists::new(), Vec::new());
         let mut pairs = BTreeMap::<Name, Vec<(u32, Neighbour)>>::new();
         for (key, value) in self.0 {
-            match (value, std::str::from_utf8(&key)) {
-                (value, _) if value.envelope() != envelope => stale.push(key),
-                (HeldValue::Pair { item, rank, neighbour }, _) => {
-                    pairs.entry(item).or_default().push((rank, neighbour));
+            if value.envelope != envelope {
+                stale.push(key);
+                continue;
+            }
+            let Said { item, what, .. } = said::read(&value.json)?;
+            match what {
+                What::Pair(entry) => pairs.entry(item).or_default().push((entry.rank, neighbour(entry))),
+                What::List(list) if !list.is_empty() => {
+                    let list = list.into_iter().map(neighbour).collect();
+                    lists.insert(item, HeldList { list, is_torn: false });
                 }
-                (HeldValue::Upsert(list) | HeldValue::Debezium(list), Ok(item)) => {
-                    lists.insert(item.into(), HeldList { list, is_torn: false });
-                }
-                // NB: the key of a list is its item's name, which is text.
-                (_, Err(_)) => stale.push(key),
+                What::List(_) | What::Leave(_) => {}
             }
         }
         for (item, mut of_item) in pairs {
@@ -150,7 +139,7 @@ impl Held {
             lists.insert(item, HeldList { list, is_torn });
         }
         stale.sort_unstable();
-        (lists, stale)
+        Ok((lists, stale))
     }
 }
 
@@ -162,13 +151,14 @@ pub(crate) struct Correction {
 }
 
 impl Correction {
+    /// Fails if what is held is no list of a job after all.
     pub(crate) fn new(
         held: Held,
         computed: HashMap<Name, List>,
         epoch: Epoch,
         options: &OutputOptions,
-    ) -> Correction {
-        let (mut held, mut stale) = held.into_lists(options.envelope);
+    ) -> Result<Correction, FoldError> {
+        let (mut held, mut stale) = held.into_lists(options.envelope)?;
         stale.retain(|key| !writes(&computed, key, options.envelope));
         let mut changes = Vec::new();
         for (item, list) in computed {
@@ -192,7 +182,7 @@ impl Correction {
         changes.sort_by(|x, y| (&x.item, x.before.is_empty()).cmp(&(&y.item, y.before.is_empty())));
         // What is compared in units of the ninth digit is told in them: a score has one form.
         let options = OutputOptions { scores: true, score_digits: Decimal::DIGITS_MAX, ..*options };
-        Correction { stale: stale.into_iter(), changes: changes.into_iter(), options }
+        Ok(Correction { stale: stale.into_iter(), changes: changes.into_iter(), options })
     }
 
     /// Encodes the next piece; `None` when there is none left, else how many lists change.

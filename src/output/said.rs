@@ -1,23 +1,25 @@
-//! What one record says: the values of all envelopes, read. Whose it is, and what became of the list.
+//! What one record says: the values of all envelopes, read. Whose it is, and what became of the list; or only whose,
+//! which takes a fraction of the time.
 
 use super::encode::{Envelope, VERSION};
 use super::fold::{Entry, FoldError};
 use deltacart_dataflows::{Epoch, Name};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 /// One value, read.
-pub(super) struct Said {
+pub(super) struct Said<L> {
     pub(super) envelope: Envelope,
     pub(super) item: Name,
     pub(super) epoch: Epoch,
-    pub(super) what: What,
+    pub(super) what: What<L>,
 }
 
 /// What became of the item's list.
-pub(super) enum What {
+pub(super) enum What<L> {
     /// It is this, whole; empty if there is none any more.
-    List(Vec<Entry>),
+    List(L),
     /// This neighbour is in it.
     Pair(Entry),
     /// This neighbour is not in it any more.
@@ -26,7 +28,8 @@ pub(super) enum What {
 
 /// A value of any envelope: a field is there or not.
 #[derive(Deserialize)]
-struct Value<'a> {
+#[serde(bound(deserialize = "R: Deserialize<'de>"))]
+struct Value<'a, R> {
     version: Option<u32>,
     op: Option<Name>,
     item: Option<Name>,
@@ -36,12 +39,9 @@ struct Value<'a> {
     #[serde(borrow)]
     score: Option<&'a RawValue>,
     count: Option<u32>,
-    #[serde(borrow)]
-    recommendations: Option<Vec<Row<'a>>>,
-    #[serde(borrow)]
-    before: Option<Image<'a>>,
-    #[serde(borrow)]
-    after: Option<Image<'a>>,
+    recommendations: Option<R>,
+    before: Option<Image<R>>,
+    after: Option<Image<R>>,
     source: Option<Origin>,
 }
 
@@ -54,10 +54,9 @@ struct Row<'a> {
 }
 
 #[derive(Deserialize)]
-struct Image<'a> {
+struct Image<R> {
     item: Name,
-    #[serde(borrow)]
-    recommendations: Vec<Row<'a>>,
+    recommendations: R,
 }
 
 #[derive(Deserialize)]
@@ -67,25 +66,38 @@ struct Origin {
 }
 
 /// Reads one value, or line.
-pub(super) fn read(value: &[u8]) -> Result<Said, FoldError> {
-    let value: Value<'_> = serde_json::from_slice(value)?;
+pub(super) fn read(value: &[u8]) -> Result<Said<Vec<Entry>>, FoldError> {
+    let Said { envelope, item, epoch, what } = read_as::<Vec<Row<'_>>>(value)?;
+    let what = match what {
+        What::List(rows) => What::List(entries(rows)?),
+        What::Pair(entry) => What::Pair(entry),
+        What::Leave(other) => What::Leave(other),
+    };
+    Ok(Said { envelope, item, epoch, what })
+}
+
+/// The same, but for what is in a list.
+pub(super) fn glance(value: &[u8]) -> Result<Said<IgnoredAny>, FoldError> {
+    read_as(value)
+}
+
+fn read_as<'a, R: Deserialize<'a> + Default>(value: &'a [u8]) -> Result<Said<R>, FoldError> {
+    let value: Value<'a, R> = serde_json::from_slice(value)?;
     if let Some(Origin { version, epoch }) = value.source {
         check_version(version.parse().unwrap_or(0))?;
         let (item, rows) = match (value.before, value.after) {
             (_, Some(after)) => (after.item, after.recommendations),
-            (Some(before), None) => (before.item, Vec::new()),
+            (Some(before), None) => (before.item, R::default()),
             (None, None) => return Err(FoldError::Shape("neither before nor after")),
         };
-        let what = What::List(entries(rows)?);
-        return Ok(Said { envelope: Envelope::Debezium, item, epoch, what });
+        return Ok(Said { envelope: Envelope::Debezium, item, epoch, what: What::List(rows) });
     }
     let version = value.version.ok_or(FoldError::Shape("no version"))?;
     let item = value.item.ok_or(FoldError::Shape("no item"))?;
     let epoch = value.epoch.ok_or(FoldError::Shape("no epoch"))?;
     check_version(version)?;
     if let Some(rows) = value.recommendations {
-        let what = What::List(entries(rows)?);
-        return Ok(Said { envelope: Envelope::Upsert, item, epoch, what });
+        return Ok(Said { envelope: Envelope::Upsert, item, epoch, what: What::List(rows) });
     }
     let other = value.other.ok_or(FoldError::Shape("neither recommendations nor other nor source"))?;
     let what = if value.op.ok_or(FoldError::Shape("no op"))? == "leave" {

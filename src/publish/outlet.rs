@@ -113,7 +113,12 @@ impl Outlet {
     pub(super) fn correct(&mut self, base: Epoch, epoch: Epoch, held: Held, computed: HashMap<Name, List>) {
         self.base = base;
         let Some(epoch) = self.told(epoch) else { return };
-        self.correction = Some(Correction::new(held, computed, epoch, &self.options));
+        match Correction::new(held, computed, epoch, &self.options) {
+            Ok(correction) => self.correction = Some(correction),
+            Err(error) => self
+                .trouble
+                .set(anyhow!(error).context("the output has a record that this job did not write")),
+        }
     }
 
     /// The epoch that records tell.

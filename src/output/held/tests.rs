@@ -48,7 +48,7 @@ fn held(topic: &Topic) -> Held {
 /// What it takes to come from what the topic holds to the lists; brings the topic there.
 fn correct(topic: &mut Topic, epoch: Epoch, options: &OutputOptions, lists: HashMap<Name, List>) -> Records {
     let mut records = Records::new();
-    let mut correction = Correction::new(held(topic), lists, epoch, options);
+    let mut correction = Correction::new(held(topic), lists, epoch, options).unwrap();
     while correction.encode_next(&mut records).is_some() {}
     for record in records.iter() {
         match record.value {
@@ -136,7 +136,7 @@ fn a_torn_list_is_mended() {
             seen.apply(None, Some(line)).unwrap();
         }
         let computed = HashMap::from([(Name::from("a"), after.clone())]);
-        let mut correction = Correction::new(held, computed, 2, &options);
+        let mut correction = Correction::new(held, computed, 2, &options).unwrap();
         let mut records = Records::new();
         while correction.encode_next(&mut records).is_some() {}
         assert_eq!(records.is_empty(), torn == lines.len());
