@@ -46,6 +46,8 @@ pub struct KafkaParams {
     pub share: Share,
     /// Whether to ask which topic it is, so that one that was made anew is told from it: needs brokers that can say.
     pub asks_id: bool,
+    /// Whether offsets will be committed for the group. Then a permission that is missing is found at the start.
+    pub commits: bool,
 }
 
 /// A topic as a source.
@@ -122,7 +124,7 @@ impl KafkaSource {
         let mut source =
             KafkaSource { watch, commits, partitions, partition_count, params, topic_id, reader, connection };
         let owned = source.owned(0..partition_count);
-        let ranges = find_ranges(&source.connection, &owned, source.params.from, resume.as_ref(), deadline)?;
+        let ranges = find_ranges(&source.connection, &owned, &source.params, resume.as_ref(), deadline)?;
         source.assign(ranges)?;
         Ok(source)
     }

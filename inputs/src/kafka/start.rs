@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::settings::SettingsError;
+use super::source::KafkaParams;
 use crate::{OnExpired, Resume, SourceError};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -62,7 +63,7 @@ pub(super) struct Range {
 pub(super) fn find_ranges(
     connection: &Connection,
     partitions: &[u32],
-    from: StartFrom,
+    params: &KafkaParams,
     resume: Option<&Resume>,
     deadline: Instant,
 ) -> Result<BTreeMap<u32, Range>, SourceError> {
@@ -73,15 +74,18 @@ pub(super) fn find_ranges(
         |offset| connection.ask(deadline, |patience| at_times(connection, partitions, offset, patience));
     let lows = offsets_of(Offset::Beginning)?;
     let highs = offsets_of(Offset::End)?;
-    // Also asked where the answer is not needed: that the group may not be used is to be known now.
-    let committed = connection.ask(deadline, |patience| committed(connection, partitions, patience))?;
+    // Also asked where the answer is not needed: that the group may not be used is to be known now. Readers that never
+    // commit do not ask, for it takes up to a second to find the group's coordinator.
+    let asks_group = params.commits || params.from == StartFrom::Committed;
+    let ask = || connection.ask(deadline, |patience| committed(connection, partitions, patience));
+    let committed = asks_group.then(ask).transpose()?.unwrap_or_default();
     if let Some(resume) = resume {
         let ranges = partitions
             .iter()
             .map(|&partition| Ok((partition, resumed(connection, partition, &lows, &highs, resume)?)));
         return ranges.collect();
     }
-    let wanted = match from {
+    let wanted = match params.from {
         StartFrom::Beginning => BTreeMap::new(),
         StartFrom::End => highs.clone(),
         StartFrom::Committed => committed,

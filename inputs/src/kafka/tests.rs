@@ -34,6 +34,7 @@ fn params(topic: &str) -> KafkaParams {
         metadata_refresh: Duration::from_millis(200),
         share: Share::WHOLE,
         asks_id: false,
+        commits: true,
     }
 }
 
