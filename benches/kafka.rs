@@ -23,7 +23,7 @@
 //!
 //! ```text
 //! cargo bench --bench kafka -- [--workload journey] [--modes exactly-once,at-least-once,snapshots] [--rate N]
-//!     [--tick MS] [--seconds N] [--warm-up N] [--marked N]
+//!     [--tick MS] [--ahead N] [--seconds N] [--warm-up N] [--marked N]
 //!     [--properties NAME=VALUE,…] [--brokers HOST:PORT] [--partitions N] [--lines N] [--runs N] [--data DIR]
 //!     [--json FILE]
 //! ```
@@ -63,6 +63,8 @@ fn main() -> ExitCode {
 struct Options {
     rate: f64,
     tick_ms: u64,
+    /// Epochs that may be open, if not the job's default.
+    ahead: Option<u64>,
     seconds: f64,
     warm_up: f64,
     /// Of so many events one is the second of a marked pair.
@@ -127,6 +129,7 @@ fn run() -> Result<()> {
     let mut options = Options {
         rate: arguments.value("--rate", 10_000.0)?,
         tick_ms: arguments.value("--tick", 5)?,
+        ahead: arguments.option("--ahead")?,
         seconds: arguments.value("--seconds", 30.0)?,
         warm_up: arguments.value("--warm-up", 5.0)?,
         marked: arguments.value("--marked", 50)?,
@@ -235,6 +238,9 @@ impl Job {
         command.arg("--input").arg(format!("kafka:{}", names.input));
         command.arg("--output").arg(format!("kafka:{}", names.output));
         command.args(["--epoch", &format!("{}ms", options.tick_ms), "--metrics", &address.to_string()]);
+        if let Some(epochs) = options.ahead {
+            command.args(["--max-epochs-ahead", &epochs.to_string()]);
+        }
         if let Mode::AtLeastOnce = mode {
             command.args(["--delivery", "at-least-once"]);
         }

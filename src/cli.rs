@@ -188,7 +188,7 @@ pub struct RunArgs {
     /// [default: the group]
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub job: Option<String>,
-    /// How many workers any run of the job may have, over all processes
+    /// How many transactional ids any run of the job may have: two for each worker, over all processes
     #[arg(long, default_value = "64", value_name = "N", help_heading = "Output")]
     pub slots: NonZeroU32,
     /// Where records go that cannot be used, with the reason: kafka:TOPIC, a file, or -. Without it they are counted
@@ -204,7 +204,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "RECORDS", conflicts_with = "epoch", help_heading = "Epochs and limits")]
     pub epoch_events: Option<NonZeroU64>,
     /// How many epochs may be open: beyond, a worker does not read on
-    #[arg(long, default_value = "4", value_name = "EPOCHS", help_heading = "Epochs and limits")]
+    #[arg(long, default_value = "2", value_name = "EPOCHS", help_heading = "Epochs and limits")]
     pub max_epochs_ahead: NonZeroU64,
     /// The most events of one worker in one epoch of --epoch
     #[arg(long, default_value = "1000000", value_name = "EVENTS", help_heading = "Epochs and limits")]

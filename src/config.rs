@@ -9,7 +9,7 @@ use crate::generate::GenerateOptions;
 use crate::job::{
     AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, StatePlace, Timeouts, Verify,
 };
-use crate::output::OutputOptions;
+use crate::output::{OutputOptions, WORKER_SLOTS};
 use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
 use deltacart_dataflows::{ListParams, Params, Scoring};
@@ -102,8 +102,9 @@ fn delivery(args: &RunArgs, cluster: &Cluster, kafka: Option<&KafkaSettings>) ->
     let workers = cluster.threads * cluster.addresses.len().max(1);
     let slots = args.slots.get();
     ensure!(
-        slots as usize >= workers || !matches!(args.output, Place::Topic(_)),
-        "--slots {slots} is fewer than the {workers} workers: every run of the job is to have the same, and enough"
+        slots as usize >= workers * WORKER_SLOTS || !matches!(args.output, Place::Topic(_)),
+        "--slots {slots} is fewer than {WORKER_SLOTS} for each of the {workers} workers: every run of the job is to \
+         have the same, and enough"
     );
     ensure!(slots <= SLOTS_MAX, "--slots must be at most {SLOTS_MAX}: each is taken over at every start");
     let group = || kafka.map(KafkaSettings::group).filter(|group| !group.is_empty());
@@ -351,6 +352,7 @@ pub fn lists(args: &TopArgs) -> Result<Box<dyn Source>> {
                 metadata_refresh: Duration::from_secs(10),
                 share,
                 asks_id: false,
+                commits: false,
             };
             Ok(Box::new(KafkaSource::new(&kafka(&args.kafka)?, params)?))
         }

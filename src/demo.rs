@@ -86,7 +86,7 @@ const HEAD_START: u64 = 5_000;
 const WORKERS: usize = 2;
 const EPOCH: Duration = Duration::from_millis(50);
 /// Far above what the rate brings in a few epochs.
-const LIMITS: AheadLimits = AheadLimits { epochs: 4, epoch_events: 100_000, epoch_bytes: 64 << 20 };
+const LIMITS: AheadLimits = AheadLimits { epochs: 2, epoch_events: 100_000, epoch_bytes: 64 << 20 };
 const BASKET_ITEMS_MAX: usize = 1_000;
 const SCORE_DIGITS: u32 = 3;
 

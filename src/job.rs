@@ -81,7 +81,8 @@ pub enum Delivery {
     ExactlyOnce {
         /// The job's name: what its transactional ids begin with.
         job: String,
-        /// How many workers any run of the job may have, over all processes.
+        /// How many transactional ids any run of the job may have, [`WORKER_SLOTS`](crate::output::WORKER_SLOTS) for
+        /// each worker, over all processes.
         slots: u32,
     },
     /// Again after a crash, some of them. For brokers without transactions.

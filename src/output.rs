@@ -34,6 +34,8 @@ pub use decimal::{Decimal, DecimalError};
 pub use encode::{CONNECTOR, Envelope, EnvelopeError, OutputOptions, STREAM, VERSION, encode};
 pub use file::FileSink;
 pub use fold::{Entry, FoldError, Lists, Published};
-pub use kafka::{KafkaSink, TopicSpec, TransactionalSink, ensure_topic, fence, wait_for_open_transactions};
+pub use kafka::{
+    KafkaSink, TopicSpec, TransactionalSink, WORKER_SLOTS, ensure_topic, fence, wait_for_open_transactions,
+};
 pub use records::{Record, Records};
 pub use sink::{Sent, Sink, SinkError};

@@ -73,6 +73,7 @@ impl Broker {
             metadata_refresh: Duration::from_secs(10),
             share: Share::WHOLE,
             asks_id: false,
+            commits: false,
         };
         KafkaSource::new(&self.settings, params).unwrap()
     }

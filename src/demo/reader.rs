@@ -49,6 +49,7 @@ impl Reader {
             metadata_refresh: Duration::from_secs(60),
             share: Share::WHOLE,
             asks_id: false,
+            commits: false,
         };
         Ok(Reader { source: KafkaSource::new(settings, params)?, held: Held::default() })
     }

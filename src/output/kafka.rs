@@ -19,7 +19,7 @@ pub(crate) use tests::mock;
 
 pub use open::wait_for_open_transactions;
 pub use topic::{TopicSpec, ensure_topic};
-pub use transaction::{TransactionalSink, fence};
+pub use transaction::{TransactionalSink, WORKER_SLOTS, fence};
 
 use super::{Records, Sent, Sink, SinkError};
 use deltacart_dataflows::Epoch;
@@ -113,16 +113,24 @@ pub(crate) struct Producer {
 
 impl Producer {
     pub(crate) fn connect(settings: &KafkaSettings, topic: &str) -> Result<Self, SinkError> {
+        Producer::check_topic(settings, topic)?;
         Producer::connect_as(settings, topic, None)
     }
 
-    /// The same with a transactional id, if there is one.
+    /// Fails if there is no such topic.
+    fn check_topic(settings: &KafkaSettings, topic: &str) -> Result<(), SinkError> {
+        match topic_partitions(settings, topic)? {
+            Some(_) => Ok(()),
+            None => {
+                let absent = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic);
+                Err(Reports::new(settings, topic).explain(&absent))
+            }
+        }
+    }
+
+    /// Connects to a topic that is known to be there; with a transactional id, if there is one.
     fn connect_as(settings: &KafkaSettings, topic: &str, id: Option<&str>) -> Result<Self, SinkError> {
         let reports = Reports::new(settings, topic);
-        if topic_partitions(settings, topic)?.is_none() {
-            let absent = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic);
-            return Err(reports.explain(&absent));
-        }
         let mut config = settings.client_config(Role::Producer);
         for (name, value) in QUEUE {
             if config.get(name).is_none() {

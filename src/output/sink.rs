@@ -2,6 +2,7 @@
 
 use super::Records;
 use deltacart_dataflows::Epoch;
+use std::iter::Sum;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -61,6 +62,15 @@ pub struct Sent {
     pub records: u64,
     /// Bytes of their keys and values, or of their lines.
     pub bytes: u64,
+}
+
+impl Sum for Sent {
+    fn sum<I: Iterator<Item = Sent>>(all: I) -> Sent {
+        all.fold(Sent::default(), |sum, it| Sent {
+            records: sum.records + it.records,
+            bytes: sum.bytes + it.bytes,
+        })
+    }
 }
 
 /// Why records cannot leave the job.

@@ -12,7 +12,7 @@ use super::workers::workers;
 use crate::cluster::Turns;
 use crate::dead_letter::DeadLetters;
 use crate::job::{self, Job, Shared};
-use crate::output::{Envelope, Sink};
+use crate::output::{Envelope, Sink, WORKER_SLOTS};
 use crate::state::StateError;
 use crate::state::folder::Folder;
 use crate::state::open::State;
@@ -107,12 +107,14 @@ impl Places for Life {
     fn sink(&self, share: Share) -> Result<Option<Box<dyn Sink>>> {
         self.fuse.burn()?;
         let World { fate, broker, .. } = &self.world;
-        Ok(Some(Box::new(Output::new(broker, fate, &self.fuse, &Life::slot(share.worker)))))
+        let slots = std::array::from_fn(|at| Life::slot(share.worker * WORKER_SLOTS + at));
+        Ok(Some(Box::new(Output::new(broker, fate, &self.fuse, &slots))))
     }
 
     fn fence(&self, share: Share) -> Result<()> {
         let job::Delivery::ExactlyOnce { slots, .. } = self.job.delivery else { return Ok(()) };
-        for spare in (share.workers..slots as usize).filter(|slot| share.owns(*slot as u32)) {
+        let spare = share.workers * WORKER_SLOTS..slots as usize;
+        for spare in spare.filter(|slot| share.owns(*slot as u32)) {
             self.fuse.burn()?;
             self.world.broker.own(&Life::slot(spare), self.fuse.life());
         }

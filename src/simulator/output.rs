@@ -3,7 +3,7 @@
 use super::broker::{Broker, Entry, Owner};
 use super::fate::{Bug, Fate, Fault};
 use super::fuse::Fuse;
-use crate::output::{Records, Sent, Sink, SinkError};
+use crate::output::{Records, Sent, Sink, SinkError, WORKER_SLOTS};
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::{Fetched, RawRecord, Share, Source, SourceError};
 use std::collections::BTreeMap;
@@ -15,7 +15,9 @@ pub(super) struct Output {
     broker: Broker,
     fate: Fate,
     fuse: Fuse,
-    owner: Owner,
+    owners: [Owner; WORKER_SLOTS],
+    /// Whose turn it is.
+    turn: usize,
     state: State,
     sent: Sent,
 }
@@ -34,17 +36,21 @@ enum State {
 }
 
 impl Output {
-    pub(super) fn new(broker: &Broker, fate: &Fate, fuse: &Fuse, slot: &str) -> Output {
-        let owner = broker.own(slot, fuse.life());
+    pub(super) fn new(broker: &Broker, fate: &Fate, fuse: &Fuse, slots: &[String; WORKER_SLOTS]) -> Output {
+        let owners = slots.each_ref().map(|slot| broker.own(slot, fuse.life()));
         let (broker, fate, fuse) = (broker.clone(), fate.clone(), fuse.clone());
-        Output { broker, fate, fuse, owner, state: State::Idle, sent: Sent::default() }
+        Output { broker, fate, fuse, owners, turn: 0, state: State::Idle, sent: Sent::default() }
+    }
+
+    fn owner(&self) -> &Owner {
+        &self.owners[self.turn]
     }
 
     /// What fails takes its transaction back, if it can.
     fn failed(&mut self, why: &str) -> SinkError {
         self.fuse.excuse();
         if !self.fuse.is_dead() && self.fate.one_in(2) {
-            let _ = self.broker.end(&self.owner, false);
+            let _ = self.broker.end(self.owner(), false);
         }
         SinkError::Kafka { message: format!("simulated: {why}") }
     }
@@ -66,7 +72,7 @@ impl Output {
         if self.fate.strikes(Fault::CommitLost) {
             return Err(self.failed("no answer to a commit"));
         }
-        self.broker.end(&self.owner, true).map_err(|_fenced| self.fenced())?;
+        self.broker.end(self.owner(), true).map_err(|_fenced| self.fenced())?;
         if self.fate.strikes(Fault::CommitUnanswered) {
             return Err(self.failed("no answer to a commit"));
         }
@@ -86,7 +92,7 @@ impl Sink for Output {
         let room = if self.fate.strikes(Fault::SinkFull) { self.fate.below(3) } else { 100 };
         for _ in 0..room {
             let Some(record) = records.front().filter(|_| !is_closing) else { break };
-            self.broker.write(&self.owner, record.key, record.value).map_err(|_fenced| self.fenced())?;
+            self.broker.write(self.owner(), record.key, record.value).map_err(|_fenced| self.fenced())?;
             self.sent.records += 1;
             count += 1;
             is_closing = count >= RECORDS_MAX && record.is_last;
@@ -116,6 +122,7 @@ impl Sink for Output {
             State::Committing { is_done: false } => self.commit(),
             State::Committing { is_done: true } if self.fate.one_in(2) => Ok(1),
             State::Committing { is_done: true } => {
+                self.turn = (self.turn + 1) % WORKER_SLOTS;
                 self.state = State::Idle;
                 Ok(0)
             }
@@ -131,8 +138,8 @@ impl Sink for Output {
 
     fn confirm(&mut self) -> Result<(), SinkError> {
         self.burn()?;
-        let confirmed = self.broker.write(&self.owner, b"deltacart", None);
-        let confirmed = confirmed.and_then(|()| self.broker.end(&self.owner, false));
+        let confirmed = self.broker.write(self.owner(), b"deltacart", None);
+        let confirmed = confirmed.and_then(|()| self.broker.end(self.owner(), false));
         confirmed.map_err(|_fenced| self.fenced())
     }
 

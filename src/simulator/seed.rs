@@ -11,7 +11,7 @@ use super::shop::Shop;
 use crate::job::{
     AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, StatePlace, Verify,
 };
-use crate::output::{Envelope, OutputOptions};
+use crate::output::{Envelope, OutputOptions, WORKER_SLOTS};
 use anyhow::{Context, Result, ensure};
 use deltacart_dataflows::{Engine, ListParams, Measure, Params, Scoring};
 use deltacart_inputs::kafka::StartFrom;
@@ -42,8 +42,8 @@ const LIVES: u64 = 4;
 /// Records that producers write over a seed.
 const RECORDS: u64 = 80;
 
-/// How the workers of a job, over all lives, may be numbered.
-const SLOTS: u32 = 4;
+/// The most workers that a job has in any life.
+const WORKERS: u64 = 4;
 
 /// Runs a seed.
 pub(super) fn run(seed: u64, bug: Option<Bug>) -> Outcome {
@@ -162,7 +162,7 @@ impl Seed {
             basket_idle: None,
             item_baskets_max: None,
         };
-        let mut workers = 1 + fate.below(SLOTS.into()) as usize;
+        let mut workers = 1 + fate.below(WORKERS) as usize;
         if let Some(&before) = self.params.last() {
             params = if fate.wants(Fault::OtherSettings) { params } else { before.0 };
             workers = if fate.wants(Fault::Rescaled) { workers } else { before.1 };
@@ -204,7 +204,10 @@ impl Seed {
             verify: fate.one_in(4).then_some(Verify::Every(NonZeroU64::MIN)),
             cluster: Cluster::of_threads(workers),
             kafka: None,
-            delivery: Delivery::ExactlyOnce { job: "job".to_owned(), slots: SLOTS },
+            delivery: Delivery::ExactlyOnce {
+                job: "job".to_owned(),
+                slots: WORKERS as u32 * WORKER_SLOTS as u32,
+            },
             resume: true,
             state: keeps_state.then(|| StateOptions {
                 place: StatePlace::Folder("state".into()),

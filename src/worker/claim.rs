@@ -46,6 +46,7 @@ impl Claim {
                 if let Some(sink) = self.sink.as_mut().filter(|_| is_first) {
                     sink.confirm()?;
                 }
+                tracing::debug!(worker = share.worker, "the output is taken over");
                 self.pass(control, Stage::Confirmed, None);
             }
             _ => {}

@@ -4,7 +4,7 @@
 
 use crate::dead_letter::{DeadLetters, Labels};
 use crate::job::{Delivery, Destination, Input, Job, Shared};
-use crate::output::{KafkaSink, Sink, TransactionalSink, fence, wait_for_open_transactions};
+use crate::output::{KafkaSink, Sink, TransactionalSink, WORKER_SLOTS, fence, wait_for_open_transactions};
 use crate::state::scribe::Scribe;
 use crate::state::store::Store;
 use anyhow::{Context, Result};
@@ -92,6 +92,7 @@ impl Places for Outside<'_> {
                     metadata_refresh: *metadata_refresh,
                     share,
                     asks_id: self.job.state.is_some(),
+                    commits: true,
                 };
                 Box::new(match from {
                     Some(resume) => KafkaSource::resume(self.kafka()?, params, resume)?,
@@ -111,8 +112,8 @@ impl Places for Outside<'_> {
                 Some(Box::new(KafkaSink::connect(self.kafka()?, topic)?))
             }
             (Destination::Topic(topic), Delivery::ExactlyOnce { job, .. }) => {
-                let id = slot(job, share.worker);
-                Some(Box::new(TransactionalSink::connect(self.kafka()?, topic, &id)?))
+                let ids = std::array::from_fn(|at| slot(job, share.worker * WORKER_SLOTS + at));
+                Some(Box::new(TransactionalSink::connect(self.kafka()?, topic, &ids)?))
             }
         })
     }
@@ -121,7 +122,8 @@ impl Places for Outside<'_> {
         if let (Destination::Topic(topic), Delivery::ExactlyOnce { job, slots }) =
             (&self.job.output, &self.job.delivery)
         {
-            let spare = (share.workers..*slots as usize).filter(|slot| share.owns(*slot as u32));
+            let spare = share.workers * WORKER_SLOTS..*slots as usize;
+            let spare = spare.filter(|slot| share.owns(*slot as u32));
             let ids: Vec<String> = spare.map(|number| slot(job, number)).collect();
             fence(self.kafka()?, topic, &ids)?;
         }
@@ -146,6 +148,7 @@ impl Places for Outside<'_> {
                     metadata_refresh: Duration::from_secs(10),
                     share,
                     asks_id: false,
+                    commits: false,
                 };
                 Some(Box::new(KafkaSource::new(&self.kafka()?.committed_only(), params)?))
             }
@@ -190,7 +193,7 @@ impl Places for Outside<'_> {
     }
 }
 
-/// The transactional id of a worker, or of one that an earlier run may have had.
+/// The transactional id of a slot: a worker's, or one that an earlier run may have had.
 fn slot(job: &str, number: usize) -> String {
     format!("{job}-{number}")
 }

@@ -91,6 +91,7 @@ impl Recovery {
                 if !knows_all && !control.is_stopped() {
                     return Ok(found);
                 }
+                tracing::debug!("what consumers hold is read");
                 control.pass(Stage::Held, reader.largest.map_or(0, |largest| largest.saturating_add(1)));
                 Step::CatchingUp { knows_all }
             }

@@ -57,6 +57,7 @@ impl<'a> Running<'a> {
         let snapshots = Snapshots::new(worker, job, shared, places, &intake)?;
         let request = snapshots.as_ref().map(Snapshots::request);
         let held = places.held(share)?;
+        tracing::debug!(worker = share.worker, "the input and the output are open");
         let resumption = held.is_some().then(Rc::<Resumption>::default);
         let Dataflow { input, held: held_input, out, meter } =
             build(worker, context, sink, request, resumption.clone());
@@ -104,6 +105,7 @@ impl<'a> Running<'a> {
         let Running { intake, pace, snapshots, input: Some(open), .. } = self else { return Ok(false) };
         if let Some(snapshots) = snapshots.as_mut().filter(|snapshots| snapshots.is_restoring()) {
             if snapshots.restore(&mut |events| open.send_batch(events))? {
+                tracing::debug!("the snapshot is read");
                 open.advance_to(pace.begin_after_restore(control));
             }
             return Ok(true);

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A transactional id is a *slot*. Whoever initialises it takes it over: what an earlier producer of that id still
-//! writes is refused, and its open transaction is taken back.
+//! writes is refused, and its open transaction is taken back. A worker has two, which take turns: a broker has answered
+//! a commit before it is through with the transaction, and makes the next one of that slot wait.
 //!
 //! # Notes
 //! - An epoch that is too large for one transaction becomes several, each ending with a whole list.
@@ -20,7 +21,7 @@
 use super::{Message, Offered, Producer, SEND_RECORDS_MAX};
 use crate::output::{Records, Sent, Sink, SinkError};
 use deltacart_dataflows::Epoch;
-use deltacart_inputs::kafka::{KafkaSettings, Released, Role};
+use deltacart_inputs::kafka::{KafkaSettings, Role, release};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,9 +50,16 @@ const FENCING_THREADS: usize = 32;
 /// The key of the record by which [`Sink::confirm`] asks whether a slot is still its own; no consumer ever sees it.
 const PROBE_KEY: &[u8] = b"deltacart";
 
+/// The slots of one worker. With one, librdkafka finds the transaction before it not over yet, and asks again after
+/// 20 ms.
+pub const WORKER_SLOTS: usize = 2;
+
 /// A Kafka topic as the destination of one worker's records, an epoch a transaction.
 pub struct TransactionalSink {
-    producer: Producer,
+    /// A producer for each slot. One transaction is under way at a time.
+    producers: [Producer; WORKER_SLOTS],
+    /// Whose turn it is.
+    turn: usize,
     committer: Committer,
     state: State,
     patience: Duration,
@@ -64,39 +72,53 @@ enum State {
 }
 
 impl TransactionalSink {
-    /// Connects to `topic`, which must exist, and takes the slot `id` over. Fails within the settings' start-up timeout
-    /// if no broker answers.
-    pub fn connect(settings: &KafkaSettings, topic: &str, id: &str) -> Result<Self, SinkError> {
-        let producer = Producer::connect_as(settings, topic, Some(id))?;
+    /// Connects to `topic`, which must exist, and takes the slots `ids` over, one after the other. Fails within the
+    /// settings' start-up timeout if no broker answers.
+    pub fn connect(
+        settings: &KafkaSettings,
+        topic: &str,
+        [first, second]: &[String; WORKER_SLOTS],
+    ) -> Result<Self, SinkError> {
+        Producer::check_topic(settings, topic)?;
         let patience = settings.startup_timeout();
-        initialise(&producer.client, patience).map_err(|error| producer.client.context().explain(&error))?;
+        let connect = |id: &str| -> Result<Producer, SinkError> {
+            let producer = Producer::connect_as(settings, topic, Some(id))?;
+            let initialised = initialise(&producer.client, topic, patience);
+            initialised.map_err(|error| producer.client.context().explain(&error))?;
+            Ok(producer)
+        };
+        let producers = [connect(first)?, connect(second)?];
         let no_thread = |error| SinkError::Kafka { message: format!("no thread to commit {topic}: {error}") };
-        let committer = Committer::new(&producer.client).map_err(no_thread)?;
-        Ok(TransactionalSink { producer, committer, state: State::Idle, patience })
+        let committer = Committer::new().map_err(no_thread)?;
+        Ok(TransactionalSink { producers, turn: 0, committer, state: State::Idle, patience })
+    }
+
+    fn producer(&self) -> &Producer {
+        &self.producers[self.turn]
     }
 
     /// Takes the open transaction back, if that is quickly done, and gives the error on.
     fn failed(&mut self, error: SinkError) -> SinkError {
         if !matches!(self.state, State::Idle) {
             // What cannot be taken back now, the next start takes back.
-            let _ = self.producer.client.abort_transaction(ABORT_PATIENCE);
+            let _ = self.producer().client.abort_transaction(ABORT_PATIENCE);
             self.state = State::Idle;
         }
         error
     }
 
     fn explained(&mut self, error: &KafkaError) -> SinkError {
-        let error = self.producer.explain(error);
+        let error = self.producer().explain(error);
         self.failed(error)
     }
 
     /// Collects acknowledgements. Records that were thrown away say nothing but that; the transaction says why.
     fn collect(&mut self) -> Result<usize, SinkError> {
-        let collected = self.producer.collect();
+        let collected = self.producers[self.turn].collect();
         collected.map_err(|failure| match failure.rdkafka_error_code() {
             Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
                 // NB: a transaction that has failed answers whatever it is asked with what it failed of.
-                let why = self.producer.client.begin_transaction().err();
+                let why = self.producer().client.begin_transaction().err();
                 self.explained(&why.unwrap_or(failure))
             }
             _ => self.explained(&failure),
@@ -104,7 +126,7 @@ impl TransactionalSink {
     }
 
     fn begin(&mut self) -> Result<(), SinkError> {
-        self.producer.client.begin_transaction().map_err(|error| self.explained(&error))?;
+        self.producer().client.begin_transaction().map_err(|error| self.explained(&error))?;
         self.state = State::Open { since: Instant::now(), records: 0, bytes: 0, is_closing: false };
         Ok(())
     }
@@ -112,14 +134,15 @@ impl TransactionalSink {
     /// Takes records until there is no room, or enough for one transaction.
     fn offer(&mut self, waiting: &mut Records) -> Result<(), SinkError> {
         let State::Open { since, records, bytes, is_closing } = &mut self.state else { return Ok(()) };
+        let producer = &mut self.producers[self.turn];
         for _ in 0..SEND_RECORDS_MAX {
             let Some(record) = waiting.front().filter(|_| !*is_closing) else { break };
             let message =
                 Message { key: Some(record.key), value: record.value, headers: &[], timestamp: None };
-            match self.producer.offer(&message)? {
+            match producer.offer(&message)? {
                 Offered::Taken => {}
                 Offered::Full => break,
-                Offered::TooLarge => return Err(self.producer.too_large(&message)),
+                Offered::TooLarge => return Err(producer.too_large(&message)),
             }
             *records += 1;
             *bytes += record.key.len() + record.value.map_or(0, <[u8]>::len);
@@ -146,7 +169,7 @@ impl Sink for TransactionalSink {
         let unacknowledged = self.collect()?;
         match &self.state {
             State::Open { is_closing: true, .. } if unacknowledged == 0 => {
-                self.committer.commit();
+                self.committer.commit(&self.producer().client);
                 self.state = State::Committing;
                 Ok(1)
             }
@@ -154,6 +177,7 @@ impl Sink for TransactionalSink {
                 None => Ok(1),
                 Some(Ok(())) => {
                     self.state = State::Idle;
+                    self.turn = (self.turn + 1) % WORKER_SLOTS;
                     Ok(0)
                 }
                 Some(Err(error)) => Err(self.explained(&error)),
@@ -174,7 +198,7 @@ impl Sink for TransactionalSink {
         let deadline = Instant::now() + self.patience;
         self.begin()?;
         let probe = Message { key: Some(PROBE_KEY), value: None, headers: &[], timestamp: None };
-        self.producer.offer(&probe).map_err(|error| self.failed(error))?;
+        self.producers[self.turn].offer(&probe).map_err(|error| self.failed(error))?;
         while self.collect()? > 0 {
             if Instant::now() >= deadline {
                 let late = KafkaError::Global(RDKafkaErrorCode::OperationTimedOut);
@@ -183,31 +207,32 @@ impl Sink for TransactionalSink {
             thread::sleep(Duration::from_millis(1));
         }
         self.state = State::Idle;
-        self.producer.forget_sent();
-        let aborted = until(deadline, |left| self.producer.client.abort_transaction(left));
-        aborted.map_err(|error| self.producer.explain(&error))
+        self.producers[self.turn].forget_sent();
+        let aborted = until(deadline, |left| self.producer().client.abort_transaction(left));
+        aborted.map_err(|error| self.producer().explain(&error))
     }
 
     fn sent(&self) -> Sent {
-        self.producer.sent()
+        self.producers.iter().map(Producer::sent).sum()
     }
 }
 
+type Client = Arc<BaseProducer<Reports>>;
+
 /// Commits transactions, which waits for the broker, on a thread of its own.
 struct Committer {
-    requests: Sender<()>,
+    requests: Sender<Client>,
     answers: Receiver<KafkaResult<()>>,
 }
 
 impl Committer {
     /// Starts the thread, which ends when this is dropped.
-    fn new(client: &Arc<BaseProducer<Reports>>) -> std::io::Result<Committer> {
-        let (requests, requested) = mpsc::channel();
+    fn new() -> std::io::Result<Committer> {
+        let (requests, requested) = mpsc::channel::<Client>();
         let (answer, answers) = mpsc::channel();
-        let client = Arc::clone(client);
         thread::Builder::new().name("kafka-transaction".into()).spawn(move || {
             // Ends when either side has gone away.
-            requested.iter().all(|()| {
+            requested.iter().all(|client| {
                 let deadline = Instant::now() + COMMIT_PATIENCE;
                 answer.send(until(deadline, |left| client.commit_transaction(left))).is_ok()
             })
@@ -215,9 +240,9 @@ impl Committer {
         Ok(Committer { requests, answers })
     }
 
-    fn commit(&self) {
+    fn commit(&self, client: &Client) {
         // A thread that is gone is found when its answer is asked for.
-        let _ = self.requests.send(());
+        let _ = self.requests.send(Arc::clone(client));
     }
 
     fn answer(&self) -> Option<KafkaResult<()>> {
@@ -241,8 +266,16 @@ fn until(deadline: Instant, mut attempt: impl FnMut(Duration) -> KafkaResult<()>
 }
 
 /// Takes a slot over. What its last owner has begun is taken back first.
-fn initialise(client: &BaseProducer<Reports>, patience: Duration) -> KafkaResult<()> {
-    until(Instant::now() + patience, |left| client.init_transactions(left))
+fn initialise(client: &BaseProducer<Reports>, topic: &str, patience: Duration) -> KafkaResult<()> {
+    let deadline = Instant::now() + patience;
+    // NB: librdkafka looks for the slot's coordinator at once, and where there is no connection yet, again after 500 ms.
+    // So there is to be one: the first answer comes over one to a bootstrap address, which is given up then, and the
+    // second over one that stays. Why there is none, the initialisation says.
+    for _ in 0..2 {
+        let _ =
+            client.client().fetch_metadata(Some(topic), deadline.saturating_duration_since(Instant::now()));
+    }
+    until(deadline, |left| client.init_transactions(left))
 }
 
 /// Takes slots over, so that no producer of an earlier run that has one of these ids can write any more.
@@ -270,6 +303,9 @@ fn fence_one(settings: &KafkaSettings, topic: &str, id: &str) -> Result<(), Sink
     config.set("transactional.id", id);
     let client: BaseProducer<Reports> =
         config.create_with_context(reports).map_err(|error| explained.explain(&error))?;
-    let client = Released::new(client);
-    initialise(&client, settings.startup_timeout()).map_err(|error| client.context().explain(&error))
+    let initialised = initialise(&client, topic, settings.startup_timeout());
+    let fenced = initialised.map_err(|error| client.context().explain(&error));
+    // Nobody waits for it: taking a client down takes longer than the slot.
+    release(client, Duration::ZERO);
+    fenced
 }
