@@ -9,7 +9,8 @@
 //! directed pairs that then share a basket, counted in another process; all of it is there: names, baskets, quantities,
 //! postings, estimates, reserves, lists. `growth_percent` is that mean against the mean of the second tenth. `memory`,
 //! for the plot, has points (seconds, MB). `parts_mb` is what the collections of the ledger, the names, the store and
-//! the rows have allocated at the end, and `parts_loaded_mb` before; the rest is the allocator's.
+//! the rows have allocated at the end, and `parts_loaded_mb` before; the rest is the allocator's. There are no huge
+//! pages, as in the job.
 //!
 //! ```text
 //! cargo bench --bench steady -- [--workload journey] [--minutes N] [--lines N] [--data DIR] [--json FILE]
