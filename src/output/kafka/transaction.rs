@@ -268,12 +268,12 @@ fn until(deadline: Instant, mut attempt: impl FnMut(Duration) -> KafkaResult<()>
 /// Takes a slot over. What its last owner has begun is taken back first.
 fn initialise(client: &BaseProducer<Reports>, topic: &str, patience: Duration) -> KafkaResult<()> {
     let deadline = Instant::now() + patience;
-    // NB: librdkafka looks for the slot's coordinator at once, and where there is no connection yet, again after 500 ms.
-    // So there is to be one: the first answer comes over one to a bootstrap address, which is given up then, and the
-    // second over one that stays. Why there is none, the initialisation says.
+    // NB: librdkafka looks for the slot's coordinator at once, and where there is no connection yet, again after half a
+    // second. So there is to be one: the first answer comes over one to a bootstrap address, which is given up then,
+    // the second over one that stays. Why there is none, the initialisation says.
     for _ in 0..2 {
-        let _ =
-            client.client().fetch_metadata(Some(topic), deadline.saturating_duration_since(Instant::now()));
+        let left = deadline.saturating_duration_since(Instant::now());
+        let _ = client.client().fetch_metadata(Some(topic), left);
     }
     until(deadline, |left| client.init_transactions(left))
 }
