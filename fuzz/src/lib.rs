@@ -13,6 +13,7 @@ pub mod fuzz;
 #[path = "../../src/state"]
 pub mod state {
     mod error;
+    mod fields;
     mod frame;
     pub(crate) mod fuzz;
     pub mod manifest;
