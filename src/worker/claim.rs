@@ -1,12 +1,13 @@
 //! Taking the output over, so that no earlier run, however long it slept, can write to it any more.
 //!
 //! ```text
-//! worker 0:  takes slot 0 ─┐           ┌─ spare slots ─┐             ┌ has it slot 0 still? ┐
-//! others:                  └ all know ─┤  own slot     ├─ all know ──┴──────────────────────┴─ all know ─▶ go on
+//! worker 0:  takes its slots ─┐           ┌─ spare slots ─┐             ┌ has it slot 0 still? ┐
+//! others:                     └ all know ─┤  own slots    ├─ all know ──┴──────────────────────┴─ all know ─▶ go on
 //! ```
 //!
-//! Of two runs that start at the same time the one that takes slot 0 last survives: it takes all other slots after
-//! that, and the other finds slot 0 lost before it has published anything.
+//! Of two runs that start at the same time the one that takes slot 0 last goes on: the other finds slot 0 lost before
+//! it has published anything. If the other took another slot last, the first transaction of that slot ends this one,
+//! too; its next start has nobody beside it.
 
 use crate::output::Sink;
 use crate::worker::control::{Control, Stage};
