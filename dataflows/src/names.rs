@@ -27,14 +27,15 @@ mod registry;
 
 pub(crate) use forget::forget;
 
-use crate::numbers::Numbers;
 use crate::sizes::{Sizes, bytes};
 use crate::{Epoch, Event, Item, Name};
+use foldhash::fast::RandomState;
 use forget::Report;
+use hashbrown::HashTable;
 use registry::register;
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::BuildHasher;
 use std::rc::Rc;
 use timely::dataflow::StreamVec;
@@ -53,25 +54,19 @@ pub struct Names {
     names: Vec<Name>,
     /// By number: the name's first eight bytes as a number, which decides most comparisons without a look at the name.
     prefixes: Vec<u64>,
-    /// The names themselves numbered as this worker learnt them; `items` has the real numbers.
-    known: Numbers,
-    items: Vec<Known>,
+    /// The numbers by which events are numbered, each found by its name.
+    items: HashTable<Item>,
+    hasher: RandomState,
+    /// Of those, the numbers that are being forgotten: no more events are numbered with them, unless they are told again.
+    leaves: BTreeMap<Item, Round>,
     /// Names on their way to this worker, so that each is asked for once.
-    asked: Numbers,
+    asked: HashSet<Name, RandomState>,
     /// The newest epoch of which this worker has numbered events.
     newest: Epoch,
     /// What is to be forgotten, the first to go first.
     leaving: VecDeque<Leaving>,
     /// Items of this worker's registry that were forgotten everywhere.
     forgotten: u64,
-}
-
-/// A name's item.
-#[derive(Clone, Copy)]
-struct Known {
-    item: Item,
-    /// The round in which it is being forgotten: no more events are numbered with it, unless it is told again.
-    leaving: Option<Round>,
 }
 
 /// How often a number was to be forgotten.
@@ -95,13 +90,12 @@ impl Names {
 
     /// The number of the item of this name, if any worker has met it and told, and it is not forgotten.
     pub fn item(&self, name: &str) -> Option<Item> {
-        self.known.get(name).map(|index| self.items[index as usize].item)
+        self.items.find(self.hasher.hash_one(name), |&item| self.names[item as usize] == name).copied()
     }
 
     /// The same, unless it is being forgotten.
     fn item_to_stay(&self, name: &str) -> Option<Item> {
-        let known = self.known.get(name).map(|index| self.items[index as usize]);
-        known.filter(|known| known.leaving.is_none()).map(|known| known.item)
+        self.item(name).filter(|item| !self.leaves.contains_key(item))
     }
 
     /// Orders two items by the bytes of their names.
@@ -117,28 +111,29 @@ impl Names {
             self.names.resize(index + 1, Name::default());
             self.prefixes.resize(index + 1, 0);
         }
+        let old = &self.names[index];
+        assert!(
+            old == name || self.item(old) != Some(item),
+            "a number is given again when all have forgotten it"
+        );
         let mut prefix = [0; 8];
         let length = name.len().min(8);
         prefix[..length].copy_from_slice(&name.as_bytes()[..length]);
         self.prefixes[index] = u64::from_be_bytes(prefix);
         self.names[index] = name.clone();
-        let place = self.known.get_or_insert(name).0 as usize;
-        let known = Known { item, leaving: None };
-        match self.items.get_mut(place) {
-            Some(old) => *old = known,
-            None => self.items.push(known),
-        }
-        if let Some(index) = self.asked.get(name) {
-            self.asked.remove(index);
-        }
+        self.leaves.remove(&item);
+        self.asked.remove(name);
+        let (names, hasher) = (&self.names, &self.hasher);
+        let hash = |name: &Name| hasher.hash_one(name.as_str());
+        let is_name = |&item: &Item| names[item as usize] == *name;
+        let entry = self.items.entry(hash(name), is_name, |&item| hash(&names[item as usize]));
+        entry.insert(item);
     }
 
     /// No event is to be numbered with this item from now on.
     fn leave(&mut self, item: Item, round: Round) {
-        if let Some(place) = self.known.get(&self.names[item as usize])
-            && self.items[place as usize].item == item
-        {
-            self.items[place as usize].leaving = Some(round);
+        if self.item(&self.names[item as usize]) == Some(item) {
+            self.leaves.insert(item, round);
         }
         self.leaving.push_back(Leaving { epoch: self.newest, item, round });
     }
@@ -146,27 +141,31 @@ impl Names {
     /// The next item of which no event is under way: all epochs before `open` are closed. It is forgotten here.
     fn next_left(&mut self, open: Epoch) -> Option<(Item, Round)> {
         let Leaving { item, round, .. } = self.leaving.pop_front_if(|leaving| leaving.epoch < open)?;
-        if let Some(place) = self.known.get(&self.names[item as usize])
-            && self.items[place as usize].leaving == Some(round)
-        {
-            self.known.remove(place);
+        if self.leaves.get(&item) == Some(&round) {
+            self.leaves.remove(&item);
+            let hash = self.hasher.hash_one(self.names[item as usize].as_str());
+            // Not if the name has got another number since.
+            if let Ok(entry) = self.items.find_entry(hash, |&other| other == item) {
+                entry.remove();
+            }
         }
         Some((item, round))
     }
 
     /// Adds up what it holds.
     pub(crate) fn measure(&self, sizes: &mut Sizes) {
-        sizes.items = self.known.given() as u64;
+        sizes.items = self.items.len() as u64;
         sizes.items_forgotten = self.forgotten;
         let long = self.names.iter().filter(|name| name.is_heap_allocated());
         let long: usize = long.map(|name| name.capacity()).sum();
-        let tables = self.known.bytes() + self.asked.bytes() + bytes(&self.items);
-        sizes.names_bytes = tables + bytes(&self.names) + bytes(&self.prefixes) + long as u64;
+        let asked = self.asked.capacity() * size_of::<Name>();
+        sizes.names_bytes = (self.items.allocation_size() + asked + long) as u64;
+        sizes.names_bytes += bytes(&self.names) + bytes(&self.prefixes);
     }
 
     /// Whether a name that is not known has to be asked for: it is not on its way.
     fn ask(&mut self, name: &Name) -> bool {
-        self.asked.get_or_insert(name).1
+        self.asked.insert(name.clone())
     }
 }
 
