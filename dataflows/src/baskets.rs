@@ -20,6 +20,7 @@
 mod expiry;
 mod holding;
 mod ledger;
+mod units;
 mod walk;
 
 pub use walk::{BasketCopy, SnapshotRequest, TakeBaskets};

@@ -1,11 +1,11 @@
 //! Vectors that stay near the size of what they hold.
 //!
 //! A state of many small vectors that is turned over for months: doubling would leave each half empty, and one that was
-//! large once would keep its room for ever. These grow by a quarter, and give room back when less than half is used;
+//! large once would keep its room for ever. These grow by a quarter, and give room back when a third is not used;
 //! so an element is moved a few times more often, and memory follows what there is.
 
 /// A vector grows by at least so many elements.
-const LEAST: usize = 4;
+const LEAST: usize = 2;
 
 /// Makes room for so many more elements.
 pub(crate) fn make_room<T>(vector: &mut Vec<T>, more: usize) {
@@ -25,7 +25,7 @@ pub(crate) fn trim<T>(vector: &mut Vec<T>) {
     let length = vector.len();
     if length == 0 {
         *vector = Vec::new();
-    } else if vector.capacity() > 2 * length + LEAST {
+    } else if vector.capacity() > length + length / 2 + LEAST {
         vector.shrink_to(length + length / 4);
     }
 }
@@ -43,7 +43,7 @@ mod tests {
         }
         while vector.pop().is_some() {
             trim(&mut vector);
-            assert!(vector.capacity() <= 2 * vector.len() + LEAST);
+            assert!(vector.capacity() <= vector.len() * 3 / 2 + LEAST);
         }
         assert_eq!(vector.capacity(), 0);
     }

@@ -4,6 +4,7 @@
 //! cart confirms it, a cleared cart keeps what was bought, and a removal of what was never added is no debt.
 
 use crate::baskets::expiry::Expiry;
+use crate::baskets::units::{Large, Units};
 use crate::baskets::walk::{BasketCopy, Walk};
 use crate::baskets::{Line, Note};
 use crate::numbers::Numbers;
@@ -32,6 +33,7 @@ pub(crate) struct Ledger {
     /// A basket's kind is its level, if levels are told.
     numbers: Numbers,
     baskets: Vec<Held>,
+    large: Large,
     users: Numbers,
     /// (user, basket) for every user seen with a basket that is held; and the other way round.
     baskets_of_users: BTreeSet<(u32, u32)>,
@@ -53,8 +55,7 @@ struct Held {
 
 struct HeldLine {
     item: Item,
-    cart: Quantity,
-    bought: Quantity,
+    units: Units,
 }
 
 impl Ledger {
@@ -67,6 +68,7 @@ impl Ledger {
             sampling: None,
             numbers: Numbers::default(),
             baskets: Vec::new(),
+            large: Large::default(),
             users: Numbers::default(),
             baskets_of_users: BTreeSet::new(),
             users_of_baskets: BTreeSet::new(),
@@ -129,7 +131,7 @@ impl Ledger {
         let (held, items_max) = (&mut self.baskets[number as usize], self.items_max);
         // What is made again may be said twice, to tell of several users.
         let is_odd = !matches!(event.action, Action::Hold(..));
-        let changed = held.act(basket, event.action, items_max, tell);
+        let changed = held.act(basket, event.action, items_max, &mut self.large, tell);
         if !changed && is_odd {
             tell(Effect::Note(Note::NoEffect));
         }
@@ -189,7 +191,7 @@ impl Ledger {
     fn forget(&mut self, number: u32, tell: &mut impl FnMut(Effect)) {
         self.copy_before_change(number);
         let basket = self.basket(number);
-        self.baskets[number as usize].act(basket, Action::Forget, self.items_max, tell);
+        self.baskets[number as usize].act(basket, Action::Forget, self.items_max, &mut self.large, tell);
         self.release(number);
     }
 
@@ -257,12 +259,16 @@ impl Ledger {
         let mut users: Vec<Name> = users.map(|user| self.users.name(user).clone()).collect();
         // By name: their numbers depend on what was before.
         users.sort_unstable();
+        let line = |line: &HeldLine| {
+            let (cart, bought) = line.units.get(&self.large);
+            (line.item, cart, bought)
+        };
         Some(BasketCopy {
             basket: self.numbers.name(number).clone(),
             partition: held.partition,
             last: self.expiry.as_ref().map_or(0, |expiry| expiry.last(number)),
             users,
-            lines: held.lines.iter().map(|line| (line.item, line.cart, line.bought)).collect(),
+            lines: held.lines.iter().map(line).collect(),
         })
     }
 
@@ -270,7 +276,8 @@ impl Ledger {
     pub(crate) fn measure(&self, sizes: &mut Sizes) {
         sizes.baskets = self.numbers.given() as u64;
         sizes.users = self.users.given() as u64;
-        sizes.ledger_bytes = self.numbers.bytes() + self.users.bytes() + bytes(&self.baskets);
+        sizes.ledger_bytes =
+            self.numbers.bytes() + self.users.bytes() + bytes(&self.baskets) + self.large.bytes();
         sizes.ledger_bytes += self.expiry.as_ref().map_or(0, Expiry::bytes);
         // There are two of them. A tree is two thirds full, or thereabouts.
         sizes.ledger_bytes += (2 * self.baskets_of_users.len() * size_of::<(u32, u32)>() * 3 / 2) as u64;
@@ -298,30 +305,31 @@ impl Held {
         basket: Basket,
         action: Action<Item>,
         items_max: usize,
+        large: &mut Large,
         tell: &mut impl FnMut(Effect),
     ) -> bool {
         let Some(&item) = action.item() else {
             let mut changed = false;
             self.lines.retain_mut(|line| {
-                changed |= line.act(basket, &action, tell);
-                line.quantity() > 0
+                changed |= line.act(basket, &action, large, tell);
+                !line.units.are_none()
             });
             return changed;
         };
         if let Some(at) = self.lines.iter().position(|line| line.item == item) {
-            let changed = self.lines[at].act(basket, &action, tell);
-            if self.lines[at].quantity() == 0 {
+            let changed = self.lines[at].act(basket, &action, large, tell);
+            if self.lines[at].units.are_none() {
                 self.lines.remove(at);
                 tight::trim(&mut self.lines);
             }
             return changed;
         }
-        let mut line = HeldLine { item, cart: 0, bought: 0 };
-        let changed = line.act(basket, &action, tell);
-        if line.quantity() > 0 {
+        let mut line = HeldLine { item, units: Units::default() };
+        let changed = line.act(basket, &action, large, tell);
+        if !line.units.are_none() {
             if self.lines.len() == items_max {
-                let oldest = self.lines.remove(0);
-                tell(Effect::Line((basket, oldest.item, oldest.quantity()), -1));
+                let mut oldest = self.lines.remove(0);
+                oldest.act(basket, &Action::Forget, large, tell);
                 tell(Effect::Note(Note::LineEvicted));
             }
             tight::push(&mut self.lines, line);
@@ -331,22 +339,29 @@ impl Held {
 }
 
 impl HeldLine {
-    fn quantity(&self) -> Quantity {
-        self.cart.saturating_add(self.bought)
-    }
-
     /// Applies an action about this line; false if it changed nothing.
-    fn act(&mut self, basket: Basket, action: &Action<Item>, tell: &mut impl FnMut(Effect)) -> bool {
-        let (cart, bought, quantity) = (self.cart, self.bought, self.quantity());
-        (self.cart, self.bought) = quantities_after(action, cart, bought);
-        if self.quantity() != quantity {
-            for (quantity, diff) in [(quantity, -1), (self.quantity(), 1)] {
+    fn act(
+        &mut self,
+        basket: Basket,
+        action: &Action<Item>,
+        large: &mut Large,
+        tell: &mut impl FnMut(Effect),
+    ) -> bool {
+        let before = self.units.get(large);
+        let after = quantities_after(action, before.0, before.1);
+        if after == before {
+            return false;
+        }
+        self.units.set(after.0, after.1, large);
+        let [before, after] = [before, after].map(|(cart, bought)| cart.saturating_add(bought));
+        if before != after {
+            for (quantity, diff) in [(before, -1), (after, 1)] {
                 if quantity > 0 {
                     tell(Effect::Line((basket, self.item, quantity), diff));
                 }
             }
         }
-        (self.cart, self.bought) != (cart, bought)
+        true
     }
 }
 
@@ -392,6 +407,8 @@ mod tests {
             });
         }
         lines.retain(|_line, diff| *diff != 0);
+        let large = lines.keys().filter(|(_item, quantity)| *quantity > 1 << 20).count();
+        assert!(large > 0 || ledger.large.is_empty(), "units of lines that have gone are kept");
         assert!(lines.values().all(|&diff| diff == 1), "a line is there once: {lines:?}");
         let empty = lines.is_empty();
         let users = [&ledger.baskets_of_users, &ledger.users_of_baskets];
