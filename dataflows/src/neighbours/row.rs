@@ -216,8 +216,7 @@ impl Row {
         self.reserve.iter().for_each(|entry| _ = tally.take(entry.item));
         let mut pairs = Vec::new();
         tally.drain(|item, count| pairs.push((item, count as u32)));
-        self.left_out = Estimate::for_pairs(pairs.len());
-        pairs.into_iter().for_each(|(item, count)| self.left_out.add(item, count));
+        self.left_out = Estimate::of(pairs.into_iter());
     }
 
     fn push(&mut self, item: Item, count: u32, ranking: &Ranking<'_>) {
@@ -302,12 +301,14 @@ impl Row {
         self.most = self.most.max(ranking.params.reserve_max());
         if candidates.len() > self.most {
             let wanted = ranking.params.reserve();
-            if self.floor.is_none() {
-                self.left_out = Estimate::for_pairs(candidates.len() - wanted);
-            }
+            let leaves_out = self.floor.is_some();
             self.floor = Some(ranking.floor(ranking.cut(candidates, wanted)));
             self.least = ranking.least_count(self.base, self.floor.as_ref());
-            candidates[wanted..].iter().for_each(|out| self.left_out.add(out.place.item, out.count));
+            let out = pairs(&candidates[wanted..]);
+            match leaves_out {
+                true => out.for_each(|(item, count)| self.left_out.add(item, count)),
+                false => self.left_out = Estimate::of(out),
+            }
             candidates.truncate(wanted);
         }
         self.select(row, scratch, ranking);
@@ -364,8 +365,7 @@ impl Row {
         self.floor = (!whole).then(|| ranking.floor(ranking.cut(all, wanted)));
         self.least = ranking.least_count(self.base, self.floor.as_ref());
         let (held, left_out) = all.split_at(wanted);
-        self.left_out = Estimate::for_pairs(left_out.len());
-        left_out.iter().for_each(|out| self.left_out.add(out.place.item, out.count));
+        self.left_out = Estimate::of(pairs(left_out));
         self.watched = 0;
         self.rest = f64::INFINITY;
         self.reserve.clear();
@@ -408,7 +408,13 @@ impl Row {
         }
         self.reserve.clear();
         self.reserve.extend(candidates.iter().map(Entry::from));
+        tight::trim(&mut self.reserve);
     }
+}
+
+/// The items of candidates, and their counts.
+fn pairs(candidates: &[Candidate]) -> impl ExactSizeIterator<Item = (Item, u32)> + Clone {
+    candidates.iter().map(|candidate| (candidate.place.item, candidate.count))
 }
 
 /// Where to take bounds from now on.

@@ -1,7 +1,7 @@
 //! By item, the rows whose list may change when the item's support rises.
 //!
 //! A row is noted when it begins to watch an item, and not taken out when it stops: such notes are cleaned away when
-//! they are the majority, so cleaning costs less than noting did.
+//! they are a third, so cleaning costs little more than noting did.
 
 use crate::sizes::{bytes, bytes_of_all};
 use crate::{Item, tight};
@@ -15,7 +15,7 @@ pub(super) struct Watchers {
 }
 
 /// Stale notes that a list of watchers may have before it is worth a look.
-const STALE_MIN: usize = 8;
+const STALE_MIN: usize = 4;
 
 impl Watchers {
     /// The bytes it has allocated.
@@ -47,7 +47,8 @@ impl Watchers {
     /// The rows that watch the item, and perhaps some that do not; `watches` says which do.
     pub(super) fn of(&mut self, item: Item, watches: impl Fn(u32) -> bool) -> &[u32] {
         let rows = &mut self.rows[item as usize];
-        if rows.len() > 2 * self.watching[item as usize] as usize + STALE_MIN {
+        let watching = self.watching[item as usize] as usize;
+        if rows.len() > watching + watching / 2 + STALE_MIN {
             rows.sort_unstable();
             rows.dedup();
             rows.retain(|&row| watches(row));
