@@ -57,7 +57,7 @@ pub struct Names {
     /// The numbers by which events are numbered, each found by its name.
     items: HashTable<Item>,
     hasher: RandomState,
-    /// Of those, the numbers that are being forgotten: no more events are numbered with them, unless they are told again.
+    /// Of those, the numbers that are being forgotten: no more events are numbered with them, unless told again.
     leaves: BTreeMap<Item, Round>,
     /// Names on their way to this worker, so that each is asked for once.
     asked: HashSet<Name, RandomState>,
