@@ -185,7 +185,7 @@ pub struct RunArgs {
     #[arg(long, default_value = "exactly-once", help_heading = "Output")]
     pub delivery: DeliveryKind,
     /// The name of the job, the same in every run of it: a new run takes the output over from the one before
-    /// [default: the group]
+    /// [default: deltacart-TOPIC, by the output's topic]
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub job: Option<String>,
     /// How many transactional ids any run of the job may have: two for each worker, over all processes

@@ -87,7 +87,7 @@ pub fn job(args: RunArgs) -> Result<Job> {
             (None, true) => Some(Verify::AtEnd),
             (None, false) => None,
         },
-        delivery: delivery(&args, &cluster, kafka.as_ref())?,
+        delivery: delivery(&args, &cluster)?,
         resume: args.state.is_some(),
         cluster,
         kafka,
@@ -95,7 +95,7 @@ pub fn job(args: RunArgs) -> Result<Job> {
     })
 }
 
-fn delivery(args: &RunArgs, cluster: &Cluster, kafka: Option<&KafkaSettings>) -> Result<Delivery> {
+fn delivery(args: &RunArgs, cluster: &Cluster) -> Result<Delivery> {
     if args.delivery == DeliveryKind::AtLeastOnce {
         return Ok(Delivery::AtLeastOnce);
     }
@@ -107,8 +107,11 @@ fn delivery(args: &RunArgs, cluster: &Cluster, kafka: Option<&KafkaSettings>) ->
          have the same, and enough"
     );
     ensure!(slots <= SLOTS_MAX, "--slots must be at most {SLOTS_MAX}: each is taken over at every start");
-    let group = || kafka.map(KafkaSettings::group).filter(|group| !group.is_empty());
-    let job = args.job.clone().or_else(group).unwrap_or_else(|| "deltacart".to_owned());
+    // By the output and nothing else: runs that write to one topic are to take it from each other, and no others.
+    let job = args.job.clone().unwrap_or_else(|| match &args.output {
+        Place::Topic(topic) => format!("deltacart-{topic}"),
+        _ => "deltacart".to_owned(),
+    });
     Ok(Delivery::ExactlyOnce { job, slots })
 }
 

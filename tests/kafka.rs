@@ -235,6 +235,27 @@ fn file_to_topic_to_table() {
     assert!(table.stdout.starts_with(b"item") && table.stdout.split(|&byte| byte == b'\n').count() > 6);
 }
 
+/// Jobs that write to topics of their own do not know of each other, though none was given a name. All had the same
+/// transactional ids: found as one that was ended by another.
+#[test]
+fn jobs_with_outputs_of_their_own_leave_each_other_alone() {
+    let Some(broker) = Broker::new() else { return };
+    let folder = Folder::new();
+    let (topic, file) = shop(&broker, &folder);
+    let (first, second) = (unused("lists"), unused("lists"));
+    let follow = format!("run --input kafka:{topic} --output kafka:{first} {}", broker.flags);
+    let running = start(&follow, &[]);
+    let expected = lists_of_file_run(&folder, &file, "");
+    wait_until("the first job writes", || broker.records(&first) > 0 && broker.lists(&first) == expected);
+    run(&format!("run --input {file} --output kafka:{second} {}", broker.flags), &[]).expect(0);
+    assert_eq!(broker.lists(&second), expected);
+    let more = ["x", "y"].map(|item| format!(r#"{{"basket":"b","item":"{item}","action":"add"}}"#));
+    broker.produce(&topic, more.iter().map(|event| ("b", event.as_bytes())));
+    wait_until("the first job goes on", || broker.lists(&first) != expected);
+    running.terminate();
+    running.finish().expect(0);
+}
+
 /// What a group has read is not read again; what came since is.
 #[test]
 fn committed_is_where_the_group_stopped() {
