@@ -27,11 +27,11 @@ mod registry;
 
 pub(crate) use forget::forget;
 
+use crate::numbers::ByName;
 use crate::sizes::{Sizes, bytes};
 use crate::{Epoch, Event, Item, Name};
 use foldhash::fast::RandomState;
 use forget::Report;
-use hashbrown::HashTable;
 use registry::register;
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -55,8 +55,7 @@ pub struct Names {
     /// By number: the name's first eight bytes as a number, which decides most comparisons without a look at the name.
     prefixes: Vec<u64>,
     /// The numbers by which events are numbered, each found by its name.
-    items: HashTable<Item>,
-    hasher: RandomState,
+    items: ByName,
     /// Of those, the numbers that are being forgotten: no more events are numbered with them, unless told again.
     leaves: BTreeMap<Item, Round>,
     /// Names on their way to this worker, so that each is asked for once.
@@ -90,7 +89,7 @@ impl Names {
 
     /// The number of the item of this name, if any worker has met it and told, and it is not forgotten.
     pub fn item(&self, name: &str) -> Option<Item> {
-        self.items.find(self.hasher.hash_one(name), |&item| self.names[item as usize] == name).copied()
+        self.items.get(&self.names, name)
     }
 
     /// The same, unless it is being forgotten.
@@ -123,11 +122,7 @@ impl Names {
         self.names[index] = name.clone();
         self.leaves.remove(&item);
         self.asked.remove(name);
-        let (names, hasher) = (&self.names, &self.hasher);
-        let hash = |name: &Name| hasher.hash_one(name.as_str());
-        let is_name = |&item: &Item| names[item as usize] == *name;
-        let entry = self.items.entry(hash(name), is_name, |&item| hash(&names[item as usize]));
-        entry.insert(item);
+        self.items.insert(&self.names, item);
     }
 
     /// No event is to be numbered with this item from now on.
@@ -143,11 +138,8 @@ impl Names {
         let Leaving { item, round, .. } = self.leaving.pop_front_if(|leaving| leaving.epoch < open)?;
         if self.leaves.get(&item) == Some(&round) {
             self.leaves.remove(&item);
-            let hash = self.hasher.hash_one(self.names[item as usize].as_str());
-            // Not if the name has got another number since.
-            if let Ok(entry) = self.items.find_entry(hash, |&other| other == item) {
-                entry.remove();
-            }
+            // Does nothing if the name has got another number since.
+            self.items.remove(&self.names, item);
         }
         Some((item, round))
     }
@@ -159,7 +151,7 @@ impl Names {
         let long = self.names.iter().filter(|name| name.is_heap_allocated());
         let long: usize = long.map(|name| name.capacity()).sum();
         let asked = self.asked.capacity() * size_of::<Name>();
-        sizes.names_bytes = (self.items.allocation_size() + asked + long) as u64;
+        sizes.names_bytes = self.items.bytes() + (asked + long) as u64;
         sizes.names_bytes += bytes(&self.names) + bytes(&self.prefixes);
     }
 

@@ -1,7 +1,8 @@
 //! Names numbered densely from 0, each stored once; numbers of forgotten names are given out again.
 //!
-//! A hash table of numbers beside a vector of names: a look-up hashes the name and compares it where it stands. The
-//! hash has a random seed, so that no set of hostile ids makes the table slow; nothing observable depends on it.
+//! A hash table of numbers beside a vector of names ([`ByName`]): a look-up hashes the name and compares it where it
+//! stands. The hash has a random seed, so that no set of hostile ids makes the table slow; nothing observable depends on
+//! it.
 //!
 //! Names may be of several kinds: a number is given again to names of the same kind only, so it says the kind for ever.
 
@@ -14,17 +15,59 @@ use std::hash::BuildHasher;
 /// A two-way table of names and their numbers.
 #[derive(Default)]
 pub(crate) struct Numbers {
-    table: HashTable<u32>,
+    by_name: ByName,
     names: Vec<Name>,
     /// By kind.
     free: Vec<Vec<u32>>,
+}
+
+/// Numbers, each found by its name, which stands at that number in a vector of whoever asks.
+#[derive(Default)]
+pub(crate) struct ByName {
+    table: HashTable<u32>,
     hasher: RandomState,
+}
+
+impl ByName {
+    /// The number of `name`, if it has one.
+    pub(crate) fn get(&self, names: &[Name], name: &str) -> Option<u32> {
+        self.table.find(self.hash(name), |&number| names[number as usize] == name).copied()
+    }
+
+    /// Has the name that stands at `number` found there, and no more where it was found before.
+    pub(crate) fn insert(&mut self, names: &[Name], number: u32) {
+        let name = &names[number as usize];
+        let (hash, hasher) = (self.hash(name), &self.hasher);
+        let is_name = |&number: &u32| names[number as usize] == *name;
+        let hash_of = |&number: &u32| hasher.hash_one(names[number as usize].as_str());
+        self.table.entry(hash, is_name, hash_of).insert(number);
+    }
+
+    /// Forgets the number, whose name still stands there. Returns whether its name was found there.
+    pub(crate) fn remove(&mut self, names: &[Name], number: u32) -> bool {
+        let entry = self.table.find_entry(self.hash(&names[number as usize]), |&other| other == number);
+        entry.map(|entry| entry.remove()).is_ok()
+    }
+
+    /// How many numbers there are.
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The bytes it has allocated.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.table.allocation_size() as u64
+    }
+
+    fn hash(&self, name: &str) -> u64 {
+        self.hasher.hash_one(name)
+    }
 }
 
 impl Numbers {
     /// The number of `name`, if it has one.
     pub(crate) fn get(&self, name: &str) -> Option<u32> {
-        self.table.find(self.hasher.hash_one(name), |&number| self.names[number as usize] == name).copied()
+        self.by_name.get(&self.names, name)
     }
 
     /// The number of `name`, and whether it was given just now.
@@ -34,8 +77,7 @@ impl Numbers {
 
     /// The same for a name that is of this kind whenever it is met.
     pub(crate) fn get_or_insert_of_kind(&mut self, kind: u8, name: &Name) -> (u32, bool) {
-        let hash = self.hasher.hash_one(name.as_str());
-        if let Some(&number) = self.table.find(hash, |&number| self.names[number as usize] == *name) {
+        if let Some(number) = self.get(name) {
             return (number, false);
         }
         let number = match self.free.get_mut(usize::from(kind)).and_then(Vec::pop) {
@@ -48,8 +90,7 @@ impl Numbers {
                 u32::try_from(self.names.len() - 1).expect("names of four billion items do not fit in memory")
             }
         };
-        let (names, hasher) = (&self.names, &self.hasher);
-        self.table.insert_unique(hash, number, |&number| hasher.hash_one(names[number as usize].as_str()));
+        self.by_name.insert(&self.names, number);
         (number, true)
     }
 
@@ -60,10 +101,9 @@ impl Numbers {
 
     /// The same for a name of this kind.
     pub(crate) fn remove_of_kind(&mut self, kind: u8, number: u32) {
-        let name = std::mem::take(&mut self.names[number as usize]);
-        let hash = self.hasher.hash_one(name.as_str());
-        if let Ok(entry) = self.table.find_entry(hash, |&other| other == number) {
-            entry.remove();
+        let was_given = self.by_name.remove(&self.names, number);
+        self.names[number as usize] = Name::default();
+        if was_given {
             if self.free.len() <= usize::from(kind) {
                 self.free.resize(usize::from(kind) + 1, Vec::new());
             }
@@ -78,14 +118,14 @@ impl Numbers {
 
     /// How many names have a number.
     pub(crate) fn given(&self) -> usize {
-        self.table.len()
+        self.by_name.len()
     }
 
     /// The bytes it has allocated.
     pub(crate) fn bytes(&self) -> u64 {
         let long = self.names.iter().filter(|name| name.is_heap_allocated());
         let long: usize = long.map(|name| name.capacity()).sum();
-        (self.table.allocation_size() + long) as u64 + bytes(&self.names) + bytes_of_all(&self.free)
+        self.by_name.bytes() + long as u64 + bytes(&self.names) + bytes_of_all(&self.free)
     }
 
     /// One more than the largest number ever given.
