@@ -23,12 +23,12 @@ pub(super) struct Estimate {
     is_narrow: bool,
 }
 
+/// Bits of a narrow cell.
+const NARROW_BITS: u32 = 4;
+
 /// A cell that has reached this says nothing any more.
 const FULL: u8 = u8::MAX;
 const FULL_NARROW: u8 = FULL >> NARROW_BITS;
-
-/// Bits of a narrow cell.
-const NARROW_BITS: u32 = 4;
 
 /// A table is narrow when at most one in so many of its pairs is together at least so often.
 const NARROW_OFTEN: u32 = FULL_NARROW as u32 / 2;
@@ -151,6 +151,8 @@ mod tests {
     fn room_for(pairs: u32, count: u32) -> Estimate {
         let pairs: Vec<_> = (0..pairs).map(|item| (item, count)).collect();
         let mut estimate = Estimate::of(pairs.iter().copied());
+        let exact = pairs.iter().filter(|&&(item, count)| estimate.at_most(item) == Some(count)).count();
+        assert!(exact * 2 > pairs.len(), "only {exact} of {} are exact", pairs.len());
         pairs.into_iter().for_each(|(item, count)| estimate.remove(item, count));
         assert_eq!(estimate.filled, 0, "a cell is left");
         estimate
@@ -176,13 +178,20 @@ mod tests {
                 let at_most = estimate.at_most(item).unwrap_or(u32::MAX);
                 assert!(at_most >= counts[&item], "{item}: {at_most} < {}", counts[&item]);
             }
-            let is_exact = |(item, count): &(&Item, &u32)| estimate.at_most(**item) == Some(**count);
-            let exact = counts.iter().filter(is_exact).count();
+            let mut exact = 0;
+            for (&item, &count) in &counts {
+                let at_most = estimate.at_most(item).unwrap_or(u32::MAX);
+                assert!(at_most >= count, "{item}: {at_most} < {count}");
+                exact += usize::from(at_most == count);
+            }
+            // These pairs are together too often for narrow cells: most of those are full.
             assert!(is_narrow || exact * 2 > counts.len(), "only {exact} of {} are exact", counts.len());
             counts.iter().for_each(|(&item, &count)| estimate.remove(item, count));
-            let full = (0..estimate.cells()).filter(|&cell| estimate.get(cell) > 0).count();
+            let left: Vec<u8> =
+                (0..estimate.cells()).map(|cell| estimate.get(cell)).filter(|&n| n > 0).collect();
+            assert!(left.iter().all(|&cell| cell == estimate.full()), "cells are left");
             let weigh = if is_narrow { FULL_WEIGHS } else { 1 };
-            assert_eq!(estimate.filled, full as u32 * weigh, "none but full cells are left");
+            assert_eq!(estimate.filled, left.len() as u32 * weigh);
         }
     }
 
