@@ -1,8 +1,8 @@
 //! Names numbered densely from 0, each stored once; numbers of forgotten names are given out again.
 //!
 //! A hash table of numbers beside a vector of names ([`ByName`]): a look-up hashes the name and compares it where it
-//! stands. The hash has a random seed, so that no set of hostile ids makes the table slow; nothing observable depends on
-//! it.
+//! stands. The hash has a random seed, so that no set of hostile ids makes the table slow; nothing observable
+//! depends on it.
 //!
 //! Names may be of several kinds: a number is given again to names of the same kind only, so it says the kind for ever.
 
