@@ -169,9 +169,11 @@ impl Joined {
         Ok((builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(farewell)))
     }
 
-    /// Tells the other processes why this one is about to end.
+    /// Tells the other processes why this one is about to end. What they say from now on is no news here: that they
+    /// end, too, and of this.
     pub(crate) fn tell(&self, failure: &anyhow::Error) {
         if let Some(Watch(pulse)) = &self.watch {
+            pulse.finish();
             pulse.tell(&Frame::Failed(format!("{failure:#}")));
         }
     }

@@ -160,7 +160,8 @@ fn a_process_that_is_killed_is_named_by_the_others() {
     }
 }
 
-/// The reason of the one that failed is what all of them say.
+/// The reason of the one that failed is what all of them say, each once. The one that failed told the others and then
+/// heard, when it was slow to end, that they ended: it said that its own end was why, and then why.
 #[test]
 fn a_process_that_fails_tells_the_others_why() {
     let place = Place::new(CSV);
@@ -171,6 +172,7 @@ fn a_process_that_fails_tells_the_others_why() {
     let flags = format!("--input {input} --output {} --dead-letter {letters}", place.output());
     let mut running = place.start_all(&flags);
     let failed = running.remove(1).finish().expect(1).says("letters.1");
+    assert_eq!(failed.stderr.lines().count(), 1, "one line: {}", failed.stderr);
     let why = failed.stderr.trim().trim_start_matches("deltacart: ");
     for process in running {
         process.finish().expect(1).says(&format!("{} has ended: {why}", place.name(1)));

@@ -98,7 +98,7 @@ impl Peer {
 pub(super) struct Pulse {
     peers: Vec<Peer>,
     silence_max: Duration,
-    /// Everything is done: nothing is a failure any more.
+    /// Nothing that is heard is a failure any more.
     finished: AtomicBool,
 }
 
@@ -148,7 +148,7 @@ impl Pulse {
         self.tell(&Frame::Goodbye);
     }
 
-    /// Everything is done.
+    /// Everything is done, or has failed and been told: nothing that is heard ends this process any more.
     pub(super) fn finish(&self) {
         self.finished.store(true, Ordering::Relaxed);
     }
