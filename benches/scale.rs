@@ -2,7 +2,7 @@
 //!
 //! What: the programs `fast` and `pipeline` (`common/programs.rs`) on a workload in epochs, each worker sending the
 //! changes of its share of the baskets, as partitions of a topic keyed by basket would bring them. All changes are made
-//! ready before the clock runs; up to `--ahead` epochs are open at once, as in the job.
+//! ready before the clock runs; up to `--ahead` epochs are open at once and there are no huge pages, as in the job.
 //!
 //! Shapes, each a row `scale/WORKLOAD/PROGRAM/PROCESSESxWORKERS`:
 //! - speed: one worker, two workers of one process, two processes of one worker (over loopback). `x_one` is the time
@@ -25,6 +25,7 @@ use common::programs::{Program, build, config, items};
 use common::rows::{Figures, Rows, number};
 use common::workload::{Change, Prepared};
 use common::{children, memory, workload};
+use deltacart::pages;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::net::TcpListener;
@@ -84,6 +85,8 @@ struct Options {
 
 fn run() -> Result<()> {
     let mut arguments = Arguments::read();
+    // As the job does: two workers would wait for twice as many of them to be cleared.
+    pages::use_small_pages();
     if let Some(case) = children::case::<Case>(&mut arguments)? {
         return children::report(&measure(&case)?);
     }

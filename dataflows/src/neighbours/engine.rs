@@ -140,7 +140,8 @@ impl Engine {
     fn update(&mut self, updates: &mut Vec<Routed>, names: &Names, tell: &mut impl FnMut(Told)) {
         let total = self.supports.total;
         let (mut changes, moved) = self.read(updates);
-        changes.sort_unstable();
+        // Each sender's are sorted, and come in pieces: a stable sort merges what is sorted already.
+        changes.sort();
         self.changes.clear();
         self.make_room();
         let mut raised = self.move_supports(&moved);
@@ -181,7 +182,7 @@ impl Engine {
                 }
             }
         }
-        moved.sort_unstable();
+        moved.sort();
         moved.dedup();
         (changes, moved)
     }
