@@ -4,7 +4,7 @@ use crate::neighbours::changes::{Change, Changes};
 use crate::neighbours::counter::Counter;
 use crate::neighbours::merge::Part;
 use crate::neighbours::placement::{Placement, Turned};
-use crate::neighbours::prefetch::prefetch;
+use crate::neighbours::prefetch::prefetch_value;
 use crate::neighbours::ranking::Ranking;
 use crate::neighbours::row::{Row, Scratch};
 use crate::neighbours::sample::Sample;
@@ -58,6 +58,10 @@ const ROWS_PER_STEP: usize = 512;
 
 /// From this many exact counts in one row, one pass over the row's baskets may be cheaper.
 const COUNTS_TOGETHER: usize = 4;
+
+/// How far ahead of a loop over rows their places and what they hold are asked for.
+const PLACES_AHEAD: usize = 12;
+const ROWS_AHEAD: usize = 4;
 
 impl Engine {
     pub(super) fn new(
@@ -215,7 +219,8 @@ impl Engine {
                 fallen.push(item);
             }
             let watches = |row: u32| rows[row as usize].watched().any(|other| other == item);
-            watchers.of(item, watches).iter().for_each(|&row| touched.touch(row));
+            let soon = |row: u32| rows[row as usize].prefetch_reserve();
+            watchers.of(item, soon, watches).iter().for_each(|&row| touched.touch(row));
             placement.row(item).into_iter().for_each(|row| touched.touch(row));
         }
         fallen
@@ -289,7 +294,8 @@ impl Engine {
         let counter = Counter { store, placement };
         let (mut unsure, mut watched) = (Vec::new(), Vec::new());
         linked.list();
-        for &number in linked.rows() {
+        for (at, &number) in linked.rows().iter().enumerate() {
+            prefetch_rows(rows, linked.rows(), at, Row::prefetch_reserve);
             let pairs = changes.tally(number, tally);
             if pairs == 0 {
                 continue;
@@ -323,7 +329,7 @@ impl Engine {
         let Engine { placement, store, supports, rows, touched, tally, .. } = self;
         let ranking = Ranking { params: &self.params, supports, names };
         store.row(item, tally);
-        let prefetch_row = |row: u32| prefetch(&raw const rows[row as usize], 2);
+        let prefetch_row = |row: u32| prefetch_value(&rows[row as usize]);
         tally.met().iter().filter_map(|&other| placement.row(other)).for_each(prefetch_row);
         tally.drain(|other, count| {
             if let Some(row) = placement.row(other)
@@ -346,9 +352,10 @@ impl Engine {
         let (mut watched_before, mut watched) = (Vec::new(), Vec::new());
         let end = touched.rows().len().min(*ranked + ROWS_PER_STEP);
         for (at, &number) in touched.rows().iter().enumerate().take(end).skip(*ranked) {
-            if let Some(&next) = touched.rows().get(at + 4) {
-                rows[next as usize].prefetch();
-            }
+            prefetch_rows(rows, touched.rows(), at, |row| {
+                row.prefetch_reserve();
+                row.prefetch_list();
+            });
             let (item, row) = (placement.item(number), &mut rows[number as usize]);
             watched_before.clear();
             watched_before.extend(row.watched());
@@ -383,6 +390,18 @@ impl Engine {
     }
 }
 
+/// A loop visits rows in this order and has come to `at`: asks for the place of a row that comes later, and for what is
+/// in one that comes sooner.
+fn prefetch_rows(rows: &[Row], order: &[u32], at: usize, inside: impl Fn(&Row)) {
+    let row_at = |at: usize| order.get(at).map(|&number| &rows[number as usize]);
+    if let Some(later) = row_at(at + PLACES_AHEAD) {
+        prefetch_value(later);
+    }
+    if let Some(soon) = row_at(at + ROWS_AHEAD) {
+        inside(soon);
+    }
+}
+
 /// Counts the unsure pairs of a row exactly and takes those that pass the floor into its reserve. Returns whether there
 /// are any. `steps` are the baskets that were looked at for single counts.
 fn count(
@@ -405,6 +424,7 @@ fn count(
         }
         tally.clear();
     } else {
+        unsure.iter().for_each(|&other| counter.store.prefetch(other));
         for other in unsure.drain(..) {
             entered |= row.enter(other, counter.pair(item, other), ranking);
         }

@@ -1,7 +1,7 @@
 //! A word to the processor: this memory is wanted soon.
 //!
 //! The rows that an epoch touches are known before they are visited and lie scattered in memory, so without this each
-//! visit waits for them. With it, retail in epochs of 1,000 events takes a sixth less time.
+//! visit waits for them; and so do the baskets that a pass adds up, and the lists of them that counts intersect.
 
 /// The size of a cache line on the processors that matter here, in bytes.
 const LINE: usize = 64;
@@ -18,4 +18,10 @@ pub(super) fn prefetch<T>(at: *const T, lines: usize) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (at, lines, LINE);
+}
+
+/// Asks for all of a value, though not for what it points to.
+#[inline]
+pub(super) fn prefetch_value<T>(value: &T) {
+    prefetch(value, size_of::<T>().div_ceil(LINE));
 }

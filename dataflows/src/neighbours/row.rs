@@ -70,9 +70,13 @@ pub(super) struct Scratch {
 }
 
 impl Row {
-    /// Tells the processor that the row is wanted soon.
-    pub(super) fn prefetch(&self) {
+    /// Tells the processor that the row's reserve is wanted soon.
+    pub(super) fn prefetch_reserve(&self) {
         prefetch(self.reserve.as_ptr(), 2);
+    }
+
+    /// The same of its list.
+    pub(super) fn prefetch_list(&self) {
         prefetch(self.list.as_ptr(), 3);
     }
 

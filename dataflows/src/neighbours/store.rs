@@ -4,6 +4,7 @@
 //! baskets of its item.
 
 use crate::neighbours::changes::Change;
+use crate::neighbours::prefetch::{prefetch, prefetch_value};
 use crate::neighbours::tally::Tally;
 use crate::sizes::{bytes, bytes_of_all};
 use crate::{Basket, Item, tight};
@@ -33,6 +34,10 @@ const BITS_MIN: usize = 32;
 /// Merging two lists costs about as much as searching the longer one for each element of the shorter one when it is so
 /// many times as long.
 const MERGE_RATIO: usize = 8;
+
+/// A pass over baskets asks for the place of the one that is so many further on, and for the items of a nearer one.
+const PLACES_AHEAD: usize = 12;
+const ITEMS_AHEAD: usize = 4;
 
 impl Store {
     /// The bytes it has allocated.
@@ -111,10 +116,24 @@ impl Store {
         }
     }
 
+    /// Tells the processor that the item's baskets are wanted soon.
+    pub(super) fn prefetch(&self, item: Item) {
+        if let Some(postings) = self.postings.get(item as usize) {
+            prefetch(postings.baskets.as_ptr(), 2);
+        }
+    }
+
     /// Adds up the row of an item: c(item, other) for every other item that shares a basket with it.
     pub(super) fn row(&self, item: Item, tally: &mut Tally) {
         let Some(postings) = self.postings.get(item as usize) else { return };
-        for &basket in &postings.baskets {
+        let basket_at = |at: usize| postings.baskets.get(at).map(|&basket| &self.baskets[basket as usize]);
+        for (at, &basket) in postings.baskets.iter().enumerate() {
+            if let Some(later) = basket_at(at + PLACES_AHEAD) {
+                prefetch_value(later);
+            }
+            if let Some(soon) = basket_at(at + ITEMS_AHEAD) {
+                prefetch(soon.as_ptr(), 1);
+            }
             tally.add(&self.baskets[basket as usize], 1);
         }
         tally.take(item);
@@ -196,11 +215,18 @@ fn merge_one_by_one(x: &[Basket], y: &[Basket]) -> u32 {
     count
 }
 
-/// How many baskets two rising lists share, of which the second is far longer.
+/// How many baskets two rising lists share, of which the second is far longer: the next one lies a little further on,
+/// so steps that double find where, and halves find it there.
 fn search(few: &[Basket], mut many: &[Basket]) -> u32 {
     let mut count = 0;
     for &basket in few {
-        many = &many[many.partition_point(|&other| other < basket)..];
+        let mut step = MERGE_RATIO / 2;
+        while many.get(step).is_some_and(|&other| other < basket) {
+            many = &many[step..];
+            step *= 2;
+        }
+        let near = &many[..many.len().min(step + 1)];
+        many = &many[near.partition_point(|&other| other < basket)..];
         count += u32::from(many.first() == Some(&basket));
     }
     count

@@ -8,8 +8,9 @@ use crate::Item;
 #[derive(Default)]
 pub(super) struct Tally {
     counts: Vec<i32>,
-    /// The items that may differ from 0; some of them twice.
+    /// The items that may differ from 0, some of them twice; and behind `met_end` what was written there before.
     met: Vec<Item>,
+    met_end: usize,
     /// How many additions there ever were.
     additions: u64,
 }
@@ -25,11 +26,14 @@ impl Tally {
     /// Adds `diff`, which is not 0, to the number of each of `items`.
     pub(super) fn add(&mut self, items: &[Item], diff: i32) {
         self.additions += items.len() as u64;
+        if self.met.len() < self.met_end + items.len() {
+            self.met.resize(2 * (self.met_end + items.len()), 0);
+        }
         for &item in items {
+            // Without a branch on whether it is met for the first time, which no processor could foresee.
             let count = &mut self.counts[item as usize];
-            if *count == 0 {
-                self.met.push(item);
-            }
+            self.met[self.met_end] = item;
+            self.met_end += usize::from(*count == 0);
             *count += diff;
         }
     }
@@ -51,12 +55,12 @@ impl Tally {
 
     /// The items whose number may differ from 0; some of them twice.
     pub(super) fn met(&self) -> &[Item] {
-        &self.met
+        &self.met[..self.met_end]
     }
 
     /// Calls `each` for every item whose number is not 0, and makes it 0.
     pub(super) fn drain(&mut self, mut each: impl FnMut(Item, i32)) {
-        for item in self.met.drain(..) {
+        for &item in &self.met[..std::mem::take(&mut self.met_end)] {
             let count = std::mem::take(&mut self.counts[item as usize]);
             if count != 0 {
                 each(item, count);
@@ -66,14 +70,18 @@ impl Tally {
 
     /// Makes the numbers of all items 0 that are not to be kept.
     pub(super) fn retain(&mut self, keep: impl Fn(Item) -> bool) {
-        let counts = &mut self.counts;
-        self.met.retain(|&item| {
-            let keeps = keep(item);
-            if !keeps {
-                counts[item as usize] = 0;
+        let mut kept = 0;
+        for at in 0..self.met_end {
+            let item = self.met[at];
+            match keep(item) {
+                true => {
+                    self.met[kept] = item;
+                    kept += 1;
+                }
+                false => self.counts[item as usize] = 0,
             }
-            keeps
-        });
+        }
+        self.met_end = kept;
     }
 
     /// Makes all numbers 0.

@@ -3,6 +3,7 @@
 //! A row is noted when it begins to watch an item, and not taken out when it stops: such notes are cleaned away when
 //! they are a third, so cleaning costs little more than noting did.
 
+use crate::neighbours::prefetch::prefetch_value;
 use crate::sizes::{bytes, bytes_of_all};
 use crate::{Item, tight};
 
@@ -34,6 +35,10 @@ impl Watchers {
     /// A row that watched `before` watches `after` now.
     pub(super) fn change(&mut self, row: u32, before: &[Item], after: &[Item]) {
         for &item in after {
+            prefetch_value(&self.rows[item as usize]);
+            prefetch_value(&self.watching[item as usize]);
+        }
+        for &item in after {
             if !before.contains(&item) {
                 tight::push(&mut self.rows[item as usize], row);
             }
@@ -44,13 +49,15 @@ impl Watchers {
         }
     }
 
-    /// The rows that watch the item, and perhaps some that do not; `watches` says which do.
-    pub(super) fn of(&mut self, item: Item, watches: impl Fn(u32) -> bool) -> &[u32] {
+    /// The rows that watch the item, and perhaps some that do not; `watches` says which do, after `soon` was told which
+    /// will be asked for.
+    pub(super) fn of(&mut self, item: Item, soon: impl Fn(u32), watches: impl Fn(u32) -> bool) -> &[u32] {
         let rows = &mut self.rows[item as usize];
         let watching = self.watching[item as usize] as usize;
         if rows.len() > watching + watching / 2 + STALE_MIN {
             rows.sort_unstable();
             rows.dedup();
+            rows.iter().for_each(|&row| soon(row));
             rows.retain(|&row| watches(row));
             tight::trim(rows);
         }
