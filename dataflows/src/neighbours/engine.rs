@@ -4,7 +4,7 @@ use crate::neighbours::changes::{Change, Changes};
 use crate::neighbours::counter::Counter;
 use crate::neighbours::merge::Part;
 use crate::neighbours::placement::{Placement, Turned};
-use crate::neighbours::prefetch::prefetch_value;
+use crate::neighbours::prefetch::{prefetch_ahead, prefetch_value};
 use crate::neighbours::ranking::Ranking;
 use crate::neighbours::row::{Row, Scratch};
 use crate::neighbours::sample::Sample;
@@ -58,10 +58,6 @@ const ROWS_PER_STEP: usize = 512;
 
 /// From this many exact counts in one row, one pass over the row's baskets may be cheaper.
 const COUNTS_TOGETHER: usize = 4;
-
-/// How far ahead of a loop over rows their places and what they hold are asked for.
-const PLACES_AHEAD: usize = 12;
-const ROWS_AHEAD: usize = 4;
 
 impl Engine {
     pub(super) fn new(
@@ -295,7 +291,7 @@ impl Engine {
         let (mut unsure, mut watched) = (Vec::new(), Vec::new());
         linked.list();
         for (at, &number) in linked.rows().iter().enumerate() {
-            prefetch_rows(rows, linked.rows(), at, Row::prefetch_reserve);
+            prefetch_ahead(rows, linked.rows(), at, Row::prefetch_reserve);
             let pairs = changes.tally(number, tally);
             if pairs == 0 {
                 continue;
@@ -352,7 +348,7 @@ impl Engine {
         let (mut watched_before, mut watched) = (Vec::new(), Vec::new());
         let end = touched.rows().len().min(*ranked + ROWS_PER_STEP);
         for (at, &number) in touched.rows().iter().enumerate().take(end).skip(*ranked) {
-            prefetch_rows(rows, touched.rows(), at, |row| {
+            prefetch_ahead(rows, touched.rows(), at, |row| {
                 row.prefetch_reserve();
                 row.prefetch_list();
             });
@@ -387,18 +383,6 @@ impl Engine {
             }
         }
         *ranked = end;
-    }
-}
-
-/// A loop visits rows in this order and has come to `at`: asks for the place of a row that comes later, and for what is
-/// in one that comes sooner.
-fn prefetch_rows(rows: &[Row], order: &[u32], at: usize, inside: impl Fn(&Row)) {
-    let row_at = |at: usize| order.get(at).map(|&number| &rows[number as usize]);
-    if let Some(later) = row_at(at + PLACES_AHEAD) {
-        prefetch_value(later);
-    }
-    if let Some(soon) = row_at(at + ROWS_AHEAD) {
-        inside(soon);
     }
 }
 

@@ -6,6 +6,10 @@
 /// The size of a cache line on the processors that matter here, in bytes.
 const LINE: usize = 64;
 
+/// How far ahead of a loop a place is asked for, and what a place holds.
+const PLACES_AHEAD: usize = 12;
+const INSIDES_AHEAD: usize = 4;
+
 /// Asks for `lines` cache lines from `at` on. Does nothing where the processor has no such instruction.
 #[inline]
 pub(super) fn prefetch<T>(at: *const T, lines: usize) {
@@ -24,4 +28,17 @@ pub(super) fn prefetch<T>(at: *const T, lines: usize) {
 #[inline]
 pub(super) fn prefetch_value<T>(value: &T) {
     prefetch(value, size_of::<T>().div_ceil(LINE));
+}
+
+/// A loop visits some of the values in this order and has come to `at`: asks for one that it comes to later, and by
+/// `inside` for what a nearer one points to.
+#[inline]
+pub(super) fn prefetch_ahead<T>(values: &[T], order: &[u32], at: usize, inside: impl Fn(&T)) {
+    let value_at = |at: usize| order.get(at).map(|&index| &values[index as usize]);
+    if let Some(later) = value_at(at + PLACES_AHEAD) {
+        prefetch_value(later);
+    }
+    if let Some(soon) = value_at(at + INSIDES_AHEAD) {
+        inside(soon);
+    }
 }

@@ -4,7 +4,7 @@
 //! baskets of its item.
 
 use crate::neighbours::changes::Change;
-use crate::neighbours::prefetch::{prefetch, prefetch_value};
+use crate::neighbours::prefetch::{prefetch, prefetch_ahead};
 use crate::neighbours::tally::Tally;
 use crate::sizes::{bytes, bytes_of_all};
 use crate::{Basket, Item, tight};
@@ -34,10 +34,6 @@ const BITS_MIN: usize = 32;
 /// Merging two lists costs about as much as searching the longer one for each element of the shorter one when it is so
 /// many times as long.
 const MERGE_RATIO: usize = 8;
-
-/// A pass over baskets asks for the place of the one that is so many further on, and for the items of a nearer one.
-const PLACES_AHEAD: usize = 12;
-const ITEMS_AHEAD: usize = 4;
 
 impl Store {
     /// The bytes it has allocated.
@@ -126,14 +122,8 @@ impl Store {
     /// Adds up the row of an item: c(item, other) for every other item that shares a basket with it.
     pub(super) fn row(&self, item: Item, tally: &mut Tally) {
         let Some(postings) = self.postings.get(item as usize) else { return };
-        let basket_at = |at: usize| postings.baskets.get(at).map(|&basket| &self.baskets[basket as usize]);
         for (at, &basket) in postings.baskets.iter().enumerate() {
-            if let Some(later) = basket_at(at + PLACES_AHEAD) {
-                prefetch_value(later);
-            }
-            if let Some(soon) = basket_at(at + ITEMS_AHEAD) {
-                prefetch(soon.as_ptr(), 1);
-            }
+            prefetch_ahead(&self.baskets, &postings.baskets, at, |items| prefetch(items.as_ptr(), 1));
             tally.add(&self.baskets[basket as usize], 1);
         }
         tally.take(item);

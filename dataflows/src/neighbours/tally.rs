@@ -70,18 +70,16 @@ impl Tally {
 
     /// Makes the numbers of all items 0 that are not to be kept.
     pub(super) fn retain(&mut self, keep: impl Fn(Item) -> bool) {
-        let mut kept = 0;
-        for at in 0..self.met_end {
-            let item = self.met[at];
-            match keep(item) {
-                true => {
-                    self.met[kept] = item;
-                    kept += 1;
-                }
-                false => self.counts[item as usize] = 0,
+        self.met.truncate(self.met_end);
+        let counts = &mut self.counts;
+        self.met.retain(|&item| {
+            let keeps = keep(item);
+            if !keeps {
+                counts[item as usize] = 0;
             }
-        }
-        self.met_end = kept;
+            keeps
+        });
+        self.met_end = self.met.len();
     }
 
     /// Makes all numbers 0.
