@@ -1,6 +1,7 @@
 //! Records that cannot be used, kept with the reason: in a topic as Kafka Connect keeps them, or as lines of a file.
 //!
-//! A dead letter holds the record as it was found, and where. In a topic the key, the value, the headers and the
+//! A dead letter holds the record as it was found, and where. Of a record that was used but for a line, it holds that
+//! line, and says which it was. In a topic the key, the value, the headers and the
 //! timestamp are the record's own, and headers named `__connect.errors.*` say the rest; in a file a JSON line says
 //! everything. `docs/output.md` lists the fields.
 //!
@@ -17,7 +18,7 @@ mod tests;
 use crate::output::kafka::{Offered, Producer};
 use crate::output::{FileSink, Sent, Sink, SinkError};
 use deltacart_inputs::kafka::KafkaSettings;
-use deltacart_inputs::{RawRecord, Reject};
+use deltacart_inputs::{PartReject, RawRecord, Reject};
 use letter::Letter;
 use std::collections::VecDeque;
 use std::thread;
@@ -54,6 +55,31 @@ pub struct Labels {
     pub class: String,
 }
 
+/// What could not be used: a whole record, or a part of one that was used.
+#[derive(Clone, Copy, Debug)]
+pub struct Rejected<'a> {
+    reject: &'a Reject,
+    /// Which of the record's events it is, from 0, where there are several.
+    event: Option<u32>,
+    /// Which of the event's lines it is, from 0; none when it is all of them.
+    line: Option<u32>,
+    is_part: bool,
+    /// So many other parts of the record could not be used and have no letter of their own.
+    more: u32,
+}
+
+impl<'a> Rejected<'a> {
+    /// A whole record.
+    pub fn record(reject: &'a Reject) -> Rejected<'a> {
+        Rejected { reject, event: None, line: None, is_part: false, more: 0 }
+    }
+
+    /// A part of a record, whose text is the value of the letter; `more` parts have no letter of their own.
+    pub fn part(part: &'a PartReject, more: u32) -> Rejected<'a> {
+        Rejected { reject: &part.reject, event: part.event, line: part.line, is_part: true, more }
+    }
+}
+
 /// Where one worker's dead letters go.
 pub struct DeadLetters {
     destination: Destination,
@@ -88,21 +114,21 @@ impl DeadLetters {
         Ok(DeadLetters { destination: Destination::Topic(topic) })
     }
 
-    /// Takes one record and why it was rejected.
+    /// Takes one record, with the value that could not be used, and why.
     pub fn write(
         &mut self,
         origin: Origin<'_>,
         record: &RawRecord<'_>,
-        reject: &Reject,
+        rejected: &Rejected<'_>,
     ) -> Result<(), SinkError> {
         match &mut self.destination {
             Destination::File { sink, line } => {
                 line.clear();
-                line::push_line(line, origin, record, reject);
+                line::push_line(line, origin, record, rejected);
                 sink.write_line(line)
             }
             Destination::Topic(topic) => {
-                let letter = Letter::new(origin, record, reject, &topic.labels);
+                let letter = Letter::new(origin, record, rejected, &topic.labels);
                 topic.queued += letter.bytes();
                 topic.queue.push_back(letter);
                 topic.send()

@@ -17,12 +17,18 @@ pub enum Counter {
     Views,
     /// Events of kinds that do not concern baskets: ignored.
     Others,
-    /// Records whose event id was met before.
+    /// Events of visitors who gave no consent: ignored, since no basket can be theirs.
+    Anonymous,
+    /// Events whose id was met before.
     Duplicates,
     /// Headers of files.
     Headers,
     /// Records that could not be used, by reason.
     Rejects(String),
+    /// Lines and events that could not be used of records that were, by reason.
+    PartRejects(String),
+    /// Fields that could not be read and that nothing needed, by what they were.
+    Flaws(String),
     /// Events that changed nothing.
     NoEffect,
     /// Baskets with events in several partitions.
@@ -84,10 +90,26 @@ impl Tally {
         self.0.iter().map(|(counter, &count)| (counter, count))
     }
 
-    /// All rejects, by reason.
+    /// All rejected records, by reason.
     pub fn rejects(&self) -> impl Iterator<Item = (&str, u64)> {
         self.0.iter().filter_map(|(counter, &count)| match counter {
             Counter::Rejects(reason) => Some((reason.as_str(), count)),
+            _ => None,
+        })
+    }
+
+    /// All rejected lines and events of records that were used, by reason.
+    pub fn part_rejects(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().filter_map(|(counter, &count)| match counter {
+            Counter::PartRejects(reason) => Some((reason.as_str(), count)),
+            _ => None,
+        })
+    }
+
+    /// All flaws, by what they were.
+    pub fn flaws(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().filter_map(|(counter, &count)| match counter {
+            Counter::Flaws(flaw) => Some((flaw.as_str(), count)),
             _ => None,
         })
     }
@@ -109,6 +131,7 @@ impl fmt::Display for Summary {
         for (counter, what) in [
             (Counter::Views, "views"),
             (Counter::Others, "others"),
+            (Counter::Anonymous, "anonymous"),
             (Counter::Duplicates, "duplicates"),
             (Counter::Headers, "headers"),
             (Counter::NoEffect, "without effect"),
@@ -123,10 +146,14 @@ impl fmt::Display for Summary {
         }
         let rejects: u64 = self.tally.rejects().map(|(_reason, count)| count).sum();
         write!(formatter, ", {rejects} rejects")?;
-        if rejects > 0 {
-            let reasons: Vec<_> =
-                self.tally.rejects().map(|(reason, count)| format!("{reason} {count}")).collect();
-            write!(formatter, " ({})", reasons.join(", "))?;
+        write_by_name(formatter, self.tally.rejects())?;
+        let parts: Vec<_> = self.tally.part_rejects().collect();
+        let flaws: Vec<_> = self.tally.flaws().collect();
+        for (what, counts) in [("rejected lines", parts), ("unreadable fields", flaws)] {
+            if !counts.is_empty() {
+                write!(formatter, ", {} {what}", counts.iter().map(|(_name, count)| count).sum::<u64>())?;
+                write_by_name(formatter, counts.into_iter())?;
+            }
         }
         write!(formatter, ", {} epochs", count(Counter::Epochs))?;
         write!(formatter, ", {} lists changed", count(Counter::ListsChanged))?;
@@ -143,6 +170,15 @@ impl fmt::Display for Summary {
     }
 }
 
+/// Counts by name in brackets, if there are any.
+fn write_by_name<'a>(
+    formatter: &mut fmt::Formatter<'_>,
+    counts: impl Iterator<Item = (&'a str, u64)>,
+) -> fmt::Result {
+    let counts: Vec<_> = counts.map(|(name, count)| format!("{name} {count}")).collect();
+    if counts.is_empty() { Ok(()) } else { write!(formatter, " ({})", counts.join(", ")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +191,9 @@ mod tests {
             (Counter::Events, 7),
             (Counter::Rejects("bad-json".into()), 2),
             (Counter::Rejects("empty".into()), 1),
+            (Counter::PartRejects("missing-item".into()), 4),
+            (Counter::Flaws("unreadable-time".into()), 6),
+            (Counter::Flaws("unreadable-user".into()), 1),
             (Counter::Epochs, 3),
             (Counter::Epochs, 2),
             (Counter::ListsChanged, 5),
@@ -165,7 +204,7 @@ mod tests {
         let summary = Summary { tally, elapsed: Duration::from_millis(1500) };
         assert_eq!(
             summary.to_string(),
-            "7 events of 10 records, 3 rejects (bad-json 2, empty 1), 3 epochs, 5 lists changed in 0 records of 0 bytes, 1.50 s"
+            "7 events of 10 records, 3 rejects (bad-json 2, empty 1), 4 rejected lines (missing-item 4), 7 unreadable fields (unreadable-time 6, unreadable-user 1), 3 epochs, 5 lists changed in 0 records of 0 bytes, 1.50 s"
         );
     }
 }

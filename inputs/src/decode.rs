@@ -14,16 +14,18 @@
 //! specification, and its examples are tests.
 
 mod reject;
-pub use reject::{Reason, Reject};
+pub use reject::{Defects, Flaw, PartReject, Reason, Reject};
 mod limits;
 pub use limits::Limits;
 mod options;
 pub use options::{BasketField, Column, Columns, DecodeOptions, Delimiter, EventNames, Format, FormatError};
 mod fields;
+mod times;
 mod duplicates;
 pub use duplicates::EventIds;
 mod sink;
 mod json;
+mod list;
 mod cloudevents;
 mod plain;
 mod ga4;
@@ -35,14 +37,14 @@ mod fimi;
 
 use crate::RawRecord;
 use compact_str::CompactString;
-use deltacart_dataflows::{Event, Millis, Position};
+use deltacart_dataflows::{Event, Position};
 use duplicates::Duplicates;
 use sink::Sink;
 
 /// Understands the records of one `--format`. One decoder serves all partitions of a worker.
 pub trait Decoder {
     /// Appends the record's events to `events`, or nothing at all when the record is rejected. Their times are those of
-    /// the record, in any order.
+    /// the record, in any order. A line that cannot be used costs the others nothing: [`Decoded::defects`] has it.
     fn decode(&mut self, record: &RawRecord<'_>, events: &mut Vec<Event>) -> Result<Decoded, Reject>;
 
     /// How many event ids are remembered now, to find those that come again.
@@ -67,8 +69,8 @@ pub trait Decoder {
     }
 }
 
-/// What became of a record that was understood.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What became of a record that was understood, at least in part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
     /// Events appended.
     pub events: u32,
@@ -76,10 +78,14 @@ pub struct Decoded {
     pub views: u32,
     /// Events of other kinds than those about carts (a page view, a search): ignored.
     pub others: u32,
-    /// The record, or one of the events it carries, repeats an event id met within the horizon: that was dropped.
-    pub duplicate: bool,
+    /// Events of visitors who gave no consent, and which therefore have no id for a basket: ignored.
+    pub anonymous: u32,
+    /// Events that repeat an event id met within the horizon, or the record does: dropped.
+    pub duplicates: u32,
     /// The record is the header of a CSV file.
     pub header: bool,
+    /// What of the record could not be used; nearly always nothing.
+    pub defects: Option<Box<Defects>>,
 }
 
 /// The one decoder: the limits and the duplicates around a format.
@@ -107,18 +113,15 @@ impl Decoder for FormatDecoder {
             FormatKind::Csv(csv) => csv.decode(record, value, &mut sink),
             FormatKind::Fimi => fimi::decode(record, value, &mut sink),
         });
-        match result {
-            Ok(()) => {
-                let decoded = sink.accept();
-                bound_times(&mut events[before..], record.timestamp);
-                Ok(decoded)
-            }
-            Err(reject) => {
-                // A record is used whole or rejected whole: the events before the defect go as well.
-                events.truncate(before);
-                Err(reject)
-            }
+        let decoded = result.and_then(|()| {
+            sink.bound_times(record.timestamp);
+            sink.accept()
+        });
+        if decoded.is_err() {
+            // The events before the defect go as well.
+            events.truncate(before);
         }
+        decoded
     }
 
     fn ids_remembered(&self) -> usize {
@@ -141,15 +144,6 @@ impl Decoder for FormatDecoder {
                 recent.accept();
             }
         }
-    }
-}
-
-/// Nothing has happened after it was written down, whatever its sender's clock said; and where it has no time of its
-/// own, it happened then.
-fn bound_times(events: &mut [Event], written: Option<i64>) {
-    let Some(written) = written.and_then(|written| Millis::try_from(written).ok()) else { return };
-    for event in events {
-        event.time = if event.time == 0 { written } else { event.time.min(written) };
     }
 }
 

@@ -57,10 +57,13 @@ fn decode_one(
     let mut events = Vec::new();
     let result = decoder.decode(record, &mut events);
     match &result {
-        Ok(decoded) => assert_eq!(decoded.events as usize, events.len()),
-        Err(Reject { detail, .. }) => {
+        Ok(decoded) => {
+            assert_eq!(decoded.events as usize, events.len());
+            check_defects(decoded, value_bytes(record), options);
+        }
+        Err(reject) => {
             assert!(events.is_empty(), "a rejected record leaves events");
-            assert!(detail.chars().count() <= 200 && !detail.contains(char::is_control), "{detail:?}");
+            check_reject(reject);
         }
     }
     for (index, event) in (0..).zip(&events) {
@@ -69,6 +72,26 @@ fn decode_one(
         check_event(event, options);
     }
     (result, events)
+}
+
+fn value_bytes(record: &RawRecord<'_>) -> usize {
+    record.value.map_or(0, <[u8]>::len)
+}
+
+fn check_reject(Reject { detail, .. }: &Reject) {
+    assert!(detail.chars().count() <= 200 && !detail.contains(char::is_control), "{detail:?}");
+}
+
+/// What could not be used is bounded, and no part of it stands for more than the record held.
+fn check_defects(decoded: &Decoded, value_bytes: usize, options: &DecodeOptions) {
+    let Some(defects) = &decoded.defects else { return };
+    assert!(defects.parts.len() <= options.limits.part_rejects_max);
+    assert!(defects.more.is_empty() || defects.parts.len() == options.limits.part_rejects_max);
+    let used = decoded.events + decoded.views + decoded.others + decoded.anonymous + decoded.duplicates;
+    assert!(used > 0 || defects.parts.is_empty(), "nothing was used, and yet it is no reject");
+    defects.parts.iter().for_each(|part| check_reject(&part.reject));
+    let bytes: usize = defects.parts.iter().map(|part| part.text.len()).sum();
+    assert!(bytes <= value_bytes, "more was rejected than there was");
 }
 
 fn check_event(event: &Event, options: &DecodeOptions) {

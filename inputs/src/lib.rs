@@ -19,8 +19,8 @@ pub mod kafka;
 
 mod decode;
 pub use decode::{
-    BasketField, Column, Columns, DecodeOptions, Decoded, Decoder, Delimiter, EventIds, EventNames, Format,
-    FormatError, Limits, Reason, Reject,
+    BasketField, Column, Columns, DecodeOptions, Decoded, Decoder, Defects, Delimiter, EventIds, EventNames,
+    Flaw, Format, FormatError, Limits, PartReject, Reason, Reject,
 };
 
 pub mod generate;

@@ -1,9 +1,9 @@
 //! One dead letter on its way to a topic: the record as it was, and headers in Kafka Connect's convention.
 
-use super::{Labels, Origin};
+use super::{Labels, Origin, Rejected};
 use crate::output::SinkError;
 use crate::output::kafka::{Message, Offered, Producer};
-use deltacart_inputs::{RawRecord, Reject};
+use deltacart_inputs::RawRecord;
 
 /// What is kept of a record that is too long for the topic: of the value, and of the key.
 const VALUE_BYTES_KEPT: usize = 64 << 10;
@@ -18,19 +18,25 @@ pub(super) struct Letter {
     /// The record's own headers.
     original: Vec<(String, Option<Vec<u8>>)>,
     /// What the job has to say.
-    errors: [(&'static str, String); 10],
+    errors: Vec<(&'static str, String)>,
     timestamp: Option<i64>,
     truncated: bool,
 }
 
 impl Letter {
-    pub(super) fn new(origin: Origin<'_>, record: &RawRecord<'_>, reject: &Reject, labels: &Labels) -> Self {
+    pub(super) fn new(
+        origin: Origin<'_>,
+        record: &RawRecord<'_>,
+        rejected: &Rejected<'_>,
+        labels: &Labels,
+    ) -> Self {
+        let reject = rejected.reject;
         let own = |&(name, value): &(&str, Option<&[u8]>)| (name.to_owned(), value.map(<[u8]>::to_vec));
-        Letter {
+        let mut letter = Letter {
             key: record.key.map(<[u8]>::to_vec),
             value: record.value.map(<[u8]>::to_vec),
             original: record.headers.iter().map(own).collect(),
-            errors: [
+            errors: vec![
                 ("__connect.errors.topic", origin.name().to_owned()),
                 ("__connect.errors.partition", record.partition.to_string()),
                 ("__connect.errors.offset", record.offset.to_string()),
@@ -45,7 +51,12 @@ impl Letter {
             // Brokers take no time before 1970.
             timestamp: record.timestamp.filter(|timestamp| *timestamp >= 0),
             truncated: record.truncated,
-        }
+        };
+        let part = [("deltacart.event", rejected.event), ("deltacart.line", rejected.line)];
+        let more = ("deltacart.more", rejected.is_part.then_some(rejected.more));
+        let part = part.into_iter().chain([more]);
+        letter.errors.extend(part.filter_map(|(name, number)| Some((name, number?.to_string()))));
+        letter
     }
 
     /// How much memory it takes, near enough.

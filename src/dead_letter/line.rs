@@ -1,9 +1,9 @@
 //! One dead letter as a line of JSON.
 
-use super::Origin;
+use super::{Origin, Rejected};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use deltacart_inputs::{RawRecord, Reject};
+use deltacart_inputs::RawRecord;
 use serde::Serialize;
 
 /// The fields in their order. Bytes that are not UTF-8 stand in base64 in a field of their own, the text being null.
@@ -17,6 +17,13 @@ struct Line<'a> {
     file: Option<&'a str>,
     partition: u32,
     offset: u64,
+    /// These are there for a part of a record only, which is then the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<u32>,
     timestamp: Option<i64>,
     key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,7 +44,12 @@ struct Header<'a> {
 }
 
 /// Appends the letter, without a line's end.
-pub(super) fn push_line(out: &mut Vec<u8>, origin: Origin<'_>, record: &RawRecord<'_>, reject: &Reject) {
+pub(super) fn push_line(
+    out: &mut Vec<u8>,
+    origin: Origin<'_>,
+    record: &RawRecord<'_>,
+    rejected: &Rejected<'_>,
+) {
     let (topic, file) = match origin {
         Origin::Topic(name) => (Some(name), None),
         Origin::File(path) => (None, Some(path)),
@@ -49,12 +61,15 @@ pub(super) fn push_line(out: &mut Vec<u8>, origin: Origin<'_>, record: &RawRecor
         Header { name, value, value_base64 }
     });
     let line = Line {
-        reason: reject.reason.name(),
-        detail: &reject.detail,
+        reason: rejected.reject.reason.name(),
+        detail: &rejected.reject.detail,
         topic,
         file,
         partition: record.partition,
         offset: record.offset,
+        event: rejected.event,
+        line: rejected.line,
+        more: rejected.is_part.then_some(rejected.more),
         timestamp: record.timestamp,
         key,
         key_base64,

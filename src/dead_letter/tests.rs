@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::output::kafka::mock::{Consumed, Mock};
-use deltacart_inputs::Reason;
+use deltacart_inputs::{PartReject, Reason};
 use serde_json::{Value, json};
 
 const HEADERS: &[(&str, Option<&[u8]>)] =
@@ -30,7 +30,7 @@ fn labels() -> Labels {
 
 fn line(origin: Origin<'_>, record: &RawRecord<'_>) -> Value {
     let mut bytes = Vec::new();
-    line::push_line(&mut bytes, origin, record, &reject());
+    line::push_line(&mut bytes, origin, record, &Rejected::record(&reject()));
     assert!(!bytes.contains(&b'\n'));
     serde_json::from_slice(&bytes).unwrap()
 }
@@ -62,13 +62,28 @@ fn a_line_says_everything() {
     );
 }
 
+fn part() -> PartReject {
+    PartReject { event: None, line: Some(2), text: r#"{"item":null}"#.into(), reject: reject() }
+}
+
+#[test]
+fn a_part_of_a_record_says_which_it_was() {
+    let (part, mut bytes) = (part(), Vec::new());
+    let value = RawRecord { value: Some(part.text.as_bytes()), ..record(Some(b"k"), Some(b"whole")) };
+    line::push_line(&mut bytes, Origin::Topic("carts"), &value, &Rejected::part(&part, 7));
+    let found: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!((&found["line"], &found["more"], &found["value"]), (&json!(2), &json!(7), &json!(part.text)));
+    assert_eq!((&found["offset"], &found["key"]), (&json!(4711), &json!("k")));
+    assert!(found.get("event").is_none(), "the record is one event");
+}
+
 #[test]
 fn letters_reach_a_file_when_polled() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rejects.jsonl");
     let mut letters = DeadLetters::to_file(FileSink::create(path.to_str().unwrap()).unwrap());
     for _ in 0..3 {
-        letters.write(Origin::Topic("carts"), &record(None, None), &reject()).unwrap();
+        letters.write(Origin::Topic("carts"), &record(None, None), &Rejected::record(&reject())).unwrap();
     }
     assert!(!letters.is_full());
     assert_eq!(letters.poll().unwrap(), 0);
@@ -85,13 +100,20 @@ fn header<'a>(consumed: &'a Consumed, name: &str) -> Option<&'a str> {
 fn letters_in_a_topic_are_as_kafka_connect_writes_them() {
     let mock = Mock::new("rejects", 1);
     let mut letters = DeadLetters::to_topic(&mock.settings(&[]), "rejects", labels()).unwrap();
-    letters.write(Origin::Topic("carts"), &record(Some(b"\xff"), Some(b"{")), &reject()).unwrap();
+    letters
+        .write(Origin::Topic("carts"), &record(Some(b"\xff"), Some(b"{")), &Rejected::record(&reject()))
+        .unwrap();
     let old = RawRecord { timestamp: Some(-1), truncated: true, ..record(None, None) };
-    letters.write(Origin::File("carts.csv"), &old, &reject()).unwrap();
+    letters.write(Origin::File("carts.csv"), &old, &Rejected::record(&reject())).unwrap();
+    let part = PartReject { event: Some(1), ..part() };
+    letters.write(Origin::Topic("carts"), &record(None, Some(b"line")), &Rejected::part(&part, 0)).unwrap();
     letters.finish(Duration::from_secs(10)).unwrap();
-    assert_eq!((letters.sent().records, letters.poll().unwrap()), (2, 0));
+    assert_eq!((letters.sent().records, letters.poll().unwrap()), (3, 0));
 
-    let consumed = mock.consume(2);
+    let consumed = mock.consume(3);
+    for (name, value) in [("event", "1"), ("line", "2"), ("more", "0")] {
+        assert_eq!(header(&consumed[2], &format!("deltacart.{name}")), Some(value), "{name}");
+    }
     let first = &consumed[0];
     assert_eq!((first.key.as_deref(), first.value.as_deref()), (Some(&b"\xff"[..]), Some(&b"{"[..])));
     assert_eq!(first.timestamp, Some(1_700_000_000_123));
@@ -125,7 +147,9 @@ fn a_record_that_is_too_long_is_cut() {
     let write = |max: &str, key: &[u8], value: &[u8]| {
         let settings = mock.settings(&[("message.max.bytes", max)]);
         let mut letters = DeadLetters::to_topic(&settings, "rejects", labels()).unwrap();
-        letters.write(Origin::Topic("carts"), &record(Some(key), Some(value)), &reject()).unwrap();
+        letters
+            .write(Origin::Topic("carts"), &record(Some(key), Some(value)), &Rejected::record(&reject()))
+            .unwrap();
         letters.finish(Duration::from_secs(10)).unwrap();
     };
     let long = vec![b'x'; 10 << 20];
@@ -156,7 +180,9 @@ fn letters_wait_for_room() {
         if letters.is_full() {
             break;
         }
-        letters.write(Origin::Topic("carts"), &record(None, Some(&long)), &reject()).unwrap();
+        letters
+            .write(Origin::Topic("carts"), &record(None, Some(&long)), &Rejected::record(&reject()))
+            .unwrap();
     }
     assert_eq!(letters.poll().unwrap(), 21);
     mock.cluster.broker_up(1).unwrap();

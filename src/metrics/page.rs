@@ -5,6 +5,7 @@
 use super::Seen;
 use crate::summary::{Counter, Tally};
 use deltacart_dataflows::Sizes;
+use deltacart_inputs::{Flaw, Reason};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{
@@ -28,12 +29,17 @@ pub(super) struct Page {
 }
 
 /// What the workers count, by its name and what it says.
-const COUNTERS: [(Counter, &str, &str); 13] = [
+const COUNTERS: [(Counter, &str, &str); 14] = [
     (Counter::Records, "deltacart_records", "Records read"),
     (Counter::Events, "deltacart_events", "Events taken in"),
     (Counter::Views, "deltacart_views", "Views, which are ignored"),
     (Counter::Others, "deltacart_others", "Events of kinds that do not concern baskets, which are ignored"),
-    (Counter::Duplicates, "deltacart_duplicates", "Records whose event id was met before"),
+    (
+        Counter::Anonymous,
+        "deltacart_anonymous",
+        "Events of visitors who gave no consent, which are ignored: no basket can be theirs",
+    ),
+    (Counter::Duplicates, "deltacart_duplicates", "Events whose id was met before"),
     (Counter::NoEffect, "deltacart_no_effect", "Events that changed nothing"),
     (Counter::SplitBaskets, "deltacart_split_baskets", "Baskets with events in several partitions"),
     (Counter::LinesEvicted, "deltacart_lines_evicted", "Lines that left full baskets"),
@@ -66,11 +72,16 @@ impl Page {
         for (counter, name, help) in COUNTERS {
             to.counter(name, help, tallies().map(|tally| tally.get(&counter)).sum())?;
         }
-        let mut rejects: BTreeMap<&str, u64> = BTreeMap::new();
-        for (reason, count) in tallies().flat_map(Tally::rejects) {
-            *rejects.entry(reason).or_default() += count;
-        }
+        // Every reason from the start: an alert on a rate needs a series that was 0 before.
+        let reasons = || Reason::ALL.iter().map(|reason| reason.name());
+        let rejects = by_name(reasons(), tallies().flat_map(Tally::rejects));
         to.counters("deltacart_rejects", "Records that could not be used, by reason", "reason", rejects)?;
+        let parts = by_name(reasons(), tallies().flat_map(Tally::part_rejects));
+        let help = "Lines and events that could not be used of records that were, by reason";
+        to.counters("deltacart_rejected_lines", help, "reason", parts)?;
+        let flaws = by_name(Flaw::ALL.iter().map(|flaw| flaw.name()), tallies().flat_map(Tally::flaws));
+        let help = "Fields that could not be read and that nothing needed, by what they were";
+        to.counters("deltacart_unreadable_fields", help, "field", flaws)?;
         let work = self.seen.reports.iter().map(|(&worker, report)| (worker as u64, report.work));
         to.counters(
             "deltacart_work",
@@ -144,6 +155,18 @@ impl Page {
         to.gauge("deltacart_snapshot_age_seconds", "How long ago the last snapshot was completed", age)?;
         to.gauge("deltacart_snapshot_bytes", "Bytes of the last snapshot", snapshot.bytes)
     }
+}
+
+/// Sums by name; 0 for each of `names` that was not counted.
+fn by_name<'a>(
+    names: impl Iterator<Item = &'a str>,
+    counts: impl Iterator<Item = (&'a str, u64)>,
+) -> BTreeMap<&'a str, u64> {
+    let mut sums: BTreeMap<&str, u64> = names.map(|name| (name, 0)).collect();
+    for (name, count) in counts {
+        *sums.entry(name).or_default() += count;
+    }
+    sums
 }
 
 impl Collector for Page {

@@ -88,3 +88,20 @@ fn a_snapshot_has_an_age() {
     assert!(page.contains("\ndeltacart_snapshot_bytes 1234\n"), "{page}");
     assert!(page.contains("\ndeltacart_snapshot_seconds_count 1\n"), "{page}");
 }
+
+#[test]
+fn every_reason_has_a_series_from_the_start() {
+    let page = Meter::default().page(Instant::now());
+    for reason in deltacart_inputs::Reason::ALL {
+        for family in ["deltacart_rejects_total", "deltacart_rejected_lines_total"] {
+            assert!(
+                page.contains(&format!("\n{family}{{reason=\"{reason}\"}} 0\n")),
+                "{family} {reason}: {page}"
+            );
+        }
+    }
+    for flaw in deltacart_inputs::Flaw::ALL {
+        let series = format!("\ndeltacart_unreadable_fields_total{{field=\"{flaw}\"}} 0\n");
+        assert!(page.contains(&series), "{flaw}: {page}");
+    }
+}

@@ -1,6 +1,6 @@
 //! What one worker reads: records of its partitions, decoded, counted, and accounted for when their epoch is out.
 
-use crate::dead_letter::DeadLetters;
+use crate::dead_letter::{DeadLetters, Rejected};
 use crate::job::{Input, Job, Shared};
 use crate::metrics::{Probe, Turn};
 use crate::state::manifest::PartitionOffset;
@@ -9,7 +9,7 @@ use crate::summary::{Counter, Tally};
 use crate::worker::places::Places;
 use anyhow::{Context, Result};
 use deltacart_dataflows::{Epoch, Event, Millis};
-use deltacart_inputs::{Decoded, Decoder, EventIds, RawRecord, Resume, Share, Source};
+use deltacart_inputs::{Decoded, Decoder, Defects, EventIds, RawRecord, Resume, Share, Source};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -337,26 +337,29 @@ struct Counts {
     events: u64,
     views: u64,
     others: u64,
+    anonymous: u64,
     duplicates: u64,
     headers: u64,
 }
 
 impl Counts {
-    fn add(&mut self, decoded: Decoded) {
-        let Decoded { events, views, others, duplicate, header } = decoded;
+    fn add(&mut self, decoded: &Decoded) {
+        let &Decoded { events, views, others, anonymous, duplicates, header, defects: _ } = decoded;
         self.events += u64::from(events);
         self.views += u64::from(views);
         self.others += u64::from(others);
-        self.duplicates += u64::from(duplicate);
+        self.anonymous += u64::from(anonymous);
+        self.duplicates += u64::from(duplicates);
         self.headers += u64::from(header);
     }
 
     fn add_to(self, tally: &mut Tally) {
-        let Counts { records, events, views, others, duplicates, headers } = self;
+        let Counts { records, events, views, others, anonymous, duplicates, headers } = self;
         tally.add(Counter::Records, records);
         tally.add(Counter::Events, events);
         tally.add(Counter::Views, views);
         tally.add(Counter::Others, others);
+        tally.add(Counter::Anonymous, anonymous);
         tally.add(Counter::Duplicates, duplicates);
         tally.add(Counter::Headers, headers);
     }
@@ -384,10 +387,13 @@ impl Reader<'_> {
         let before = self.events.len();
         match self.decoder.decode(record, self.events) {
             Ok(decoded) => {
-                self.counts.add(decoded);
+                self.counts.add(&decoded);
                 for event in &mut self.events[before..] {
                     self.clock = self.clock.max(event.time);
                     event.time = self.clock;
+                }
+                if let Some(defects) = decoded.defects {
+                    self.take_defects(record, &defects);
                 }
                 if self.events.len() >= CHUNK_EVENTS {
                     (self.send)(self.events);
@@ -397,13 +403,42 @@ impl Reader<'_> {
             }
             Err(reject) => {
                 self.tally.add(Counter::Rejects(reject.reason.name().to_owned()), 1);
-                if let Some(dead_letters) = &mut self.dead_letters {
-                    let origin = self.input.origin(record.partition);
-                    if let Err(error) = dead_letters.write(origin, record, &reject) {
-                        self.failed = Err(error.into());
-                    }
-                }
+                self.write_letter(record, &Rejected::record(&reject));
             }
+        }
+    }
+
+    /// Counts what of a record could not be used, and writes a dead letter for each line and event.
+    fn take_defects(&mut self, record: &RawRecord<'_>, defects: &Defects) {
+        for (reason, count) in defects.rejects() {
+            self.tally.add(Counter::PartRejects(reason.name().to_owned()), count.into());
+        }
+        for (flaw, &count) in &defects.flaws {
+            let is_first = self.tally.get(&Counter::Flaws(flaw.name().to_owned())) == 0;
+            self.tally.add(Counter::Flaws(flaw.name().to_owned()), count.into());
+            if is_first {
+                let (partition, offset) = (record.partition, record.offset);
+                let detail = defects.first_flaw.as_deref().unwrap_or_default();
+                tracing::warn!(
+                    partition,
+                    offset,
+                    "{flaw}: {detail}; events are used without it, and counted in deltacart_unreadable_fields_total"
+                );
+            }
+        }
+        for (place, part) in defects.parts.iter().enumerate() {
+            let is_last = place + 1 == defects.parts.len();
+            let more = if is_last { defects.more.values().sum() } else { 0 };
+            let record = RawRecord { value: Some(part.text.as_bytes()), ..*record };
+            self.write_letter(&record, &Rejected::part(part, more));
+        }
+    }
+
+    fn write_letter(&mut self, record: &RawRecord<'_>, rejected: &Rejected<'_>) {
+        let Some(dead_letters) = &mut self.dead_letters else { return };
+        let origin = self.input.origin(record.partition);
+        if let Err(error) = dead_letters.write(origin, record, rejected) {
+            self.failed = Err(error.into());
         }
     }
 }

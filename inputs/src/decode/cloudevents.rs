@@ -4,7 +4,7 @@
 //! value is an object with `specversion` and the data in `data` or `data_base64`; the content type
 //! `application/cloudevents+json` announces it, and without one it is recognised by these fields.
 
-use super::fields::{Field, Raw, TimeUnit, string, text};
+use super::fields::{Field, Raw, string, text};
 use super::json::{from_base64, object, utf8};
 use super::reject::quoted;
 use super::{Limits, Reason, Reject};
@@ -23,9 +23,9 @@ pub(super) struct Envelopes {
 /// An envelope, opened.
 pub(super) struct Envelope<'a> {
     /// The event's id in the scope of its source: two sources may number their events alike.
-    pub(super) id: Option<String>,
+    pub(super) id: Result<Option<String>, Reject>,
     /// When it happened, if the envelope says.
-    pub(super) time: Millis,
+    pub(super) time: Result<Option<Millis>, Reject>,
     /// What is in the envelope.
     pub(super) data: Cow<'a, str>,
 }
@@ -81,9 +81,9 @@ impl<'a> Structured<'a> {
     fn open(self, limits: &Limits) -> Result<Envelope<'a>, Reject> {
         let version = string(Field::named("specversion"), self.specversion)?;
         check_version(version.as_deref())?;
-        let time = limits.time(Field::named("time"), self.time, TimeUnit::Milliseconds)?;
-        let id = limits.id(Field::named("id"), self.id)?;
-        let source = string(Field::named("source"), self.source)?;
+        let time = limits.time(Field::named("time"), self.time);
+        let source = string(Field::named("source"), self.source);
+        let id = limits.id(Field::named("id"), self.id).and_then(|id| Ok(scoped(source?.as_deref(), id)));
         let data = if let Some(data) = self.data {
             // Some producers put the data in as a string of JSON.
             text(Field::named("data"), data)?.unwrap_or(Cow::Borrowed(data.get()))
@@ -95,7 +95,7 @@ impl<'a> Structured<'a> {
                 "neither data nor data_base64 in the CloudEvents envelope",
             ));
         };
-        Ok(Envelope { id: id.map(|id| scoped(source.as_deref(), &id)), time, data })
+        Ok(Envelope { id, time, data })
     }
 }
 
@@ -103,16 +103,13 @@ impl<'a> Structured<'a> {
 fn binary<'a>(headers: Headers<'_>, value: &'a str, limits: &Limits) -> Result<Envelope<'a>, Reject> {
     let attribute = |name| header(headers, name).map(|value| utf8(Field::named(name), value)).transpose();
     check_version(attribute("ce_specversion")?)?;
-    let time = match attribute("ce_time")? {
-        Some(time) => limits.time_text(Field::named("ce_time"), time, TimeUnit::Milliseconds)?,
-        None => 0,
-    };
-    let source = attribute("ce_source")?;
-    let id = match attribute("ce_id")? {
-        Some(id) => Some(limits.id_text(Field::named("ce_id"), Cow::Borrowed(id))?),
-        None => None,
-    };
-    Ok(Envelope { id: id.map(|id| scoped(source, &id)), time, data: Cow::Borrowed(value) })
+    let time = attribute("ce_time")
+        .and_then(|time| time.map(|time| limits.time_text(Field::named("ce_time"), time)).transpose());
+    let id = attribute("ce_id").and_then(|id| {
+        let id = limits.id_text(Field::named("ce_id"), Cow::Borrowed(id.unwrap_or_default()))?;
+        Ok(scoped(attribute("ce_source")?, id))
+    });
+    Ok(Envelope { id, time, data: Cow::Borrowed(value) })
 }
 
 /// Versions 1.x, and 0.3, whose attributes have the same names; an absent one is let pass.
@@ -127,8 +124,8 @@ fn check_version(version: Option<&str>) -> Result<(), Reject> {
 }
 
 /// An id in the scope of its source, kept apart by a character that neither is likely to hold.
-fn scoped(source: Option<&str>, id: &str) -> String {
-    format!("{}\u{0}{id}", source.unwrap_or_default())
+fn scoped(source: Option<&str>, id: Option<Cow<'_, str>>) -> Option<String> {
+    id.map(|id| format!("{}\u{0}{id}", source.unwrap_or_default()))
 }
 
 /// The first header of that name; names of CloudEvents are lower case.

@@ -3,13 +3,13 @@
 //! Quoted columns may hold delimiters and line ends; the source has framed the rows already. Only the columns that
 //! are used are looked at: a description in some other encoding is no defect. An empty column is an absent one.
 
-use super::fields::{Field, TimeUnit};
+use super::fields::Field;
 use super::json::utf8;
 use super::options::{Column, Delimiter, EventNames};
 use super::presets::{Preset, Table};
 use super::reject::quoted;
-use super::sink::{About, Line, Sink, Vocabulary};
-use super::{Limits, Reason, Reject};
+use super::sink::{About, Line, Sink, Vocabulary, WithoutBasket};
+use super::{Flaw, Limits, Reason, Reject};
 use crate::RawRecord;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use std::borrow::Cow;
@@ -67,7 +67,7 @@ impl Csv {
             self.by_header.remove(&record.partition);
             self.row.read(value)?;
             self.by_header.insert(record.partition, header(&self.preset, &self.row)?);
-            sink.decoded.header = true;
+            sink.counts.header = true;
             return Ok(());
         }
         let Some(table) = self.fixed.as_ref().or_else(|| self.by_header.get(&record.partition)) else {
@@ -116,23 +116,22 @@ fn decode_row(
     };
     let id =
         |place: Option<&Place>| place.map(|place| row.id(place, limits)).transpose().map(Option::flatten);
-    if !sink.wants(kind, id(table.id.as_ref())?) {
+    if !sink.wants(kind, id(table.id.as_ref())) {
         return Ok(());
     }
     if let Some(place) = &table.time {
-        let time = row.text(place)?;
-        if !time.is_empty() {
-            sink.happened(limits.time_text(place.field(), time, TimeUnit::Milliseconds)?);
-        }
+        sink.happened(row.text(place).and_then(|time| {
+            if time.is_empty() { Ok(None) } else { limits.time_text(place.field(), time).map(Some) }
+        }));
     }
     let about = About {
         basket: row.id(&table.basket, limits)?,
-        user: id(table.user.as_ref())?,
+        user: sink.spare(Flaw::UnreadableUser, id(table.user.as_ref())),
         basket_field: &table.basket.name,
-        may_lack_basket: false,
+        without_basket: WithoutBasket::Reject,
     };
     let Some(item) = row.id(&table.item, limits)? else {
-        return sink.say(kind, &about, std::iter::empty());
+        return sink.say(kind, &about, std::iter::empty(), |_| String::new());
     };
     let mut line = Line { item, quantity: None, field: Field::named("quantity") };
     if let Some(place) = &table.quantity {
@@ -142,7 +141,7 @@ fn decode_row(
             line.quantity = Some(limits.quantity_text(line.field, quantity)?);
         }
     }
-    sink.say(kind, &about, std::iter::once(Ok(line)))
+    sink.say(kind, &about, std::iter::once(Ok(line)), |_| String::new())
 }
 
 impl Preset {
@@ -233,10 +232,7 @@ impl Row {
         let text = self.text(place)?;
         let integer = text.strip_suffix(".0").filter(|integer| integer.bytes().all(|b| b.is_ascii_digit()));
         let id = if place.has_float_ids { integer.unwrap_or(text) } else { text };
-        if id.is_empty() {
-            return Ok(None);
-        }
-        limits.id_text(place.field(), Cow::Borrowed(id)).map(Some)
+        limits.id_text(place.field(), Cow::Borrowed(id))
     }
 }
 

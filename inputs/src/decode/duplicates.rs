@@ -176,6 +176,23 @@ impl Recent {
         true
     }
 
+    /// How many ids of this record wait.
+    pub(super) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// All but the first `count` ids of this record were not met.
+    pub(super) fn take_back(&mut self, count: usize) {
+        let Recent { hasher, pending, pending_places, .. } = self;
+        for place in (count..pending.len()).rev() {
+            let hash = hasher.hash_one(pending[place].as_str());
+            if let Ok(entry) = pending_places.find_entry(hash, |&it| it == place) {
+                entry.remove();
+            }
+        }
+        pending.truncate(count);
+    }
+
     /// The record is accepted: its ids are remembered, and the oldest ones forgotten.
     pub(super) fn accept(&mut self) {
         let Recent { horizon, ids, places, hasher, pending, .. } = self;
@@ -252,5 +269,18 @@ mod tests {
         recent.accept();
         recent.begin();
         assert!(!recent.is_new("a"));
+    }
+
+    #[test]
+    fn an_event_that_was_taken_back_leaves_nothing() {
+        let mut recent = Recent::new(3);
+        recent.begin();
+        assert!(recent.is_new("a") && recent.is_new("b") && recent.is_new("c"));
+        recent.take_back(1);
+        assert_eq!(recent.pending(), 1);
+        assert!(!recent.is_new("a") && recent.is_new("c"));
+        recent.accept();
+        recent.begin();
+        assert!(!recent.is_new("c") && recent.is_new("b"));
     }
 }

@@ -1,13 +1,10 @@
-//! Ids, quantities and times as they are written, checked.
+//! Ids and quantities as they are written, checked.
 //!
 //! JSON fields arrive as [`Raw`]: the token as it stands in the record, so that a number used as an id keeps its
 //! decimal text, and nothing is copied that is not used.
 
 use super::reject::quoted;
 use super::{Limits, Reason, Reject};
-use deltacart_dataflows::Millis;
-use jiff::Timestamp;
-use jiff::civil::DateTime;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -32,7 +29,7 @@ impl<'a> Field<'a> {
         Field { list: Some((list, place)), name }
     }
 
-    fn reject(self, reason: Reason, what: impl fmt::Display) -> Reject {
+    pub(super) fn reject(self, reason: Reason, what: impl fmt::Display) -> Reject {
         Reject::new(reason, format_args!("{self}: {what}"))
     }
 
@@ -76,7 +73,7 @@ impl Limits {
     pub(super) fn id<'a>(&self, field: Field<'_>, raw: Raw<'a>) -> Result<Option<Cow<'a, str>>, Reject> {
         let Some(raw) = raw else { return Ok(None) };
         if let Some(text) = text(field, raw)? {
-            return self.id_text(field, text).map(Some);
+            return self.id_text(field, text);
         }
         let token = raw.get();
         if !token.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
@@ -87,36 +84,35 @@ impl Limits {
         if token == "-0" || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(field.reject(Reason::BadId, format_args!("{} is no integer", quoted(token))));
         }
-        self.id_text(field, Cow::Borrowed(token)).map(Some)
+        self.id_text(field, Cow::Borrowed(token))
     }
 
-    /// An id as text: neither empty nor too long; any characters.
-    pub(super) fn id_text<'a>(&self, field: Field<'_>, text: Cow<'a, str>) -> Result<Cow<'a, str>, Reject> {
+    /// An id as text: not too long, any characters. An empty text is none.
+    pub(super) fn id_text<'a>(
+        &self,
+        field: Field<'_>,
+        text: Cow<'a, str>,
+    ) -> Result<Option<Cow<'a, str>>, Reject> {
         if text.is_empty() {
-            return Err(field.reject(Reason::BadId, "the id is empty"));
+            return Ok(None);
         }
         if text.len() > self.id_bytes_max {
             let what = format!("{} is longer than {} bytes", quoted(&text), self.id_bytes_max);
             return Err(field.reject(Reason::IdTooLong, what));
         }
-        Ok(text)
+        Ok(Some(text))
     }
 
-    /// A quantity that must be a JSON number.
+    /// A quantity: a number, or the text of one, as exporters write decimals and 64-bit integers. An empty text is none.
     pub(super) fn quantity(&self, field: Field<'_>, raw: Raw<'_>) -> Result<Option<i64>, Reject> {
         let Some(raw) = raw else { return Ok(None) };
+        if let Some(text) = text(field, raw)? {
+            return if text.is_empty() { Ok(None) } else { self.quantity_text(field, &text).map(Some) };
+        }
         if !raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
             return Err(field.wrong_type(raw, "a number"));
         }
         self.quantity_text(field, raw.get()).map(Some)
-    }
-
-    /// A quantity that may also be a string, as exporters write 64-bit integers.
-    pub(super) fn quantity_or_text(&self, field: Field<'_>, raw: Raw<'_>) -> Result<Option<i64>, Reject> {
-        match raw.map(|raw| text(field, raw)).transpose()?.flatten() {
-            Some(text) => self.quantity_text(field, &text).map(Some),
-            None => self.quantity(field, raw),
-        }
     }
 
     /// A quantity as text: an integer, also one written with an empty fraction (`6.0`).
@@ -139,111 +135,11 @@ impl Limits {
             }
         }
     }
-
-    /// A time, if there is one: a string as [`Limits::time_text`] takes it, or a number of `unit`s since 1970.
-    pub(super) fn time(&self, field: Field<'_>, raw: Raw<'_>, unit: TimeUnit) -> Result<Millis, Reject> {
-        let Some(raw) = raw else { return Ok(0) };
-        match text(field, raw)? {
-            Some(text) => self.time_text(field, &text, unit),
-            None if raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
-                self.time_text(field, raw.get(), unit)
-            }
-            None => Err(field.wrong_type(raw, "a time")),
-        }
-    }
-
-    /// A time as text: RFC 3339, also with a blank for the T, and UTC where no zone is given or where it is
-    /// named so; or a whole number of `unit`s since 1970.
-    pub(super) fn time_text(&self, field: Field<'_>, text: &str, unit: TimeUnit) -> Result<Millis, Reject> {
-        let is_number = text.strip_prefix('-').unwrap_or(text).bytes().all(|b| b.is_ascii_digit());
-        let ms = if is_number && text != "-0" && !text.is_empty() {
-            // Beyond 64 bits is out of range whatever the unit.
-            text.parse::<i64>().map(|number| unit.ms(number)).unwrap_or(i64::MAX)
-        } else {
-            let bad = || field.reject(Reason::BadTime, format_args!("{} is no time", quoted(text)));
-            parse_rfc3339(text).ok_or_else(bad)?
-        };
-        if let (true, Ok(ms)) = ((self.time_ms_min..=self.time_ms_max).contains(&ms), Millis::try_from(ms)) {
-            return Ok(ms);
-        }
-        Err(field.reject(Reason::TimeOutOfRange, format_args!("{} is out of range", quoted(text))))
-    }
-}
-
-/// What a time that is a bare number counts.
-#[derive(Clone, Copy)]
-pub(super) enum TimeUnit {
-    Milliseconds,
-    Microseconds,
-}
-
-impl TimeUnit {
-    fn ms(self, number: i64) -> i64 {
-        match self {
-            TimeUnit::Milliseconds => number,
-            // Rounded down, so that a microsecond before 1970 is before 1970.
-            TimeUnit::Microseconds => number.div_euclid(1000),
-        }
-    }
-}
-
-/// Milliseconds since 1970.
-fn parse_rfc3339(text: &str) -> Option<i64> {
-    // The shortest date has ten bytes; what is behind it says whether an offset is given.
-    let clock = text.get(10..)?;
-    if clock.contains(['+', '-']) {
-        return Some(text.parse::<Timestamp>().ok()?.as_millisecond());
-    }
-    let civil = text.strip_suffix(['Z', 'z']).or(text.strip_suffix(" UTC")).unwrap_or(text);
-    let since = civil.parse::<DateTime>().ok()?.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0));
-    i64::try_from(since.as_millis()).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_good_bad_and_nearly_good() {
-        let limits = Limits::default();
-        let check = |text: &str| limits.time_text(Field::named("time"), text, TimeUnit::Milliseconds);
-        for (good, ms) in [
-            ("2026-01-31T12:00:00Z", 1_769_860_800_000),
-            ("2026-01-31t12:00:00z", 1_769_860_800_000),
-            ("2026-01-31T12:00:00.123456789+05:30", 1_769_841_000_123),
-            ("2026-01-31 12:00:00", 1_769_860_800_000),
-            ("2026-01-31 12:00:00 UTC", 1_769_860_800_000),
-            ("2026-01-31", 1_769_817_600_000),
-            ("1970-01-01T00:00:00Z", 0),
-            ("9999-12-31T23:59:59.999Z", 253_402_300_799_999),
-            ("0", 0),
-            ("1769860800000", 1_769_860_800_000),
-        ] {
-            assert_eq!(check(good), Ok(ms), "{good}");
-        }
-        for (bad, reason) in [
-            ("", Reason::BadTime),
-            ("-0", Reason::BadTime),
-            ("1e12", Reason::BadTime),
-            ("1769860800000.5", Reason::BadTime),
-            ("NaN", Reason::BadTime),
-            ("yesterday", Reason::BadTime),
-            ("2026-02-30T00:00:00Z", Reason::BadTime),
-            ("2026-01-31T25:00:00Z", Reason::BadTime),
-            ("31/01/2026 12:00:00", Reason::BadTime),
-            ("2026-01-31 12:00:00 CET", Reason::BadTime),
-            ("äöüäöüäöü", Reason::BadTime),
-            ("-1", Reason::TimeOutOfRange),
-            ("1969-12-31T23:59:59Z", Reason::TimeOutOfRange),
-            ("253402300800000", Reason::TimeOutOfRange),
-            ("99999999999999999999999", Reason::TimeOutOfRange),
-        ] {
-            assert_eq!(check(bad).map_err(|reject| reject.reason), Err(reason), "{bad}");
-        }
-        let micros = |text: &str| limits.time_text(Field::named("time"), text, TimeUnit::Microseconds);
-        assert_eq!(micros("253402300799999999"), Ok(253_402_300_799_999));
-        assert!(micros("-1").is_err() && micros("253402300800000000").is_err());
-    }
 
     #[test]
     fn quantities_good_bad_and_nearly_good() {

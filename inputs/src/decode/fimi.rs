@@ -7,7 +7,7 @@
 use super::fields::Field;
 use super::json::utf8;
 use super::reject::quoted;
-use super::sink::{About, Kind, Line, Sink};
+use super::sink::{About, Kind, Line, Sink, WithoutBasket};
 use super::{Reason, Reject};
 use crate::RawRecord;
 use std::borrow::Cow;
@@ -20,8 +20,12 @@ pub(super) fn decode(record: &RawRecord<'_>, value: &[u8], sink: &mut Sink<'_>) 
         0 => number.to_string(),
         partition => format!("{partition}:{number}"),
     };
-    let about =
-        About { basket: Some(Cow::Owned(basket)), user: None, basket_field: "line", may_lack_basket: false };
+    let about = About {
+        basket: Some(Cow::Owned(basket)),
+        user: None,
+        basket_field: "line",
+        without_basket: WithoutBasket::Reject,
+    };
     let items: Vec<&str> = text.split_ascii_whitespace().collect();
     if items.is_empty() {
         return Ok(());
@@ -31,7 +35,9 @@ pub(super) fn decode(record: &RawRecord<'_>, value: &[u8], sink: &mut Sink<'_>) 
         if !item.bytes().all(|b| b.is_ascii_digit()) {
             return Err(Reject::new(Reason::BadId, format!("{field}: {} is no item number", quoted(item))));
         }
-        Ok(Line { item: limits.id_text(field, Cow::Borrowed(item))?, quantity: None, field })
+        let item = limits.id_text(field, Cow::Borrowed(item))?;
+        let item = item.expect("what stands between blanks is not empty");
+        Ok(Line { item, quantity: None, field })
     });
-    sink.say(Kind::Purchase, &about, lines)
+    sink.say(Kind::Purchase, &about, lines, |place| items[place].to_owned())
 }

@@ -3,11 +3,12 @@
 //! The three are told apart by the field that names the event: `name`, `events`, `event_name`. None of them has an
 //! id for the event, so a repetition is found by the id of a CloudEvents envelope only.
 
-use super::fields::{Field, Raw, TimeUnit, string};
-use super::json::{Object, Settings, line, list, object, object_or_default};
+use super::fields::{Field, Raw, string};
+use super::json::{Object, Settings, line, object, object_or_default};
+use super::list::{List, list};
 use super::options::BasketField;
-use super::sink::{About, Kind, Sink};
-use super::{Limits, Reason, Reject};
+use super::sink::{About, Kind, Sink, WithoutBasket};
+use super::{Flaw, Limits, Reason, Reject};
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -50,6 +51,15 @@ struct Record<'a> {
     ecommerce: Raw<'a>,
     #[serde(borrow)]
     items: Raw<'a>,
+    #[serde(borrow)]
+    privacy_info: Raw<'a>,
+}
+
+/// What the visitor agreed to, in the export.
+#[derive(Default, Deserialize)]
+struct Privacy<'a> {
+    #[serde(borrow)]
+    analytics_storage: Raw<'a>,
 }
 
 /// An event of a Measurement Protocol request.
@@ -113,14 +123,13 @@ pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Re
     let limits = sink.limits;
     let record: Record<'_> = object(Field::named("value"), text, limits)?;
     if record.events.is_some() {
-        let events: Vec<Object<Event<'_>>> = list(Field::named("events"), record.events, limits)?;
-        for Object(event) in &events {
+        let events: List<'_, Event<'_>> = list("events", record.events, limits)?;
+        return events.decode_each(sink, |event, sink| {
             let time = event.timestamp_micros.or(record.timestamp_micros);
             decode_event("name", event.name, time, settings, sink, &record, |limits| {
                 object_or_default(Field::named("params"), event.params, limits)
-            })?;
-        }
-        return Ok(());
+            })
+        });
     }
     if record.event_name.is_some() {
         return decode_event(
@@ -154,17 +163,16 @@ fn decode_event<'a>(
         return Err(Reject::new(Reason::MissingEvent, format!("{field}: no event is named (--format ga4)")));
     };
     let kind = settings.names.kind(field, &name)?;
-    if !sink.wants(kind, None) {
+    if !sink.wants(kind, Ok(None)) {
         return Ok(());
     }
-    sink.happened(limits.time(Field::named("timestamp"), time, TimeUnit::Microseconds)?);
+    sink.happened(limits.time(Field::named("timestamp"), time));
     let params = params(limits)?;
-    let about = about(kind, settings, record, &params, limits)?;
-    let items: Vec<Object<Item<'_>>> = list(Field::named("items"), params.items, limits)?;
-    let lines = items.iter().enumerate().map(|(place, Object(item))| {
+    let about = about(kind, settings, record, &params, sink)?;
+    let items: List<'_, Item<'_>> = list("items", params.items, limits)?;
+    items.say(kind, &about, sink, |place, item| {
         line(limits, Some(("items", place)), &[("item_id", set(item.item_id))], item.quantity)
-    });
-    sink.say(kind, &about, lines)
+    })
 }
 
 fn about<'a>(
@@ -172,14 +180,13 @@ fn about<'a>(
     settings: &Settings,
     record: &Record<'a>,
     params: &Params<'a>,
-    limits: &Limits,
+    sink: &mut Sink<'_>,
 ) -> Result<About<'a>, Reject> {
+    let limits = sink.limits;
     let device = record.client_id.or(record.app_instance_id).or(record.user_pseudo_id);
-    let device = limits.id(Field::named("client_id"), device)?;
-    let user = match limits.id(Field::named("user_id"), record.user_id)? {
-        Some(user) => Some(user),
-        None => device.clone(),
-    };
+    let device = sink.spare(Flaw::UnreadableUser, limits.id(Field::named("client_id"), device));
+    let user = sink.spare(Flaw::UnreadableUser, limits.id(Field::named("user_id"), record.user_id));
+    let user = user.or_else(|| device.clone());
     let (basket_field, basket) = match settings.basket {
         BasketField::Auto | BasketField::Session => {
             let session =
@@ -198,8 +205,20 @@ fn about<'a>(
         BasketField::Cart => ("cart_id", limits.id(Field::named("cart_id"), params.cart_id)?),
         BasketField::User => ("user_id", user.clone()),
     };
-    let basket = basket.map(|basket| limits.id_text(Field::named(basket_field), basket)).transpose()?;
-    Ok(About { basket, user, basket_field, may_lack_basket: settings.basket.is_foreign_to(kind) })
+    let basket =
+        basket.map(|basket| limits.id_text(Field::named(basket_field), basket)).transpose()?.flatten();
+    let without_basket = match &basket {
+        None if is_cookieless(record, limits) => WithoutBasket::Anonymous,
+        _ => settings.basket.without(kind),
+    };
+    Ok(About { basket, user, basket_field, without_basket })
+}
+
+/// Whether the visitor allowed no storage, so that the event has neither a device nor a session.
+fn is_cookieless(record: &Record<'_>, limits: &Limits) -> bool {
+    let privacy = object_or_default(Field::named("privacy_info"), record.privacy_info, limits);
+    let privacy: Privacy<'_> = privacy.unwrap_or_default();
+    matches!(privacy.analytics_storage.map(|raw| raw.get()), Some(r#""No""# | "false"))
 }
 
 /// The parameters of an exported event.
@@ -207,10 +226,9 @@ fn exported<'a>(record: &Record<'a>, limits: &Limits) -> Result<Params<'a>, Reje
     let ecommerce: Ecommerce<'a> = object_or_default(Field::named("ecommerce"), record.ecommerce, limits)?;
     let mut params =
         Params { transaction_id: set(ecommerce.transaction_id), items: record.items, ..Params::default() };
-    let event_params: Vec<Object<Param<'a>>> =
-        list(Field::named("event_params"), record.event_params, limits)?;
-    for Object(Param { key, value }) in event_params {
-        let value = value.and_then(|Object(value)| value.int_value.or(value.string_value));
+    let event_params: List<'_, Param<'a>> = list("event_params", record.event_params, limits)?;
+    for Param { key, value } in event_params.objects() {
+        let value = value.as_ref().and_then(|Object(value)| value.int_value.or(value.string_value));
         match key.map(|key| key.get()) {
             Some("\"ga_session_id\"") => params.ga_session_id = value,
             Some("\"transaction_id\"") if params.transaction_id.is_none() => {

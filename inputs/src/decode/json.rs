@@ -8,7 +8,7 @@ use super::cloudevents::Envelopes;
 use super::fields::{Field, Raw};
 use super::options::{BasketField, EventNames};
 use super::sink::{Kind, Line, Sink, Vocabulary};
-use super::{Limits, Reason, Reject, ga4, plain, segment, snowplow};
+use super::{Flaw, Limits, Reason, Reject, ga4, plain, segment, snowplow};
 use crate::Headers;
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -66,7 +66,8 @@ impl Json {
             return self.decode_text(text, sink);
         };
         sink.happened(envelope.time);
-        match envelope.id {
+        let id = sink.spare(Flaw::UnreadableEventId, envelope.id);
+        match id {
             Some(id) if !sink.is_new_record(&id) => Ok(()),
             _ => self.decode_text(&envelope.data, sink),
         }
@@ -115,16 +116,12 @@ pub(super) fn object_or_default<'a, T: Deserialize<'a> + Default>(
     raw.map_or_else(|| Ok(T::default()), |raw| object(field, raw.get(), limits))
 }
 
-/// The objects that a field lists; none where it is absent.
-pub(super) fn list<'a, T: Deserialize<'a>>(
+/// All of `text`, parsed.
+pub(super) fn parse<'a, T: Deserialize<'a>>(
     field: Field<'_>,
-    raw: Raw<'a>,
+    text: &'a str,
     limits: &Limits,
-) -> Result<Vec<Object<T>>, Reject> {
-    raw.map_or_else(|| Ok(Vec::new()), |raw| parse(field, raw.get(), limits))
-}
-
-fn parse<'a, T: Deserialize<'a>>(field: Field<'_>, text: &'a str, limits: &Limits) -> Result<T, Reject> {
+) -> Result<T, Reject> {
     if is_deeper(text.as_bytes(), limits.nesting_max) {
         let detail = format!("{field}: nested deeper than {}", limits.nesting_max);
         return Err(Reject::new(Reason::TooDeep, detail));
@@ -172,7 +169,7 @@ pub(super) fn line<'a>(
     };
     for &(name, raw) in items {
         if let Some(item) = limits.id(field(name), raw)? {
-            let quantity = limits.quantity_or_text(field("quantity"), quantity)?;
+            let quantity = limits.quantity(field("quantity"), quantity)?;
             return Ok(Line { item, quantity, field: field("quantity") });
         }
     }

@@ -13,6 +13,9 @@ pub struct Limits {
     pub quantity_max: u32,
     /// The deepest nesting of JSON (128).
     pub nesting_max: usize,
+    /// How many lines and events of one record that cannot be used are kept for the dead letters (100); more are
+    /// counted.
+    pub part_rejects_max: usize,
     /// The earliest time of an event, in milliseconds since 1970 (0: 1970-01-01T00:00:00Z).
     pub time_ms_min: i64,
     /// The latest time of an event, in milliseconds since 1970 (9999-12-31T23:59:59.999Z).
@@ -27,6 +30,7 @@ impl Default for Limits {
             record_items_max: 10_000,
             quantity_max: 1_000_000,
             nesting_max: 128,
+            part_rejects_max: 100,
             time_ms_min: 0,
             time_ms_max: 253_402_300_799_999,
         }

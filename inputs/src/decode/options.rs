@@ -3,7 +3,7 @@
 use super::csv::Csv;
 use super::duplicates::Duplicates;
 use super::json::{Json, Shape};
-use super::sink::Kind;
+use super::sink::{Kind, WithoutBasket};
 use super::{Decoder, FormatDecoder, FormatKind, Limits, presets};
 use crate::file::Framing;
 use std::str::FromStr;
@@ -268,14 +268,15 @@ impl BasketField {
         }
     }
 
-    /// Whether a shop's stream leaves the id of this basket out of events of `kind` by rule: carts do not know the
-    /// order they will become, and orders often not the cart they came from.
-    pub(super) fn is_foreign_to(self, kind: Kind) -> bool {
-        match self {
+    /// What an event of `kind` is in a shop's stream that has no id for this basket: carts do not know the order they
+    /// will become, and orders often not the cart they came from.
+    pub(super) fn without(self, kind: Kind) -> WithoutBasket {
+        let is_foreign = match self {
             BasketField::Order => matches!(kind, Kind::Add | Kind::Remove | Kind::Set | Kind::Clear),
             BasketField::Cart => matches!(kind, Kind::Purchase | Kind::Refund | Kind::Cancel | Kind::Update),
             BasketField::Auto | BasketField::Session | BasketField::User => false,
-        }
+        };
+        if is_foreign { WithoutBasket::Other } else { WithoutBasket::Reject }
     }
 }
 

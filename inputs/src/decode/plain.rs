@@ -3,12 +3,13 @@
 //! `{"event":"add","basket":"b1","user":"u1","item":"i1","quantity":1,"time":"2026-01-31T12:00:00Z","id":"e1"}`, or
 //! with `"items":[{"item":"i1","quantity":1}]` in place of `item` and `quantity`.
 
-use super::fields::{Field, Raw, TimeUnit, string};
-use super::json::{Object, Settings, list, object};
+use super::fields::{Field, Raw, string};
+use super::json::{Settings, object};
+use super::list::{List, list};
 use super::options::BasketField;
 use super::reject::quoted;
-use super::sink::{About, Kind, Line, Sink};
-use super::{Limits, Reason, Reject};
+use super::sink::{About, Kind, Line, Sink, WithoutBasket};
+use super::{Flaw, Limits, Reason, Reject};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -59,11 +60,10 @@ pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Re
         Some(name) => settings.names.kind(event, &name)?,
         None => Kind::Add,
     };
-    let id = limits.id(Field::named("id"), record.id)?;
-    if !sink.wants(kind, id) {
+    if !sink.wants(kind, limits.id(Field::named("id"), record.id)) {
         return Ok(());
     }
-    sink.happened(limits.time(Field::named("time"), record.time, TimeUnit::Milliseconds)?);
+    sink.happened(limits.time(Field::named("time"), record.time));
     let (basket_field, basket) = match settings.basket {
         BasketField::Auto => ("basket", record.basket),
         BasketField::Order => ("order", record.order),
@@ -73,9 +73,9 @@ pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Re
     };
     let about = About {
         basket: limits.id(Field::named(basket_field), basket)?,
-        user: limits.id(Field::named("user"), record.user)?,
+        user: sink.spare(Flaw::UnreadableUser, limits.id(Field::named("user"), record.user)),
         basket_field,
-        may_lack_basket: false,
+        without_basket: WithoutBasket::Reject,
     };
     say(kind, &about, &record, sink)
 }
@@ -85,12 +85,11 @@ fn say<'a>(kind: Kind, about: &About<'a>, record: &Record<'a>, sink: &mut Sink<'
     let limits = sink.limits;
     match (record.items, record.item) {
         (Some(_), None) if record.quantity.is_none() => {
-            let items: Vec<Object<Item<'_>>> = list(Field::named("items"), record.items, limits)?;
-            let lines = items.iter().enumerate().map(|(place, Object(item))| {
+            let items: List<'_, Item<'_>> = list("items", record.items, limits)?;
+            items.say(kind, about, sink, |place, item| {
                 let field = |name| Field::listed("items", place, name);
                 line(limits, field("item"), item.item, field("quantity"), item.quantity)
-            });
-            sink.say(kind, about, lines)
+            })
         }
         (Some(_), _) => Err(Reject::new(
             Reason::WrongShape,
@@ -99,12 +98,12 @@ fn say<'a>(kind: Kind, about: &About<'a>, record: &Record<'a>, sink: &mut Sink<'
         (None, Some(_)) => {
             let quantity = Field::named("quantity");
             let line = line(limits, Field::named("item"), record.item, quantity, record.quantity);
-            sink.say(kind, about, std::iter::once(line))
+            sink.say(kind, about, std::iter::once(line), |_| String::new())
         }
         (None, None) if record.quantity.is_some() => {
             Err(Reject::new(Reason::MissingItem, "a quantity, but no item"))
         }
-        (None, None) => sink.say(kind, about, std::iter::empty()),
+        (None, None) => sink.say(kind, about, std::iter::empty(), |_| String::new()),
     }
 }
 

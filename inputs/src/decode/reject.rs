@@ -1,5 +1,6 @@
 //! Why a record cannot be used: a reason with a stable name, and a bounded sentence for a person.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The longest [`Reject::detail`], in characters: a dead letter's header must stay small whatever the record holds.
@@ -39,32 +40,40 @@ pub(super) fn quoted(text: &str) -> String {
     }
 }
 
-/// Declares [`Reason`] with its names once, so that the list and the names cannot drift apart.
-macro_rules! reasons {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// The kinds of defect a record can have. The names are stable: they are in dead letters, summaries and
-        /// metrics.
+/// Declares an enum with its names once, so that the list and the names cannot drift apart.
+macro_rules! named {
+    ($(#[$about:meta])* $Enum:ident { $($(#[$doc:meta])* $variant:ident = $name:literal,)* }) => {
+        $(#[$about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
-        pub enum Reason {
+        pub enum $Enum {
             $($(#[$doc])* $variant,)*
         }
 
-        impl Reason {
-            /// Every reason, in the order of a record's way through the decoder.
-            pub const ALL: &[Reason] = &[$(Reason::$variant,)*];
+        impl $Enum {
+            /// Every one, in the order of a record's way through the decoder.
+            pub const ALL: &[$Enum] = &[$($Enum::$variant,)*];
 
             /// The stable name, in kebab case.
             pub fn name(self) -> &'static str {
                 match self {
-                    $(Reason::$variant => $name,)*
+                    $($Enum::$variant => $name,)*
                 }
+            }
+        }
+
+        impl fmt::Display for $Enum {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
             }
         }
     };
 }
 
-reasons! {
+named! {
+/// The kinds of defect a record or a line of it can have. The names are stable: they are in dead letters, summaries
+/// and metrics.
+Reason {
     /// No value at all.
     Empty = "empty",
     /// The value is longer than [`Limits::record_bytes_max`](super::Limits::record_bytes_max).
@@ -97,11 +106,6 @@ reasons! {
     BadQuantity = "bad-quantity",
     /// A quantity beyond [`Limits::quantity_max`](super::Limits::quantity_max), either way.
     QuantityOutOfRange = "quantity-out-of-range",
-    /// A time that is neither RFC 3339 nor milliseconds since 1970.
-    BadTime = "bad-time",
-    /// A time outside [`Limits::time_ms_min`](super::Limits::time_ms_min) to
-    /// [`Limits::time_ms_max`](super::Limits::time_ms_max).
-    TimeOutOfRange = "time-out-of-range",
     /// More items than [`Limits::record_items_max`](super::Limits::record_items_max).
     TooManyItems = "too-many-items",
     /// A row with too few columns.
@@ -111,9 +115,58 @@ reasons! {
     /// A row of a file whose header was not read, or was bad.
     MissingHeader = "missing-header",
 }
+}
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+named! {
+/// The kinds of flaw that cost a record nothing: a field that could not be read, and that the event can do without.
+/// The names are stable: they are in summaries and metrics.
+Flaw {
+    /// A time that cannot be read or is out of range: the event has none of its own.
+    UnreadableTime = "unreadable-time",
+    /// The time of the record itself is out of range: the event has none from there.
+    UnreadableRecordTime = "unreadable-record-time",
+    /// A user's id that cannot be read: the event has no user.
+    UnreadableUser = "unreadable-user",
+    /// An event's id that cannot be read: a repetition of the event is not found.
+    UnreadableEventId = "unreadable-event-id",
+}
+}
+
+/// What of a record could not be used, where the rest of it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Defects {
+    /// Lines and events that could not be used, in their order; at most
+    /// [`Limits::part_rejects_max`](super::Limits::part_rejects_max) of them.
+    pub parts: Vec<PartReject>,
+    /// How many more there were, by their reason.
+    pub more: BTreeMap<Reason, u32>,
+    /// The flaws, and how often each was met.
+    pub flaws: BTreeMap<Flaw, u32>,
+    /// What was wrong with the first of them: which field, and what was found there.
+    pub first_flaw: Option<String>,
+}
+
+impl Defects {
+    /// How many lines and events could not be used, by their reason.
+    pub fn rejects(&self) -> BTreeMap<Reason, u32> {
+        let mut counts = self.more.clone();
+        for part in &self.parts {
+            *counts.entry(part.reject.reason).or_default() += 1;
+        }
+        counts
     }
+}
+
+/// A part of a record that cannot be used: one line of an event, or one event of several. The rest of the record was
+/// used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartReject {
+    /// Which of the record's events, from 0; `None` where the record is one event.
+    pub event: Option<u32>,
+    /// Which of the event's lines, from 0; `None` when it is the whole event.
+    pub line: Option<u32>,
+    /// The part as it stands in the record.
+    pub text: String,
+    /// Why.
+    pub reject: Reject,
 }

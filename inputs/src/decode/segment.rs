@@ -2,11 +2,12 @@
 //!
 //! Calls that are no `track` (pages, identities), and tracks of other names, are about something else than carts.
 
-use super::fields::{Field, Raw, TimeUnit, string};
-use super::json::{Object, Settings, line, list, object, object_or_default};
+use super::fields::{Field, Raw, string};
+use super::json::{Settings, line, object, object_or_default};
+use super::list::{List, list};
 use super::options::BasketField;
 use super::sink::{About, Kind, Sink};
-use super::{Limits, Reason, Reject};
+use super::{Flaw, Reason, Reject};
 use serde::Deserialize;
 
 /// The events that concern carts and orders, the v1 names after those of v2.
@@ -98,7 +99,7 @@ pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Re
     let message: Message<'_> = object(Field::named("value"), text, limits)?;
     let call = string(Field::named("type"), message.call)?;
     if call.as_deref().is_some_and(|call| call != "track") {
-        sink.decoded.others += 1;
+        sink.counts.others += 1;
         return Ok(());
     }
     let field = Field::named("event");
@@ -106,14 +107,13 @@ pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Re
         return Err(Reject::new(Reason::MissingEvent, "event: no event is named (--format segment)"));
     };
     let kind = settings.names.kind(field, &name)?;
-    let id = limits.id(Field::named("messageId"), message.message_id)?;
-    if !sink.wants(kind, id) {
+    if !sink.wants(kind, limits.id(Field::named("messageId"), message.message_id)) {
         return Ok(());
     }
-    sink.happened(limits.time(Field::named("timestamp"), message.timestamp, TimeUnit::Milliseconds)?);
+    sink.happened(limits.time(Field::named("timestamp"), message.timestamp));
     let properties: Properties<'_> =
         object_or_default(Field::named("properties"), message.properties, limits)?;
-    let about = about(kind, settings, &message, &properties, limits)?;
+    let about = about(kind, settings, &message, &properties, sink)?;
     say(kind, &about, &properties, sink)
 }
 
@@ -122,8 +122,9 @@ fn about<'a>(
     settings: &Settings,
     message: &Message<'a>,
     properties: &Properties<'a>,
-    limits: &Limits,
+    sink: &mut Sink<'_>,
 ) -> Result<About<'a>, Reject> {
+    let limits = sink.limits;
     let cart = ("cart_id", properties.cart_id);
     let order = ("order_id", properties.order_id.or(properties.order_id_v1));
     let user = match message.user_id {
@@ -142,9 +143,9 @@ fn about<'a>(
     };
     Ok(About {
         basket: limits.id(Field::named(basket_field), basket)?,
-        user: limits.id(Field::named(user.0), user.1)?,
+        user: sink.spare(Flaw::UnreadableUser, limits.id(Field::named(user.0), user.1)),
         basket_field,
-        may_lack_basket: settings.basket.is_foreign_to(kind),
+        without_basket: settings.basket.without(kind),
     })
 }
 
@@ -158,12 +159,11 @@ fn say<'a>(
     let own = [("product_id", properties.product_id), ("id", properties.id), ("sku", properties.sku)];
     if properties.products.is_none() && own.iter().any(|(_, raw)| raw.is_some()) {
         let line = line(limits, None, &own, properties.quantity);
-        return sink.say(kind, about, std::iter::once(line));
+        return sink.say(kind, about, std::iter::once(line), |_| String::new());
     }
-    let products: Vec<Object<Product<'_>>> = list(Field::named("products"), properties.products, limits)?;
-    let lines = products.iter().enumerate().map(|(place, Object(product))| {
+    let products: List<'_, Product<'_>> = list("products", properties.products, limits)?;
+    products.say(kind, about, sink, |place, product| {
         let ids = [("product_id", product.product_id), ("id", product.id), ("sku", product.sku)];
         line(limits, Some(("products", place)), &ids, product.quantity)
-    });
-    sink.say(kind, about, lines)
+    })
 }

@@ -15,7 +15,7 @@ use super::duplicates::Recent;
 use super::fields::Field;
 use super::options::EventNames;
 use super::reject::quoted;
-use super::{Decoded, Limits, Reason, Reject};
+use super::{Decoded, Defects, Flaw, Limits, PartReject, Reason, Reject};
 use deltacart_dataflows::{Action, Event, Millis, Name, Position};
 use std::borrow::Cow;
 
@@ -94,8 +94,19 @@ pub(super) struct About<'a> {
     pub(super) user: Option<Cow<'a, str>>,
     /// The field that would hold the basket's id, for the reject when it is absent.
     pub(super) basket_field: &'a str,
-    /// Events of this kind lack the id by rule: without it they are about something else.
-    pub(super) may_lack_basket: bool,
+    /// What an event without the id is.
+    pub(super) without_basket: WithoutBasket,
+}
+
+/// What an event is that has no id for the basket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WithoutBasket {
+    /// A defect.
+    Reject,
+    /// Events of its kind lack the id by rule: it is about something else.
+    Other,
+    /// Its visitor gave no consent, so that it has no ids by rule.
+    Anonymous,
 }
 
 /// One item of an event.
@@ -117,7 +128,30 @@ pub(super) struct Sink<'s> {
     position: Position,
     /// When what is said happened.
     time: Millis,
-    pub(super) decoded: Decoded,
+    /// Which of several events of the record is decoded.
+    event: Option<u32>,
+    pub(super) counts: Counts,
+    defects: Option<Box<Defects>>,
+}
+
+/// What was understood and is no event.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) views: u32,
+    pub(super) others: u32,
+    pub(super) anonymous: u32,
+    duplicates: u32,
+    pub(super) header: bool,
+}
+
+/// How far a sink had come at one moment.
+struct Mark {
+    position: Position,
+    events: usize,
+    ids: usize,
+    counts: Counts,
+    /// Nearly always none.
+    defects: Option<Box<Defects>>,
 }
 
 impl<'s> Sink<'s> {
@@ -131,54 +165,149 @@ impl<'s> Sink<'s> {
         if let Some(recent) = &mut recent {
             recent.begin();
         }
-        Sink { events, limits, recent, has_record_id: false, position, time: 0, decoded: Decoded::default() }
+        Sink {
+            events,
+            limits,
+            recent,
+            has_record_id: false,
+            position,
+            time: 0,
+            event: None,
+            counts: Counts::default(),
+            defects: None,
+        }
     }
 
-    /// The record is understood: its ids are remembered.
-    pub(super) fn accept(self) -> Decoded {
+    /// The record is understood, at least in part: its ids are remembered. Where no part of it could be used, it is
+    /// rejected for the first defect.
+    pub(super) fn accept(mut self) -> Result<Decoded, Reject> {
+        let is_used = self.position.index > 0 || self.counts != Counts::default();
+        let defects = self.defects.as_deref_mut();
+        if let Some(first) = defects.filter(|_| !is_used).and_then(|defects| defects.parts.first_mut()) {
+            return Err(Reject::new(first.reject.reason, std::mem::take(&mut first.reject.detail)));
+        }
         if let Some(recent) = self.recent {
             recent.accept();
         }
-        Decoded { events: self.position.index, ..self.decoded }
+        let Counts { views, others, anonymous, duplicates, header } = self.counts;
+        let events = self.position.index;
+        Ok(Decoded { events, views, others, anonymous, duplicates, header, defects: self.defects })
     }
 
-    /// When what is said from now on happened, if that is known.
-    pub(super) fn happened(&mut self, time: Millis) {
-        if time > 0 {
+    /// When what is said from now on happened, if that is known and can be read: no event is lost for its time.
+    pub(super) fn happened(&mut self, time: Result<Option<Millis>, Reject>) {
+        if let Some(time) = self.spare(Flaw::UnreadableTime, time) {
             self.time = time;
         }
+    }
+
+    /// Bounds the times by that of the record: nothing has happened after it was written down, whatever its sender's
+    /// clock said; and where it has no time of its own, it happened then.
+    pub(super) fn bound_times(&mut self, written: Option<i64>) {
+        let Some(written) = written else { return };
+        let written = self.limits.record_time(written).map(Some);
+        let Some(written) = self.spare(Flaw::UnreadableRecordTime, written) else { return };
+        let first = self.events.len() - self.position.index as usize;
+        for event in &mut self.events[first..] {
+            event.time = if event.time == 0 { written } else { event.time.min(written) };
+        }
+    }
+
+    /// A field that an event can do without; where it cannot be read, that is counted.
+    pub(super) fn spare<T>(&mut self, flaw: Flaw, field: Result<Option<T>, Reject>) -> Option<T> {
+        field.unwrap_or_else(|reject| {
+            self.flaw(flaw, reject.detail);
+            None
+        })
+    }
+
+    fn flaw(&mut self, flaw: Flaw, detail: String) {
+        let defects = self.defects.get_or_insert_default();
+        *defects.flaws.entry(flaw).or_default() += 1;
+        defects.first_flaw.get_or_insert(detail);
     }
 
     /// The id of the whole record, from its envelope. False when it was met lately: nothing is left to do.
     pub(super) fn is_new_record(&mut self, id: &str) -> bool {
         self.has_record_id = true;
-        self.is_new(id)
+        self.take_id(id)
     }
 
     /// Whether there is something to do for an event of `kind` with this id: views and others are counted here, and
-    /// duplicates dropped.
-    pub(super) fn wants(&mut self, kind: Kind, id: Option<Cow<'_, str>>) -> bool {
-        match (kind, id) {
-            (Kind::View, _) => self.decoded.views += 1,
-            (Kind::Other, _) => self.decoded.others += 1,
-            (_, Some(id)) if !self.has_record_id => return self.is_new(&id),
-            _ => return true,
+    /// duplicates dropped. An id that cannot be read is as good as none.
+    pub(super) fn wants(&mut self, kind: Kind, id: Result<Option<Cow<'_, str>>, Reject>) -> bool {
+        match kind {
+            Kind::View => self.counts.views += 1,
+            Kind::Other => self.counts.others += 1,
+            _ if self.has_record_id => return true,
+            _ => return self.spare(Flaw::UnreadableEventId, id).is_none_or(|id| self.take_id(&id)),
         }
         false
     }
 
-    fn is_new(&mut self, id: &str) -> bool {
+    /// Remembers an id; false if it was met lately.
+    fn take_id(&mut self, id: &str) -> bool {
         let is_new = self.recent.as_mut().is_none_or(|recent| recent.is_new(id));
-        self.decoded.duplicate |= !is_new;
+        self.counts.duplicates += u32::from(!is_new);
         is_new
     }
 
-    /// Appends what an event of `kind` with `lines` says about a basket, by the table above.
+    /// One of several events of the record, at `place` and written as `text`: what is wrong with it costs the others
+    /// nothing.
+    pub(super) fn one_of_many(
+        &mut self,
+        place: usize,
+        text: impl FnOnce() -> String,
+        decode: impl FnOnce(&mut Sink<'s>) -> Result<(), Reject>,
+    ) {
+        let (mark, time) = (self.mark(), self.time);
+        self.event = u32::try_from(place).ok();
+        if let Err(reject) = decode(self) {
+            self.take_back(mark);
+            self.reject_part(None, text, reject);
+        }
+        (self.event, self.time) = (None, time);
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            position: self.position,
+            events: self.events.len(),
+            ids: self.recent.as_ref().map_or(0, |recent| recent.pending()),
+            counts: self.counts,
+            defects: self.defects.clone(),
+        }
+    }
+
+    /// Whatever was said since `mark` was not.
+    fn take_back(&mut self, mark: Mark) {
+        self.position = mark.position;
+        self.events.truncate(mark.events);
+        if let Some(recent) = &mut self.recent {
+            recent.take_back(mark.ids);
+        }
+        (self.counts, self.defects) = (mark.counts, mark.defects);
+    }
+
+    /// A line, or the whole of one event of several, is not used.
+    fn reject_part(&mut self, line: Option<usize>, text: impl FnOnce() -> String, reject: Reject) {
+        let defects = self.defects.get_or_insert_default();
+        if defects.parts.len() >= self.limits.part_rejects_max {
+            *defects.more.entry(reject.reason).or_default() += 1;
+            return;
+        }
+        let line = line.and_then(|line| u32::try_from(line).ok());
+        defects.parts.push(PartReject { event: self.event, line, text: text(), reject });
+    }
+
+    /// Appends what an event of `kind` with `lines` says about a basket, by the table above. A line that cannot be
+    /// used, written as `text` of its place, costs the others nothing; fails when none can.
     pub(super) fn say<'a>(
         &mut self,
         kind: Kind,
         about: &About<'a>,
         lines: impl ExactSizeIterator<Item = Result<Line<'a>, Reject>>,
+        text: impl Fn(usize) -> String,
     ) -> Result<(), Reject> {
         let user = about.user.as_deref();
         let Some(basket) = about.basket.as_deref() else {
@@ -186,12 +315,15 @@ impl<'s> Sink<'s> {
                 self.push("", user, Action::ForgetUser);
                 return Ok(());
             }
-            if about.may_lack_basket {
-                self.decoded.others += 1;
-                return Ok(());
+            match about.without_basket {
+                WithoutBasket::Other => self.counts.others += 1,
+                WithoutBasket::Anonymous => self.counts.anonymous += 1,
+                WithoutBasket::Reject => {
+                    let detail = format!("no id for the basket: {} is absent (--basket)", about.basket_field);
+                    return Err(Reject::new(Reason::MissingBasket, detail));
+                }
             }
-            let detail = format!("no id for the basket: {} is absent (--basket)", about.basket_field);
-            return Err(Reject::new(Reason::MissingBasket, detail));
+            return Ok(());
         };
         if lines.len() > self.limits.record_items_max {
             let detail = format!("{} items, more than {}", lines.len(), self.limits.record_items_max);
@@ -204,18 +336,41 @@ impl<'s> Sink<'s> {
             Kind::Purchase if lines.len() == 0 => self.push(basket, user, Action::Checkout),
             Kind::Refund if lines.len() == 0 => self.push(basket, user, Action::Cancel),
             // An update that lists nothing says nothing about lines: the address changed, or the payment.
-            Kind::Update if lines.len() == 0 => self.decoded.others += 1,
+            Kind::Update if lines.len() == 0 => self.counts.others += 1,
             _ if lines.len() == 0 => return Err(Reject::new(Reason::MissingItem, "no item")),
-            _ => {
-                if kind == Kind::Update {
-                    self.push(basket, user, Action::Cancel);
+            _ => return self.say_lines(kind, basket, user, lines, text),
+        }
+        Ok(())
+    }
+
+    fn say_lines<'a>(
+        &mut self,
+        kind: Kind,
+        basket: &str,
+        user: Option<&str>,
+        lines: impl Iterator<Item = Result<Line<'a>, Reject>>,
+        text: impl Fn(usize) -> String,
+    ) -> Result<(), Reject> {
+        if kind == Kind::Update {
+            self.push(basket, user, Action::Cancel);
+        }
+        let (mut is_used, mut first) = (false, None);
+        for (place, line) in lines.enumerate() {
+            match line.and_then(|line| action(kind, line)) {
+                Ok(action) => {
+                    self.push(basket, user, action);
+                    is_used = true;
                 }
-                for line in lines {
-                    self.push(basket, user, action(kind, line?)?);
+                Err(reject) => {
+                    first.get_or_insert_with(|| reject.clone());
+                    self.reject_part(Some(place), || text(place), reject);
                 }
             }
         }
-        Ok(())
+        match first {
+            Some(reject) if !is_used => Err(reject),
+            _ => Ok(()),
+        }
     }
 
     fn push(&mut self, basket: &str, user: Option<&str>, action: Action<Name>) {

@@ -5,12 +5,14 @@
 //! (`unstruct_event_…_1` and `contexts_…_1` at the top level). Everything that is no e-commerce action is about
 //! something else than carts.
 
-use super::fields::{Field, Raw, TimeUnit, string, text};
-use super::json::{Object, Settings, from_base64, line, list, object};
+use super::fields::{Field, Raw, string, text};
+use super::json::{Settings, from_base64, line, object};
+use super::list::{List, list, texts};
 use super::options::BasketField;
 use super::sink::{About, Kind, Sink};
-use super::{Limits, Reason, Reject};
+use super::{Flaw, Limits, Reason, Reject};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The types of action that concern carts.
@@ -103,7 +105,7 @@ struct Product<'a> {
 }
 
 /// A cart, transaction or refund entity: its id only.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Whole<'a> {
     #[serde(borrow)]
     cart_id: Raw<'a>,
@@ -114,7 +116,8 @@ struct Whole<'a> {
 /// The entities of one event, wherever they stood.
 #[derive(Default)]
 struct Entities<'a> {
-    products: Vec<Object<Product<'a>>>,
+    /// Each as it is written.
+    products: Vec<&'a RawValue>,
     cart: Raw<'a>,
     transaction: Raw<'a>,
 }
@@ -125,12 +128,8 @@ pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Re
     if record.data.is_none() {
         return decode_event(&record, settings, sink);
     }
-    let events: Vec<Object<Record<'_>>> = list(Field::named("data"), record.data, limits)?;
-    if events.len() > limits.record_items_max {
-        let detail = format!("data: {} events, more than {}", events.len(), limits.record_items_max);
-        return Err(Reject::new(Reason::TooManyItems, detail));
-    }
-    events.iter().try_for_each(|Object(event)| decode_event(event, settings, sink))
+    let events: List<'_, Record<'_>> = list("data", record.data, limits)?;
+    events.decode_each(sink, |event, sink| decode_event(event, settings, sink))
 }
 
 fn decode_event(record: &Record<'_>, settings: &Settings, sink: &mut Sink<'_>) -> Result<(), Reject> {
@@ -140,29 +139,25 @@ fn decode_event(record: &Record<'_>, settings: &Settings, sink: &mut Sink<'_>) -
     }
     let sent = embedded("ue_pr", record.ue_pr, "ue_px", record.ue_px)?;
     let Some(name) = action_type(record, sent.as_deref(), limits)? else {
-        sink.decoded.others += 1;
+        sink.counts.others += 1;
         return Ok(());
     };
     let kind = settings.names.kind(Field::named("type"), &name)?;
-    let id = limits.id(Field::named("event_id"), record.eid.or(record.event_id))?;
-    if !sink.wants(kind, id) {
+    if !sink.wants(kind, limits.id(Field::named("event_id"), record.eid.or(record.event_id))) {
         return Ok(());
     }
-    sink.happened(limits.time(
-        Field::named("time"),
-        record.dtm.or(record.derived_tstamp),
-        TimeUnit::Milliseconds,
-    )?);
+    sink.happened(limits.time(Field::named("time"), record.dtm.or(record.derived_tstamp)));
     let contexts = embedded("co", record.co, "cx", record.cx)?;
     let entities = match &contexts {
         Some(contexts) => sent_entities(contexts, limits)?,
         None => enriched_entities(record, limits)?,
     };
-    let about = about(kind, settings, record, &entities, limits)?;
-    let lines = entities.products.iter().enumerate().map(|(place, Object(product))| {
+    let about = about(kind, settings, record, &entities, sink)?;
+    let lines = entities.products.iter().enumerate().map(|(place, product)| {
+        let product: Product<'_> = object(Field::listed("product", place, "data"), product.get(), limits)?;
         line(limits, Some(("product", place)), &[("id", product.id)], product.quantity)
     });
-    sink.say(kind, &about, lines)
+    sink.say(kind, &about, lines, |place| entities.products[place].get().to_owned())
 }
 
 /// JSON inside of JSON: as a string, in base64, or, where somebody unpacked it already, as it is.
@@ -211,19 +206,13 @@ fn entity(schema: Raw<'_>) -> Option<&str> {
 fn sent_entities<'a>(contexts: &'a str, limits: &Limits) -> Result<Entities<'a>, Reject> {
     let field = Field::named("co");
     let outer: SelfDescribing<'a> = object(field, contexts, limits)?;
-    let contexts: Vec<Object<SelfDescribing<'a>>> = list(field, outer.data, limits)?;
+    let contexts: List<'a, SelfDescribing<'a>> = list("co", outer.data, limits)?;
     let mut entities = Entities::default();
-    for Object(SelfDescribing { schema, data }) in contexts {
+    for &SelfDescribing { schema, data } in contexts.objects() {
         let Some(data) = data else { continue };
         match entity(schema) {
-            Some("product") => {
-                entities.products.push(Object(object(Field::named("product"), data.get(), limits)?))
-            }
-            Some(name @ ("cart" | "transaction" | "refund")) => {
-                let whole: Whole<'a> = object(Field::named(name), data.get(), limits)?;
-                entities.cart = entities.cart.or(whole.cart_id);
-                entities.transaction = entities.transaction.or(whole.transaction_id);
-            }
+            Some("product") => entities.products.push(data),
+            Some("cart" | "transaction" | "refund") => entities.add(data, limits),
             _ => {}
         }
     }
@@ -231,17 +220,26 @@ fn sent_entities<'a>(contexts: &'a str, limits: &Limits) -> Result<Entities<'a>,
 }
 
 fn enriched_entities<'a>(record: &Record<'a>, limits: &Limits) -> Result<Entities<'a>, Reject> {
-    let mut entities =
-        Entities { products: list(Field::named("product"), record.products, limits)?, ..Entities::default() };
-    let wholes = [("cart", record.carts), ("transaction", record.transactions), ("refund", record.refunds)];
-    for (name, raw) in wholes {
-        let wholes: Vec<Object<Whole<'a>>> = list(Field::named(name), raw, limits)?;
-        for Object(whole) in wholes {
-            entities.cart = entities.cart.or(whole.cart_id);
-            entities.transaction = entities.transaction.or(whole.transaction_id);
+    let products = texts("product", record.products, limits)?;
+    let mut entities = Entities { products, ..Entities::default() };
+    for (name, raw) in
+        [("cart", record.carts), ("transaction", record.transactions), ("refund", record.refunds)]
+    {
+        // Where nothing needs their ids, it does not matter what they are.
+        for whole in texts(name, raw, limits).unwrap_or_default() {
+            entities.add(whole, limits);
         }
     }
     Ok(entities)
+}
+
+impl<'a> Entities<'a> {
+    /// Takes the ids of a cart, transaction or refund.
+    fn add(&mut self, whole: &'a RawValue, limits: &Limits) {
+        let whole: Whole<'a> = object(Field::named("entity"), whole.get(), limits).unwrap_or_default();
+        self.cart = self.cart.or(whole.cart_id);
+        self.transaction = self.transaction.or(whole.transaction_id);
+    }
 }
 
 fn about<'a>(
@@ -249,8 +247,9 @@ fn about<'a>(
     settings: &Settings,
     record: &Record<'a>,
     entities: &Entities<'a>,
-    limits: &Limits,
+    sink: &mut Sink<'_>,
 ) -> Result<About<'a>, Reject> {
+    let limits = sink.limits;
     let user = record.uid.or(record.user_id).or(record.duid).or(record.domain_userid);
     let (basket_field, basket) = match settings.basket {
         BasketField::Auto | BasketField::Session => {
@@ -262,8 +261,8 @@ fn about<'a>(
     };
     Ok(About {
         basket: limits.id(Field::named(basket_field), basket)?,
-        user: limits.id(Field::named("user_id"), user)?,
+        user: sink.spare(Flaw::UnreadableUser, limits.id(Field::named("user_id"), user)),
         basket_field,
-        may_lack_basket: settings.basket.is_foreign_to(kind),
+        without_basket: settings.basket.without(kind),
     })
 }

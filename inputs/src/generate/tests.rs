@@ -346,7 +346,7 @@ fn decoded(shop: Shop, mut decoder: Box<dyn Decoder>) -> (Vec<Event>, u32) {
             timestamp: None,
             truncated: false,
         };
-        duplicates += u32::from(decoder.decode(&record, &mut events).unwrap().duplicate);
+        duplicates += decoder.decode(&record, &mut events).unwrap().duplicates;
     }
     (events, duplicates)
 }

@@ -4,7 +4,7 @@
 //! lines before an empty one are headers), and the block `text events` after it is what becomes of it.
 
 use crate::{decoder, options_of, record, shown};
-use deltacart_inputs::{BasketField, Format, RawRecord, Reason};
+use deltacart_inputs::{BasketField, Flaw, Format, RawRecord, Reason};
 use std::path::Path;
 
 fn read(path: &str) -> String {
@@ -68,6 +68,9 @@ fn the_specification_lists_what_there_is() {
     let document = read("../docs/formats.md");
     for reason in Reason::ALL {
         assert!(document.contains(&format!("| `{reason}` |")), "{reason} is not documented");
+    }
+    for flaw in Flaw::ALL {
+        assert!(document.contains(&format!("| `{flaw}` |")), "{flaw} is not documented");
     }
     for name in
         Format::ALL.iter().map(|format| format.name()).chain(BasketField::ALL.iter().map(|b| b.name()))

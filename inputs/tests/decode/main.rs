@@ -1,7 +1,8 @@
 //! Decoding from the outside: bytes in, events or a reject out.
 //!
 //! What a record became is compared as text, a line an event: `basket (user): action`, then `view`, `other`,
-//! `duplicate` and `header` as often as they were counted; a reject is `reject REASON`.
+//! `anonymous`, `duplicate` and `header` as often as they were counted, then what could not be used: `reject line 1
+//! REASON` of a part of the record, and the names of flaws. A rejected record is `reject REASON`.
 
 // Helpers outside of the test functions unwrap as those do.
 #![allow(clippy::unwrap_used)]
@@ -12,6 +13,8 @@ mod plain;
 mod streams;
 /// CSV, its presets, and baskets by line.
 mod rows;
+/// Records of which a part cannot be used, and what nothing needs.
+mod parts;
 /// CloudEvents around them.
 mod envelopes;
 /// Everything a hostile producer can think of.
@@ -26,7 +29,7 @@ mod options;
 mod real;
 
 use deltacart_dataflows::{Action, Event};
-use deltacart_inputs::{DecodeOptions, Decoder, Headers, RawRecord};
+use deltacart_inputs::{DecodeOptions, Decoder, Headers, PartReject, RawRecord, Reject};
 
 /// The decoder for flags as they are typed: `--format ga4 --basket session`.
 fn decoder(flags: &str) -> Box<dyn Decoder> {
@@ -72,8 +75,7 @@ fn shown(decoder: &mut dyn Decoder, record: &RawRecord<'_>) -> Vec<String> {
     match decoder.decode(record, &mut events) {
         Err(reject) => {
             assert!(events.is_empty(), "rejected, and yet: {events:?}");
-            assert!(reject.detail.chars().count() <= 200 && !reject.detail.is_empty(), "{reject:?}");
-            assert!(!reject.detail.contains(char::is_control), "{reject:?}");
+            check_reject(&reject);
             vec![format!("reject {}", reject.reason)]
         }
         Ok(decoded) => {
@@ -85,11 +87,30 @@ fn shown(decoder: &mut dyn Decoder, record: &RawRecord<'_>) -> Vec<String> {
             let mut lines: Vec<String> = events.iter().map(show).collect();
             lines.extend((0..decoded.views).map(|_| "view".into()));
             lines.extend((0..decoded.others).map(|_| "other".into()));
-            lines.extend(decoded.duplicate.then(|| "duplicate".into()));
+            lines.extend((0..decoded.anonymous).map(|_| "anonymous".into()));
+            lines.extend((0..decoded.duplicates).map(|_| "duplicate".into()));
             lines.extend(decoded.header.then(|| "header".into()));
+            if let Some(defects) = &decoded.defects {
+                lines.extend(defects.parts.iter().map(show_part));
+                lines.extend(defects.more.iter().map(|(reason, count)| format!("{count} more {reason}")));
+                lines.extend(defects.flaws.keys().map(|flaw| flaw.to_string()));
+            }
             lines
         }
     }
+}
+
+/// A part of a record that was not used.
+fn show_part(part: &PartReject) -> String {
+    check_reject(&part.reject);
+    let event = part.event.map(|event| format!(" event {event}")).unwrap_or_default();
+    let line = part.line.map(|line| format!(" line {line}")).unwrap_or_default();
+    format!("reject{event}{line} {}", part.reject.reason)
+}
+
+fn check_reject(reject: &Reject) {
+    assert!(reject.detail.chars().count() <= 200 && !reject.detail.is_empty(), "{reject:?}");
+    assert!(!reject.detail.contains(char::is_control), "{reject:?}");
 }
 
 /// One event on one line.

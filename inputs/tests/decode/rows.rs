@@ -54,7 +54,7 @@ fn csv_with_a_header() {
         "reject missing-column",
         "reject malformed",
         "reject malformed",
-        "reject bad-time",
+        "b1 (u1): add i1 2; unreadable-time",
         "b1 (u1): add i1 2",
         "b1 (u1): add i1 2",
         "reject malformed",
@@ -149,8 +149,8 @@ fn fimi_lines() {
         "1: purchase 0 1; 1: purchase 1 1; 1: purchase 2 1",
         "2: purchase 30 1; 2: purchase 31 1",
         "",
-        "reject bad-id",
-        "reject bad-id",
+        "4: purchase 1 1; 4: purchase 2 1; reject line 1 bad-id",
+        "5: purchase 1 1; reject line 1 bad-id",
         "6: purchase 7 1; 6: purchase 7 1",
     ];
     assert_eq!(file("--format fimi", &lines), expected);
