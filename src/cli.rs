@@ -118,7 +118,7 @@ pub struct RunArgs {
     /// for none
     #[arg(long, default_value_t = 100_000, value_name = "IDS", help_heading = "Input")]
     pub duplicate_horizon: usize,
-    /// How often to look for new partitions of the topic
+    /// How often to look for new partitions of the topic, and at the topic of lists
     #[arg(long, default_value = "10s", value_name = "TIME", help_heading = "Input")]
     pub metadata_refresh: Time,
 

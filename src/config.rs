@@ -17,6 +17,7 @@ use deltacart_inputs::file::{FileParams, FileSource, Framing};
 use deltacart_inputs::generate::ShopSettings;
 use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
 use deltacart_inputs::{DecodeOptions, Share, Source};
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,7 @@ pub fn job(args: RunArgs) -> Result<Job> {
             "--output and --dead-letter cannot both be {path}"
         );
     }
+    check_topics(&args)?;
     let topics = [Some(&args.output), args.dead_letter.as_ref(), args.input.first()];
     let kafka = match topics.into_iter().flatten().any(|place| matches!(place, Place::Topic(_))) {
         true => Some(kafka(&args.kafka)?),
@@ -93,6 +95,22 @@ pub fn job(args: RunArgs) -> Result<Job> {
         kafka,
         state,
     })
+}
+
+/// Each topic is one thing: a job that reads what it writes, or writes lists among dead letters, would never end, or
+/// could not be started again.
+fn check_topics(args: &RunArgs) -> Result<()> {
+    let places = args.input.iter().map(|place| ("--input", place));
+    let places = places.chain([("--output", &args.output)]);
+    let places = places.chain(args.dead_letter.as_ref().map(|place| ("--dead-letter", place)));
+    let mut flags = BTreeMap::new();
+    for (flag, place) in places {
+        let Place::Topic(name) = place else { continue };
+        if let Some(first) = flags.insert(name, flag) {
+            bail!("{first} and {flag} cannot both be kafka:{name}: give each a topic of its own");
+        }
+    }
+    Ok(())
 }
 
 fn delivery(args: &RunArgs, cluster: &Cluster) -> Result<Delivery> {

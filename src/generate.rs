@@ -21,7 +21,8 @@ use crate::output::kafka::{Message, Offered, Producer};
 use crate::output::{FileSink, Sent, Sink, SinkError, TopicSpec, ensure_topic};
 use anyhow::{Context, Result, bail};
 use deltacart_inputs::generate::{CartEvent, Shop, ShopError, ShopSettings};
-use deltacart_inputs::kafka::KafkaSettings;
+use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
+use deltacart_inputs::{Share, Source};
 use pace::Pace;
 use std::fmt;
 use std::fs;
@@ -200,6 +201,29 @@ fn write(
     Ok(())
 }
 
+/// A shop's events have ids that follow from its seed, so the same shop written twice is there once. Of a topic that
+/// may not be looked at nothing is said.
+fn warn_of_earlier_events(kafka: &KafkaSettings, topic: &str, shop: &ShopSettings) {
+    let params = KafkaParams {
+        topic: topic.to_owned(),
+        from: StartFrom::Beginning,
+        until_end: true,
+        record_bytes_max: 0,
+        metadata_refresh: END_PATIENCE,
+        share: Share::WHOLE,
+        asks_id: false,
+        commits: false,
+    };
+    let holds_records = KafkaSource::new(kafka, params).is_ok_and(|source| !source.has_caught_up());
+    if holds_records {
+        tracing::warn!(
+            "topic {topic} holds records already: if --seed {seed} has written some of them, its events come again \
+             with the same ids, and a job drops them as duplicates; give another --seed",
+            seed = shop.seed
+        );
+    }
+}
+
 /// Where the events go.
 enum Outlet {
     /// A file or standard output. If paced, each turn is to be seen at once.
@@ -220,6 +244,7 @@ impl Outlet {
                 let Some(kafka) = &options.kafka else { bail!(GenerateError::NoBrokers(name.clone())) };
                 let topic = TopicSpec { name, partitions: options.partitions, compacted: false };
                 ensure_topic(kafka, &topic).context("cannot prepare the topic of events")?;
+                warn_of_earlier_events(kafka, name, &options.shop);
                 Ok(Outlet::Topic(Box::new(Producer::connect(kafka, name)?)))
             }
         }
@@ -232,7 +257,8 @@ impl Outlet {
             Outlet::Topic(producer) => producer,
         };
         let key = event.basket_id();
-        let message = Message { key: Some(key.as_bytes()), value: Some(text), headers: &[], timestamp: None };
+        let (key, value) = (Some(key.as_bytes()), Some(text));
+        let message = Message { key, value, partition: None, headers: &[], timestamp: None };
         loop {
             match producer.offer(&message)? {
                 Offered::Taken => return Ok(true),

@@ -19,8 +19,9 @@ use crate::worker;
 use anyhow::{Context, Result, anyhow};
 use deltacart_dataflows::Params;
 use deltacart_inputs::file::FileProgress;
-use deltacart_inputs::kafka::{KafkaSettings, StartFrom, topic_partitions};
+use deltacart_inputs::kafka::{KafkaSettings, StartFrom, TopicState, topic_partitions};
 use deltacart_inputs::{DecodeOptions, OnExpired};
+use std::fs;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -213,6 +214,8 @@ pub(crate) struct Shared {
     /// The files that this process writes, shared by its workers.
     pub(crate) output: Option<FileSink>,
     pub(crate) dead_letters: Option<FileSink>,
+    /// The topic of lists as it was when the job began, if the lists go to one.
+    pub(crate) output_topic: Option<TopicState>,
     /// How often each worker of this process has come round.
     pub(crate) turns: Turns,
     /// The snapshots, and the one that the job begins with.
@@ -252,19 +255,25 @@ impl Handle {
 /// When a place cannot be reached at the start. A failure later on ends the process with exit code 1: its workers, and
 /// those of other processes, are not to go on without it.
 pub fn run(job: Job, handle: &Handle) -> Result<Option<Summary>> {
-    prepare_topics(&job)?;
-    run_prepared(job, handle)
+    join_and_run(job, handle, prepare_topics)
 }
 
-/// The same for a job whose topics are known to be there and as they should be.
+/// Runs a job whose topics are known to be there and as they should be.
 pub(crate) fn run_prepared(job: Job, handle: &Handle) -> Result<Option<Summary>> {
+    join_and_run(job, handle, |_job| Ok(None))
+}
+
+/// What makes the topics that a job writes; describes the one of its lists.
+type Prepare = fn(&Job) -> Result<Option<TopicState>>;
+
+fn join_and_run(job: Job, handle: &Handle, prepare: Prepare) -> Result<Option<Summary>> {
     let joined = cluster::join(&job.cluster, Settings::of(&job), &handle.shared.stop)?;
     let Some(mut joined) = joined else { return Ok(None) };
-    run_joined(job, handle, &mut joined).inspect_err(|error| joined.tell(error))
+    run_joined(job, handle, &mut joined, prepare).inspect_err(|error| joined.tell(error))
 }
 
-/// The same in a cluster whose processes are connected.
-fn run_joined(job: Job, handle: &Handle, joined: &mut Joined) -> Result<Option<Summary>> {
+/// Runs this process's workers, in a cluster whose processes are connected.
+fn run_joined(job: Job, handle: &Handle, joined: &mut Joined, prepare: Prepare) -> Result<Option<Summary>> {
     let start = Instant::now();
     handle.meter().starts(job.cluster.threads, job.bounds());
     let mut config = timely::WorkerConfig::default();
@@ -273,9 +282,11 @@ fn run_joined(job: Job, handle: &Handle, joined: &mut Joined) -> Result<Option<S
     differential_dataflow::configure(&mut config, &merging);
     // Before the output is touched: what cannot go on is to leave it as it is.
     let state = State::open(&job)?.map(Arc::new);
+    let output_topic = prepare(&job)?;
     let shared = Shared {
         output: output_file(&job)?,
         dead_letters: dead_letter_file(&job)?,
+        output_topic,
         turns: Turns::new(job.cluster.threads),
         state,
         ..handle.shared.clone()
@@ -335,21 +346,42 @@ pub(crate) fn fail(error: &anyhow::Error) -> ! {
     cluster::die(&format!("{error:#}"));
 }
 
-/// Makes the topics that are to be written, where they are missing.
-fn prepare_topics(job: &Job) -> Result<()> {
-    let Some(kafka) = &job.kafka else { return Ok(()) };
-    let partitions = match (job.output_partitions, &job.input) {
-        (Some(partitions), _) => partitions,
-        (None, Input::Topic { name, .. }) => topic_partitions(kafka, name)?.unwrap_or(1) as u32,
-        (None, Input::Files(_)) => 1,
+/// Makes the topics that are to be written, where they are missing: once the input is known to be there, so that a name
+/// with a typo leaves no topic behind. Describes the topic of lists.
+fn prepare_topics(job: &Job) -> Result<Option<TopicState>> {
+    let Some(kafka) = &job.kafka else { return Ok(None) };
+    let of_input = partitions_of_input(&job.input, kafka)?;
+    let partitions = job.output_partitions.unwrap_or(of_input);
+    let output = match &job.output {
+        Destination::Topic(name) => Some(
+            ensure_topic(kafka, &TopicSpec { name, partitions, compacted: true })
+                .context("cannot prepare the output topic")?,
+        ),
+        Destination::File(_) => None,
     };
-    if let Destination::Topic(name) = &job.output {
-        ensure_topic(kafka, &TopicSpec { name, partitions, compacted: true })
-            .context("cannot prepare the output topic")?;
-    }
     if let Some(Destination::Topic(name)) = &job.dead_letters {
         ensure_topic(kafka, &TopicSpec { name, partitions, compacted: false })
             .context("cannot prepare the dead-letter topic")?;
     }
-    Ok(())
+    Ok(output)
+}
+
+/// How many partitions the input has; files count as one. Fails if it is not there.
+fn partitions_of_input(input: &Input, kafka: &KafkaSettings) -> Result<u32> {
+    match input {
+        Input::Topic { name, .. } => {
+            let partitions = topic_partitions(kafka, name)?;
+            let absent = || {
+                let brokers = kafka.brokers();
+                anyhow!("topic {name} does not exist at {brokers}: create it, or check its name")
+            };
+            Ok(partitions.with_context(absent)? as u32)
+        }
+        Input::Files(paths) => {
+            for path in paths.iter().filter(|path| path.as_os_str() != "-") {
+                fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+            }
+            Ok(1)
+        }
+    }
 }

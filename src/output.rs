@@ -35,7 +35,8 @@ pub use encode::{CONNECTOR, Envelope, EnvelopeError, OutputOptions, STREAM, VERS
 pub use file::FileSink;
 pub use fold::{Entry, FoldError, Lists, Published};
 pub use kafka::{
-    KafkaSink, TopicSpec, TransactionalSink, WORKER_SLOTS, ensure_topic, fence, wait_for_open_transactions,
+    KafkaSink, OutputWatch, TABLE_PROPERTIES, TopicSpec, TransactionalSink, WORKER_SLOTS, ensure_topic,
+    fence, wait_for_open_transactions,
 };
 pub use records::{Record, Records};
-pub use sink::{Sent, Sink, SinkError};
+pub use sink::{Sent, Sink, SinkError, Watch};

@@ -134,8 +134,9 @@ pub(crate) fn publish<'scope>(
                     }
                 });
                 held.for_each(|_capability, records: &mut Vec<HeldRecord>| {
-                    if let Some(catching_up) = &mut publishing.catching_up {
-                        records.drain(..).for_each(|record| catching_up.held.apply(record));
+                    let Publishing { outlet, catching_up, .. } = &mut publishing;
+                    if let Some(CatchingUp { held, .. }) = catching_up {
+                        records.drain(..).for_each(|record| outlet.hold(record, held));
                     }
                 });
                 if publishing.work(lists_frontier, held_frontier.is_empty()) {

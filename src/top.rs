@@ -170,7 +170,7 @@ impl Reader {
 
     fn take(&mut self, record: &RawRecord<'_>) {
         self.summary.records += 1;
-        match self.lists.apply(record.key, record.value) {
+        match self.lists.apply_in(record.partition, record.key, record.value) {
             Ok(changed) => self.changed.extend(changed),
             Err(error) => {
                 if self.summary.unreadable == 0 {

@@ -139,6 +139,13 @@ fn wrong_settings_are_2_and_name_the_flag() {
     run(&format!("run --format csv --input {input}"), &[]).expect(2).says("--columns");
     run("run --input - --epoch-events 5", &[]).expect(2).says("--epoch-events");
     run("run --input kafka:carts more.jsonl -b localhost:1", &[]).expect(2).says("--input");
+    for (places, flags) in [
+        ("--input kafka:a --output kafka:a", "--input and --output cannot both be kafka:a"),
+        ("--input kafka:a --output kafka:b --dead-letter kafka:a", "--input and --dead-letter cannot"),
+        ("--input - --output kafka:b --dead-letter kafka:b", "--output and --dead-letter cannot"),
+    ] {
+        run(&format!("run {places} -b localhost:1"), &[]).expect(2).says(flags);
+    }
     run("run", &[]).expect(2).says("--input");
     run("", &[]).expect(2);
 }

@@ -7,7 +7,7 @@
 use crate::kafka::{Broker, block_on, unused};
 use crate::recovery::{check_history, lists_from_file, shop};
 use crate::support::{Finished, Folder, canonical, lists_of_file, run, start, wait_until};
-use deltacart::output::{TopicSpec, ensure_topic};
+use deltacart::output::{TABLE_PROPERTIES, TopicSpec, ensure_topic};
 use deltacart_inputs::kafka::{KafkaSettings, Role, topic_partitions};
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -221,7 +221,8 @@ fn admin(settings: &KafkaSettings) -> AdminClient<DefaultClientContext> {
     settings.client_config(Role::Admin).create().unwrap()
 }
 
-fn delete(broker: &Broker, topic: &str) {
+/// Deletes a topic.
+pub(crate) fn delete(broker: &Broker, topic: &str) {
     let deleted = block_on(admin(&broker.settings).delete_topics(&[topic], &AdminOptions::new())).unwrap();
     assert_eq!(deleted, [Ok(topic.to_owned())]);
 }
@@ -257,8 +258,22 @@ fn a_kafka_input_topic_that_is_deleted() {
 fn a_kafka_output_topic_that_is_deleted() {
     let Some(broker) = Broker::new() else { return };
     let case = Case::new(&broker, "unread");
+    let running = start(&format!("{} {}", case.job, broker.flags), &[]);
+    case.wait_for_lists(&broker);
+    delete(&broker, &case.output);
+    case.produce(&broker, 1500..3000);
+    check_failed(running.finish(), &format!("topic {} was deleted: start the job again", case.output));
+    case.recover(&broker, &broker.flags);
+}
+
+/// Where it is looked at too seldom, records that nobody takes say so.
+#[test]
+fn a_kafka_output_topic_that_takes_no_records() {
+    let Some(broker) = Broker::new() else { return };
+    let case = Case::new(&broker, "unlooked");
     let flags = format!("{} -X producer.transaction.timeout.ms=6000", broker.flags);
-    let running = start(&format!("{} {flags}", case.job), &[]);
+    let job = case.job.replace("200ms", "1h");
+    let running = start(&format!("{job} {flags}"), &[]);
     case.wait_for_lists(&broker);
     delete(&broker, &case.output);
     wait_until("it is gone", || topic_partitions(&broker.settings, &case.output).unwrap().is_none());
@@ -276,6 +291,8 @@ fn kafka_messages_that_are_too_large() {
     check_failed(run(&small, &[]), &format!("bytes, too many for topic {}: lower --top-k", case.output));
     let limit = |bytes: &str| {
         let topic = AlterConfig::new(ResourceSpecifier::Topic(&case.output));
+        // What is not said is the broker's default from then on.
+        let topic = TABLE_PROPERTIES.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
         let topic = topic.set("cleanup.policy", "compact").set("max.message.bytes", bytes);
         let altered = block_on(admin(&broker.settings).alter_configs([&topic], &AdminOptions::new()));
         assert!(altered.unwrap()[0].is_ok());

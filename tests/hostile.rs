@@ -176,9 +176,9 @@ fn odd_times_and_lines_lose_nothing() {
     ];
     let done = run_among(&folder, "--format json --basket-idle 1h", good, &[]);
     assert_eq!(lists_of_file(&folder.path("lists")), GOOD_LISTS);
-    done.says("4 events of 3 records, 0 rejects, 1 rejected lines (missing-item 1)");
-    done.says("3 unreadable fields (unreadable-time 2, unreadable-user 1)");
-    done.says(r#"unreadable-time: time: \"yesterday\" is no time"#);
+    done.says("4 events of 3 records, 0 rejects, 1 rejected lines (missing-item 1)")
+        .says("3 unreadable fields (unreadable-time 2, unreadable-user 1)")
+        .says(r#"unreadable-time: time: \"yesterday\" is no time"#);
     let letter: Value = serde_json::from_str(&fs::read_to_string(folder.path("letters")).unwrap()).unwrap();
     assert_eq!((&letter["offset"], &letter["line"]), (&Value::from(1), &Value::from(1)), "{letter}");
     assert_eq!(

@@ -78,6 +78,15 @@ impl Broker {
         KafkaSource::new(&self.settings, params).unwrap()
     }
 
+    /// Gives a topic more partitions.
+    pub(crate) fn grow(&self, topic: &str, partitions: u32) {
+        let admin: AdminClient<DefaultClientContext> =
+            self.settings.client_config(Role::Admin).create().unwrap();
+        let more = NewPartitions::new(topic, partitions as usize);
+        let made = block_on(admin.create_partitions([&more], &AdminOptions::new())).unwrap();
+        assert_eq!(made, [Ok(topic.to_owned())]);
+    }
+
     /// Hands over all records of a topic.
     pub(crate) fn read(&self, topic: &str, each: &mut dyn FnMut(RawRecord<'_>)) {
         let mut source = self.source(topic);
@@ -122,12 +131,20 @@ impl Broker {
     }
 
     /// Where each partition of a topic ends, and where the group has got.
-    fn ends_and_committed(&self, topic: &str, group: &str) -> (Vec<i64>, Vec<i64>) {
+    pub(crate) fn ends_and_committed(&self, topic: &str, group: &str) -> (Vec<i64>, Vec<i64>) {
         let mut config = self.settings.client_config(Role::Consumer);
         let consumer: BaseConsumer = config.set("group.id", group).create().unwrap();
         let mut asked = TopicPartitionList::new();
         asked.add_partition_range(topic, 0, PARTITIONS as i32 - 1);
-        let committed = consumer.committed_offsets(asked, PATIENCE).unwrap();
+        // The first to ask for a group's place is told to ask again.
+        let start = Instant::now();
+        let committed = loop {
+            match consumer.committed_offsets(asked.clone(), PATIENCE) {
+                Ok(committed) => break committed,
+                Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
         let committed = committed.elements().into_iter().map(|element| match element.offset() {
             Offset::Offset(offset) => offset,
             _ => 0,
@@ -354,11 +371,7 @@ fn follows_new_records_and_new_partitions_until_sigterm() {
     broker.produce(&topic, [("b", basket("b", "mug").as_bytes())]);
     wait_until("the second list", || has(r#""item":"mug""#));
 
-    let admin: AdminClient<DefaultClientContext> =
-        broker.settings.client_config(Role::Admin).create().unwrap();
-    let more = NewPartitions::new(&topic, PARTITIONS as usize + 1);
-    let made = block_on(admin.create_partitions([&more], &AdminOptions::new())).unwrap();
-    assert_eq!(made, [Ok(topic.clone())]);
+    broker.grow(&topic, PARTITIONS + 1);
     wait_until("the new partition is known to the broker", || {
         broker.source(&topic).partitions().unwrap().len() > PARTITIONS as usize
     });

@@ -53,6 +53,11 @@ fn get(address: &str, path: &str) -> Option<Answer> {
     request(address, &format!("GET {path}"))
 }
 
+/// All metrics as text; empty if nothing is served yet.
+pub(super) fn page_text(address: &str) -> String {
+    get(address, "/metrics").map_or(String::new(), |answer| answer.body)
+}
+
 /// Whether it answers so; false also when it does not answer at all yet.
 fn says(address: &str, path: &str, status: u16) -> bool {
     get(address, path).is_some_and(|answer| answer.status == status)

@@ -15,7 +15,7 @@ use deltacart::job::{self, Handle};
 use deltacart::output::{Lists, wait_for_open_transactions};
 use deltacart_inputs::Share;
 use deltacart_inputs::generate::ShopSettings;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::thread;
 use std::time::Duration;
@@ -26,23 +26,28 @@ const KILLS: u64 = 5;
 /// What a consumer that reads committed records has seen, record by record.
 pub(crate) struct Consumer {
     pub(crate) lists: Lists,
-    /// Of each item: the epoch and the list told last, without what says how it came to be.
-    last: BTreeMap<String, (u64, String)>,
+    /// Of each item, in each partition: the epoch and the list told last, without what says how it came to be.
+    last: BTreeMap<(u32, String), (u64, String)>,
     records: usize,
 }
 
-/// Reads a topic of `upsert` records from its beginning, and checks that it is a history: no list twice in a row, no
-/// epoch before the last of its item.
+/// Reads a topic of `upsert` records from its beginning, each partition for itself, and checks that it is a history: no
+/// list twice in a row, no epoch before the last of its item. At the end a list is in one partition.
 pub(crate) fn check_history(broker: &Broker, topic: &str) -> Consumer {
     wait_for_open_transactions(&broker.settings, topic, Share::WHOLE, Duration::from_secs(20)).unwrap();
+    let mut values = BTreeMap::new();
     let mut consumer = Consumer { lists: Lists::new(), last: BTreeMap::new(), records: 0 };
     broker.read(topic, &mut |record| {
         let key = String::from_utf8(record.key.unwrap().to_vec()).unwrap();
         let at = format!("{key:?} at {}:{}", record.partition, record.offset);
-        let Consumer { lists, last, records } = &mut consumer;
-        lists.apply(record.key, record.value).unwrap();
+        let Consumer { last, records, .. } = &mut consumer;
         *records += 1;
-        let before = last.get(&key);
+        let place = (record.partition, key);
+        match record.value {
+            Some(value) => drop(values.insert(place.clone(), value.to_vec())),
+            None => drop(values.remove(&place)),
+        }
+        let before = last.get(&place);
         let (epoch, list) = match record.value {
             None => {
                 let (epoch, list) = before.unwrap_or_else(|| panic!("{at}: taken away before it was told"));
@@ -59,16 +64,21 @@ pub(crate) fn check_history(broker: &Broker, topic: &str) -> Consumer {
             let rises = *epoch_before < epoch || record.value.is_none();
             assert!(rises, "{at}: epoch {epoch} after {epoch_before}");
         }
-        last.insert(key, (epoch, list));
+        last.insert(place, (epoch, list));
     });
+    let mut items = BTreeSet::new();
+    for ((partition, key), value) in values {
+        assert!(items.insert(key.clone()), "{key:?} has a list in partition {partition} and in another");
+        consumer.lists.apply(Some(key.as_bytes()), Some(&value)).unwrap();
+    }
     consumer
 }
 
 /// A job as one or more processes.
-struct Cluster(Vec<Running>);
+pub(crate) struct Cluster(Vec<Running>);
 
 impl Cluster {
-    fn start(folder: &Folder, processes: usize, line: &str) -> Cluster {
+    pub(crate) fn start(folder: &Folder, processes: usize, line: &str) -> Cluster {
         let hosts = folder.hostfile(processes);
         let start =
             |process: usize| start(&format!("{line} -n {processes} -p {process} --hostfile {hosts}"), &[]);
@@ -76,7 +86,7 @@ impl Cluster {
     }
 
     /// Kills all of it, the process `first` before the others.
-    fn kill(mut self, first: usize) {
+    pub(crate) fn kill(mut self, first: usize) {
         let first = first % self.0.len();
         self.0.swap(0, first);
         self.0.iter_mut().for_each(Running::kill);

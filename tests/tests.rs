@@ -42,6 +42,9 @@ mod metrics;
 // Topics of a real broker in and out: the lists of a file with the same events. Needs DELTACART_TEST_BROKERS.
 mod kafka;
 
+// What a job makes of topics, and of what others do to them while it runs.
+mod topics;
+
 // Jobs killed, stopped and started again with other settings, against a real broker: what consumers see of it.
 mod recovery;
 

@@ -12,6 +12,7 @@
 //! reads what.
 
 mod settings;
+mod open_transactions;
 mod client;
 mod describe;
 mod connection;
@@ -29,7 +30,7 @@ pub use release::{Released, release};
 pub use settings::{KafkaSettings, Role, SettingsError};
 pub use source::{KafkaParams, KafkaSource};
 pub use start::StartFrom;
-pub use topic::topic_partitions;
+pub use topic::{TopicChange, TopicState, TopicWatch, existing_partitions, existing_topic, topic_partitions};
 
 #[cfg(test)]
 mod tests;

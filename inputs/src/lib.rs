@@ -11,7 +11,7 @@
 //! A [`Source`] knows bytes, offsets and brokers; a [`Decoder`] knows event shapes; neither knows similarity.
 
 mod record;
-pub use record::{Fetched, Headers, OnExpired, RawRecord, Resume, Share, Source, SourceError};
+pub use record::{Fetched, Headers, Lag, OnExpired, RawRecord, Resume, Share, Source, SourceError};
 
 pub mod file;
 #[cfg(feature = "kafka")]

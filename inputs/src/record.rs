@@ -115,10 +115,15 @@ pub trait Source {
         true
     }
 
-    /// How many offsets of each partition lie between what has been handed over and its end, where that is known and
-    /// costs nothing to know: it may be seconds old.
-    fn lags(&self) -> Vec<(u32, u64)> {
+    /// How far each partition is behind its end, where that is known and costs nothing to know: it may be seconds old.
+    fn lags(&self) -> Vec<Lag> {
         Vec::new()
+    }
+
+    /// Where reading of each partition has come to, where that may be further than the offset after the last record:
+    /// offsets that hold no record, such as the markers of transactions, are behind it.
+    fn positions(&mut self) -> Result<Vec<(u32, u64)>, SourceError> {
+        Ok(Vec::new())
     }
 
     /// Says that everything before `offset` of `partition` has been dealt with for good: the offset that a group's
@@ -134,6 +139,17 @@ pub trait Source {
         let _ = patience;
         Ok(())
     }
+}
+
+/// How far reading of a partition is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// The partition.
+    pub partition: u32,
+    /// Offsets between what has been handed over and the end of the partition.
+    pub offsets: u64,
+    /// How many of those cannot be read yet, because they are behind a transaction that is open.
+    pub hidden: u64,
 }
 
 /// Which partitions are a worker's: the same rule on every worker, so that each has exactly one.

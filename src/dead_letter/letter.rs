@@ -96,6 +96,7 @@ impl Letter {
         }
         let key = self.key.as_deref().map(|key| &key[..key.len().min(key_max)]);
         let value = self.value.as_deref().map(|value| &value[..value.len().min(value_max)]);
-        producer.offer(&Message { key, value, headers: &headers, timestamp: self.timestamp })
+        let (headers, timestamp) = (&headers[..], self.timestamp);
+        producer.offer(&Message { key, value, partition: None, headers, timestamp })
     }
 }

@@ -99,10 +99,13 @@ impl Page {
         to.gauge("deltacart_epochs_open", "Epochs that are not out", open)?;
         let help = "From the first record read into an epoch to the epoch being out";
         to.histogram("deltacart_epoch_seconds", help, &self.histograms.0)?;
-        let lags =
-            reports().flat_map(|report| report.lags.iter().map(|&(number, lag)| (u64::from(number), lag)));
+        let lags = || reports().flat_map(|report| report.lags.iter());
+        let behind = lags().map(|lag| (u64::from(lag.partition), lag.offsets));
         let help = "Offsets between what has been read of a partition and its end";
-        to.gauges("deltacart_lag_events", help, "partition", lags)?;
+        to.gauges("deltacart_lag_events", help, "partition", behind)?;
+        let hidden = lags().map(|lag| (u64::from(lag.partition), lag.hidden));
+        let help = "Those of them behind a transaction that is open: they cannot be read yet";
+        to.gauges("deltacart_hidden_events", help, "partition", hidden)?;
         let clocks = reports()
             .flat_map(|report| report.clocks.iter().map(|&(number, ms)| (u64::from(number), ms / 1000)));
         let help = "The largest time of an event of a partition, in seconds since 1970";

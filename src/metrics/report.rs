@@ -3,6 +3,7 @@
 use super::Meter;
 use crate::summary::{Counter, Tally};
 use deltacart_dataflows::{Census, Epoch, Millis, Sampling, Sizes, Work};
+use deltacart_inputs::Lag;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -32,7 +33,7 @@ pub(super) struct Report {
     pub(super) open: u64,
     pub(super) reached_end: bool,
     pub(super) caught_up: bool,
-    pub(super) lags: Vec<(u32, u64)>,
+    pub(super) lags: Vec<Lag>,
     pub(super) clocks: Vec<(u32, Millis)>,
     pub(super) ids_remembered: u64,
     pub(super) sizes: Sizes,
@@ -60,7 +61,7 @@ pub(crate) struct Turn {
 /// What is asked for when a report is due.
 pub(crate) struct Probe {
     /// How far each partition is behind.
-    pub(crate) lags: Vec<(u32, u64)>,
+    pub(crate) lags: Vec<Lag>,
     /// The largest time of an event of each partition, where events have times.
     pub(crate) clocks: Vec<(u32, Millis)>,
     /// Event ids remembered.

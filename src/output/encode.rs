@@ -74,6 +74,10 @@ impl FromStr for Envelope {
 /// The score of a neighbour that is, or was, published without one. No list that is computed holds it.
 pub(crate) const UNSCORED: i64 = i64::MIN;
 
+/// Stands in a list as it was for a neighbour of whom nothing is known but the rank: nobody is told that it leaves. No
+/// item has this id.
+pub(crate) const UNKNOWN: &str = "";
+
 /// How list changes are shown to readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputOptions {
@@ -138,7 +142,8 @@ impl Encoder<'_> {
 
     fn changes(&mut self) {
         let ListChange { before, after, .. } = self.change;
-        for (entry, _) in before.iter().zip(self.difference.gone()).filter(|(_, gone)| *gone) {
+        let gone = before.iter().zip(self.difference.gone()).filter(|(_, gone)| *gone);
+        for (entry, _) in gone.filter(|(entry, _)| entry.item != UNKNOWN) {
             let key_end = self.pair_key(entry);
             self.push_operation("leave", entry);
             self.push(b"}");

@@ -23,6 +23,8 @@ pub struct Lists {
     lists: BTreeMap<Name, Published>,
     envelope: Option<Envelope>,
     only: Option<Name>,
+    /// In which partition each key was met last, and in which epoch, where partitions are known.
+    places: BTreeMap<Vec<u8>, (u32, Epoch)>,
 }
 
 /// One item's list, never empty.
@@ -91,6 +93,32 @@ impl Lists {
             (Some(key), None) => self.apply_tombstone(key),
             (None, None) => Err(FoldError::Shape("neither key nor value")),
         }
+    }
+
+    /// Reads one record of a topic, of the partition it was found in. A topic that has grown has lists that moved: a
+    /// value and its tombstone in the partition they left, and the list where it is now. Which was written first, only
+    /// epochs say, so what is older than what is held of another partition is passed over.
+    pub fn apply_in(
+        &mut self,
+        partition: u32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<Option<Name>, FoldError> {
+        let Some(key) = key else { return self.apply(None, value) };
+        let held = self.places.get(key).copied().filter(|(other, _epoch)| *other != partition);
+        let Some(value) = value else {
+            if held.is_some() {
+                return Ok(None);
+            }
+            self.places.remove(key);
+            return self.apply_tombstone(key);
+        };
+        let said = said::read(value)?;
+        if held.is_some_and(|(_other, epoch)| said.epoch <= epoch) {
+            return Ok(None);
+        }
+        self.places.insert(key.to_vec(), (partition, said.epoch));
+        self.apply_value(said)
     }
 
     fn apply_value(&mut self, said: Said<Vec<Entry>>) -> Result<Option<Name>, FoldError> {

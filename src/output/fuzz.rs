@@ -23,10 +23,10 @@ pub(crate) fn fold(data: &[u8]) {
     let mut read = Vec::new();
     for (key, value) in records(data) {
         let folded = lists.apply(key, value);
-        let record = read_held(key, value);
+        let record = read_held(0, key, value);
         // A job that starts on such a topic ends with a message; a reader as well.
         let (Ok(_), Ok((record, _))) = (folded, record) else { return };
-        held.apply(record);
+        held.apply(record, None);
         read.push((key, value));
     }
     check(&lists);

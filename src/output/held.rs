@@ -10,26 +10,39 @@
 //! envelope writes the same key anyway, and all lists are told anew. A file has no keys: there a record gets the one
 //! that it would have in a topic.
 //!
+//! A key *strays* where its value lies in another partition than the one its records go to now: the topic had fewer
+//! partitions when it was written. Who reads that partition alone would hold it for ever, so it gets a tombstone there,
+//! and what is computed is published to where the key belongs, in one transaction.
+//!
 //! # Notes
 //! Most records are not the last of their key, so only their heads are read: a list is when it is known to be the last.
 //!
 //! Scores are compared in units of the ninth digit, whatever `--score-digits` was and is; a neighbour without one has
 //! [`UNSCORED`]. So a list that looks different in any way is published, and no other.
 
-use super::encode::{UNSCORED, push_pair_key};
+use super::encode::{UNKNOWN, UNSCORED, push_pair_key};
 use super::said::{self, Said, What};
 use super::{Decimal, Entry, Envelope, FoldError, ListChange, OutputOptions, Records, encode};
 use deltacart_dataflows::{Epoch, List, Name, Neighbour, route};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::vec;
 
 /// What one record leaves under its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HeldRecord {
+    /// Where it was read.
+    partition: u32,
     key: Vec<u8>,
     /// None when the key is to be forgotten.
     value: Option<HeldValue>,
+}
+
+impl HeldRecord {
+    /// Its key in a topic.
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
 }
 
 /// A value as it was written.
@@ -42,12 +55,13 @@ struct HeldValue {
 /// Reads one record: from a topic with its key, a missing value being a tombstone; or a line of a file, without key.
 /// Also says its epoch, which a tombstone has not.
 pub(crate) fn read_held(
+    partition: u32,
     key: Option<&[u8]>,
     value: Option<&[u8]>,
 ) -> Result<(HeldRecord, Option<Epoch>), FoldError> {
     let Some(value) = value else {
         let key = key.ok_or(FoldError::Shape("neither key nor value"))?.to_vec();
-        return Ok((HeldRecord { key, value: None }, None));
+        return Ok((HeldRecord { partition, key, value: None }, None));
     };
     let Said { envelope, item, epoch, what } = said::glance(value)?;
     let (own_key, stays) = match what {
@@ -59,7 +73,7 @@ pub(crate) fn read_held(
         return Err(FoldError::Shape("its key does not belong to its value"));
     }
     let value = stays.then(|| HeldValue { envelope, json: value.to_vec() });
-    Ok((HeldRecord { key: own_key, value }, Some(epoch)))
+    Ok((HeldRecord { partition, key: own_key, value }, Some(epoch)))
 }
 
 /// The envelope of one record; `None` for a tombstone.
@@ -69,14 +83,16 @@ pub(crate) fn envelope_of(record: &HeldRecord) -> Option<Envelope> {
 
 /// Which worker a record concerns, modulo their number: the one that publishes what `envelope` writes under its key.
 pub(crate) fn route_held(record: &HeldRecord, envelope: Envelope) -> u64 {
-    let pair = || serde_json::from_slice::<(Name, Name)>(&record.key).ok();
-    match envelope {
-        Envelope::Changes => match pair() {
-            Some((item, _other)) => route(&item),
-            None => route(&String::from_utf8_lossy(&record.key)),
-        },
-        Envelope::Upsert | Envelope::Debezium => route(&String::from_utf8_lossy(&record.key)),
-    }
+    route(&item_of(&record.key, envelope))
+}
+
+/// Whose list `envelope` writes under a key.
+fn item_of(key: &[u8], envelope: Envelope) -> Name {
+    let pair = match envelope {
+        Envelope::Changes => serde_json::from_slice::<(Name, Name)>(key).ok(),
+        Envelope::Upsert | Envelope::Debezium => None,
+    };
+    pair.map_or_else(|| String::from_utf8_lossy(key).as_ref().into(), |(item, _other)| item)
 }
 
 fn neighbour(entry: Entry) -> Neighbour {
@@ -90,26 +106,56 @@ fn pair_key(item: &str, other: &str) -> Vec<u8> {
     key
 }
 
-/// The last value of each key.
+/// What consumers hold.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Held(HashMap<Vec<u8>, HeldValue>);
+pub(crate) struct Held {
+    /// The last value of each key, in the partition where its records go.
+    values: HashMap<Vec<u8>, HeldValue>,
+    /// Keys that have a value in another partition, and in which.
+    strays: BTreeSet<(Vec<u8>, u32)>,
+}
 
 type HeldLists = BTreeMap<Name, HeldList>;
+
+/// The longest list in which ranks may be missing: longer than any that a job writes.
+const GAPPED_RANKS_MAX: u32 = 10_000;
 
 /// One item's list as consumers hold it.
 #[derive(Debug, Default)]
 struct HeldList {
+    /// A neighbour whose pair is not held, because it strays, is [`UNKNOWN`].
     list: List,
-    /// Ranks are missing or doubled: the end of an epoch was never written.
+    /// Ranks are doubled: the end of an epoch was never written.
     is_torn: bool,
 }
 
+impl HeldList {
+    /// Puts pairs in the order of their ranks.
+    fn of_pairs(mut pairs: Vec<(u32, Neighbour)>) -> HeldList {
+        pairs.sort_unstable();
+        let last = pairs.last().map_or(0, |(rank, _neighbour)| *rank);
+        let is_torn = last > GAPPED_RANKS_MAX || pairs.windows(2).any(|two| two[0].0 == two[1].0);
+        let mut list = List::new();
+        for (rank, neighbour) in pairs {
+            while !is_torn && list.len() + 1 < rank as usize {
+                list.push(Neighbour { item: UNKNOWN.into(), score: UNSCORED, count: 0 });
+            }
+            list.push(neighbour);
+        }
+        HeldList { list, is_torn }
+    }
+}
+
 impl Held {
-    /// Takes in a record; those of one key in their order.
-    pub(crate) fn apply(&mut self, record: HeldRecord) {
-        match record.value {
-            Some(value) => drop(self.0.insert(record.key, value)),
-            None => drop(self.0.remove(&record.key)),
+    /// Takes in a record; those of one key and partition in their order. `home` is the partition to which records of
+    /// the key go, where the output has partitions.
+    pub(crate) fn apply(&mut self, record: HeldRecord, home: Option<u32>) {
+        let HeldRecord { partition, key, value } = record;
+        match (home.is_none_or(|home| home == partition), value) {
+            (true, Some(value)) => drop(self.values.insert(key, value)),
+            (true, None) => drop(self.values.remove(&key)),
+            (false, Some(_)) => drop(self.strays.insert((key, partition))),
+            (false, None) => drop(self.strays.remove(&(key, partition))),
         }
     }
 
@@ -117,7 +163,7 @@ impl Held {
     fn into_lists(self, envelope: Envelope) -> Result<(HeldLists, Vec<Vec<u8>>), FoldError> {
         let (mut lists, mut stale) = (HeldLists::new(), Vec::new());
         let mut pairs = BTreeMap::<Name, Vec<(u32, Neighbour)>>::new();
-        for (key, value) in self.0 {
+        for (key, value) in self.values {
             if value.envelope != envelope {
                 stale.push(key);
                 continue;
@@ -132,20 +178,22 @@ impl Held {
                 What::List(_) | What::Leave(_) => {}
             }
         }
-        for (item, mut of_item) in pairs {
-            of_item.sort_unstable();
-            let is_torn = (1..).zip(&of_item).any(|(rank, (held, _neighbour))| rank != *held);
-            let list = of_item.into_iter().map(|(_rank, neighbour)| neighbour).collect();
-            lists.insert(item, HeldList { list, is_torn });
-        }
+        lists.extend(pairs.into_iter().map(|(item, of_item)| (item, HeldList::of_pairs(of_item))));
         stale.sort_unstable();
         Ok((lists, stale))
     }
 }
 
+/// A key, and a partition where it does not belong.
+type Stray = (Vec<u8>, u32);
+
 /// What is to be published so that consumers hold what is computed: by item, and encoded piece by piece.
 pub(crate) struct Correction {
     stale: vec::IntoIter<Vec<u8>>,
+    /// Strays whose item has no change.
+    alone: vec::IntoIter<Stray>,
+    /// The others, by their item: each leaves with its change.
+    strays: BTreeMap<Name, Vec<Stray>>,
     changes: vec::IntoIter<ListChange>,
     options: OutputOptions,
 }
@@ -153,11 +201,15 @@ pub(crate) struct Correction {
 impl Correction {
     /// Fails if what is held is no list of a job after all.
     pub(crate) fn new(
-        held: Held,
+        mut held: Held,
         computed: HashMap<Name, List>,
         epoch: Epoch,
         options: &OutputOptions,
     ) -> Result<Correction, FoldError> {
+        let mut strays = BTreeMap::<Name, Vec<Stray>>::new();
+        for stray in std::mem::take(&mut held.strays) {
+            strays.entry(item_of(&stray.0, options.envelope)).or_default().push(stray);
+        }
         let (mut held, mut stale) = held.into_lists(options.envelope)?;
         stale.retain(|key| !writes(&computed, key, options.envelope));
         let mut changes = Vec::new();
@@ -180,9 +232,19 @@ impl Correction {
         }));
         // Of the two of a torn list, the one that takes it away comes first.
         changes.sort_by(|x, y| (&x.item, x.before.is_empty()).cmp(&(&y.item, y.before.is_empty())));
+        let changing: HashSet<&Name> = changes.iter().map(|change| &change.item).collect();
+        let (strays, alone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            strays.into_iter().partition(|(item, _strays)| changing.contains(item));
+        let alone: Vec<Stray> = alone.into_values().flatten().collect();
         // What is compared in units of the ninth digit is told in them: a score has one form.
         let options = OutputOptions { scores: true, score_digits: Decimal::DIGITS_MAX, ..*options };
-        Ok(Correction { stale: stale.into_iter(), changes: changes.into_iter(), options })
+        Ok(Correction {
+            stale: stale.into_iter(),
+            alone: alone.into_iter(),
+            strays,
+            changes: changes.into_iter(),
+            options,
+        })
     }
 
     /// Encodes the next piece; `None` when there is none left, else how many lists change.
@@ -191,7 +253,18 @@ impl Correction {
             records.push_tombstone(&key);
             return Some(0);
         }
-        encode(&self.changes.next()?, &self.options, records);
+        if let Some((key, partition)) = self.alone.next() {
+            records.push_stray_tombstone(&key, partition);
+            records.end_list();
+            return Some(0);
+        }
+        let change = self.changes.next()?;
+        // First what is to be forgotten: a reader of all partitions at once holds the list in the end.
+        for (key, partition) in self.strays.remove(&change.item).unwrap_or_default() {
+            records.push_stray_tombstone(&key, partition);
+        }
+        encode(&change, &self.options, records);
+        records.end_list();
         Some(1)
     }
 }

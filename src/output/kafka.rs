@@ -9,22 +9,26 @@
 //! in sync. By [`TransactionalSink`] it is exactly once.
 
 mod open;
+mod partition;
 mod report;
 mod topic;
 mod transaction;
+mod watch;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 pub(crate) use tests::mock;
 
 pub use open::wait_for_open_transactions;
-pub use topic::{TopicSpec, ensure_topic};
+pub use topic::{TABLE_PROPERTIES, TopicSpec, ensure_topic};
 pub use transaction::{TransactionalSink, WORKER_SLOTS, fence};
+pub use watch::OutputWatch;
 
-use super::{Records, Sent, Sink, SinkError};
+use super::{Record, Records, Sent, Sink, SinkError};
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::SourceError;
-use deltacart_inputs::kafka::{KafkaSettings, Released, Role, topic_partitions};
+use deltacart_inputs::kafka::{KafkaSettings, Released, Role};
+use partition::Partitions;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -57,8 +61,7 @@ impl Sink for KafkaSink {
     fn send(&mut self, records: &mut Records) -> Result<(), SinkError> {
         for _ in 0..SEND_RECORDS_MAX {
             let Some(record) = records.front() else { break };
-            let message =
-                Message { key: Some(record.key), value: record.value, headers: &[], timestamp: None };
+            let message = self.producer.message(&record);
             match self.producer.offer(&message)? {
                 Offered::Taken => records.pop(),
                 Offered::Full => break,
@@ -76,6 +79,10 @@ impl Sink for KafkaSink {
         Ok(())
     }
 
+    fn partition_of(&self, key: &[u8]) -> Option<u32> {
+        Some(self.producer.partitions.of(key))
+    }
+
     fn sent(&self) -> Sent {
         self.producer.sent()
     }
@@ -86,6 +93,8 @@ impl Sink for KafkaSink {
 pub(crate) struct Message<'a> {
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
+    /// Without it, the partition of the key; any, without a key.
+    pub(crate) partition: Option<u32>,
     pub(crate) headers: &'a [(&'a str, Option<&'a [u8]>)],
     /// Milliseconds since the Unix epoch; without it, the time of sending.
     pub(crate) timestamp: Option<i64>,
@@ -106,30 +115,26 @@ pub(crate) enum Offered {
 pub(crate) struct Producer {
     client: Released<Arc<BaseProducer<Reports>>>,
     topic: String,
+    partitions: Partitions,
     sent: Sent,
     /// Messages that are not in `sent`.
     forgotten: u64,
 }
 
 impl Producer {
+    /// Connects to a topic that exists, or was made a moment ago.
     pub(crate) fn connect(settings: &KafkaSettings, topic: &str) -> Result<Self, SinkError> {
-        Producer::check_topic(settings, topic)?;
-        Producer::connect_as(settings, topic, None)
-    }
-
-    /// Fails if there is no such topic.
-    fn check_topic(settings: &KafkaSettings, topic: &str) -> Result<(), SinkError> {
-        match topic_partitions(settings, topic)? {
-            Some(_) => Ok(()),
-            None => {
-                let absent = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic);
-                Err(Reports::new(settings, topic).explain(&absent))
-            }
-        }
+        let partitions = Partitions::of_topic(settings, topic)?;
+        Producer::connect_as(settings, topic, partitions, None)
     }
 
     /// Connects to a topic that is known to be there; with a transactional id, if there is one.
-    fn connect_as(settings: &KafkaSettings, topic: &str, id: Option<&str>) -> Result<Self, SinkError> {
+    fn connect_as(
+        settings: &KafkaSettings,
+        topic: &str,
+        partitions: Partitions,
+        id: Option<&str>,
+    ) -> Result<Self, SinkError> {
         let reports = Reports::new(settings, topic);
         let mut config = settings.client_config(Role::Producer);
         for (name, value) in QUEUE {
@@ -145,9 +150,17 @@ impl Producer {
         Ok(Producer {
             client: Released::new(Arc::new(client)),
             topic: topic.to_owned(),
+            partitions,
             sent: Sent::default(),
             forgotten: 0,
         })
+    }
+
+    /// A record as a message. Its partition is said: librdkafka would take one of those that a topic has got meanwhile.
+    fn message<'a>(&self, record: &Record<'a>) -> Message<'a> {
+        let Record { key, value, .. } = *record;
+        let partition = record.partition.unwrap_or_else(|| self.partitions.of(key));
+        Message { key: Some(key), value, partition: Some(partition), headers: &[], timestamp: None }
     }
 
     pub(crate) fn offer(&mut self, message: &Message<'_>) -> Result<Offered, SinkError> {
@@ -155,6 +168,7 @@ impl Producer {
         let mut record = BaseRecord::to(&self.topic);
         record.key = message.key;
         record.payload = message.value;
+        record.partition = message.partition.map(|partition| partition as i32);
         record.timestamp = message.timestamp;
         if !message.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(message.headers.len());

@@ -41,6 +41,8 @@ pub(super) enum Form {
     Emptied,
     /// A tombstone in a topic, and nothing in a file, where the line before has said it.
     Tombstone,
+    /// A tombstone in this partition of a topic, where the key does not belong; nothing in a file.
+    StrayTombstone(u32),
 }
 
 /// One record, borrowed from its [`Records`].
@@ -48,6 +50,8 @@ pub(super) enum Form {
 pub struct Record<'a> {
     /// The key in a topic.
     pub key: &'a [u8],
+    /// The partition, if it is another one than that of the key.
+    pub partition: Option<u32>,
     /// The value in a topic; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
     /// The line in a file, without its end; `None` if a file has no line for it.
@@ -109,6 +113,21 @@ impl Records {
         self.spans.push(Span { key_end: end, end, form: Form::Tombstone, is_last: true });
     }
 
+    /// Appends a tombstone for a partition where `key` was, and does not belong any more. More is said about its list:
+    /// [`Records::end_list`] comes after it.
+    pub(crate) fn push_stray_tombstone(&mut self, key: &[u8], partition: u32) {
+        self.bytes.extend_from_slice(key);
+        let end = self.bytes.len();
+        self.spans.push(Span { key_end: end, end, form: Form::StrayTombstone(partition), is_last: false });
+    }
+
+    /// Says that the last record is the last about its list in this epoch.
+    pub(crate) fn end_list(&mut self) {
+        if let Some(last) = self.spans.last_mut() {
+            last.is_last = true;
+        }
+    }
+
     /// Takes all records away.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -124,9 +143,13 @@ impl Records {
         let (value, line) = match span.form {
             Form::Value => (Some(body), Some(body)),
             Form::Emptied => (None, Some(body)),
-            Form::Tombstone => (None, None),
+            Form::Tombstone | Form::StrayTombstone(_) => (None, None),
         };
-        Record { key, value, line, is_last: span.is_last }
+        let partition = match span.form {
+            Form::StrayTombstone(partition) => Some(partition),
+            Form::Value | Form::Emptied | Form::Tombstone => None,
+        };
+        Record { key, partition, value, line, is_last: span.is_last }
     }
 }
 
@@ -155,8 +178,8 @@ mod tests {
         assert_eq!(
             left,
             [
-                Record { key: b"b", value: None, line: Some(b"2"), is_last: true },
-                Record { key: b"c", value: None, line: None, is_last: true },
+                Record { key: b"b", partition: None, value: None, line: Some(b"2"), is_last: true },
+                Record { key: b"c", partition: None, value: None, line: None, is_last: true },
             ]
         );
         assert_eq!(records.front(), Some(left[0]));

@@ -36,6 +36,13 @@ pub trait Sink {
         Ok(())
     }
 
+    /// The partition to which records of a key go, where the destination has partitions: the same as long as this
+    /// lives, also when the destination grows.
+    fn partition_of(&self, key: &[u8]) -> Option<u32> {
+        let _ = key;
+        None
+    }
+
     /// What has been taken since the start.
     fn sent(&self) -> Sent;
 
@@ -53,6 +60,12 @@ pub trait Sink {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// Looks at a destination while others write to it.
+pub trait Watch {
+    /// Fails when the destination is not any more what it was when the job began. Never waits.
+    fn check(&mut self) -> Result<(), SinkError>;
 }
 
 /// What a sink has taken.

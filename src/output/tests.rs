@@ -422,3 +422,30 @@ proptest! {
         prop_assert!(one.len() <= 1);
     }
 }
+
+/// A list that moved to another partition is read once, whichever partition is read first.
+#[test]
+fn lists_that_moved_between_partitions() {
+    let value = |epoch: u64, other: &str| {
+        format!(r#"{{"version":1,"item":"a","epoch":{epoch},"recommendations":[{{"item":"{other}"}}]}}"#)
+    };
+    let (old, older, new) = (value(5, "old"), value(4, "older"), value(9, "new"));
+    let left = [(0, Some(&older)), (0, Some(&old)), (0, None)];
+    let arrived = [(3, Some(&new))];
+    let orders: [Vec<(u32, Option<&String>)>; 4] = [
+        left.iter().chain(&arrived).copied().collect(),
+        arrived.iter().chain(&left).copied().collect(),
+        vec![left[0], left[1], arrived[0], left[2]],
+        vec![left[0], arrived[0], left[1], left[2]],
+    ];
+    for order in orders {
+        let mut lists = Lists::new();
+        for (partition, value) in &order {
+            lists.apply_in(*partition, Some(b"a"), value.map(String::as_bytes)).unwrap();
+        }
+        let items: Vec<&str> = lists.get("a").unwrap().entries.iter().map(|entry| &*entry.item).collect();
+        assert_eq!(items, ["new"], "{order:?}");
+        lists.apply_in(3, Some(b"a"), None).unwrap();
+        assert!(lists.is_empty());
+    }
+}

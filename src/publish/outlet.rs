@@ -1,7 +1,7 @@
 //! One worker's way out: an epoch's updates become changes by item, changes become records, and records are pushed on.
 
 use super::Update;
-use crate::output::held::{Correction, Held};
+use crate::output::held::{Correction, Held, HeldRecord};
 use crate::output::{Envelope, ListChange, OutputOptions, Records, Sent, Sink, SinkError, encode};
 use crate::summary::{Counter, Tally};
 use crate::worker::Trouble;
@@ -95,6 +95,12 @@ impl Outlet {
 
     pub(crate) fn envelope(&self) -> Envelope {
         self.options.envelope
+    }
+
+    /// Takes in what a record left with consumers.
+    pub(super) fn hold(&self, record: HeldRecord, held: &mut Held) {
+        let home = self.sink.as_ref().and_then(|sink| sink.partition_of(record.key()));
+        held.apply(record, home);
     }
 
     /// Makes an epoch's updates records, in the order of their items; they wait to be sent.

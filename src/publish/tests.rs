@@ -60,7 +60,7 @@ fn record(item: &str, score: u8) -> HeldRecord {
     let value = format!(
         r#"{{"version":1,"item":"{item}","epoch":3,"recommendations":[{{"item":"other","score":{score},"count":1}}]}}"#
     );
-    read_held(Some(item.as_bytes()), Some(value.as_bytes())).unwrap().0
+    read_held(0, Some(item.as_bytes()), Some(value.as_bytes())).unwrap().0
 }
 
 /// What happens in a run: of each epoch the items that get another list.

@@ -5,6 +5,8 @@
 //!                   ╰── committed readers stop here
 //! ```
 //!
+//! Who writes says into which partition; the topic may grow, and then keys belong elsewhere ([`home`]).
+//!
 //! A transactional id belongs to whoever initialised it last: every earlier owner is refused, and what it had open is
 //! taken back. A transaction that is open for too long is taken back as well, and its owner is refused from then on.
 
@@ -49,6 +51,11 @@ pub(super) struct Transaction {
 struct Slot {
     epoch: u64,
     open: Option<usize>,
+}
+
+/// The partition of a key in a topic of so many.
+pub(super) fn home(key: &[u8], partitions: u32) -> u32 {
+    (route(&String::from_utf8_lossy(key)) % u64::from(partitions)) as u32
 }
 
 /// Right to write.
@@ -106,7 +113,13 @@ impl Broker {
     }
 
     /// Writes a record into the owner's transaction, which is begun if it is not.
-    pub(super) fn write(&self, owner: &Owner, key: &[u8], value: Option<&[u8]>) -> Result<(), Fenced> {
+    pub(super) fn write(
+        &self,
+        owner: &Owner,
+        partition: u32,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), Fenced> {
         let mut inner = self.0.borrow_mut();
         let since = inner.fate.elapsed();
         let Inner { slots, transactions, partitions, fate, .. } = &mut *inner;
@@ -115,10 +128,9 @@ impl Broker {
             transactions.push(Transaction { state: State::Open, life: owner.life, order: 0, since });
             transactions.len() - 1
         });
-        let partition = (route(&String::from_utf8_lossy(key)) % partitions.len() as u64) as usize;
         let entry = Entry { key: key.to_vec(), value: value.map(<[u8]>::to_vec), transaction };
-        fate.note(format_args!("{} writes {transaction}: {}", owner.life, entry.text()));
-        partitions[partition].push(entry);
+        fate.note(format_args!("{} writes {transaction} to {partition}: {}", owner.life, entry.text()));
+        partitions[partition as usize].push(entry);
         Ok(())
     }
 
@@ -168,6 +180,11 @@ impl Broker {
 
     pub(super) fn partitions(&self) -> u32 {
         self.0.borrow().partitions.len() as u32
+    }
+
+    /// Gives the topic one partition more.
+    pub(super) fn grow(&self) {
+        self.0.borrow_mut().partitions.push(Vec::new());
     }
 
     /// What a committed reader sees of a partition.

@@ -1,13 +1,14 @@
 //! Whether what a committed reader saw is a valid history, and whether it ends at the model's lists.
 //!
-//! - No list is told twice in a row, and the epochs of an item rise.
+//! - No partition tells a list twice in a row, and the epochs of an item rise there.
 //! - Runs of the job publish one after the other, and epochs rise from each to the next.
 //! - The count of a beacon never falls: no list goes back to less of the input.
 //! - Offsets are committed of nothing that is not published.
+//! - Who reads partition by partition holds each list once at the end, wherever it was before the output grew.
 //! - Where the input is one partition and the job one worker, every epoch ends with the model's lists at some point of
 //!   the input, each not before the last.
 
-use super::broker::Entry;
+use super::broker::{Entry, home};
 use super::life::World;
 use super::shop::beacon;
 use crate::output::{Envelope, ListChange, Lists, OutputOptions, Records, encode};
@@ -71,6 +72,37 @@ impl Told {
     }
 }
 
+/// What a consumer holds that reads every partition for itself: the last value of each key.
+#[derive(Default)]
+struct Tables(BTreeMap<(u32, Vec<u8>), Vec<u8>>);
+
+impl Tables {
+    fn apply(&mut self, told: &Told) {
+        let place = (told.partition, told.entry.key.clone());
+        match &told.entry.value {
+            Some(value) if !told.shown.is_null() => drop(self.0.insert(place, value.clone())),
+            _ => drop(self.0.remove(&place)),
+        }
+    }
+
+    fn lists(&self) -> Result<Lists> {
+        let mut lists = Lists::new();
+        for ((_partition, key), value) in &self.0 {
+            lists.apply(Some(key), Some(value))?;
+        }
+        Ok(lists)
+    }
+
+    fn each_key_is_home(&self, world: &World) -> Result<()> {
+        for (partition, key) in self.0.keys() {
+            let home = home(key, world.broker.partitions());
+            let text = String::from_utf8_lossy(key);
+            ensure!(*partition == home, "{text} is left in partition {partition}, and belongs to {home}");
+        }
+        Ok(())
+    }
+}
+
 /// Checks what was told up to now; says how many records that were.
 pub(super) fn history(world: &World, params: &[(Params, usize)], commits: &[Commit]) -> Result<usize> {
     let mut told = Vec::new();
@@ -92,24 +124,26 @@ pub(super) fn history(world: &World, params: &[(Params, usize)], commits: &[Comm
 }
 
 fn each_list_once(world: &World, told: &[Told]) -> Result<()> {
-    let mut last: BTreeMap<&[u8], &Told> = BTreeMap::new();
-    let mut epochs: BTreeMap<&[u8], u64> = BTreeMap::new();
+    let mut last: BTreeMap<(u32, &[u8]), &Told> = BTreeMap::new();
+    let mut epochs: BTreeMap<(u32, &[u8]), u64> = BTreeMap::new();
     for told in told {
         let (text, life) = (told.entry.text(), told.life);
-        let before = last.insert(&told.entry.key, told);
+        let place = (told.partition, &told.entry.key[..]);
+        let before = last.insert(place, told);
         let shown_before = before.map_or(&Value::Null, |before| &before.shown);
         let Some(epoch) = told.epoch else {
             // The tombstone behind the record that says that it is gone.
             let says_it_again =
                 world.envelope != Envelope::Upsert && before.is_some_and(|it| it.epoch.is_some());
+            // Or the list is in another partition now.
             ensure!(
-                shown_before.is_null() == says_it_again,
+                !shown_before.is_null() || says_it_again,
                 "life {life} takes away what is not there: {text}"
             );
             continue;
         };
         ensure!(*shown_before != told.shown, "life {life} tells a list twice: {text}");
-        let before = epochs.insert(&told.entry.key, epoch);
+        let before = epochs.insert(place, epoch);
         ensure!(before < Some(epoch), "life {life} tells an epoch that is not after {before:?}: {text}");
     }
     Ok(())
@@ -163,7 +197,7 @@ fn commits_follow(told: &[Told], commits: &[Commit], world: &World) -> Result<()
 
 fn epochs_are_points_of_the_input(world: &World, told: &[Told], params: &[(Params, usize)]) -> Result<()> {
     let meanings = world.shop.meanings(0);
-    let (mut held, mut point) = (Lists::new(), 0);
+    let (mut held, mut point) = (Tables::default(), 0);
     let mut rest = told;
     while let Some(first) = rest.first() {
         let (of_life, others) = rest.split_at(rest.iter().take_while(|told| told.life == first.life).count());
@@ -177,7 +211,7 @@ fn epochs_are_points_of_the_input(world: &World, told: &[Told], params: &[(Param
             let next = of_transaction.iter().find_map(|told| told.epoch);
             // Of a life with more workers, one may have told more epochs than the others.
             if *workers == 1 && is_whole && next.is_some() && epoch.is_some() && next != epoch {
-                let held = canonical(&held)?;
+                let held = canonical(&held.lists()?)?;
                 while canonical(&lists(&model, params)?)? != held {
                     let more = meanings.get(point).with_context(|| {
                         format!(
@@ -190,9 +224,7 @@ fn epochs_are_points_of_the_input(world: &World, told: &[Told], params: &[(Param
                 }
             }
             (epoch, is_whole) = (next.or(epoch), next.is_some());
-            for told in of_transaction {
-                held.apply(Some(&told.entry.key), told.entry.value.as_deref())?;
-            }
+            of_transaction.iter().for_each(|told| held.apply(told));
         }
     }
     Ok(())
@@ -200,12 +232,14 @@ fn epochs_are_points_of_the_input(world: &World, told: &[Told], params: &[(Param
 
 /// Checks that consumers hold the model's lists.
 pub(super) fn end(world: &World, params: &Params) -> Result<()> {
-    let mut held = Lists::new();
+    let mut held = Tables::default();
     for partition in 0..world.broker.partitions() {
         for entry in world.broker.committed(partition) {
-            held.apply(Some(&entry.key), entry.value.as_deref())?;
+            held.apply(&Told::new(world, partition, entry)?);
         }
     }
+    held.each_key_is_home(world)?;
+    let held = held.lists()?;
     let (held, expected) = (canonical(&held)?, canonical(&lists(&world.shop.model(*params), params)?)?);
     if held != expected {
         let difference = held.lines().zip(expected.lines()).find(|(held, expected)| held != expected);

@@ -31,6 +31,8 @@ pub(super) enum Fault {
     ReadFailed,
     /// A partition appears.
     PartitionAdded,
+    /// The output gets one, so keys belong to others than before.
+    OutputGrown,
     /// A producer tells an event again.
     EventRepeated,
     /// A record makes no sense.
@@ -71,7 +73,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// All of them.
-    pub(super) const ALL: [Fault; 29] = [
+    pub(super) const ALL: [Fault; 30] = [
         Fault::Killed,
         Fault::KilledInside,
         Fault::PowerLost,
@@ -82,6 +84,7 @@ impl Fault {
         Fault::SlowPartition,
         Fault::ReadFailed,
         Fault::PartitionAdded,
+        Fault::OutputGrown,
         Fault::EventRepeated,
         Fault::Garbage,
         Fault::SinkFull,
@@ -131,15 +134,18 @@ pub(super) enum Bug {
     RenameWithoutSync,
     /// Epochs are counted from the beginning again.
     EpochsStartOver,
+    /// Keys stay in the partitions that they had when the output was smaller.
+    KeysLeftBehind,
 }
 
 impl Bug {
-    pub(super) const ALL: [Bug; 5] = [
+    pub(super) const ALL: [Bug; 6] = [
         Bug::PublishDuringReplay,
         Bug::OffsetsAhead,
         Bug::NoFencing,
         Bug::RenameWithoutSync,
         Bug::EpochsStartOver,
+        Bug::KeysLeftBehind,
     ];
 }
 

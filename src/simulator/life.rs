@@ -6,13 +6,13 @@ use super::disk::{Drive, Platter};
 use super::fate::{Fate, Fault};
 use super::fuse::{Cut, Fuse};
 use super::input::{Input, Witness};
-use super::output::{Held, Output};
+use super::output::{Growth, Held, Output};
 use super::shop::Shop;
 use super::workers::workers;
 use crate::cluster::Turns;
 use crate::dead_letter::DeadLetters;
 use crate::job::{self, Job, Shared};
-use crate::output::{Envelope, Sink, WORKER_SLOTS};
+use crate::output::{Envelope, Sink, WORKER_SLOTS, Watch};
 use crate::state::StateError;
 use crate::state::folder::Folder;
 use crate::state::open::State;
@@ -47,6 +47,8 @@ pub(super) struct Life {
     pub(super) fuse: Fuse,
     world: World,
     shared: Shared,
+    /// How many partitions the output had at the beginning.
+    output_partitions: u32,
     /// What is to be done beside the workers, sooner or later.
     asides: RefCell<VecDeque<Box<dyn FnOnce() + Send>>>,
 }
@@ -57,7 +59,8 @@ impl Life {
         let state = job.state.as_ref().map(|_options| Life::state(world, &job, &fuse)).transpose()?;
         let turns = Turns::new(job.cluster.threads);
         let shared = Shared { turns, state: state.map(Arc::new), ..Shared::default() };
-        Ok(Life { job, fuse, world: world.clone(), shared, asides: RefCell::default() })
+        let (world, output_partitions) = (world.clone(), world.broker.partitions());
+        Ok(Life { job, fuse, world, shared, output_partitions, asides: RefCell::default() })
     }
 
     /// The snapshots, of which the newest that is good is to be gone on from.
@@ -119,6 +122,12 @@ impl Places for Life {
             self.world.broker.own(&Life::slot(spare), self.fuse.life());
         }
         Ok(())
+    }
+
+    fn watch(&self, share: Share) -> Result<Option<Box<dyn Watch>>> {
+        let World { fate, broker, .. } = &self.world;
+        let growth = || Growth::new(broker, fate, &self.fuse, self.output_partitions);
+        Ok((share.worker == 0).then(|| Box::new(growth()) as Box<dyn Watch>))
     }
 
     fn held(&self, share: Share) -> Result<Option<Box<dyn Source>>> {

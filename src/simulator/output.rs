@@ -1,9 +1,9 @@
 //! The output as one worker writes it, a transaction an epoch, as `TransactionalSink` does; and as it is read back.
 
-use super::broker::{Broker, Entry, Owner};
+use super::broker::{Broker, Entry, Owner, home};
 use super::fate::{Bug, Fate, Fault};
 use super::fuse::Fuse;
-use crate::output::{Records, Sent, Sink, SinkError, WORKER_SLOTS};
+use crate::output::{Records, Sent, Sink, SinkError, WORKER_SLOTS, Watch};
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::{Fetched, RawRecord, Share, Source, SourceError};
 use std::collections::BTreeMap;
@@ -16,6 +16,8 @@ pub(super) struct Output {
     fate: Fate,
     fuse: Fuse,
     owners: [Owner; WORKER_SLOTS],
+    /// How many partitions the topic had.
+    partitions: u32,
     /// Whose turn it is.
     turn: usize,
     state: State,
@@ -38,8 +40,9 @@ enum State {
 impl Output {
     pub(super) fn new(broker: &Broker, fate: &Fate, fuse: &Fuse, slots: &[String; WORKER_SLOTS]) -> Output {
         let owners = slots.each_ref().map(|slot| broker.own(slot, fuse.life()));
+        let (partitions, state, sent) = (broker.partitions(), State::Idle, Sent::default());
         let (broker, fate, fuse) = (broker.clone(), fate.clone(), fuse.clone());
-        Output { broker, fate, fuse, owners, turn: 0, state: State::Idle, sent: Sent::default() }
+        Output { broker, fate, fuse, owners, partitions, turn: 0, state, sent }
     }
 
     fn owner(&self) -> &Owner {
@@ -92,7 +95,9 @@ impl Sink for Output {
         let room = if self.fate.strikes(Fault::SinkFull) { self.fate.below(3) } else { 100 };
         for _ in 0..room {
             let Some(record) = records.front().filter(|_| !is_closing) else { break };
-            self.broker.write(self.owner(), record.key, record.value).map_err(|_fenced| self.fenced())?;
+            let partition = record.partition.unwrap_or_else(|| home(record.key, self.partitions));
+            let written = self.broker.write(self.owner(), partition, record.key, record.value);
+            written.map_err(|_fenced| self.fenced())?;
             self.sent.records += 1;
             count += 1;
             is_closing = count >= RECORDS_MAX && record.is_last;
@@ -138,13 +143,42 @@ impl Sink for Output {
 
     fn confirm(&mut self) -> Result<(), SinkError> {
         self.burn()?;
-        let confirmed = self.broker.write(self.owner(), b"deltacart", None);
+        let confirmed = self.broker.write(self.owner(), 0, b"deltacart", None);
         let confirmed = confirmed.and_then(|()| self.broker.end(self.owner(), false));
         confirmed.map_err(|_fenced| self.fenced())
     }
 
+    fn partition_of(&self, key: &[u8]) -> Option<u32> {
+        (!self.fate.has(Bug::KeysLeftBehind)).then(|| home(key, self.partitions))
+    }
+
     fn sent(&self) -> Sent {
         self.sent
+    }
+}
+
+/// Whoever sees sooner or later that the topic has grown.
+pub(super) struct Growth {
+    broker: Broker,
+    fate: Fate,
+    fuse: Fuse,
+    partitions: u32,
+}
+
+impl Growth {
+    /// Of a topic that had so many partitions when the job began.
+    pub(super) fn new(broker: &Broker, fate: &Fate, fuse: &Fuse, partitions: u32) -> Growth {
+        Growth { broker: broker.clone(), fate: fate.clone(), fuse: fuse.clone(), partitions }
+    }
+}
+
+impl Watch for Growth {
+    fn check(&mut self) -> Result<(), SinkError> {
+        if self.broker.partitions() == self.partitions || !self.fate.one_in(5) {
+            return Ok(());
+        }
+        self.fuse.excuse();
+        Err(SinkError::Kafka { message: "simulated: the output has grown".to_owned() })
     }
 }
 

@@ -42,6 +42,9 @@ const LIVES: u64 = 4;
 /// Records that producers write over a seed.
 const RECORDS: u64 = 80;
 
+/// Beyond, the output does not grow.
+const OUTPUT_PARTITIONS_MAX: u32 = 5;
+
 /// The most workers that a job has in any life.
 const WORKERS: u64 = 4;
 
@@ -121,10 +124,17 @@ impl Seed {
             *zombie = None;
             self.world.disk.crash();
         }
+        self.grow_output();
         if self.fate.wants(Fault::BitFlipped) {
             self.world.disk.flip();
             // Perhaps it is still reading what it has found good.
             zombie.iter().for_each(|old| old.life.fuse.excuse());
+        }
+    }
+
+    fn grow_output(&mut self) {
+        if self.world.broker.partitions() < OUTPUT_PARTITIONS_MAX && self.fate.strikes(Fault::OutputGrown) {
+            self.world.broker.grow();
         }
     }
 
@@ -291,6 +301,9 @@ impl Seed {
         }
         if self.world.shop.partitions() < 5 && fate.strikes(Fault::PartitionAdded) {
             self.world.shop.grow();
+        }
+        if fate.one_in(500) {
+            self.grow_output();
         }
         if fate.one_in(10) {
             self.world.broker.tend(true);

@@ -35,6 +35,8 @@ pub(super) struct Intake<'a> {
     /// Offsets that belong to epochs that are out, and are not committed.
     out: BTreeMap<u32, u64>,
     committed_at: Instant,
+    /// When it was looked at last what has no records and is to be committed all the same.
+    passed_at: Instant,
     /// Dead letters that had not arrived when they were asked for last.
     letters_under_way: usize,
     /// The last fetch passed records over that an earlier run had read.
@@ -56,6 +58,8 @@ pub(super) struct Kept {
 struct Partition {
     /// The offset after the last record read.
     next_offset: u64,
+    /// The offset before which everything is out, as far as it was committed, or is about to be.
+    committed: u64,
     /// The largest time of an event: those that come later and say less happened now, as far as anything depends on it.
     clock: Millis,
     /// Records read in this epoch.
@@ -119,6 +123,7 @@ impl<'a> Intake<'a> {
             ended: VecDeque::new(),
             out: BTreeMap::new(),
             committed_at: places.now(),
+            passed_at: places.now(),
             letters_under_way: 0,
             is_skipping: false,
             has_looked: false,
@@ -279,17 +284,43 @@ impl<'a> Intake<'a> {
             if oldest.is_some_and(|oldest| *epoch >= oldest) {
                 break;
             }
-            self.out.extend(offsets.iter().copied());
+            for &(number, offset) in offsets {
+                self.out.insert(number, offset);
+                if let Some(partition) = self.partitions.get_mut(&number) {
+                    partition.committed = partition.committed.max(offset);
+                }
+            }
             self.ended.pop_front();
         }
         if let Some(dead_letters) = &mut self.dead_letters {
             self.letters_under_way = dead_letters.poll()?;
+        }
+        if oldest != Some(0) && now.saturating_duration_since(self.passed_at) >= COMMIT_EVERY {
+            self.passed_at = now;
+            self.pass_markers()?;
         }
         let is_due = now.saturating_duration_since(self.committed_at) >= COMMIT_EVERY;
         if is_due && self.letters_under_way == 0 && !self.out.is_empty() {
             let offsets: Vec<(u32, u64)> = std::mem::take(&mut self.out).into_iter().collect();
             self.source.commit(&offsets)?;
             self.committed_at = now;
+        }
+        Ok(())
+    }
+
+    /// Where all records of a partition are out, the offsets behind them that hold none are, too: a transaction ends
+    /// in a marker, and a group that stopped before it would lag by one for ever.
+    fn pass_markers(&mut self) -> Result<()> {
+        for (number, position) in self.source.positions()? {
+            let is_waiting = |(_epoch, offsets): &(Epoch, Vec<(u32, u64)>)| {
+                offsets.iter().any(|(waiting, _offset)| *waiting == number)
+            };
+            let Some(partition) = self.partitions.get_mut(&number) else { continue };
+            let is_out = partition.epoch_records == 0 && !self.ended.iter().any(is_waiting);
+            if is_out && position > partition.committed {
+                self.out.insert(number, position);
+                partition.committed = position;
+            }
         }
         Ok(())
     }
@@ -305,6 +336,9 @@ impl<'a> Intake<'a> {
             dead_letters.finish(END_PATIENCE).context("dead letters are not delivered")?;
         }
         self.commit(if is_out { None } else { Some(0) }, now)?;
+        if is_out {
+            self.pass_markers()?;
+        }
         let offsets: Vec<(u32, u64)> = std::mem::take(&mut self.out).into_iter().collect();
         self.source.commit(&offsets)?;
         self.source.close(END_PATIENCE)?;

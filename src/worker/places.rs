@@ -4,7 +4,9 @@
 
 use crate::dead_letter::{DeadLetters, Labels};
 use crate::job::{Delivery, Destination, Input, Job, Shared};
-use crate::output::{KafkaSink, Sink, TransactionalSink, WORKER_SLOTS, fence, wait_for_open_transactions};
+use crate::output::{
+    KafkaSink, OutputWatch, Sink, TransactionalSink, WORKER_SLOTS, Watch, fence, wait_for_open_transactions,
+};
 use crate::state::scribe::Scribe;
 use crate::state::store::Store;
 use anyhow::{Context, Result};
@@ -28,6 +30,9 @@ pub(crate) trait Places {
 
     /// Takes over the parts that earlier runs may have had and this one has no worker for.
     fn fence(&self, share: Share) -> Result<()>;
+
+    /// What looks at the output while the job runs; on one worker, where there is something to look at.
+    fn watch(&self, share: Share) -> Result<Option<Box<dyn Watch>>>;
 
     /// What consumers hold, if the job goes on where another stopped. Nobody else can write it any more.
     fn held(&self, share: Share) -> Result<Option<Box<dyn Source>>>;
@@ -61,8 +66,11 @@ const LIST_BYTES_MAX: usize = 16 << 20;
 /// broker after its `transaction.timeout.ms`, by default 60 s.
 const OPEN_PATIENCE: Duration = Duration::from_secs(90);
 
-/// The same at an orderly end. Mostly it takes milliseconds.
+/// How long is waited for open transactions at an orderly end. Mostly it takes milliseconds.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the topic of lists is looked at, where no flag says so.
+const WATCH_PERIOD: Duration = Duration::from_secs(10);
 
 impl Outside<'_> {
     fn kafka(&self) -> Result<&KafkaSettings> {
@@ -128,6 +136,19 @@ impl Places for Outside<'_> {
             fence(self.kafka()?, topic, &ids)?;
         }
         Ok(())
+    }
+
+    fn watch(&self, share: Share) -> Result<Option<Box<dyn Watch>>> {
+        let (Destination::Topic(topic), Some(began), 0) =
+            (&self.job.output, &self.shared.output_topic, share.worker)
+        else {
+            return Ok(None);
+        };
+        let period = match &self.job.input {
+            Input::Topic { metadata_refresh, .. } => *metadata_refresh,
+            Input::Files(_) => WATCH_PERIOD,
+        };
+        Ok(Some(Box::new(OutputWatch::start(self.kafka()?, topic, began.clone(), period)?)))
     }
 
     fn held(&self, share: Share) -> Result<Option<Box<dyn Source>>> {

@@ -170,7 +170,7 @@ fn take(
     input: &mut HeldInput,
 ) -> Result<()> {
     ensure!(!record.truncated, "it is too long for a list");
-    let (held, epoch) = read_held(record.key, record.value)?;
+    let (held, epoch) = read_held(record.partition, record.key, record.value)?;
     if let (Some(only), Some(found)) = (only, envelope_of(&held)) {
         ensure!(found == only, "its envelope is {found}, and the job's is {only}");
     }

@@ -8,7 +8,7 @@ use super::snapshots::Snapshots;
 use super::{Context, Turn};
 use crate::job::Destination;
 use crate::metrics::WorkerMeter;
-use crate::output::Sink;
+use crate::output::{Sink, Watch};
 use crate::publish::{Outlet, Publisher, Resumption, publish};
 use crate::summary::Counter;
 use crate::verify::verify;
@@ -32,6 +32,8 @@ pub(super) struct Running<'a> {
     input: Option<EventInput>,
     /// What is out.
     out: ProbeHandle<Epoch>,
+    /// Looks at the output.
+    watch: Option<Box<dyn Watch>>,
     /// What tells those who watch.
     meter: WorkerMeter,
 }
@@ -56,6 +58,7 @@ impl<'a> Running<'a> {
         let intake = Intake::new(job, shared, places, share, Rc::clone(tally))?;
         let snapshots = Snapshots::new(worker, job, shared, places, &intake)?;
         let request = snapshots.as_ref().map(Snapshots::request);
+        let watch = places.watch(share)?;
         let held = places.held(share)?;
         tracing::debug!(worker = share.worker, "the input and the output are open");
         let resumption = held.is_some().then(Rc::<Resumption>::default);
@@ -63,13 +66,16 @@ impl<'a> Running<'a> {
             build(worker, context, sink, request, resumption.clone());
         let pace = Pace::new(job.cut, job.limits, snapshots.is_some(), places.now());
         let recovery = Recovery::new(job, held.zip(resumption), held_input);
-        Ok(Running { intake, pace, recovery, snapshots, input: Some(input), out, meter })
+        Ok(Running { intake, pace, recovery, snapshots, input: Some(input), out, watch, meter })
     }
 
     /// One turn; done when everything is out.
     pub(super) fn turn(&mut self, context: &Context<'a>, control: &mut Control) -> Result<Turn> {
         if self.out.done() {
             return Ok(Turn::Done);
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.check()?;
         }
         let now = context.places.now();
         let oldest = self.out.with_frontier(|frontier| frontier.first().copied());

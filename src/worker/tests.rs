@@ -6,7 +6,7 @@ use crate::cli::{Cli, Command};
 use crate::config;
 use crate::dead_letter::DeadLetters;
 use crate::job::{Job, Shared};
-use crate::output::Sink;
+use crate::output::{Sink, Watch};
 use crate::state::scribe::Scribe;
 use crate::state::store::Store;
 use anyhow::Result;
@@ -63,6 +63,10 @@ impl Places for Inside {
 
     fn fence(&self, _: Share) -> Result<()> {
         Ok(())
+    }
+
+    fn watch(&self, _: Share) -> Result<Option<Box<dyn Watch>>> {
+        Ok(None)
     }
 
     fn held(&self, _: Share) -> Result<Option<Box<dyn Source>>> {

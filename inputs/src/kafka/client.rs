@@ -1,5 +1,6 @@
 //! What librdkafka says in passing: kept for the error message it explains, instead of on standard error.
 
+use super::open_transactions::{End, OpenTransactions};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
@@ -25,7 +26,8 @@ struct Heard {
     /// When somebody was last told that no broker can be reached.
     warned: Option<Instant>,
     /// Where each partition of a consumer's topic ends, as its last fetch said.
-    ends: BTreeMap<u32, u64>,
+    ends: BTreeMap<u32, End>,
+    open: OpenTransactions,
 }
 
 /// The part of librdkafka's statistics that is wanted.
@@ -48,6 +50,28 @@ struct Watermarks {
     ls_offset: i64,
 }
 
+impl Watermarks {
+    fn end(&self) -> Option<End> {
+        let high_watermark = u64::try_from(self.hi_offset).ok()?;
+        // Below 0 for those who read everything.
+        let stable = u64::try_from(self.ls_offset).unwrap_or(high_watermark).min(high_watermark);
+        Some(End { high_watermark, stable })
+    }
+}
+
+/// Says that a partition cannot be read to its end, and since when, if that is known.
+pub(super) fn warn_of_open_transaction(topic: &str, partition: u32, end: End, open: Option<Duration>) {
+    let (offset, hidden) = (end.stable, end.hidden());
+    let since = open.map_or(String::new(), |open| format!(" for {} s", open.as_secs()));
+    tracing::warn!(
+        topic,
+        partition,
+        offset,
+        hidden,
+        "a transaction has been open{since}: what is behind it cannot be read until its producer, or the broker, ends it"
+    );
+}
+
 /// librdkafka says many times a second that no broker can be reached; once in this time is enough.
 const WARN_EVERY: Duration = Duration::from_secs(30);
 
@@ -63,8 +87,25 @@ impl ClientLog {
     }
 
     /// Where each partition ends, from time to time.
-    pub(super) fn ends(&self) -> BTreeMap<u32, u64> {
+    pub(super) fn ends(&self) -> BTreeMap<u32, End> {
         self.heard().ends.clone()
+    }
+
+    /// Keeps where partitions end, and warns of those that cannot be read to their end.
+    fn take(&self, statistics: Statistics, now: Instant) {
+        let mut heard = self.heard();
+        // A consumer has one topic.
+        for (topic, Topic { partitions }) in statistics.topics {
+            let ends = partitions
+                .into_iter()
+                .filter_map(|(number, marks)| Some((number.try_into().ok()?, marks.end()?)));
+            for (partition, end) in ends {
+                heard.ends.insert(partition, end);
+                if let Some(open) = heard.open.follow(partition, end, now) {
+                    warn_of_open_transaction(&topic, partition, end, Some(open));
+                }
+            }
+        }
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
@@ -91,16 +132,7 @@ impl ClientContext for ClientLog {
 
     fn stats_raw(&self, statistics: &[u8]) {
         match serde_json::from_slice::<Statistics>(statistics) {
-            Ok(statistics) => {
-                // A consumer has one topic.
-                let partitions = statistics.topics.into_values().flat_map(|topic| topic.partitions);
-                let ends = partitions.filter_map(|(partition, marks)| {
-                    // Before the first open transaction, where transactions count.
-                    let end = [marks.ls_offset, marks.hi_offset].into_iter().find(|&offset| offset >= 0)?;
-                    Some((u32::try_from(partition).ok()?, end.unsigned_abs()))
-                });
-                self.heard().ends = ends.collect();
-            }
+            Ok(statistics) => self.take(statistics, Instant::now()),
             Err(error) => tracing::debug!(target: "librdkafka", %error, "statistics that cannot be read"),
         }
     }

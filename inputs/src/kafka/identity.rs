@@ -31,7 +31,8 @@ fn is_too_old(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(Code::UnsupportedFeature | Code::UnsupportedVersion))
 }
 
-fn topic_id(connection: &Connection, patience: Duration) -> KafkaResult<String> {
+/// The topic's id as a broker says it, asked once.
+pub(super) fn topic_id(connection: &Connection, patience: Duration) -> KafkaResult<String> {
     let failed = |code: RDKafkaRespErr| KafkaError::MetadataFetch(code.into());
     let name =
         CString::new(connection.topic.as_str()).map_err(|_| KafkaError::MetadataFetch(Code::InvalidTopic))?;

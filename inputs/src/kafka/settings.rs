@@ -23,7 +23,7 @@ pub enum Role {
 }
 
 /// The same for all clients.
-const COMMON: [(&str, &str); 3] = [
+const COMMON: [(&str, &str); 4] = [
     // The name that broker logs and quotas show.
     ("client.id", "deltacart"),
     // Brokers close idle connections; librdkafka opens them again, and nobody needs to hear of it.
@@ -31,9 +31,12 @@ const COMMON: [(&str, &str); 3] = [
     // A request leaves at once. Otherwise the kernel keeps a small one back until the answer to the one before has been
     // acknowledged, up to 40 ms: more than all else that an event waits for.
     ("socket.nagle.disable", "true"),
+    // A topic that nobody made is an error. A broker that makes it by itself gives it properties that nobody chose: one
+    // partition, and for a table of lists a policy that deletes it by time.
+    ("allow.auto.create.topics", "false"),
 ];
 
-const CONSUMER: [(&str, &str); 13] = [
+const CONSUMER: [(&str, &str); 12] = [
     // Only remembers offsets for lag tools; the job assigns the partitions itself.
     ("group.id", "deltacart"),
     // An offset is committed when its epoch is out, not when librdkafka has handed the record over.
@@ -46,8 +49,6 @@ const CONSUMER: [(&str, &str); 13] = [
     ("isolation.level", "read_committed"),
     // Records that retention took before they were read are missing from every list: an error, not a jump.
     ("auto.offset.reset", "error"),
-    // A misspelt topic is to be an error, not a new topic.
-    ("allow.auto.create.topics", "false"),
     // How long a broker may keep a fetch that finds nothing. One fetch per broker is under way at a time, so a
     // partition that becomes ready to fetch waits as long; 20 requests a second are nothing to a broker.
     ("fetch.wait.max.ms", "50"),
@@ -67,7 +68,7 @@ const PRODUCER: [(&str, &str); 4] = [
     // A retry neither doubles nor reorders records. Implies acks=all.
     ("enable.idempotence", "true"),
     // The partition that a Java client would choose, so that topics keyed alike are partitioned alike; librdkafka's
-    // own default differs.
+    // own default differs. The same in every run, for a list must stay in its partition.
     ("partitioner", "murmur2_random"),
     // Records wait this long for company in their batch. An epoch's come together, and the next one waits for their
     // delivery: 5 ms, the default, makes a job of small epochs half as slow again, and none makes more requests.
@@ -77,7 +78,13 @@ const PRODUCER: [(&str, &str); 4] = [
 ];
 
 /// What the job relies on: the user may repeat it, not change it.
-const RESERVED: [&str; 3] = ["enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof"];
+const RESERVED: [&str; 5] = [
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+    "allow.auto.create.topics",
+    "partitioner",
+];
 
 /// Second names of properties, so that setting one of a pair replaces the other.
 const ALIASES: [(&str, &str); 9] = [
@@ -197,7 +204,8 @@ impl KafkaSettings {
         };
         let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
         if RESERVED.contains(&name) {
-            let ours = CONSUMER.iter().find(|(reserved, _)| *reserved == name);
+            let ours =
+                COMMON.iter().chain(&CONSUMER).chain(&PRODUCER).find(|(reserved, _)| *reserved == name);
             let ours = ours.expect("every reserved property has a value of ours").1;
             if value != ours {
                 return Err(SettingsError::Reserved { name: name.to_string(), value: ours });
@@ -242,13 +250,22 @@ impl KafkaSettings {
         self.client_config(role).get(name).map(str::to_string)
     }
 
-    /// The same, for readers that must not see what has not been committed, whatever the user set.
+    /// These settings for readers that must not see what has not been committed, whatever the user set.
     pub fn committed_only(&self) -> KafkaSettings {
+        self.with_isolation("read_committed")
+    }
+
+    /// These settings for readers that see what has not been committed, too, whatever the user set.
+    pub fn with_uncommitted(&self) -> KafkaSettings {
+        self.with_isolation("read_uncommitted")
+    }
+
+    fn with_isolation(&self, level: &str) -> KafkaSettings {
         let mut settings = self.clone();
         settings.properties.push(Property {
             role: Some(Role::Consumer),
             name: "isolation.level".into(),
-            value: "read_committed".into(),
+            value: level.into(),
         });
         settings
     }

@@ -10,9 +10,9 @@ use super::commit::Commits;
 use super::connection::{Connection, is_permanent};
 use super::headers::with_headers;
 use super::settings::{KafkaSettings, Role};
-use super::start::{Range, StartFrom, find_ranges, of_this_topic};
-use super::topic::{News, Watch};
-use crate::{Fetched, RawRecord, Resume, Share, Source, SourceError};
+use super::start::{Range, StartFrom, find_ranges, of_this_topic, warn_of_open_transactions};
+use super::topic::{TopicChange, Watch};
+use crate::{Fetched, Lag, RawRecord, Resume, Share, Source, SourceError};
 use rdkafka::consumer::Consumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -62,6 +62,8 @@ pub struct KafkaSource {
     params: KafkaParams,
     /// The topic's id, if the brokers have given it one.
     topic_id: Option<String>,
+    /// A partition has come to its end since positions were asked for last.
+    may_have_passed_markers: bool,
     /// Whom to wake when a record arrives.
     reader: Thread,
     connection: Arc<Connection>,
@@ -77,9 +79,9 @@ struct Partition {
     known_end: u64,
     /// They have been handed over.
     caught_up: bool,
-    /// The offset after the last record handed over.
+    /// The offset after the last record handed over, or after markers that follow it.
     next: Option<u64>,
-    /// Nothing stood behind the last record when the broker was asked last.
+    /// Nothing that can be read stood behind the last record when the broker was asked last.
     at_end: bool,
 }
 
@@ -108,7 +110,7 @@ impl KafkaSource {
         let deadline = Instant::now() + settings.startup_timeout();
         let connection = Arc::new(Connection::new(settings, Role::Consumer, &params.topic)?);
         let Some(partition_count) = connection.partitions(deadline)? else {
-            return Err(connection.error(&KafkaError::MetadataFetch(Code::UnknownTopicOrPartition)));
+            return Err(connection.absent());
         };
         let topic_id = if params.asks_id { connection.topic_id(deadline)? } else { None };
         let resume =
@@ -121,10 +123,25 @@ impl KafkaSource {
         let watch = watch.transpose().map_err(no_thread)?;
         let partitions = BTreeMap::new();
         let reader = thread::current();
-        let mut source =
-            KafkaSource { watch, commits, partitions, partition_count, params, topic_id, reader, connection };
+        let mut source = KafkaSource {
+            watch,
+            commits,
+            partitions,
+            partition_count,
+            params,
+            topic_id,
+            may_have_passed_markers: false,
+            reader,
+            connection,
+        };
         let owned = source.owned(0..partition_count);
         let ranges = find_ranges(&source.connection, &owned, &source.params, resume.as_ref(), deadline)?;
+        // A run without an end comes to see them.
+        if source.params.until_end && source.params.commits && !ranges.is_empty() {
+            let topic = &source.params.topic;
+            let everything = Connection::new(&settings.with_uncommitted(), Role::Consumer, topic)?;
+            warn_of_open_transactions(&everything, &ranges, deadline)?;
+        }
         source.assign(ranges)?;
         Ok(source)
     }
@@ -192,15 +209,11 @@ impl KafkaSource {
 
     /// Takes in what the watch has seen.
     fn follow_topic(&mut self) -> Result<(), SourceError> {
-        let news: Vec<News> = self.watch.iter().flat_map(Watch::news).collect();
+        let news: Vec<TopicChange> = self.watch.iter().flat_map(Watch::news).collect();
         for news in news {
             match news {
-                News::Deleted => {
-                    return Err(self
-                        .connection
-                        .error(&KafkaError::MetadataFetch(Code::UnknownTopicOrPartition)));
-                }
-                News::Grown(partition_count) => {
+                TopicChange::Deleted | TopicChange::Replaced => return Err(self.connection.absent()),
+                TopicChange::Grown(partition_count) => {
                     let appeared = self.owned(self.partition_count..partition_count);
                     tracing::info!(
                         topic = self.params.topic,
@@ -247,6 +260,7 @@ impl Source for KafkaSource {
         let ended_before = owned.ended;
         let fetched = owned.fetch(partition, records_max, self.params.record_bytes_max, each);
         let fetched = fetched.map_err(|error| self.connection.error(&error))?;
+        self.may_have_passed_markers |= fetched.at_end;
         if fetched.ended && !ended_before {
             self.pause(partition)?;
         }
@@ -269,16 +283,39 @@ impl Source for KafkaSource {
         self.partitions.values().all(|partition| partition.caught_up)
     }
 
-    fn lags(&self) -> Vec<(u32, u64)> {
+    fn lags(&self) -> Vec<Lag> {
         let ends = self.connection.log.ends();
         let lag = |(&number, partition): (&u32, &Partition)| {
+            let Some(end) = ends.get(&number) else {
+                return partition.at_end.then_some(Lag { partition: number, offsets: 0, hidden: 0 });
+            };
+            let next = partition.next.unwrap_or(partition.first);
+            let hidden = end.high_watermark.saturating_sub(end.stable.max(next));
             // Markers of transactions have offsets too, so the end may lie behind the last record.
-            if partition.at_end {
-                return Some((number, 0));
-            }
-            Some((number, ends.get(&number)?.saturating_sub(partition.next?)))
+            let offsets = if partition.at_end { hidden } else { end.high_watermark.saturating_sub(next) };
+            Some(Lag { partition: number, offsets, hidden })
         };
         self.partitions.iter().filter_map(lag).collect()
+    }
+
+    fn positions(&mut self) -> Result<Vec<(u32, u64)>, SourceError> {
+        // NB: librdkafka answers on its main thread, so it is asked only when it may have something to say.
+        if std::mem::take(&mut self.may_have_passed_markers) {
+            let positions =
+                self.connection.consumer.position().map_err(|error| self.connection.error(&error))?;
+            for position in positions.elements() {
+                let number = position.partition().unsigned_abs();
+                let (Some(partition), Offset::Offset(offset)) =
+                    (self.partitions.get_mut(&number), position.offset())
+                else {
+                    continue;
+                };
+                let offset = offset.unsigned_abs().min(partition.end.unwrap_or(u64::MAX));
+                partition.next = partition.next.max(Some(offset));
+            }
+        }
+        let known = self.partitions.iter().filter(|(_number, partition)| partition.at_end || partition.ended);
+        Ok(known.filter_map(|(&number, partition)| Some((number, partition.next?))).collect())
     }
 
     fn commit(&mut self, offsets: &[(u32, u64)]) -> Result<(), SourceError> {
@@ -306,7 +343,8 @@ impl Partition {
                 None => break,
                 Some(Ok(message)) => {
                     let offset = message.offset().unsigned_abs();
-                    (self.next, self.at_end) = (Some(offset + 1), false);
+                    let next = (offset + 1).min(self.end.unwrap_or(u64::MAX));
+                    (self.next, self.at_end) = (Some(next), false);
                     self.ended = self.end.is_some_and(|end| offset + 1 >= end);
                     self.caught_up |= offset + 1 >= self.known_end;
                     if self.end.is_none_or(|end| offset < end) {

@@ -1,6 +1,8 @@
 //! Where reading begins, and for a bounded run, where it ends.
 
+use super::client::warn_of_open_transaction;
 use super::connection::Connection;
+use super::open_transactions::End;
 use super::settings::SettingsError;
 use super::source::KafkaParams;
 use crate::{OnExpired, Resume, SourceError};
@@ -102,6 +104,27 @@ pub(super) fn find_ranges(
         .iter()
         .map(|partition| Ok((*partition, range(connection, *partition, &lows, &highs, &wanted)?)))
         .collect()
+}
+
+/// Warns of partitions that end at a transaction that is open: what is behind it is not part of a bounded run.
+/// `everything` is a reader of uncommitted records.
+pub(super) fn warn_of_open_transactions(
+    everything: &Connection,
+    ranges: &BTreeMap<u32, Range>,
+    deadline: Instant,
+) -> Result<(), SourceError> {
+    let partitions: Vec<u32> = ranges.keys().copied().collect();
+    let ends =
+        everything.ask(deadline, |patience| at_times(everything, &partitions, Offset::End, patience))?;
+    for (&partition, range) in ranges {
+        let high_watermark = ends.get(&partition).map_or(0, |end| end.unsigned_abs());
+        let end = End { high_watermark, stable: range.end.min(high_watermark) };
+        // Also of what was written between the two questions: rarely, and it is as true.
+        if end.hidden() > 0 {
+            warn_of_open_transaction(&everything.topic, partition, end, None);
+        }
+    }
+    Ok(())
 }
 
 /// Where to go on in the topic that has this id now: nowhere, if it is another one than was read before.

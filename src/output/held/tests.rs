@@ -40,7 +40,7 @@ fn run() -> impl Strategy<Value = (OutputOptions, HashMap<Name, List>)> {
 fn held(topic: &Topic) -> Held {
     let mut held = Held::default();
     for (key, value) in topic {
-        held.apply(read_held(Some(key), Some(value)).unwrap().0);
+        held.apply(read_held(0, Some(key), Some(value)).unwrap().0, None);
     }
     held
 }
@@ -102,13 +102,102 @@ proptest! {
     #[test]
     fn records_of_one_key_meet((options, lists) in run()) {
         for (key, value) in from_nothing(&options, lists) {
-            let told = route_held(&read_held(Some(&key), Some(&value)).unwrap().0, options.envelope);
-            let gone = route_held(&read_held(Some(&key), None).unwrap().0, options.envelope);
+            let told = route_held(&read_held(0, Some(&key), Some(&value)).unwrap().0, options.envelope);
+            let gone = route_held(&read_held(0, Some(&key), None).unwrap().0, options.envelope);
             prop_assert_eq!(told, gone);
             let said = said::read(&value).unwrap();
             prop_assert_eq!(told, route(&said.item));
         }
     }
+}
+
+/// A topic of so many partitions, read one by one: what lies where.
+type Partitions = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
+
+fn home(key: &[u8], partitions: u32) -> u32 {
+    key.iter().fold(7, |hash: u32, &byte| hash.wrapping_mul(31).wrapping_add(byte.into())) % partitions
+}
+
+/// The same for a topic of partitions, some keys of which may lie where they do not belong.
+fn correct_partitions(
+    topic: &mut Partitions,
+    partitions: u32,
+    epoch: Epoch,
+    options: &OutputOptions,
+    lists: HashMap<Name, List>,
+) -> Records {
+    let mut held = Held::default();
+    for ((partition, key), value) in &*topic {
+        let record = read_held(*partition, Some(key), Some(value)).unwrap().0;
+        held.apply(record, Some(home(key, partitions)));
+    }
+    let mut records = Records::new();
+    let mut correction = Correction::new(held, lists, epoch, options).unwrap();
+    while correction.encode_next(&mut records).is_some() {}
+    assert!(records.iter().last().is_none_or(|record| record.is_last));
+    for record in records.iter() {
+        let partition = record.partition.unwrap_or_else(|| home(record.key, partitions));
+        let place = (partition, record.key.to_vec());
+        let is_leave = |value: &&[u8]| value.starts_with(b"{\"version\":1,\"op\":\"leave\"");
+        match record.value.filter(|value| !is_leave(value)) {
+            Some(value) => drop(topic.insert(place, value.to_vec())),
+            None => drop(topic.remove(&place)),
+        }
+    }
+    records
+}
+
+proptest! {
+    /// However the topic grows and whatever is changed between two runs, every key ends where it belongs, with the
+    /// lists of the last run; who has them hears of no list twice.
+    #[test]
+    fn a_topic_that_grows(runs in prop::collection::vec((run(), 1..6_u32), 1..5)) {
+        let (mut topic, mut partitions) = (Partitions::new(), 1);
+        for (epoch, ((options, lists), more)) in (1..).zip(runs) {
+            partitions = partitions.max(more);
+            let before = topic.clone();
+            let records = correct_partitions(&mut topic, partitions, epoch, &options, lists.clone());
+            let mut keys = BTreeMap::new();
+            for (partition, key) in topic.keys() {
+                prop_assert_eq!(*partition, home(key, partitions));
+                keys.insert(key.clone(), topic[&(*partition, key.clone())].clone());
+            }
+            prop_assert_eq!(canonical(&keys), canonical(&from_nothing(&options, lists.clone())));
+            for record in records.iter().filter(|record| record.value.is_none()) {
+                let partition = record.partition.unwrap_or_else(|| home(record.key, partitions));
+                let was_there = before.contains_key(&(partition, record.key.to_vec()));
+                prop_assert!(was_there, "a tombstone of what is not there: {:?}", record);
+            }
+            let again = correct_partitions(&mut topic, partitions, epoch + 1, &options, lists);
+            prop_assert_eq!(again.len(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_key_that_moves_leaves_with_its_list() {
+    let value = |epoch: u64| {
+        format!(r#"{{"version":1,"item":"a","epoch":{epoch},"recommendations":[{{"item":"b"}}]}}"#)
+    };
+    let options = OutputOptions { envelope: Envelope::Upsert, scores: false, score_digits: 0 };
+    let list = vec![Neighbour { item: "b".into(), score: 0, count: 0 }];
+    let encode = |computed: HashMap<Name, List>| {
+        let mut held = Held::default();
+        for (partition, epoch) in [(0, 1), (2, 2)] {
+            let record = read_held(partition, Some(b"a"), Some(value(epoch).as_bytes())).unwrap().0;
+            held.apply(record, Some(1));
+        }
+        let (mut correction, mut records) =
+            (Correction::new(held, computed, 3, &options).unwrap(), Records::new());
+        while correction.encode_next(&mut records).is_some() {}
+        let told = records.iter().map(|record| (record.partition, record.value.is_some(), record.is_last));
+        told.collect::<Vec<_>>()
+    };
+    // In one transaction, for nothing ends before the list.
+    let moved = encode(HashMap::from([(Name::from("a"), list)]));
+    assert_eq!(moved, [(Some(0), false, false), (Some(2), false, false), (None, true, true)]);
+    let gone = encode(HashMap::new());
+    assert_eq!(gone, [(Some(0), false, true), (Some(2), false, true)]);
 }
 
 /// The end of an epoch is missing in a file: the list is taken away and told anew.
@@ -132,7 +221,7 @@ fn a_torn_list_is_mended() {
     for torn in whole..=lines.len() {
         let (mut held, mut seen) = (Held::default(), Lists::new());
         for line in &lines[..torn] {
-            held.apply(read_held(None, Some(line)).unwrap().0);
+            held.apply(read_held(0, None, Some(line)).unwrap().0, None);
             seen.apply(None, Some(line)).unwrap();
         }
         let computed = HashMap::from([(Name::from("a"), after.clone())]);
@@ -152,7 +241,7 @@ fn a_torn_list_is_mended() {
 #[test]
 fn a_key_that_is_not_its_values_is_refused() {
     let value = br#"{"version":1,"item":"a","epoch":1,"recommendations":[{"item":"b"}],"changes":{}}"#;
-    assert!(read_held(Some(b"a"), Some(value)).is_ok());
-    assert!(read_held(Some(b"b"), Some(value)).is_err());
-    assert!(read_held(None, None).is_err());
+    assert!(read_held(0, Some(b"a"), Some(value)).is_ok());
+    assert!(read_held(0, Some(b"b"), Some(value)).is_err());
+    assert!(read_held(0, None, None).is_err());
 }

@@ -1,8 +1,13 @@
 //! An output topic: made when it is missing, looked at when it is there.
 
 use crate::output::SinkError;
-use deltacart_inputs::kafka::{ClientLog, KafkaSettings, Role, describe, topic_partitions};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use deltacart_inputs::kafka::{
+    ClientLog, KafkaSettings, Role, TopicState, describe, existing_partitions, existing_topic,
+    topic_partitions,
+};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::future::Future;
 use std::pin::pin;
@@ -14,8 +19,23 @@ use std::time::Duration;
 /// The broker's own default for the number of replicas.
 const REPLICATION_DEFAULT: i32 = -1;
 
-/// How long is waited for the topic's policy, which is only for a warning.
-const POLICY_PATIENCE: Duration = Duration::from_secs(3);
+/// How long is waited for the topic's properties, which are only for a warning.
+const PROPERTIES_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The policy that keeps the last record of each key.
+const POLICY: (&str, &str) = ("cleanup.policy", "compact");
+
+/// Properties of a table of lists that change often. A broker's defaults are made for logs: it compacts nothing of a
+/// segment that is still written, which takes 1 GiB or a week, and then waits until half of the log is outdated. So a
+/// topic holds each list a thousand times over, and every start of the job, and of a consumer, reads all of that.
+pub const TABLE_PROPERTIES: [(&str, &str); 3] = [
+    // 16 MiB: lists compress well, so this is some 200 MiB of them.
+    ("segment.bytes", "16777216"),
+    // Ten minutes: a start reads at most what has changed since, and each list once.
+    ("segment.ms", "600000"),
+    // Compacts once a tenth is outdated, and not half.
+    ("min.cleanable.dirty.ratio", "0.1"),
+];
 
 /// A topic as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,73 +44,116 @@ pub struct TopicSpec<'a> {
     pub name: &'a str,
     /// How many partitions it gets if it is made; one that exists keeps its own.
     pub partitions: u32,
-    /// Whether the last record of each key is to be kept for ever: what tables of lists need. If not, the broker's
-    /// default retention holds, and the policy of a topic that exists is not looked at.
+    /// Whether the last record of each key is to be kept for ever: what tables of lists need. If it is made, it gets
+    /// [`TABLE_PROPERTIES`], too. If not, the broker's defaults hold, and the properties of a topic that exists are not
+    /// looked at.
     pub compacted: bool,
 }
 
-/// Makes the topic unless it exists. Warns in the log when one that exists forgets by time what it should keep by
-/// key. Several processes may do so at once. Fails within the settings' start-up timeout if no broker answers.
-pub fn ensure_topic(settings: &KafkaSettings, topic: &TopicSpec<'_>) -> Result<(), SinkError> {
-    let exists = topic_partitions(settings, topic.name)?.is_some();
-    if exists && !topic.compacted {
-        return Ok(());
-    }
+/// Makes the topic unless it exists, and describes it, a table with its id. Warns in the log when a table forgets by
+/// time what it should keep by key, or is compacted too seldom. Several processes may do so at once.
+///
+/// # Errors
+/// Within the settings' start-up timeout: when no broker answers, when a permission is missing, or when the topic is
+/// not there, although it was made.
+pub fn ensure_topic(settings: &KafkaSettings, topic: &TopicSpec<'_>) -> Result<TopicState, SinkError> {
     let log = ClientLog::default();
     let failed = |error: KafkaError| SinkError::Kafka {
         message: describe(&error, settings, Some(topic.name), log.cause().as_deref()),
     };
-    let admin = settings.client_config(Role::Admin).create_with_context(log.clone()).map_err(failed)?;
-    let made = !exists && make(&admin, topic, settings.startup_timeout()).map_err(failed)?;
-    if topic.compacted && !made {
-        warn_unless_compacted(&admin, topic);
+    let admin = || settings.client_config(Role::Admin).create_with_context(log.clone()).map_err(failed);
+    if topic_partitions(settings, topic.name)?.is_none() {
+        make(&admin()?, topic, settings.startup_timeout()).map_err(failed)?;
     }
-    Ok(())
+    // Brokers hear of a new topic one by one, and some only after a moment.
+    if !topic.compacted {
+        return Ok(TopicState { partitions: existing_partitions(settings, topic.name)?, id: None });
+    }
+    let state = existing_topic(settings, topic.name)?;
+    // Also of one that was made here: somebody may have been faster, a broker that makes topics by itself too.
+    advise(&admin()?, topic, settings.brokers());
+    Ok(state)
 }
 
-/// Makes the topic; `false` if another process was faster.
-fn make(
+/// Makes the topic, unless another process is faster. Where brokers do not let anybody choose the finer properties, it
+/// is made without them.
+fn make(admin: &AdminClient<ClientLog>, topic: &TopicSpec<'_>, patience: Duration) -> Result<(), KafkaError> {
+    if !topic.compacted {
+        return make_with(admin, topic, &[], patience);
+    }
+    let all: Vec<(&str, &str)> = [POLICY].into_iter().chain(TABLE_PROPERTIES).collect();
+    match make_with(admin, topic, &all, patience) {
+        Err(KafkaError::AdminOp(RDKafkaErrorCode::InvalidConfig | RDKafkaErrorCode::PolicyViolation)) => {
+            make_with(admin, topic, &[POLICY], patience)
+        }
+        made => made,
+    }
+}
+
+fn make_with(
     admin: &AdminClient<ClientLog>,
     topic: &TopicSpec<'_>,
+    properties: &[(&str, &str)],
     patience: Duration,
-) -> Result<bool, KafkaError> {
+) -> Result<(), KafkaError> {
     let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX);
-    let mut new = NewTopic::new(topic.name, partitions, TopicReplication::Fixed(REPLICATION_DEFAULT));
-    if topic.compacted {
-        new = new.set("cleanup.policy", "compact");
-    }
+    let new = NewTopic::new(topic.name, partitions, TopicReplication::Fixed(REPLICATION_DEFAULT));
+    let new = properties.iter().fold(new, |new, (name, value)| new.set(name, value));
     let options = AdminOptions::new().request_timeout(Some(patience)).operation_timeout(Some(patience));
     match block_on(admin.create_topics([&new], &options))?.into_iter().next() {
         Some(Ok(_)) => {
             tracing::info!(topic = topic.name, partitions, compacted = topic.compacted, "made the topic");
-            Ok(true)
+            Ok(())
         }
-        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
         Some(Err((_, code))) => Err(KafkaError::AdminOp(code)),
         None => Err(KafkaError::AdminOp(RDKafkaErrorCode::Unknown)),
     }
 }
 
-/// A topic whose policy cannot be seen is taken as it is.
-fn warn_unless_compacted(admin: &AdminClient<ClientLog>, topic: &TopicSpec<'_>) {
-    let options = AdminOptions::new().request_timeout(Some(POLICY_PATIENCE));
+/// Says what is wrong with the properties of a table. One whose properties cannot be seen is taken as it is.
+fn advise(admin: &AdminClient<ClientLog>, topic: &TopicSpec<'_>, brokers: &str) {
+    let options = AdminOptions::new().request_timeout(Some(PROPERTIES_PATIENCE));
     let answer = block_on(admin.describe_configs([&ResourceSpecifier::Topic(topic.name)], &options));
-    let policy = match &answer {
-        // Without the permission to see them a topic seems to have no properties.
-        Ok(resources) => match resources.first() {
-            Some(Ok(resource)) => resource.get("cleanup.policy").and_then(|entry| entry.value.as_deref()),
-            _ => None,
-        },
+    let resource = match &answer {
+        Ok(resources) => resources.first().and_then(|resource| resource.as_ref().ok()),
         Err(_) => None,
     };
-    match policy {
-        Some("compact") => {}
-        Some(policy) => tracing::warn!(
+    let policy = resource.and_then(|resource| resource.get(POLICY.0)?.value.as_deref());
+    // Without the permission to see them a topic seems to have no properties.
+    let (Some(resource), Some(policy)) = (resource, policy) else {
+        tracing::debug!(topic = topic.name, "the topic's properties cannot be seen: {answer:?}");
+        return;
+    };
+    if policy != POLICY.1 {
+        tracing::warn!(
             topic = topic.name,
             "the topic's cleanup.policy is {policy}: lists that do not change for long will be lost; set it to compact"
-        ),
-        None => tracing::debug!(topic = topic.name, "the topic's cleanup.policy cannot be seen: {answer:?}"),
+        );
+        return;
     }
+    let better = better_properties(resource);
+    if !better.is_empty() {
+        tracing::warn!(
+            topic = topic.name,
+            "the topic is compacted seldom, and every start reads all of it; better: kafka-configs.sh \
+             --bootstrap-server {brokers} --alter --entity-type topics --entity-name {} --add-config {}",
+            topic.name,
+            better.join(",")
+        );
+    }
+}
+
+/// The properties that would make a topic compact more often. What somebody chose for this topic is well chosen.
+fn better_properties(found: &ConfigResource) -> Vec<String> {
+    let is_worse = |name: &str, ours: &str| {
+        let entry = found.get(name)?;
+        let theirs = entry.value.as_deref()?.parse::<f64>().ok()?;
+        let is_chosen = entry.source == ConfigSource::DynamicTopic;
+        Some(!is_chosen && theirs > ours.parse::<f64>().ok()?)
+    };
+    let worse = TABLE_PROPERTIES.iter().filter(|(name, ours)| is_worse(name, ours).unwrap_or(false));
+    worse.map(|(name, ours)| format!("{name}={ours}")).collect()
 }
 
 /// Waits for a future on this thread.

@@ -18,6 +18,7 @@
 //!   [`Sink::poll`], and the commit finds nothing left to flush.
 //! - What makes a transaction fail ends the job: a restart knows what consumers have, and goes on from there.
 
+use super::partition::Partitions;
 use super::{Message, Offered, Producer, SEND_RECORDS_MAX};
 use crate::output::{Records, Sent, Sink, SinkError};
 use deltacart_dataflows::Epoch;
@@ -79,10 +80,10 @@ impl TransactionalSink {
         topic: &str,
         [first, second]: &[String; WORKER_SLOTS],
     ) -> Result<Self, SinkError> {
-        Producer::check_topic(settings, topic)?;
+        let partitions = Partitions::of_topic(settings, topic)?;
         let patience = settings.startup_timeout();
         let connect = |id: &str| -> Result<Producer, SinkError> {
-            let producer = Producer::connect_as(settings, topic, Some(id))?;
+            let producer = Producer::connect_as(settings, topic, partitions, Some(id))?;
             let initialised = initialise(&producer.client, topic, patience);
             initialised.map_err(|error| producer.client.context().explain(&error))?;
             Ok(producer)
@@ -137,8 +138,7 @@ impl TransactionalSink {
         let producer = &mut self.producers[self.turn];
         for _ in 0..SEND_RECORDS_MAX {
             let Some(record) = waiting.front().filter(|_| !*is_closing) else { break };
-            let message =
-                Message { key: Some(record.key), value: record.value, headers: &[], timestamp: None };
+            let message = producer.message(&record);
             match producer.offer(&message)? {
                 Offered::Taken => {}
                 Offered::Full => break,
@@ -197,7 +197,8 @@ impl Sink for TransactionalSink {
     fn confirm(&mut self) -> Result<(), SinkError> {
         let deadline = Instant::now() + self.patience;
         self.begin()?;
-        let probe = Message { key: Some(PROBE_KEY), value: None, headers: &[], timestamp: None };
+        let probe =
+            Message { key: Some(PROBE_KEY), value: None, partition: None, headers: &[], timestamp: None };
         self.producers[self.turn].offer(&probe).map_err(|error| self.failed(error))?;
         while self.collect()? > 0 {
             if Instant::now() >= deadline {
@@ -210,6 +211,10 @@ impl Sink for TransactionalSink {
         self.producers[self.turn].forget_sent();
         let aborted = until(deadline, |left| self.producer().client.abort_transaction(left));
         aborted.map_err(|error| self.producer().explain(&error))
+    }
+
+    fn partition_of(&self, key: &[u8]) -> Option<u32> {
+        Some(self.producer().partitions.of(key))
     }
 
     fn sent(&self) -> Sent {

@@ -69,6 +69,12 @@ fn flags_that_cannot_be_understood() {
     let reserved = message(Some("b:1"), "", &["consumer.enable.auto.commit=true"]);
     assert!(reserved.contains("enable.auto.commit must be false"), "{reserved}");
     from_flags(Some("b:1"), "enable.auto.commit=false", &[]).unwrap();
+    for (property, value) in
+        [("allow.auto.create.topics=true", "false"), ("partitioner=random", "murmur2_random")]
+    {
+        let reserved = message(Some("b:1"), "", &[property]);
+        assert!(reserved.contains(&format!(" must be {value} ")), "{reserved}");
+    }
     let missing = KafkaSettings::from_flags(None, &[PathBuf::from("no/such/file")], &[]).unwrap_err();
     assert_eq!(missing.to_string(), "cannot read the properties file no/such/file");
 }
