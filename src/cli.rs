@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use deltacart_dataflows::{Engine, Measure};
 use deltacart_inputs::OnExpired;
 use deltacart_inputs::kafka::StartFrom;
-use deltacart_inputs::{BasketField, Columns, Delimiter, EventNames, Format};
+use deltacart_inputs::{BasketField, Columns, Delimiter, EventNames, Format, RepeatedOrders, Tombstones};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
@@ -91,7 +91,8 @@ pub struct RunArgs {
     /// any of them are recognised. docs/formats.md has every field
     #[arg(long, default_value = "json", help_heading = "Input")]
     pub format: Format,
-    /// Which id makes the basket, the unit in which items are together: auto, order, cart, session or user
+    /// Which id makes the basket, the unit in which items are together: auto, order, cart, session, user or key, the
+    /// record's own
     #[arg(long, default_value = "auto", help_heading = "Input")]
     pub basket: BasketField,
     /// For --format csv, which column is what: basket=NAME,item=NAME and perhaps quantity, time, user, event, id. NAME
@@ -118,6 +119,16 @@ pub struct RunArgs {
     /// for none
     #[arg(long, default_value_t = 100_000, value_name = "IDS", help_heading = "Input")]
     pub duplicate_horizon: usize,
+    /// What becomes of a purchase that repeats an order met lately, with the same id and the same lines: auto (dropped
+    /// in ga4, segment and snowplow), drop or keep
+    #[arg(long, default_value = "auto", help_heading = "Input")]
+    pub repeated_orders: RepeatedOrders,
+    /// What a record without a value means: reject, ignore, or forget, for a compacted topic whose keys are the baskets
+    #[arg(long, default_value = "reject", help_heading = "Input")]
+    pub tombstones: Tombstones,
+    /// How many decimals of a quantity are kept, from 0 to 3. Beyond them, a quantity counts as the next larger one
+    #[arg(long, default_value_t = 0, value_name = "DIGITS", value_parser = clap::value_parser!(u32).range(0..=3), help_heading = "Input")]
+    pub quantity_decimals: u32,
     /// How often to look for new partitions of the topic, and at the topic of lists
     #[arg(long, default_value = "10s", value_name = "TIME", help_heading = "Input")]
     pub metadata_refresh: Time,

@@ -207,6 +207,9 @@ fn decode(args: &RunArgs) -> Result<DecodeOptions> {
     decode.event_names = args.event_names.clone().unwrap_or_default();
     decode.delimiter = args.delimiter;
     decode.duplicate_horizon = args.duplicate_horizon;
+    decode.repeated_orders = args.repeated_orders;
+    decode.tombstones = args.tombstones;
+    decode.limits.quantity_decimals = args.quantity_decimals;
     decode.limits.record_bytes_max = args.max_record_bytes;
     ensure!(args.max_record_bytes > 0, "--max-record-bytes must be at least 1");
     // Contradictions are to be found now, not by a worker.

@@ -21,6 +21,8 @@ pub enum Counter {
     Anonymous,
     /// Events whose id was met before.
     Duplicates,
+    /// Purchases that repeat an order met before.
+    RepeatedOrders,
     /// Headers of files.
     Headers,
     /// Records that could not be used, by reason.
@@ -133,6 +135,7 @@ impl fmt::Display for Summary {
             (Counter::Others, "others"),
             (Counter::Anonymous, "anonymous"),
             (Counter::Duplicates, "duplicates"),
+            (Counter::RepeatedOrders, "repeated orders"),
             (Counter::Headers, "headers"),
             (Counter::NoEffect, "without effect"),
             (Counter::SplitBaskets, "baskets over several partitions"),

@@ -18,6 +18,8 @@ pub use reject::{Defects, Flaw, PartReject, Reason, Reject};
 mod limits;
 pub use limits::Limits;
 mod options;
+mod choices;
+pub use choices::{RepeatedOrders, Tombstones};
 pub use options::{BasketField, Column, Columns, DecodeOptions, Delimiter, EventNames, Format, FormatError};
 mod fields;
 mod times;
@@ -25,6 +27,8 @@ mod duplicates;
 pub use duplicates::EventIds;
 mod sink;
 mod json;
+mod key;
+mod wrapped;
 mod list;
 mod cloudevents;
 mod plain;
@@ -82,6 +86,8 @@ pub struct Decoded {
     pub anonymous: u32,
     /// Events that repeat an event id met within the horizon, or the record does: dropped.
     pub duplicates: u32,
+    /// Purchases that repeat an order met within the horizon: dropped.
+    pub repeated_orders: u32,
     /// The record is the header of a CSV file.
     pub header: bool,
     /// What of the record could not be used; nearly always nothing.
@@ -92,6 +98,7 @@ pub struct Decoded {
 struct FormatDecoder {
     format: FormatKind,
     limits: Limits,
+    tombstones: Tombstones,
     duplicates: Duplicates,
 }
 
@@ -106,13 +113,20 @@ impl Decoder for FormatDecoder {
     fn decode(&mut self, record: &RawRecord<'_>, events: &mut Vec<Event>) -> Result<Decoded, Reject> {
         let before = events.len();
         let position = Position { partition: record.partition, offset: record.offset, index: 0 };
-        let mut sink =
-            Sink::new(events, &self.limits, self.duplicates.of_partition(record.partition), position);
-        let result = checked(record, &self.limits).and_then(|value| match &mut self.format {
-            FormatKind::Json(json) => json.decode(record.headers, value, &mut sink),
-            FormatKind::Csv(csv) => csv.decode(record, value, &mut sink),
-            FormatKind::Fimi => fimi::decode(record, value, &mut sink),
-        });
+        let recent = self.duplicates.of_partition(record.partition);
+        let mut sink = Sink::new(events, &self.limits, recent, position);
+        sink.key = record.key;
+        let result = match record.value {
+            None if record.truncated => {
+                Err(Reject::new(Reason::TooLarge, "the record is longer than the limit"))
+            }
+            None => tombstone(self.tombstones, &mut sink),
+            Some(value) => checked(record, value, &self.limits).and_then(|value| match &mut self.format {
+                FormatKind::Json(json) => json.decode(record.headers, value, &mut sink),
+                FormatKind::Csv(csv) => csv.decode(record, value, &mut sink),
+                FormatKind::Fimi => fimi::decode(record, value, &mut sink),
+            }),
+        };
         let decoded = result.and_then(|()| {
             sink.bound_times(record.timestamp);
             sink.accept()
@@ -147,16 +161,30 @@ impl Decoder for FormatDecoder {
     }
 }
 
-/// The record's value, if it is there and whole.
-fn checked<'a>(record: &RawRecord<'a>, limits: &Limits) -> Result<&'a [u8], Reject> {
-    let value = record.value.unwrap_or_default();
+/// A record without a value.
+fn tombstone(tombstones: Tombstones, sink: &mut Sink<'_>) -> Result<(), Reject> {
+    match tombstones {
+        Tombstones::Reject => {
+            let detail =
+                "no value: a tombstone (--tombstones forget takes its key's basket back, ignore counts it)";
+            Err(Reject::new(Reason::Empty, detail))
+        }
+        Tombstones::Ignore => {
+            sink.counts.others += 1;
+            Ok(())
+        }
+        Tombstones::Forget => sink.forget_key(),
+    }
+}
+
+/// The record's value, if it is whole.
+fn checked<'a>(record: &RawRecord<'_>, value: &'a [u8], limits: &Limits) -> Result<&'a [u8], Reject> {
     if record.truncated || value.len() > limits.record_bytes_max {
         let detail = format!("the value is longer than {} bytes", limits.record_bytes_max);
         return Err(Reject::new(Reason::TooLarge, detail));
     }
     if value.is_empty() {
-        let what = if record.value.is_some() { "the value is empty" } else { "no value: a tombstone" };
-        return Err(Reject::new(Reason::Empty, what));
+        return Err(Reject::new(Reason::Empty, "the value is empty"));
     }
     Ok(value)
 }

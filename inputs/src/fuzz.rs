@@ -4,7 +4,9 @@
 //! reject leaves nothing behind.
 
 use crate::file::{Framer, Framing};
-use crate::{BasketField, Column, DecodeOptions, Decoded, Decoder, Format, Headers, RawRecord, Reject};
+use crate::{
+    BasketField, Column, DecodeOptions, Decoded, Decoder, Format, Headers, RawRecord, Reject, RepeatedOrders,
+};
 use deltacart_dataflows::{Action, Event, Position};
 use std::sync::OnceLock;
 
@@ -36,7 +38,7 @@ pub fn decode(formats: &[Format], data: &[u8]) {
         let record = RawRecord {
             partition: 3,
             offset,
-            key: None,
+            key: value.get(..8),
             value: Some(value),
             headers,
             timestamp: None,
@@ -87,7 +89,12 @@ fn check_defects(decoded: &Decoded, value_bytes: usize, options: &DecodeOptions)
     let Some(defects) = &decoded.defects else { return };
     assert!(defects.parts.len() <= options.limits.part_rejects_max);
     assert!(defects.more.is_empty() || defects.parts.len() == options.limits.part_rejects_max);
-    let used = decoded.events + decoded.views + decoded.others + decoded.anonymous + decoded.duplicates;
+    let used = decoded.events
+        + decoded.views
+        + decoded.others
+        + decoded.anonymous
+        + decoded.duplicates
+        + decoded.repeated_orders;
     assert!(used > 0 || defects.parts.is_empty(), "nothing was used, and yet it is no reject");
     defects.parts.iter().for_each(|part| check_reject(&part.reject));
     let bytes: usize = defects.parts.iter().map(|part| part.text.len()).sum();
@@ -108,7 +115,7 @@ fn check_event(event: &Event, options: &DecodeOptions) {
         Action::Hold(..) => panic!("no shop says this: {event:?}"),
         Action::Clear | Action::Checkout | Action::Cancel | Action::Forget | Action::ForgetUser => 0,
     };
-    assert!(quantity <= limits.quantity_max, "{event:?}");
+    assert!(quantity <= limits.quantity_max * 10u32.pow(limits.quantity_decimals), "{event:?}");
 }
 
 /// Every format with every basket that it knows, and variants of the rest.
@@ -131,6 +138,8 @@ fn variants(usual: DecodeOptions) -> Vec<DecodeOptions> {
     let names = "add=in,remove=out,set=exactly,purchase=sold,refund=back,clear=away,cancel=off,update=now";
     let mut other = usual.clone();
     other.event_names = format!("{names},forget=gone,view=seen,other=*").parse().expect("all are kinds");
+    other.repeated_orders = RepeatedOrders::Drop;
+    other.limits.quantity_decimals = 2;
     other.limits.id_bytes_max = 8;
     other.limits.record_items_max = 3;
     other.limits.quantity_max = 100;

@@ -20,7 +20,7 @@ pub mod kafka;
 mod decode;
 pub use decode::{
     BasketField, Column, Columns, DecodeOptions, Decoded, Decoder, Defects, Delimiter, EventIds, EventNames,
-    Flaw, Format, FormatError, Limits, PartReject, Reason, Reject,
+    Flaw, Format, FormatError, Limits, PartReject, Reason, Reject, RepeatedOrders, Tombstones,
 };
 
 pub mod generate;

@@ -54,13 +54,25 @@ impl Settings {
     }
 
     fn set_decode(&mut self, decode: &DecodeOptions) {
-        let DecodeOptions { format, basket, columns, event_names, limits, duplicate_horizon, delimiter } =
-            decode;
+        let DecodeOptions {
+            format,
+            basket,
+            columns,
+            event_names,
+            limits,
+            duplicate_horizon,
+            delimiter,
+            repeated_orders,
+            tombstones,
+        } = decode;
         self.set("--format", format);
         self.set("--basket", basket);
         self.set("--columns", columns);
         self.set("--event-names", event_names);
-        self.set("--max-record-bytes", limits);
+        self.set("--max-record-bytes", limits.record_bytes_max);
+        self.set("--quantity-decimals", limits.quantity_decimals);
+        self.set("--repeated-orders", repeated_orders);
+        self.set("--tombstones", tombstones);
         self.set("--duplicate-horizon", duplicate_horizon);
         self.set("--delimiter", delimiter);
     }

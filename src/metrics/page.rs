@@ -29,7 +29,7 @@ pub(super) struct Page {
 }
 
 /// What the workers count, by its name and what it says.
-const COUNTERS: [(Counter, &str, &str); 14] = [
+const COUNTERS: [(Counter, &str, &str); 15] = [
     (Counter::Records, "deltacart_records", "Records read"),
     (Counter::Events, "deltacart_events", "Events taken in"),
     (Counter::Views, "deltacart_views", "Views, which are ignored"),
@@ -40,6 +40,11 @@ const COUNTERS: [(Counter, &str, &str); 14] = [
         "Events of visitors who gave no consent, which are ignored: no basket can be theirs",
     ),
     (Counter::Duplicates, "deltacart_duplicates", "Events whose id was met before"),
+    (
+        Counter::RepeatedOrders,
+        "deltacart_repeated_orders",
+        "Purchases that repeat an order met before, which are dropped",
+    ),
     (Counter::NoEffect, "deltacart_no_effect", "Events that changed nothing"),
     (Counter::SplitBaskets, "deltacart_split_baskets", "Baskets with events in several partitions"),
     (Counter::LinesEvicted, "deltacart_lines_evicted", "Lines that left full baskets"),

@@ -373,28 +373,32 @@ struct Counts {
     others: u64,
     anonymous: u64,
     duplicates: u64,
+    repeated_orders: u64,
     headers: u64,
 }
 
 impl Counts {
     fn add(&mut self, decoded: &Decoded) {
-        let &Decoded { events, views, others, anonymous, duplicates, header, defects: _ } = decoded;
+        let &Decoded { events, views, others, anonymous, duplicates, repeated_orders, header, defects: _ } =
+            decoded;
         self.events += u64::from(events);
         self.views += u64::from(views);
         self.others += u64::from(others);
         self.anonymous += u64::from(anonymous);
         self.duplicates += u64::from(duplicates);
+        self.repeated_orders += u64::from(repeated_orders);
         self.headers += u64::from(header);
     }
 
     fn add_to(self, tally: &mut Tally) {
-        let Counts { records, events, views, others, anonymous, duplicates, headers } = self;
+        let Counts { records, events, views, others, anonymous, duplicates, repeated_orders, headers } = self;
         tally.add(Counter::Records, records);
         tally.add(Counter::Events, events);
         tally.add(Counter::Views, views);
         tally.add(Counter::Others, others);
         tally.add(Counter::Anonymous, anonymous);
         tally.add(Counter::Duplicates, duplicates);
+        tally.add(Counter::RepeatedOrders, repeated_orders);
         tally.add(Counter::Headers, headers);
     }
 }
@@ -456,7 +460,7 @@ impl Reader<'_> {
                 tracing::warn!(
                     partition,
                     offset,
-                    "{flaw}: {detail}; events are used without it, and counted in deltacart_unreadable_fields_total"
+                    "{flaw}: {detail}; such events are used all the same, and counted in deltacart_unreadable_fields_total"
                 );
             }
         }

@@ -59,9 +59,12 @@ impl Csv {
         value: &[u8],
         sink: &mut Sink<'_>,
     ) -> Result<(), Reject> {
-        // Files from spreadsheets begin with a byte order mark, which is no part of the first column.
-        let bom: &[u8] = if record.offset == 0 { b"\xEF\xBB\xBF" } else { b"" };
-        let value = value.strip_prefix(bom).unwrap_or(value);
+        // Files from spreadsheets begin with a byte order mark, which is no part of the first column, and files that
+        // were put together have one wherever another begins.
+        let mut value = value;
+        while let Some(rest) = value.strip_prefix(b"\xEF\xBB\xBF") {
+            value = rest;
+        }
         if self.needs_header() && record.offset == 0 {
             // A header that cannot be used must not leave the one of an earlier topic or file behind.
             self.by_header.remove(&record.partition);
@@ -129,6 +132,7 @@ fn decode_row(
         user: sink.spare(Flaw::UnreadableUser, id(table.user.as_ref())),
         basket_field: &table.basket.name,
         without_basket: WithoutBasket::Reject,
+        order: None,
     };
     let Some(item) = row.id(&table.item, limits)? else {
         return sink.say(kind, &about, std::iter::empty(), |_| String::new());
@@ -138,7 +142,7 @@ fn decode_row(
         let quantity = row.text(place)?;
         line.field = place.field();
         if !quantity.is_empty() {
-            line.quantity = Some(limits.quantity_text(line.field, quantity)?);
+            line.quantity = Some(limits.quantity_text(line.field, Cow::Borrowed(quantity))?);
         }
     }
     sink.say(kind, &about, std::iter::once(Ok(line)), |_| String::new())

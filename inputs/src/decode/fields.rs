@@ -103,38 +103,62 @@ impl Limits {
         Ok(Some(text))
     }
 
-    /// A quantity: a number, or the text of one, as exporters write decimals and 64-bit integers. An empty text is none.
-    pub(super) fn quantity(&self, field: Field<'_>, raw: Raw<'_>) -> Result<Option<i64>, Reject> {
+    /// A quantity: a number, or the text of one, as exporters write decimals and 64-bit integers. An empty text is
+    /// none.
+    pub(super) fn quantity<'a>(
+        &self,
+        field: Field<'_>,
+        raw: Raw<'a>,
+    ) -> Result<Option<Quantity<'a>>, Reject> {
         let Some(raw) = raw else { return Ok(None) };
         if let Some(text) = text(field, raw)? {
-            return if text.is_empty() { Ok(None) } else { self.quantity_text(field, &text).map(Some) };
+            return if text.is_empty() { Ok(None) } else { self.quantity_text(field, text).map(Some) };
         }
         if !raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
             return Err(field.wrong_type(raw, "a number"));
         }
-        self.quantity_text(field, raw.get()).map(Some)
+        self.quantity_text(field, Cow::Borrowed(raw.get())).map(Some)
     }
 
-    /// A quantity as text: an integer, also one written with an empty fraction (`6.0`).
-    pub(super) fn quantity_text(&self, field: Field<'_>, text: &str) -> Result<i64, Reject> {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-        let digits = whole.strip_prefix('-').unwrap_or(whole);
-        let is_integer = !digits.is_empty()
-            && !fraction.is_empty()
-            && digits.bytes().all(|b| b.is_ascii_digit())
-            && fraction.bytes().all(|b| b == b'0');
-        let is_negative_zero = whole.starts_with('-') && digits.bytes().all(|b| b == b'0');
-        if !is_integer || is_negative_zero {
-            return Err(field.reject(Reason::BadQuantity, format_args!("{} is no integer", quoted(text))));
+    /// A quantity as text: an integer, or a decimal number (`6.0`, `.5`), of which [`Limits::quantity_decimals`] are
+    /// kept. More decimals make it the next larger quantity: what is above 0 stays above 0.
+    pub(super) fn quantity_text<'a>(
+        &self,
+        field: Field<'_>,
+        text: Cow<'a, str>,
+    ) -> Result<Quantity<'a>, Reject> {
+        let unsigned = text.strip_prefix('-').unwrap_or(&text);
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
+        let all_digits = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit());
+        let is_zero = unsigned.bytes().all(|b| matches!(b, b'0' | b'.'));
+        let is_negative = unsigned.len() < text.len();
+        let has_digits = !unsigned.is_empty() && !fraction.is_empty();
+        let is_number = all_digits(whole) && all_digits(fraction) && has_digits;
+        if !is_number || (is_negative && is_zero) {
+            return Err(field.reject(Reason::BadQuantity, format_args!("{} is no quantity", quoted(&text))));
         }
-        match whole.parse::<i64>() {
-            Ok(quantity) if quantity.unsigned_abs() <= u64::from(self.quantity_max) => Ok(quantity),
-            _ => {
-                let what = format!("{} is beyond {}", quoted(text), self.quantity_max);
-                Err(field.reject(Reason::QuantityOutOfRange, what))
-            }
-        }
+        let decimals = self.quantity_decimals as usize;
+        let kept = whole.bytes().chain(fraction.bytes().chain(std::iter::repeat(b'0')).take(decimals));
+        let is_rounded = fraction.bytes().skip(decimals).any(|b| b != b'0');
+        let digit = |units: u64, b: u8| units.saturating_mul(10).saturating_add(u64::from(b - b'0'));
+        let units = kept.fold(0, digit).saturating_add(u64::from(is_rounded));
+        let units_max = u64::from(self.quantity_max) * u64::from(self.one());
+        let Some(units) = i64::try_from(units).ok().filter(|_| units <= units_max) else {
+            let what = format!("{} is beyond {}", quoted(&text), self.quantity_max);
+            return Err(field.reject(Reason::QuantityOutOfRange, what));
+        };
+        let units = if is_negative { -units } else { units };
+        Ok(Quantity { units, rounded_from: is_rounded.then_some(text) })
     }
+}
+
+/// How many of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Quantity<'a> {
+    /// In units of the last decimal that is kept ([`Limits::quantity_decimals`]).
+    pub(super) units: i64,
+    /// As it was written, where it had more decimals than are kept.
+    pub(super) rounded_from: Option<Cow<'a, str>>,
 }
 
 #[cfg(test)]
@@ -143,23 +167,44 @@ mod tests {
 
     #[test]
     fn quantities_good_bad_and_nearly_good() {
-        let limits = Limits::default();
-        let check =
-            |text: &str| limits.quantity_text(Field::named("quantity"), text).map_err(|reject| reject.reason);
-        for (good, quantity) in
-            [("0", 0), ("1", 1), ("6.0", 6), ("-12", -12), ("1000000", 1_000_000), ("007", 7)]
-        {
-            assert_eq!(check(good), Ok(quantity), "{good}");
+        let read = |decimals: u32, text: &str| {
+            let limits = Limits { quantity_decimals: decimals, ..Limits::default() };
+            let quantity = limits.quantity_text(Field::named("quantity"), Cow::Owned(text.to_owned()));
+            quantity
+                .map(|quantity| (quantity.units, quantity.rounded_from.is_some()))
+                .map_err(|reject| reject.reason)
+        };
+        for (good, units, thousandths) in [
+            ("0", (0, false), (0, false)),
+            ("1", (1, false), (1000, false)),
+            ("6.0", (6, false), (6000, false)),
+            ("-12", (-12, false), (-12_000, false)),
+            ("1000000", (1_000_000, false), (1_000_000_000, false)),
+            ("007", (7, false), (7000, false)),
+            ("0.5", (1, true), (500, false)),
+            (".5", (1, true), (500, false)),
+            ("-0.5", (-1, true), (-500, false)),
+            ("1.5", (2, true), (1500, false)),
+            ("0.0004", (1, true), (1, true)),
+            ("-2.0005", (-3, true), (-2001, true)),
+        ] {
+            assert_eq!((read(0, good), read(3, good)), (Ok(units), Ok(thousandths)), "{good}");
         }
         for bad in
-            ["", "-", "-0", "-0.0", "1.5", "1.", ".5", "1e3", "+1", "NaN", "inf", "0x10", " 1", "1,000", "½"]
+            ["", "-", "-0", "-0.0", "1.", "1e3", "+1", "NaN", "inf", "0x10", " 1", "1,000", "1.2.3", "½"]
         {
-            assert_eq!(check(bad), Err(Reason::BadQuantity), "{bad}");
+            assert_eq!(read(0, bad), Err(Reason::BadQuantity), "{bad}");
         }
-        for far in
-            ["1000001", "-1000001", "9223372036854775807", "-9223372036854775808", "99999999999999999999"]
-        {
-            assert_eq!(check(far), Err(Reason::QuantityOutOfRange), "{far}");
+        for far in [
+            "1000001",
+            "-1000001",
+            "1000000.5",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "99999999999999999999",
+        ] {
+            assert_eq!(read(0, far), Err(Reason::QuantityOutOfRange), "{far}");
+            assert_eq!(read(3, far), Err(Reason::QuantityOutOfRange), "{far}");
         }
     }
 }

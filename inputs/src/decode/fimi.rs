@@ -25,6 +25,7 @@ pub(super) fn decode(record: &RawRecord<'_>, value: &[u8], sink: &mut Sink<'_>) 
         user: None,
         basket_field: "line",
         without_basket: WithoutBasket::Reject,
+        order: None,
     };
     let items: Vec<&str> = text.split_ascii_whitespace().collect();
     if items.is_empty() {

@@ -4,7 +4,7 @@
 //! id for the event, so a repetition is found by the id of a CloudEvents envelope only.
 
 use super::fields::{Field, Raw, string};
-use super::json::{Object, Settings, line, object, object_or_default};
+use super::json::{Object, Settings, line, object, object_or_default, scoped_session};
 use super::list::{List, list};
 use super::options::BasketField;
 use super::sink::{About, Kind, Sink, WithoutBasket};
@@ -183,27 +183,25 @@ fn about<'a>(
     sink: &mut Sink<'_>,
 ) -> Result<About<'a>, Reject> {
     let limits = sink.limits;
-    let device = record.client_id.or(record.app_instance_id).or(record.user_pseudo_id);
+    let device = set(record.client_id).or(set(record.app_instance_id)).or(set(record.user_pseudo_id));
     let device = sink.spare(Flaw::UnreadableUser, limits.id(Field::named("client_id"), device));
-    let user = sink.spare(Flaw::UnreadableUser, limits.id(Field::named("user_id"), record.user_id));
+    let user = sink.spare(Flaw::UnreadableUser, limits.id(Field::named("user_id"), set(record.user_id)));
+    let own_user = user.clone();
     let user = user.or_else(|| device.clone());
     let (basket_field, basket) = match settings.basket {
         BasketField::Auto | BasketField::Session => {
-            let session =
-                limits.id(Field::named("ga_session_id"), params.session_id.or(params.ga_session_id))?;
-            // A session's number is the second it began in: unique on its device only.
-            let session = match (device, session) {
-                (Some(device), Some(session)) => Some(Cow::Owned(format!("{device}/{session}"))),
-                (None, session) => session,
-                (Some(_), None) => None,
-            };
-            ("ga_session_id", session)
+            let session = set(params.session_id).or(set(params.ga_session_id));
+            let session = limits.id(Field::named("ga_session_id"), session)?.map(session_number);
+            // A session's number is the second it began in: two visitors may have the same.
+            let session = scoped_session(session, device.as_deref(), own_user.as_deref());
+            ("ga_session_id beside a client_id or user_id", session.map(Cow::Owned))
         }
         BasketField::Order => {
             ("transaction_id", limits.id(Field::named("transaction_id"), set(params.transaction_id))?)
         }
         BasketField::Cart => ("cart_id", limits.id(Field::named("cart_id"), params.cart_id)?),
         BasketField::User => ("user_id", user.clone()),
+        BasketField::Key => ("the record's key", sink.key_id()?),
     };
     let basket =
         basket.map(|basket| limits.id_text(Field::named(basket_field), basket)).transpose()?.flatten();
@@ -211,7 +209,22 @@ fn about<'a>(
         None if is_cookieless(record, limits) => WithoutBasket::Anonymous,
         _ => settings.basket.without(kind),
     };
-    Ok(About { basket, user, basket_field, without_basket })
+    let order = limits.id(Field::named("transaction_id"), set(params.transaction_id));
+    let order = settings.order(order, sink);
+    Ok(About { basket, user, basket_field, without_basket, order })
+}
+
+/// The number of a session, which the cookie wraps in more that changes with every hit:
+/// `s1769860800$o2$g1$t1769860830`, also after `GS2.1.`, and before that `GS1.1.1769860800.2.1.1769860830`.
+fn session_number(session: Cow<'_, str>) -> Cow<'_, str> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let newer = session.strip_prefix("GS2.1.").unwrap_or(&session).strip_prefix('s');
+    let newer = newer.and_then(|rest| rest.split_once('$')).map(|(number, _)| number);
+    let older = session.strip_prefix("GS1.1.").and_then(|rest| rest.split('.').next());
+    match newer.or(older).filter(|number| is_number(number)) {
+        Some(number) => Cow::Owned(number.to_owned()),
+        None => session,
+    }
 }
 
 /// Whether the visitor allowed no storage, so that the event has neither a device nor a session.
@@ -223,7 +236,9 @@ fn is_cookieless(record: &Record<'_>, limits: &Limits) -> bool {
 
 /// The parameters of an exported event.
 fn exported<'a>(record: &Record<'a>, limits: &Limits) -> Result<Params<'a>, Reject> {
-    let ecommerce: Ecommerce<'a> = object_or_default(Field::named("ecommerce"), record.ecommerce, limits)?;
+    // An order's id is needed for a basket of orders only, and missed there.
+    let ecommerce = object_or_default(Field::named("ecommerce"), record.ecommerce, limits);
+    let ecommerce: Ecommerce<'a> = ecommerce.unwrap_or_default();
     let mut params =
         Params { transaction_id: set(ecommerce.transaction_id), items: record.items, ..Params::default() };
     let event_params: List<'_, Param<'a>> = list("event_params", record.event_params, limits)?;

@@ -6,8 +6,10 @@
 
 use super::cloudevents::Envelopes;
 use super::fields::{Field, Raw};
+use super::list::texts;
 use super::options::{BasketField, EventNames};
 use super::sink::{Kind, Line, Sink, Vocabulary};
+use super::wrapped::{Op, WRAPPED_MAX, Wrapped, begins_as_one, open};
 use super::{Flaw, Limits, Reason, Reject, ga4, plain, segment, snowplow};
 use crate::Headers;
 use base64::Engine;
@@ -15,8 +17,13 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+
+/// How many characters before a defect a reject repeats.
+const HEARD_CHARS: usize = 40;
 
 /// The JSON formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +45,28 @@ pub(super) struct Json {
 pub(super) struct Settings {
     pub(super) basket: BasketField,
     pub(super) names: Vocabulary,
+    /// Whether a purchase that repeats an order is dropped.
+    drops_repeated_orders: bool,
+}
+
+impl Settings {
+    /// The order's id, where a purchase that repeats one is to be dropped.
+    pub(super) fn order<'a>(
+        &self,
+        order: Result<Option<Cow<'a, str>>, Reject>,
+        sink: &mut Sink<'_>,
+    ) -> Option<Cow<'a, str>> {
+        if self.drops_repeated_orders { sink.spare(Flaw::UnreadableOrder, order) } else { None }
+    }
 }
 
 impl Json {
-    pub(super) fn new(shape: Shape, basket: BasketField, own: &EventNames) -> Json {
+    pub(super) fn new(
+        shape: Shape,
+        basket: BasketField,
+        own: &EventNames,
+        drops_repeated_orders: bool,
+    ) -> Json {
         // A shop's stream is full of events about other things; in records made for this job, an unknown name is a
         // defect.
         let names = match shape {
@@ -50,7 +75,11 @@ impl Json {
             Shape::Segment => Vocabulary::new(own, segment::NAMES, true),
             Shape::Snowplow => Vocabulary::new(own, snowplow::NAMES, true),
         };
-        Json { shape, envelopes: Envelopes::new(), settings: Settings { basket, names } }
+        Json {
+            shape,
+            envelopes: Envelopes::new(),
+            settings: Settings { basket, names, drops_repeated_orders },
+        }
     }
 
     pub(super) fn decode(
@@ -61,19 +90,76 @@ impl Json {
     ) -> Result<(), Reject> {
         let text = utf8(Field::named("value"), without_wire_prefix(value))?;
         // RFC 8259 lets a parser pass over a byte order mark, and editors put one at the front of a file.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = text.trim_start_matches('\u{feff}');
         let Some(envelope) = self.envelopes.open(headers, text, sink.limits)? else {
-            return self.decode_text(text, sink);
+            return self.decode_text(text, 0, sink);
         };
         sink.happened(envelope.time);
         let id = sink.spare(Flaw::UnreadableEventId, envelope.id);
         match id {
             Some(id) if !sink.is_new_record(&id) => Ok(()),
-            _ => self.decode_text(&envelope.data, sink),
+            _ => self.decode_text(&envelope.data, 0, sink),
         }
     }
 
-    fn decode_text(&self, text: &str, sink: &mut Sink<'_>) -> Result<(), Reject> {
+    /// A record, or what has one inside; `depth` envelopes are open already.
+    fn decode_text(&self, text: &str, depth: usize, sink: &mut Sink<'_>) -> Result<(), Reject> {
+        let text = text.trim_ascii_start();
+        if depth < WRAPPED_MAX && text.starts_with('[') {
+            return self.decode_list(text, depth, sink);
+        }
+        if depth < WRAPPED_MAX && begins_as_one(text) {
+            if let Some(wrapped) = open(text, sink.limits) {
+                return self.decode_wrapped(&wrapped, depth, sink);
+            }
+        }
+        let mark = sink.mark();
+        self.decode_record(text, sink).or_else(|reject| match open(text, sink.limits) {
+            Some(wrapped) if depth < WRAPPED_MAX => {
+                sink.take_back(mark);
+                self.decode_wrapped(&wrapped, depth, sink)
+            }
+            _ => Err(reject),
+        })
+    }
+
+    /// Several records in a list.
+    fn decode_list(&self, text: &str, depth: usize, sink: &mut Sink<'_>) -> Result<(), Reject> {
+        let value = Field::named("value");
+        let list: &RawValue = parse(value, text, sink.limits)?;
+        let records = texts("value", Some(list), sink.limits)?;
+        let count_max = sink.limits.record_items_max;
+        if records.is_empty() || records.len() > count_max {
+            let detail = format!("value: a list of {} records; it must be 1 to {count_max}", records.len());
+            return Err(Reject::new(Reason::WrongShape, detail));
+        }
+        for (place, record) in records.iter().enumerate() {
+            let decode = |sink: &mut Sink<'_>| self.decode_text(record.get(), depth + 1, sink);
+            sink.one_of_many(place, || record.get().to_owned(), decode);
+        }
+        Ok(())
+    }
+
+    fn decode_wrapped(&self, wrapped: &Wrapped<'_>, depth: usize, sink: &mut Sink<'_>) -> Result<(), Reject> {
+        match wrapped {
+            Wrapped::Record(record) => self.decode_text(record, depth + 1, sink),
+            Wrapped::Change(change) => {
+                sink.happened(sink.limits.time(Field::named("ts_ms"), change.time));
+                match (change.op, change.after, self.shape) {
+                    (Op::Insert, Some(row), _) => self.decode_text(row, depth + 1, sink),
+                    (Op::Update | Op::Delete, _, Shape::Plain) => {
+                        plain::decode_change(change, &self.settings, sink)
+                    }
+                    _ => {
+                        sink.counts.others += 1;
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    fn decode_record(&self, text: &str, sink: &mut Sink<'_>) -> Result<(), Reject> {
         match self.shape {
             Shape::Plain => plain::decode(text, &self.settings, sink),
             Shape::Ga4 => ga4::decode(text, &self.settings, sink),
@@ -128,8 +214,39 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(
     }
     serde_json::from_str(text).map_err(|error| {
         let reason = if error.is_data() { Reason::WrongShape } else { Reason::Malformed };
-        Reject::new(reason, format!("{field}: {error}"))
+        Reject::new(reason, format!("{field}: {}", said(&error, text)))
     })
+}
+
+/// What a parser says, as a person would.
+fn plain_words(what: &str) -> String {
+    let what = what.split(" at line ").next().unwrap_or_default();
+    if let Some((found, wanted)) =
+        what.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
+    {
+        return format!("{found} where {wanted} is needed");
+    }
+    if let Some(name) = what.strip_prefix("duplicate field ") {
+        return format!("the field {name} is there twice");
+    }
+    match what.strip_prefix("EOF while parsing ") {
+        Some("a value") => "it ends where a value is needed".to_owned(),
+        Some(place) => format!("it ends in the middle of {place}"),
+        None => format!("no JSON: {what}"),
+    }
+}
+
+/// What the parser found, and where, in a text that nobody sees in lines.
+fn said(error: &serde_json::Error, text: &str) -> String {
+    let what = plain_words(&error.to_string());
+    let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let behind = (0..=error.column().min(line.len())).rev().find(|&end| line.is_char_boundary(end));
+    let before = &line[..behind.unwrap_or_default()];
+    match before.char_indices().rev().nth(HEARD_CHARS - 1) {
+        _ if before.is_empty() => what,
+        Some((start, _)) => format!("{what} after \"…{}\"", &before[start..]),
+        None => format!("{what} after \"{before}\""),
+    }
 }
 
 /// Whether brackets are nested deeper than `depth_max`. The parser skips what nobody reads without recursion, and so
@@ -154,6 +271,22 @@ fn is_deeper(text: &[u8], depth_max: usize) -> bool {
         }
     }
     false
+}
+
+/// A session's id that is no number of its own: unique on its device only, or with its user where no device is known.
+/// The parts of the name are kept apart, whatever characters they have.
+pub(super) fn scoped_session(
+    session: Option<Cow<'_, str>>,
+    device: Option<&str>,
+    user: Option<&str>,
+) -> Option<String> {
+    let escaped = |part: &str| part.replace('%', "%25").replace('/', "%2F");
+    let session = escaped(&session?);
+    match (device, user) {
+        (Some(device), _) => Some(format!("{}/{session}", escaped(device))),
+        (None, Some(user)) => Some(format!("user/{}/{session}", escaped(user))),
+        (None, None) => None,
+    }
 }
 
 /// One line of a shop's stream, with its item's id under one of several names: the first that is there.

@@ -11,6 +11,9 @@ pub struct Limits {
     pub record_items_max: usize,
     /// The largest quantity of one line, counted without its sign (1,000,000).
     pub quantity_max: u32,
+    /// How many decimals of a quantity are kept (0): with 3, half a kilo is 500 thousandths, and sums are exact. Beyond
+    /// them a quantity counts as the next larger one.
+    pub quantity_decimals: u32,
     /// The deepest nesting of JSON (128).
     pub nesting_max: usize,
     /// How many lines and events of one record that cannot be used are kept for the dead letters (100); more are
@@ -22,6 +25,16 @@ pub struct Limits {
     pub time_ms_max: i64,
 }
 
+impl Limits {
+    /// The largest value of [`Limits::quantity_decimals`]: with it, the largest quantity still fits 32 bits.
+    pub const QUANTITY_DECIMALS_MAX: u32 = 3;
+
+    /// What a quantity of one is, in units of the last decimal that is kept.
+    pub(super) fn one(&self) -> u32 {
+        10u32.pow(self.quantity_decimals)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
@@ -29,6 +42,7 @@ impl Default for Limits {
             id_bytes_max: 256,
             record_items_max: 10_000,
             quantity_max: 1_000_000,
+            quantity_decimals: 0,
             nesting_max: 128,
             part_rejects_max: 100,
             time_ms_min: 0,

@@ -1,5 +1,6 @@
 //! The settings of decoding as a person types them, and the decoder they make.
 
+use super::choices::{RepeatedOrders, Tombstones};
 use super::csv::Csv;
 use super::duplicates::Duplicates;
 use super::json::{Json, Shape};
@@ -26,6 +27,10 @@ pub struct DecodeOptions {
     pub duplicate_horizon: usize,
     /// What stands between the columns of a row (`--delimiter`); for [`Format::Csv`] only.
     pub delimiter: Delimiter,
+    /// What becomes of a purchase that repeats an order (`--repeated-orders`).
+    pub repeated_orders: RepeatedOrders,
+    /// What a record without a value means (`--tombstones`).
+    pub tombstones: Tombstones,
 }
 
 impl DecodeOptions {
@@ -42,6 +47,17 @@ impl DecodeOptions {
             limits: Limits::default(),
             duplicate_horizon: DecodeOptions::DUPLICATE_HORIZON,
             delimiter: Delimiter::default(),
+            repeated_orders: RepeatedOrders::Auto,
+            tombstones: Tombstones::Reject,
+        }
+    }
+
+    /// Whether a purchase that repeats an order is dropped.
+    fn drops_repeated_orders(&self) -> bool {
+        match self.repeated_orders {
+            RepeatedOrders::Auto => matches!(self.format, Format::Ga4 | Format::Segment | Format::Snowplow),
+            RepeatedOrders::Drop => true,
+            RepeatedOrders::Keep => false,
         }
     }
 
@@ -54,7 +70,8 @@ impl DecodeOptions {
             return Err(FormatError::ColumnsWithoutCsv { format: self.format });
         }
         let names = &self.event_names;
-        let json = |shape| Ok(FormatKind::Json(Box::new(Json::new(shape, self.basket, names))));
+        let drops = self.drops_repeated_orders();
+        let json = |shape| Ok(FormatKind::Json(Box::new(Json::new(shape, self.basket, names, drops))));
         let csv = |preset: presets::Preset| {
             Ok(FormatKind::Csv(Box::new(Csv::new(preset, names, self.csv_delimiter()))))
         };
@@ -72,7 +89,8 @@ impl DecodeOptions {
             }
         }?;
         let duplicates = Duplicates::new(self.duplicate_horizon);
-        Ok(Box::new(FormatDecoder { format: kind, limits: self.limits, duplicates }))
+        let (limits, tombstones) = (self.limits, self.tombstones);
+        Ok(Box::new(FormatDecoder { format: kind, limits, tombstones, duplicates }))
     }
 
     /// What ends a record in a file of this format.
@@ -110,6 +128,7 @@ impl DecodeOptions {
         events.extend(self.event_names.others.then(|| "other=*".to_owned()));
         events.sort();
         let delimiter = char::from(self.csv_delimiter().0).escape_default().to_string();
+        let unless = |value: &str, usual: &str| if value == usual { String::new() } else { value.to_owned() };
         let all = [
             ("format", self.format.name().to_owned()),
             ("basket", self.basket.name().to_owned()),
@@ -119,6 +138,9 @@ impl DecodeOptions {
                 "delimiter",
                 if self.csv_delimiter() == Delimiter::default() { String::new() } else { delimiter },
             ),
+            ("repeated-orders", unless(self.repeated_orders.name(), "auto")),
+            ("tombstones", unless(self.tombstones.name(), "reject")),
+            ("quantity-decimals", unless(&self.limits.quantity_decimals.to_string(), "0")),
         ];
         all.into_iter().filter(|(_flag, value)| !value.is_empty()).collect()
     }
@@ -138,8 +160,18 @@ pub enum FormatError {
     )]
     Envelope,
     /// `--basket` with a name that no id has.
-    #[error("unknown basket {0:?}: --basket takes auto, order, cart, session or user")]
+    #[error("unknown basket {0:?}: --basket takes auto, order, cart, session, user or key")]
     UnknownBasket(String),
+    /// `--repeated-orders` or `--tombstones` with a name that is none of theirs.
+    #[error("unknown {flag} {value:?}: it takes {known}")]
+    UnknownChoice {
+        /// The flag.
+        flag: &'static str,
+        /// What it was given.
+        value: String,
+        /// What it takes.
+        known: &'static str,
+    },
     /// `--basket` names an id that the format does not have.
     #[error("records of --format {} have no id for --basket {}: use --basket {known}", format.name(), basket.name())]
     BasketUnknown {
@@ -250,12 +282,20 @@ pub enum BasketField {
     Session,
     /// What one user touched, over all visits.
     User,
+    /// What the records of one key touched.
+    Key,
 }
 
 impl BasketField {
     /// Every choice.
-    pub const ALL: &[BasketField] =
-        &[BasketField::Auto, BasketField::Order, BasketField::Cart, BasketField::Session, BasketField::User];
+    pub const ALL: &[BasketField] = &[
+        BasketField::Auto,
+        BasketField::Order,
+        BasketField::Cart,
+        BasketField::Session,
+        BasketField::User,
+        BasketField::Key,
+    ];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -265,7 +305,13 @@ impl BasketField {
             BasketField::Cart => "cart",
             BasketField::Session => "session",
             BasketField::User => "user",
+            BasketField::Key => "key",
         }
+    }
+
+    /// Whether the basket is an order or a cart, whose id does not depend on who the visitor is.
+    pub(super) fn is_of_a_purchase(self) -> bool {
+        matches!(self, BasketField::Order | BasketField::Cart)
     }
 
     /// What an event of `kind` is in a shop's stream that has no id for this basket: carts do not know the order they
@@ -274,7 +320,7 @@ impl BasketField {
         let is_foreign = match self {
             BasketField::Order => matches!(kind, Kind::Add | Kind::Remove | Kind::Set | Kind::Clear),
             BasketField::Cart => matches!(kind, Kind::Purchase | Kind::Refund | Kind::Cancel | Kind::Update),
-            BasketField::Auto | BasketField::Session | BasketField::User => false,
+            BasketField::Auto | BasketField::Session | BasketField::User | BasketField::Key => false,
         };
         if is_foreign { WithoutBasket::Other } else { WithoutBasket::Reject }
     }

@@ -9,6 +9,7 @@ use super::list::{List, list};
 use super::options::BasketField;
 use super::reject::quoted;
 use super::sink::{About, Kind, Line, Sink, WithoutBasket};
+use super::wrapped::{Change, Op};
 use super::{Flaw, Limits, Reason, Reject};
 use serde::Deserialize;
 
@@ -49,8 +50,58 @@ struct Item<'a> {
 }
 
 pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Result<(), Reject> {
+    let record: Record<'_> = object(Field::named("value"), text, sink.limits)?;
+    decode_record(&record, settings, sink)
+}
+
+/// A row that was changed or deleted in a table of lines.
+pub(super) fn decode_change(
+    change: &Change<'_>,
+    settings: &Settings,
+    sink: &mut Sink<'_>,
+) -> Result<(), Reject> {
     let limits = sink.limits;
-    let record: Record<'_> = object(Field::named("value"), text, limits)?;
+    let before = change.before.map(|row| object::<Record<'_>>(Field::named("before"), row, limits));
+    let after = change.after.map(|row| object::<Record<'_>>(Field::named("after"), row, limits));
+    let (before, after) = (before.transpose()?, after.transpose()?);
+    let rows = [&before, &after];
+    if rows.into_iter().flatten().any(|row| row.event.is_some()) {
+        // An entry of a log counts when it is written.
+        sink.counts.others += 1;
+        return Ok(());
+    }
+    if rows.into_iter().flatten().any(|row| row.items.is_some()) {
+        let detail = "a row with items was changed or deleted: only rows of one item can be followed";
+        return Err(Reject::new(Reason::WrongShape, detail));
+    }
+    let line = |row: &Record<'_>| {
+        [row.basket, row.order, row.cart, row.session, row.user, row.item]
+            .map(|raw| raw.map(|raw| raw.get().to_owned()))
+    };
+    let is_moved =
+        before.as_ref().zip(after.as_ref()).is_some_and(|(before, after)| line(before) != line(after));
+    let gone = before.filter(|_| change.op == Op::Delete || is_moved);
+    if change.op == Op::Delete && gone.is_none() {
+        let detail = "before: the row that was deleted is not there (REPLICA IDENTITY FULL writes it)";
+        return Err(Reject::new(Reason::MissingItem, detail));
+    }
+    if let Some(gone) = gone {
+        let gone = Record { quantity: None, id: None, ..gone };
+        say_of(Kind::Remove, &gone, settings, sink)?;
+    }
+    match after.filter(|_| change.op == Op::Update) {
+        // A row without a quantity is a line of one.
+        Some(row) if row.quantity.is_none() => {
+            say_of(Kind::Remove, &row, settings, sink)?;
+            say_of(Kind::Add, &row, settings, sink)
+        }
+        Some(row) => say_of(Kind::Set, &row, settings, sink),
+        None => Ok(()),
+    }
+}
+
+fn decode_record(record: &Record<'_>, settings: &Settings, sink: &mut Sink<'_>) -> Result<(), Reject> {
+    let limits = sink.limits;
     if let Some(version) = record.version.filter(|version| version.get() != "1") {
         let detail = format!("version: {} is unknown, this build reads 1", quoted(version.get()));
         return Err(Reject::new(Reason::UnknownVersion, detail));
@@ -64,20 +115,33 @@ pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Re
         return Ok(());
     }
     sink.happened(limits.time(Field::named("time"), record.time));
+    say_of(kind, record, settings, sink)
+}
+
+/// What an event of `kind` says with the fields of `record`.
+fn say_of(kind: Kind, record: &Record<'_>, settings: &Settings, sink: &mut Sink<'_>) -> Result<(), Reject> {
+    let limits = sink.limits;
     let (basket_field, basket) = match settings.basket {
         BasketField::Auto => ("basket", record.basket),
         BasketField::Order => ("order", record.order),
         BasketField::Cart => ("cart", record.cart),
         BasketField::Session => ("session", record.session),
         BasketField::User => ("user", record.user),
+        BasketField::Key => ("the record's key", None),
     };
+    let basket = match settings.basket {
+        BasketField::Key => sink.key_id()?,
+        _ => limits.id(Field::named(basket_field), basket)?,
+    };
+    let order = settings.order(limits.id(Field::named("order"), record.order), sink);
     let about = About {
-        basket: limits.id(Field::named(basket_field), basket)?,
+        basket,
         user: sink.spare(Flaw::UnreadableUser, limits.id(Field::named("user"), record.user)),
         basket_field,
         without_basket: WithoutBasket::Reject,
+        order,
     };
-    say(kind, &about, &record, sink)
+    say(kind, &about, record, sink)
 }
 
 /// The lines of a record, which stand in a list or beside the event's other fields, not both.

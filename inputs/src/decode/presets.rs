@@ -47,7 +47,7 @@ pub(super) fn custom(columns: &Columns, basket: BasketField) -> Result<Preset, F
     let (field, basket) = match basket {
         BasketField::Auto => ("basket", basket_column),
         BasketField::User => ("user", user.clone()),
-        BasketField::Order | BasketField::Cart | BasketField::Session => {
+        BasketField::Order | BasketField::Cart | BasketField::Session | BasketField::Key => {
             let known = "auto, with the column named by --columns basket=…, or user";
             return Err(FormatError::BasketUnknown { format: Format::Csv, basket, known });
         }
@@ -63,7 +63,7 @@ pub(super) fn online_retail(basket: BasketField) -> Result<Preset, FormatError> 
     let basket = match basket {
         BasketField::Auto | BasketField::Order => "InvoiceNo",
         BasketField::User => "CustomerID",
-        BasketField::Cart | BasketField::Session => {
+        BasketField::Cart | BasketField::Session | BasketField::Key => {
             let known = "order or user";
             return Err(FormatError::BasketUnknown { format: Format::OnlineRetail, basket, known });
         }
@@ -91,7 +91,7 @@ pub(super) fn rees46(basket: BasketField) -> Result<Preset, FormatError> {
     let basket = match basket {
         BasketField::Auto | BasketField::Session => "user_session",
         BasketField::User => "user_id",
-        BasketField::Order | BasketField::Cart => {
+        BasketField::Order | BasketField::Cart | BasketField::Key => {
             let known = "session or user";
             return Err(FormatError::BasketUnknown { format: Format::Rees46, basket, known });
         }

@@ -118,7 +118,8 @@ Reason {
 }
 
 named! {
-/// The kinds of flaw that cost a record nothing: a field that could not be read, and that the event can do without.
+/// The kinds of flaw that cost a record nothing: a field that could not be read as it is, and that the event can do
+/// without.
 /// The names are stable: they are in summaries and metrics.
 Flaw {
     /// A time that cannot be read or is out of range: the event has none of its own.
@@ -129,6 +130,10 @@ Flaw {
     UnreadableUser = "unreadable-user",
     /// An event's id that cannot be read: a repetition of the event is not found.
     UnreadableEventId = "unreadable-event-id",
+    /// An order's id that cannot be read, and no basket is made of it: a repetition of the order is not found.
+    UnreadableOrder = "unreadable-order",
+    /// A quantity with more decimals than are kept: it counts as the next larger one.
+    RoundedQuantity = "rounded-quantity",
 }
 }
 

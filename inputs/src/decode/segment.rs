@@ -3,12 +3,13 @@
 //! Calls that are no `track` (pages, identities), and tracks of other names, are about something else than carts.
 
 use super::fields::{Field, Raw, string};
-use super::json::{Settings, line, object, object_or_default};
+use super::json::{Settings, line, object, object_or_default, scoped_session};
 use super::list::{List, list};
 use super::options::BasketField;
 use super::sink::{About, Kind, Sink};
 use super::{Flaw, Reason, Reject};
 use serde::Deserialize;
+use std::borrow::Cow;
 
 /// The events that concern carts and orders, the v1 names after those of v2.
 pub(super) const NAMES: &[(&str, Kind)] = &[
@@ -29,6 +30,15 @@ pub(super) const NAMES: &[(&str, Kind)] = &[
     ("Refunded Order", Kind::Refund),
     ("Cancelled Order", Kind::Cancel),
 ];
+
+/// Calls as the libraries send them, several in one request.
+#[derive(Deserialize)]
+struct Batch<'a> {
+    #[serde(borrow)]
+    batch: Raw<'a>,
+    #[serde(borrow)]
+    context: Raw<'a>,
+}
 
 #[derive(Deserialize)]
 struct Message<'a> {
@@ -95,8 +105,25 @@ struct Product<'a> {
 }
 
 pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Result<(), Reject> {
+    let message: Message<'_> = object(Field::named("value"), text, sink.limits)?;
+    if message.event.or(message.call).is_none() {
+        let batch: Batch<'_> = object(Field::named("value"), text, sink.limits)?;
+        if batch.batch.is_some() {
+            let calls: List<'_, Message<'_>> = list("batch", batch.batch, sink.limits)?;
+            return calls.decode_each(sink, |call, sink| decode_call(call, batch.context, settings, sink));
+        }
+    }
+    decode_call(&message, None, settings, sink)
+}
+
+/// One call; `context` is that of the batch around it.
+fn decode_call<'a>(
+    message: &Message<'a>,
+    context: Raw<'a>,
+    settings: &Settings,
+    sink: &mut Sink<'_>,
+) -> Result<(), Reject> {
     let limits = sink.limits;
-    let message: Message<'_> = object(Field::named("value"), text, limits)?;
     let call = string(Field::named("type"), message.call)?;
     if call.as_deref().is_some_and(|call| call != "track") {
         sink.counts.others += 1;
@@ -113,7 +140,7 @@ pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Re
     sink.happened(limits.time(Field::named("timestamp"), message.timestamp));
     let properties: Properties<'_> =
         object_or_default(Field::named("properties"), message.properties, limits)?;
-    let about = about(kind, settings, &message, &properties, sink)?;
+    let about = about(kind, settings, message, context, &properties, sink)?;
     say(kind, &about, &properties, sink)
 }
 
@@ -121,6 +148,7 @@ fn about<'a>(
     kind: Kind,
     settings: &Settings,
     message: &Message<'a>,
+    context: Raw<'a>,
     properties: &Properties<'a>,
     sink: &mut Sink<'_>,
 ) -> Result<About<'a>, Reject> {
@@ -131,21 +159,42 @@ fn about<'a>(
         Some(_) => ("userId", message.user_id),
         None => ("anonymousId", message.anonymous_id),
     };
+    let about_order = settings.order(limits.id(Field::named(order.0), order.1), sink);
+    let user_id = sink.spare(Flaw::UnreadableUser, limits.id(Field::named(user.0), user.1));
     let (basket_field, basket) = match settings.basket {
         BasketField::Auto if properties.cart_id.is_none() && order.1.is_some() => order,
         BasketField::Auto | BasketField::Cart => cart,
         BasketField::Order => order,
         BasketField::User => user,
         BasketField::Session => {
-            let context: Context<'a> = object_or_default(Field::named("context"), message.context, limits)?;
-            ("session_id", properties.session_id.or(context.session_id))
+            let context = message.context.or(context);
+            let context: Context<'a> = object_or_default(Field::named("context"), context, limits)?;
+            let session = properties.session_id.or(context.session_id);
+            let session = limits.id(Field::named("session_id"), session)?;
+            // Many libraries number sessions by the second they begin in: two visitors may have the same.
+            let device = limits.id(Field::named("anonymousId"), message.anonymous_id);
+            let device = sink.spare(Flaw::UnreadableUser, device);
+            let session = scoped_session(session, device.as_deref(), user_id.as_deref());
+            return Ok(About {
+                basket: session.map(Cow::Owned),
+                user: user_id,
+                basket_field: "session_id beside an anonymousId or userId",
+                without_basket: settings.basket.without(kind),
+                order: about_order,
+            });
         }
+        BasketField::Key => ("key", None),
+    };
+    let basket = match settings.basket {
+        BasketField::Key => sink.key_id()?,
+        _ => limits.id(Field::named(basket_field), basket)?,
     };
     Ok(About {
-        basket: limits.id(Field::named(basket_field), basket)?,
-        user: sink.spare(Flaw::UnreadableUser, limits.id(Field::named(user.0), user.1)),
+        basket,
+        user: user_id,
         basket_field,
         without_basket: settings.basket.without(kind),
+        order: about_order,
     })
 }
 

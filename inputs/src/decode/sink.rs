@@ -12,11 +12,12 @@
 //! Clear, cancel and forget are about the basket: items beside them are not looked at.
 
 use super::duplicates::Recent;
-use super::fields::Field;
+use super::fields::{Field, Quantity};
 use super::options::EventNames;
 use super::reject::quoted;
-use super::{Decoded, Defects, Flaw, Limits, PartReject, Reason, Reject};
+use super::{Decoded, Defects, Flaw, Limits, PartReject, Reason, Reject, key};
 use deltacart_dataflows::{Action, Event, Millis, Name, Position};
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
 /// What a shop's event is about.
@@ -96,6 +97,8 @@ pub(super) struct About<'a> {
     pub(super) basket_field: &'a str,
     /// What an event without the id is.
     pub(super) without_basket: WithoutBasket,
+    /// The id of the order, where a purchase that repeats one is to be dropped.
+    pub(super) order: Option<Cow<'a, str>>,
 }
 
 /// What an event is that has no id for the basket.
@@ -112,8 +115,7 @@ pub(super) enum WithoutBasket {
 /// One item of an event.
 pub(super) struct Line<'a> {
     pub(super) item: Cow<'a, str>,
-    /// Checked against [`Limits::quantity_max`].
-    pub(super) quantity: Option<i64>,
+    pub(super) quantity: Option<Quantity<'a>>,
     /// Where the quantity stands, for the reject.
     pub(super) field: Field<'a>,
 }
@@ -130,6 +132,8 @@ pub(super) struct Sink<'s> {
     time: Millis,
     /// Which of several events of the record is decoded.
     event: Option<u32>,
+    /// The record's key, as it is.
+    pub(super) key: Option<&'s [u8]>,
     pub(super) counts: Counts,
     defects: Option<Box<Defects>>,
 }
@@ -141,11 +145,12 @@ pub(super) struct Counts {
     pub(super) others: u32,
     pub(super) anonymous: u32,
     duplicates: u32,
+    repeated_orders: u32,
     pub(super) header: bool,
 }
 
 /// How far a sink had come at one moment.
-struct Mark {
+pub(super) struct Mark {
     position: Position,
     events: usize,
     ids: usize,
@@ -173,6 +178,7 @@ impl<'s> Sink<'s> {
             position,
             time: 0,
             event: None,
+            key: None,
             counts: Counts::default(),
             defects: None,
         }
@@ -189,9 +195,23 @@ impl<'s> Sink<'s> {
         if let Some(recent) = self.recent {
             recent.accept();
         }
-        let Counts { views, others, anonymous, duplicates, header } = self.counts;
-        let events = self.position.index;
-        Ok(Decoded { events, views, others, anonymous, duplicates, header, defects: self.defects })
+        let Counts { views, others, anonymous, duplicates, repeated_orders, header } = self.counts;
+        let (events, defects) = (self.position.index, self.defects);
+        Ok(Decoded { events, views, others, anonymous, duplicates, repeated_orders, header, defects })
+    }
+
+    /// The id that the record's key is, where a basket is made of it.
+    pub(super) fn key_id(&self) -> Result<Option<Cow<'static, str>>, Reject> {
+        Ok(key::id(self.key, self.limits)?.map(|id| Cow::Owned(id.into_owned())))
+    }
+
+    /// The basket that the record's key is was forgotten.
+    pub(super) fn forget_key(&mut self) -> Result<(), Reject> {
+        let Some(basket) = self.key_id()? else {
+            return Err(Reject::new(Reason::Empty, "a tombstone without a key: which basket is gone?"));
+        };
+        self.push(&basket, None, Action::Forget);
+        Ok(())
     }
 
     /// When what is said from now on happened, if that is known and can be read: no event is lost for its time.
@@ -269,7 +289,7 @@ impl<'s> Sink<'s> {
         (self.event, self.time) = (None, time);
     }
 
-    fn mark(&self) -> Mark {
+    pub(super) fn mark(&self) -> Mark {
         Mark {
             position: self.position,
             events: self.events.len(),
@@ -280,7 +300,7 @@ impl<'s> Sink<'s> {
     }
 
     /// Whatever was said since `mark` was not.
-    fn take_back(&mut self, mark: Mark) {
+    pub(super) fn take_back(&mut self, mark: Mark) {
         self.position = mark.position;
         self.events.truncate(mark.events);
         if let Some(recent) = &mut self.recent {
@@ -338,9 +358,36 @@ impl<'s> Sink<'s> {
             // An update that lists nothing says nothing about lines: the address changed, or the payment.
             Kind::Update if lines.len() == 0 => self.counts.others += 1,
             _ if lines.len() == 0 => return Err(Reject::new(Reason::MissingItem, "no item")),
-            _ => return self.say_lines(kind, basket, user, lines, text),
+            _ => {
+                let order = about.order.as_deref().filter(|_| kind == Kind::Purchase);
+                let mark = order.map(|_| self.mark());
+                self.say_lines(kind, basket, user, lines, text)?;
+                if let (Some(order), Some(mark)) = (order, mark) {
+                    self.drop_if_repeated(order, mark);
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Takes back what was said since `mark`, if it repeats an order that was met lately: the same id, and the same
+    /// lines in any order. A page that is loaded again sends its purchase again; an order that comes in parts does not
+    /// repeat itself.
+    fn drop_if_repeated(&mut self, order: &str, mark: Mark) {
+        let Some(recent) = &mut self.recent else { return };
+        let mut lines: Vec<String> =
+            self.events[mark.events..].iter().map(|event| format!("{:?}", event.action)).collect();
+        lines.sort_unstable();
+        let mut digest = Sha256::new();
+        lines.iter().for_each(|line| digest.update(format!("{}:{line}", line.len())));
+        let digest = digest.finalize();
+        // Event ids begin as their producer likes; hardly any with a control character.
+        let mut key = format!("\u{1}order\u{0}{order}\u{0}");
+        digest.iter().take(16).for_each(|byte| key.push_str(&format!("{byte:02x}")));
+        if !recent.is_new(&key) {
+            self.take_back(mark);
+            self.counts.repeated_orders += 1;
+        }
     }
 
     fn say_lines<'a>(
@@ -356,7 +403,7 @@ impl<'s> Sink<'s> {
         }
         let (mut is_used, mut first) = (false, None);
         for (place, line) in lines.enumerate() {
-            match line.and_then(|line| action(kind, line)) {
+            match line.and_then(|line| self.action(kind, line)) {
                 Ok(action) => {
                     self.push(basket, user, action);
                     is_used = true;
@@ -378,31 +425,38 @@ impl<'s> Sink<'s> {
         self.events.push(Event { position: self.position, basket, user, time: self.time, action });
         self.position.index += 1;
     }
-}
 
-/// What an event of `kind` says about one line, by the table above.
-fn action(kind: Kind, line: Line<'_>) -> Result<Action<Name>, Reject> {
-    let Line { item, quantity, field } = line;
-    let item = Name::from(item);
-    let amount = quantity.map(|quantity| {
-        u32::try_from(quantity.unsigned_abs())
-            .expect("quantities are checked against Limits::quantity_max, a u32")
-    });
-    let sign = quantity.map_or(0, i64::signum);
-    Ok(match (kind, amount, sign) {
-        (Kind::Add, None, _) => Action::Add(item, 1),
-        (Kind::Add, Some(amount), 1) => Action::Add(item, amount),
-        (Kind::Add, amount @ Some(_), -1) => Action::Remove(item, amount),
-        (Kind::Remove, None, _) | (Kind::Remove, Some(_), 1) => Action::Remove(item, amount),
-        (Kind::Set, Some(amount), 0 | 1) => Action::Set(item, amount),
-        (Kind::Purchase | Kind::Update, None, _) => Action::Purchase(item, 1),
-        (Kind::Purchase | Kind::Update, Some(amount), 1) => Action::Purchase(item, amount),
-        (Kind::Purchase, amount @ Some(_), -1) => Action::Refund(item, amount),
-        (Kind::Refund, None, _) | (Kind::Refund, Some(_), 1) => Action::Refund(item, amount),
-        _ => {
-            let found = quantity.map_or("it is absent".into(), |quantity| format!("it is {quantity}"));
-            let detail = format!("{field}: {found}, which makes no sense for this kind of event");
-            return Err(Reject::new(Reason::BadQuantity, detail));
+    /// What an event of `kind` says about one line, by the table above.
+    fn action(&mut self, kind: Kind, line: Line<'_>) -> Result<Action<Name>, Reject> {
+        let Line { item, quantity, field } = line;
+        let (item, one) = (Name::from(item), self.limits.one());
+        let units = quantity.as_ref().map(|quantity| quantity.units);
+        let amount = units.map(|units| {
+            u32::try_from(units.unsigned_abs()).expect(
+                "quantities are checked against Limits::quantity_max, and fit with all their decimals",
+            )
+        });
+        let action = match (kind, amount, units.map_or(0, i64::signum)) {
+            (Kind::Add, None, _) => Action::Add(item, one),
+            (Kind::Add, Some(amount), 1) => Action::Add(item, amount),
+            (Kind::Add, amount @ Some(_), -1) => Action::Remove(item, amount),
+            (Kind::Remove, None, _) | (Kind::Remove, Some(_), 1) => Action::Remove(item, amount),
+            (Kind::Set, Some(amount), 0 | 1) => Action::Set(item, amount),
+            (Kind::Purchase | Kind::Update, None, _) => Action::Purchase(item, one),
+            (Kind::Purchase | Kind::Update, Some(amount), 1) => Action::Purchase(item, amount),
+            (Kind::Purchase, amount @ Some(_), -1) => Action::Refund(item, amount),
+            (Kind::Refund, None, _) | (Kind::Refund, Some(_), 1) => Action::Refund(item, amount),
+            (_, _, sign) => {
+                let found = ["it is below 0", "it is 0 or absent", "it is above 0"][(sign + 1) as usize];
+                let detail = format!("{field}: {found}, which makes no sense for this kind of event");
+                return Err(Reject::new(Reason::BadQuantity, detail));
+            }
+        };
+        if let Some(Quantity { units, rounded_from: Some(text) }) = quantity {
+            let counts = units.unsigned_abs() as f64 / f64::from(one);
+            let detail = format!("{field}: {} counts as {counts} (--quantity-decimals)", quoted(&text));
+            self.flaw(Flaw::RoundedQuantity, Reject::new(Reason::BadQuantity, detail).detail);
         }
-    })
+        Ok(action)
+    }
 }

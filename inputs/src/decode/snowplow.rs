@@ -1,15 +1,19 @@
 //! Snowplow e-commerce: a `snowplow_ecommerce_action` with its product, cart, transaction and refund entities.
 //!
-//! Two shapes, told apart by their fields: what a tracker sends (`payload_data` around events, or one such event, with
-//! the action in `ue_pr`/`ue_px` and the entities in `co`/`cx`), and enriched events as the analytics SDKs make them
-//! (`unstruct_event_…_1` and `contexts_…_1` at the top level). Everything that is no e-commerce action is about
+//! Three shapes: what a tracker sends (`payload_data` around events, or one such event, with the action in
+//! `ue_pr`/`ue_px` and the entities in `co`/`cx`); enriched events as the analytics SDKs and the loaders of warehouses
+//! make them (`unstruct_event_…_1` and `contexts_…_1` at the top level, or `…_1_0_0`); and enriched events as they are,
+//! in columns between tabs. Everything that is no e-commerce action is about
 //! something else than carts.
+
+mod tsv;
+mod versions;
 
 use super::fields::{Field, Raw, string, text};
 use super::json::{Settings, from_base64, line, object};
 use super::list::{List, list, texts};
 use super::options::BasketField;
-use super::sink::{About, Kind, Sink};
+use super::sink::{About, Kind, Sink, WithoutBasket};
 use super::{Flaw, Limits, Reason, Reject};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -26,6 +30,9 @@ pub(super) const NAMES: &[(&str, Kind)] = &[
 
 /// The schemas of the e-commerce entities, before `NAME/jsonschema/MODEL-…`.
 const VENDOR: &str = "iglu:com.snowplowanalytics.snowplow.ecommerce/";
+
+/// The schema of the session of a mobile app, before its minor version.
+const CLIENT_SESSION: &str = "iglu:com.snowplowanalytics.snowplow/client_session/jsonschema/1-";
 
 /// An event in either shape, or the `payload_data` around several.
 #[derive(Deserialize)]
@@ -79,6 +86,8 @@ struct Record<'a> {
     transactions: Raw<'a>,
     #[serde(borrow, rename = "contexts_com_snowplowanalytics_snowplow_ecommerce_refund_1")]
     refunds: Raw<'a>,
+    #[serde(borrow, rename = "contexts_com_snowplowanalytics_snowplow_client_session_1")]
+    client_sessions: Raw<'a>,
 }
 
 /// Data with the schema it follows.
@@ -120,12 +129,32 @@ struct Entities<'a> {
     products: Vec<&'a RawValue>,
     cart: Raw<'a>,
     transaction: Raw<'a>,
+    client_session: ClientSession<'a>,
+}
+
+/// The session of a mobile app, and its user, which is the app on one device.
+#[derive(Clone, Copy, Default, Deserialize)]
+struct ClientSession<'a> {
+    #[serde(borrow, rename = "sessionId")]
+    session: Raw<'a>,
+    #[serde(borrow, rename = "userId")]
+    user: Raw<'a>,
 }
 
 pub(super) fn decode(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Result<(), Reject> {
+    if tsv::is_row(text) {
+        return decode_json(&tsv::to_json(text)?, settings, sink);
+    }
+    decode_json(text, settings, sink)
+}
+
+fn decode_json(text: &str, settings: &Settings, sink: &mut Sink<'_>) -> Result<(), Reject> {
     let limits = sink.limits;
-    let record: Record<'_> = object(Field::named("value"), text, limits)?;
+    let mut record: Record<'_> = object(Field::named("value"), text, limits)?;
     if record.data.is_none() {
+        if record.event.is_some() && record.action.is_none() && versions::may_be_in(text) {
+            versions::fill(&mut record, text, limits)?;
+        }
         return decode_event(&record, settings, sink);
     }
     let events: List<'_, Record<'_>> = list("data", record.data, limits)?;
@@ -213,6 +242,7 @@ fn sent_entities<'a>(contexts: &'a str, limits: &Limits) -> Result<Entities<'a>,
         match entity(schema) {
             Some("product") => entities.products.push(data),
             Some("cart" | "transaction" | "refund") => entities.add(data, limits),
+            None if is_client_session(schema) => entities.add_client_session(data, limits),
             _ => {}
         }
     }
@@ -230,10 +260,23 @@ fn enriched_entities<'a>(record: &Record<'a>, limits: &Limits) -> Result<Entitie
             entities.add(whole, limits);
         }
     }
+    for session in texts("client_session", record.client_sessions, limits).unwrap_or_default() {
+        entities.add_client_session(session, limits);
+    }
     Ok(entities)
 }
 
+fn is_client_session(schema: Raw<'_>) -> bool {
+    schema.is_some_and(|schema| schema.get().trim_start_matches('"').starts_with(CLIENT_SESSION))
+}
+
 impl<'a> Entities<'a> {
+    /// Takes the session of a mobile app.
+    fn add_client_session(&mut self, session: &'a RawValue, limits: &Limits) {
+        let session = object(Field::named("client_session"), session.get(), limits);
+        self.client_session = session.unwrap_or_default();
+    }
+
     /// Takes the ids of a cart, transaction or refund.
     fn add(&mut self, whole: &'a RawValue, limits: &Limits) {
         let whole: Whole<'a> = object(Field::named("entity"), whole.get(), limits).unwrap_or_default();
@@ -250,19 +293,32 @@ fn about<'a>(
     sink: &mut Sink<'_>,
 ) -> Result<About<'a>, Reject> {
     let limits = sink.limits;
-    let user = record.uid.or(record.user_id).or(record.duid).or(record.domain_userid);
+    let ClientSession { session: app_session, user: app_user } = entities.client_session;
+    let user = record.uid.or(record.user_id).or(record.duid).or(record.domain_userid).or(app_user);
+    let session = record.sid.or(record.domain_sessionid).or(app_session);
     let (basket_field, basket) = match settings.basket {
-        BasketField::Auto | BasketField::Session => {
-            ("domain_sessionid", record.sid.or(record.domain_sessionid))
-        }
+        BasketField::Auto | BasketField::Session => ("domain_sessionid", session),
         BasketField::Order => ("transaction_id", entities.transaction),
         BasketField::Cart => ("cart_id", entities.cart),
         BasketField::User => ("user_id", user),
+        BasketField::Key => ("the record's key", None),
     };
+    let basket = match settings.basket {
+        BasketField::Key => sink.key_id()?,
+        _ => limits.id(Field::named(basket_field), basket)?,
+    };
+    // A tracker that may not know anybody sends neither.
+    let is_anonymous = session.is_none() && user.is_none();
+    let order = settings.order(limits.id(Field::named("transaction_id"), entities.transaction), sink);
     Ok(About {
-        basket: limits.id(Field::named(basket_field), basket)?,
+        basket,
         user: sink.spare(Flaw::UnreadableUser, limits.id(Field::named("user_id"), user)),
         basket_field,
-        without_basket: settings.basket.without(kind),
+        without_basket: if is_anonymous && !settings.basket.is_of_a_purchase() {
+            WithoutBasket::Anonymous
+        } else {
+            settings.basket.without(kind)
+        },
+        order,
     })
 }

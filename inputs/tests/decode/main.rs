@@ -15,6 +15,10 @@ mod streams;
 mod rows;
 /// Records of which a part cannot be used, and what nothing needs.
 mod parts;
+/// What shops were seen to send: sessions, repeated orders, weights, batches, keys, rows of a database.
+mod shops;
+/// Thirty ways of damage, on a record of each format.
+mod damage;
 /// CloudEvents around them.
 mod envelopes;
 /// Everything a hostile producer can think of.
@@ -49,6 +53,15 @@ fn options_of(flags: &str) -> DecodeOptions {
     }
     if let Some(names) = value("--event-names") {
         options.event_names = names.parse().unwrap();
+    }
+    if let Some(repeated_orders) = value("--repeated-orders") {
+        options.repeated_orders = repeated_orders.parse().unwrap();
+    }
+    if let Some(tombstones) = value("--tombstones") {
+        options.tombstones = tombstones.parse().unwrap();
+    }
+    if let Some(decimals) = value("--quantity-decimals") {
+        options.limits.quantity_decimals = decimals.parse().unwrap();
     }
     if let Some(delimiter) = value("--delimiter") {
         options.delimiter = delimiter.parse().unwrap();
@@ -89,6 +102,7 @@ fn shown(decoder: &mut dyn Decoder, record: &RawRecord<'_>) -> Vec<String> {
             lines.extend((0..decoded.others).map(|_| "other".into()));
             lines.extend((0..decoded.anonymous).map(|_| "anonymous".into()));
             lines.extend((0..decoded.duplicates).map(|_| "duplicate".into()));
+            lines.extend((0..decoded.repeated_orders).map(|_| "repeated order".into()));
             lines.extend(decoded.header.then(|| "header".into()));
             if let Some(defects) = &decoded.defects {
                 lines.extend(defects.parts.iter().map(show_part));

@@ -130,7 +130,7 @@ fn segment_calls() {
             (&call("Product Added", r#"{"product_id":"p"}"#), "reject missing-basket"),
             (&call("Product Added", r#"{"cart_id":"c","product_id":{}}"#), "reject wrong-type"),
             (
-                &call("Product Added", r#"{"cart_id":"c","product_id":"p","quantity":1.5}"#),
+                &call("Product Added", r#"{"cart_id":"c","product_id":"p","quantity":"1,5"}"#),
                 "reject bad-quantity",
             ),
             (&call("Order Completed", r#"{"order_id":"o","products":"p"}"#), "reject wrong-shape"),
@@ -141,7 +141,7 @@ fn segment_calls() {
         ],
     );
     check("--format segment --basket user", &[(&call("Product Added", product), "u (u): add p 2")]);
-    check("--format segment --basket session", &[(&call("Product Added", product), "9 (u): add p 2")]);
+    check("--format segment --basket session", &[(&call("Product Added", product), "a/9 (u): add p 2")]);
     check("--format segment --basket order", &[(&call("Product Added", product), "other")]);
     check("--format segment --basket cart", &[(&call("Order Completed", order), "other")]);
     check(
