@@ -12,6 +12,9 @@ mod shop;
 // The dataflows equal the plain model after every epoch, whatever the events and the settings.
 mod oracle;
 
+// Shops of any size, from the toy to the benchmark, drawn on log scales.
+mod sweep;
+
 // All short sequences of events over very few baskets and items.
 mod exhaustive;
 

@@ -13,8 +13,7 @@
 use crate::Item;
 use crate::neighbours::prefetch::prefetch;
 
-/// The estimates of one row. An empty table is for a row that leaves nothing out.
-#[derive(Default)]
+/// The estimates of one row. There is always a cell for every item, also when no pair is left out: the next one may be.
 pub(super) struct Estimate {
     /// Of a narrow table two cells to a byte, the even one in its low half.
     bytes: Box<[u8]>,
@@ -52,9 +51,6 @@ impl Estimate {
 
     /// The table of these pairs and their counts, with room for as many more.
     pub(super) fn of(pairs: impl ExactSizeIterator<Item = (Item, u32)> + Clone) -> Self {
-        if pairs.len() == 0 {
-            return Estimate::default();
-        }
         let cells = (pairs.len() * CELLS_PER_PAIR).max(CELLS_MIN);
         let often = pairs.clone().filter(|&(_item, count)| count >= NARROW_OFTEN).count();
         let is_narrow = often <= pairs.len() / NARROW_MOST;
@@ -99,9 +95,7 @@ impl Estimate {
 
     /// Tells the processor that the item's cell is wanted soon.
     pub(super) fn prefetch(&self, item: Item) {
-        if !self.bytes.is_empty() {
-            prefetch(self.bytes.as_ptr().wrapping_add(self.place(self.cell(item)).0), 1);
-        }
+        prefetch(self.bytes.as_ptr().wrapping_add(self.place(self.cell(item)).0), 1);
     }
 
     /// Whether so many pairs share cells, or are in full ones, that the table should be made anew.

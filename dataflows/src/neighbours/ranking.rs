@@ -68,8 +68,7 @@ impl Ranking<'_> {
 
     /// The smallest count, scaled, that may pass a row's floor, whatever the other item's support. A few bounds, seldom
     /// more.
-    pub(super) fn least_count(&self, base: Base, floor: Option<&Floor>) -> u32 {
-        let Some(floor) = floor else { return 0 };
+    pub(super) fn least_count(&self, base: Base, floor: &Floor) -> u32 {
         let passes = |both: u32| {
             let counts = Counts { both, row: base.low, other: 0, total: base.high };
             self.params.scoring.bound(counts) >= floor.key

@@ -16,7 +16,7 @@
 use crate::neighbours::counter::Counter;
 use crate::neighbours::estimate::Estimate;
 use crate::neighbours::prefetch::prefetch;
-use crate::neighbours::ranking::{Base, Candidate, Floor, Ranking};
+use crate::neighbours::ranking::{Base, Candidate, Floor, Place, Ranking};
 use crate::neighbours::supports::SLACK;
 use crate::neighbours::tally::Tally;
 use crate::sizes::bytes;
@@ -32,17 +32,44 @@ pub(super) struct Row {
     most: usize,
     /// At least the bound of every entry that is not watched.
     rest: f64,
-    /// Nothing that is left out comes before this; without a floor, nothing is left out.
-    floor: Option<Floor>,
-    /// No pair of a smaller count, scaled, can come before the floor, whatever the other item's support.
-    least: u32,
-    left_out: Estimate,
+    /// The pairs that are not in the reserve. Without a cut, every pair of the row is in the reserve.
+    cut: Option<Cut>,
     /// Bounds of this row were taken at these supports.
     base: Base,
     /// Σ c(item, other): what a recount reads.
     mass: u64,
     /// The list as published last.
     pub(super) list: Vec<Neighbour<Item>>,
+}
+
+/// The pairs that a row leaves out, and the floor that they stay under.
+///
+/// A floor without estimates would lose the next pair that is left out, and estimates without a floor would hold pairs
+/// that nothing keeps out of the list: so they are made together and go together. Pairs may all move into the reserve
+/// again; the floor then stays, and the estimates keep room for the next pair that falls under it.
+struct Cut {
+    /// No pair that is left out comes before the floor.
+    floor: Floor,
+    /// No pair of a smaller count, scaled, can come before the floor, whatever the other item's support.
+    least: u32,
+    /// At most how often each pair that is left out is together.
+    estimates: Estimate,
+}
+
+impl Cut {
+    /// Leaves out these pairs, none of which comes before `place`.
+    fn at(place: Place, base: Base, left_out: &[Candidate], ranking: &Ranking<'_>) -> Self {
+        let floor = ranking.floor(place);
+        let least = ranking.least_count(base, &floor);
+        Cut { floor, least, estimates: Estimate::of(pairs(left_out)) }
+    }
+
+    /// Raises the floor to `place`, and leaves out these pairs as well, none of which comes before it.
+    fn raise(&mut self, place: Place, base: Base, left_out: &[Candidate], ranking: &Ranking<'_>) {
+        self.floor = ranking.floor(place);
+        self.least = ranking.least_count(base, &self.floor);
+        pairs(left_out).for_each(|(item, count)| self.estimates.add(item, count));
+    }
 }
 
 /// So few pairs of a row are looked for in its reserve one by one.
@@ -87,7 +114,7 @@ impl Row {
 
     /// The bytes it has allocated beside itself.
     pub(super) fn bytes(&self) -> u64 {
-        bytes(&self.reserve) + bytes(&self.list) + self.left_out.bytes()
+        bytes(&self.reserve) + bytes(&self.list) + self.cut.as_ref().map_or(0, |cut| cut.estimates.bytes())
     }
 
     /// The items whose rising support may change the list.
@@ -129,36 +156,56 @@ impl Row {
                 may_change |= self.change(at, diff, ranking);
             }
         }
-        tally.met().iter().for_each(|&item| self.left_out.prefetch(item));
+        mass = mass.wrapping_add_signed(self.follow_rest(support, tally, ranking, unsure, &mut may_change));
+        self.mass = mass;
+        may_change
+    }
+
+    /// Takes what an epoch did to the pairs that are not in the reserve; returns by how much the mass moves.
+    fn follow_rest(
+        &mut self,
+        support: u32,
+        tally: &mut Tally,
+        ranking: &Ranking<'_>,
+        unsure: &mut Vec<Item>,
+        may_change: &mut bool,
+    ) -> i64 {
+        let mut mass = 0;
+        let Some(cut) = &mut self.cut else {
+            tally.drain(|item, diff| {
+                let count = u32::try_from(diff).expect("a row without a cut has in its reserve what parts");
+                mass += i64::from(count);
+                self.push(item, count, ranking);
+                *may_change = true;
+            });
+            return mass;
+        };
+        tally.met().iter().for_each(|&item| cut.estimates.prefetch(item));
+        let base = self.base;
+        let mut entering = Vec::new();
         tally.drain(|item, diff| {
-            mass = mass.wrapping_add_signed(i64::from(diff));
-            match u32::try_from(diff) {
-                Err(_) => self.left_out.remove(item, diff.unsigned_abs()),
-                Ok(count) if self.floor.is_none() => {
-                    self.push(item, count, ranking);
-                    may_change = true;
-                }
-                Ok(more) => {
-                    let before = self.left_out.at_most(item);
-                    let at_most = before.map_or(u32::MAX, |before| before + more);
-                    let may_enter = ranking.at_most(self.base, item, at_most) >= self.least && {
-                        let at_most = at_most.min(support).min(ranking.supports.of(item));
-                        ranking.above(self.floor.as_ref(), ranking.bound(self.base, item, at_most))
-                    };
-                    if may_enter && before == Some(0) {
-                        self.push(item, more, ranking);
-                        may_change = true;
-                    } else {
-                        self.left_out.add(item, more);
-                        if may_enter {
-                            unsure.push(item);
-                        }
-                    }
+            mass += i64::from(diff);
+            let Ok(more) = u32::try_from(diff) else {
+                return cut.estimates.remove(item, diff.unsigned_abs());
+            };
+            let before = cut.estimates.at_most(item);
+            let at_most = before.map_or(u32::MAX, |before| before + more);
+            let may_enter = ranking.at_most(base, item, at_most) >= cut.least && {
+                let at_most = at_most.min(support).min(ranking.supports.of(item));
+                ranking.above(Some(&cut.floor), ranking.bound(base, item, at_most))
+            };
+            if may_enter && before == Some(0) {
+                entering.push((item, more));
+            } else {
+                cut.estimates.add(item, more);
+                if may_enter {
+                    unsure.push(item);
                 }
             }
         });
-        self.mass = mass;
-        may_change
+        *may_change |= !entering.is_empty();
+        entering.into_iter().for_each(|(item, count)| self.push(item, count, ranking));
+        mass
     }
 
     /// Changes the count of an entry; returns whether that may change the list.
@@ -180,22 +227,22 @@ impl Row {
     /// Takes a pair of known count into the reserve, if it is left out and its bound comes before the floor. Returns
     /// whether it does.
     pub(super) fn enter(&mut self, item: Item, count: u32, ranking: &Ranking<'_>) -> bool {
-        let enters =
-            self.floor.is_some() && ranking.above(self.floor.as_ref(), ranking.bound(self.base, item, count));
-        if enters {
-            self.left_out.remove(item, count);
-            self.push(item, count, ranking);
-        }
-        enters
+        let bound = ranking.bound(self.base, item, count);
+        let Some(cut) = self.cut.as_mut().filter(|cut| ranking.above(Some(&cut.floor), bound)) else {
+            return false;
+        };
+        cut.estimates.remove(item, count);
+        self.push(item, count, ranking);
+        true
     }
 
     /// The bound of the pair has risen, as the item's support fell. Returns whether that may concern the list.
     pub(super) fn raise(&mut self, item: Item, count: u32, ranking: &Ranking<'_>) -> bool {
-        if ranking.at_most(self.base, item, count) < self.least {
+        if self.cut.as_ref().is_some_and(|cut| ranking.at_most(self.base, item, count) < cut.least) {
             return false;
         }
         let bound = ranking.bound(self.base, item, count);
-        if self.floor.is_some() && !ranking.above(self.floor.as_ref(), bound) {
+        if self.cut.as_ref().is_some_and(|cut| !ranking.above(Some(&cut.floor), bound)) {
             // Also in the reserve: what does not come before the floor is not listed.
             return false;
         }
@@ -203,8 +250,8 @@ impl Row {
             Some(at) if at < self.watched => {}
             Some(_) => self.rest = self.rest.max(bound.key),
             None => {
-                assert!(self.floor.is_some(), "a row without a floor leaves nothing out");
-                self.left_out.remove(item, count);
+                let cut = self.cut.as_mut().expect("a row without a cut has every pair in its reserve");
+                cut.estimates.remove(item, count);
                 self.push(item, count, ranking);
             }
         }
@@ -213,14 +260,12 @@ impl Row {
 
     /// Makes the estimates anew if too many pairs share their cells.
     pub(super) fn make_room(&mut self, row: Item, counter: &Counter<'_>, tally: &mut Tally) {
-        if !self.left_out.is_crowded() {
-            return;
-        }
+        let Some(cut) = self.cut.as_mut().filter(|cut| cut.estimates.is_crowded()) else { return };
         counter.row(row, tally);
         self.reserve.iter().for_each(|entry| _ = tally.take(entry.item));
         let mut pairs = Vec::new();
         tally.drain(|item, count| pairs.push((item, count as u32)));
-        self.left_out = Estimate::of(pairs.into_iter());
+        cut.estimates = Estimate::of(pairs.into_iter());
     }
 
     fn push(&mut self, item: Item, count: u32, ranking: &Ranking<'_>) {
@@ -246,7 +291,7 @@ impl Row {
         if !stale && self.reserve.len() <= self.most && self.rank_front(row, scratch, ranking) {
             return false;
         }
-        if self.floor.is_some() && stale || !self.rank_reserve(row, scratch, ranking) {
+        if self.cut.is_some() && stale || !self.rank_reserve(row, scratch, ranking) {
             self.rank_all(row, counter, tally, scratch, ranking);
         }
         true
@@ -279,39 +324,40 @@ impl Row {
     /// Of sorted candidates, keeps the best k that come before the floor.
     fn keep_listed(&self, top: &mut Vec<Candidate>, ranking: &Ranking<'_>) {
         top.truncate(ranking.params.k);
-        while top.pop_if(|last| !ranking.above(self.floor.as_ref(), last.place)).is_some() {}
+        while top.pop_if(|last| !ranking.above(self.floor(), last.place)).is_some() {}
     }
 
     /// Whether nothing that is left out scores.
     fn leaves_out_nothing(&self) -> bool {
-        self.floor.as_ref().is_none_or(|floor| floor.key <= 0.0)
+        self.floor().is_none_or(|floor| floor.key <= 0.0)
+    }
+
+    fn floor(&self) -> Option<&Floor> {
+        self.cut.as_ref().map(|cut| &cut.floor)
     }
 
     /// The list from the whole reserve; false if it does not suffice.
     fn rank_reserve(&mut self, row: Item, scratch: &mut Scratch, ranking: &Ranking<'_>) -> bool {
-        if self.floor.is_none() {
+        if self.cut.is_none() {
             self.base = base(row, ranking);
         }
         let candidates = &mut scratch.candidates;
         candidates.clear();
-        for &Entry { item, count } in &self.reserve {
+        for &Entry { item, count } in self.reserve.iter().filter(|entry| entry.count > 0) {
             let place = ranking.bound(self.base, item, count);
-            if self.floor.is_none() && count > 0 || ranking.above(self.floor.as_ref(), place) {
-                candidates.push(Candidate { place, count });
-            } else if count > 0 {
-                self.left_out.add(item, count);
+            match &mut self.cut {
+                Some(cut) if !ranking.above(Some(&cut.floor), place) => cut.estimates.add(item, count),
+                _ => candidates.push(Candidate { place, count }),
             }
         }
         self.most = self.most.max(ranking.params.reserve_max());
         if candidates.len() > self.most {
             let wanted = ranking.params.reserve();
-            let leaves_out = self.floor.is_some();
-            self.floor = Some(ranking.floor(ranking.cut(candidates, wanted)));
-            self.least = ranking.least_count(self.base, self.floor.as_ref());
-            let out = pairs(&candidates[wanted..]);
-            match leaves_out {
-                true => out.for_each(|(item, count)| self.left_out.add(item, count)),
-                false => self.left_out = Estimate::of(out),
+            let place = ranking.cut(candidates, wanted);
+            let left_out = &candidates[wanted..];
+            match &mut self.cut {
+                Some(cut) => cut.raise(place, self.base, left_out, ranking),
+                None => self.cut = Some(Cut::at(place, self.base, left_out, ranking)),
             }
             candidates.truncate(wanted);
         }
@@ -366,14 +412,14 @@ impl Row {
         self.most = wanted + ranking.params.reserve_max() - ranking.params.reserve();
         let whole = all.len() <= self.most;
         let wanted = if whole { all.len() } else { wanted };
-        self.floor = (!whole).then(|| ranking.floor(ranking.cut(all, wanted)));
-        self.least = ranking.least_count(self.base, self.floor.as_ref());
-        let (held, left_out) = all.split_at(wanted);
-        self.left_out = Estimate::of(pairs(left_out));
+        self.cut = (!whole).then(|| {
+            let place = ranking.cut(all, wanted);
+            Cut::at(place, self.base, &all[wanted..], ranking)
+        });
         self.watched = 0;
         self.rest = f64::INFINITY;
         self.reserve.clear();
-        self.reserve.extend(held.iter().map(Entry::from));
+        self.reserve.extend(all[..wanted].iter().map(Entry::from));
     }
 
     /// The best k of the candidates at their true scores, of those that come before the floor.
