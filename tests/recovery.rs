@@ -6,7 +6,7 @@
 
 use crate::kafka::{Broker, unused};
 use crate::support::{
-    Folder, Random, Running, canonical, data, events_of, lists_of_file, run, run_cluster, start, wait_until,
+    Folder, Random, Running, canonical, data, lists_of_file, run, run_cluster, start, wait_until,
 };
 use clap::Parser;
 use deltacart::cli::{Cli, Command};
@@ -14,7 +14,7 @@ use deltacart::config;
 use deltacart::job::{self, Handle};
 use deltacart::output::{Lists, wait_for_open_transactions};
 use deltacart_inputs::Share;
-use deltacart_inputs::generate::ShopSettings;
+use deltacart_testing::{Plan, Shop, Size};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::thread;
@@ -93,17 +93,17 @@ impl Cluster {
     }
 }
 
-/// Events with the id of their basket: those of a made-up shop.
+/// What kills and shops are drawn from.
+fn seed() -> u64 {
+    std::env::var("DELTACART_TEST_SEED").map_or(1, |seed| seed.parse().unwrap())
+}
+
+/// Records of a shop, with their keys: one in which every pair of items is together often, so that the engine leaves
+/// out and takes back all that it keeps. `DELTACART_TEST_SEED` draws another.
 pub(crate) fn shop(events: u64) -> Vec<(String, Vec<u8>)> {
-    let settings = ShopSettings {
-        seed: 11,
-        items: 300,
-        users: 2000,
-        open_sessions: 200,
-        events: Some(events),
-        ..ShopSettings::default()
-    };
-    events_of(settings)
+    let mut random = deltacart_testing::Random::new(seed());
+    let plan = Plan { events, ..Plan::draw(&mut random, Size::Dense) };
+    Shop::of(plan, &mut random).records().collect()
 }
 
 /// Online Retail by customer, if it is there: rows as CSV with the customer as key, and the header.
@@ -141,8 +141,7 @@ pub(crate) fn lists_from_file(folder: &Folder, events: &[(String, Vec<u8>)], fla
 fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
     let Some(broker) = Broker::new() else { return };
     let kills = std::env::var("DELTACART_TEST_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
-    let seed = std::env::var("DELTACART_TEST_SEED").map_or(1, |seed| seed.parse().unwrap());
-    let mut random = Random(seed);
+    let mut random = Random(seed());
     let events = online_retail().unwrap_or_else(|| shop(100_000));
     let folder = Folder::new();
     let (topic, output, group) = (broker.topic("carts"), unused("lists"), unused("group"));

@@ -7,6 +7,7 @@
 
 use super::fate::{Fate, Fault};
 use deltacart_dataflows::{Action, Event, Model, Name, Params, Position};
+use deltacart_testing::{Plan, Random, Size, Zipf};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -37,8 +38,10 @@ pub(super) struct Shop(Rc<RefCell<Inner>>);
 struct Inner {
     fate: Fate,
     partitions: Vec<Partition>,
-    items: u64,
-    baskets: u64,
+    /// Which items and baskets its customers choose.
+    items: Zipf,
+    baskets: Zipf,
+    random: Random,
     /// Among how many ids a repetition is found.
     horizon: usize,
 }
@@ -46,8 +49,13 @@ struct Inner {
 impl Shop {
     pub(super) fn new(fate: &Fate, horizon: usize) -> Shop {
         let partitions = (0..1 + fate.below(3)).map(|_| Partition::default()).collect();
-        let (items, baskets) = (3 + fate.below(8), 2 + fate.below(6));
-        Shop(Rc::new(RefCell::new(Inner { fate: fate.clone(), partitions, items, baskets, horizon })))
+        let mut random = Random::new(fate.below(u64::MAX));
+        let plan = Plan::draw(&mut random, Size::Small);
+        // A seed has few records: in more baskets, hardly any two items would be together.
+        let items = Zipf::new(plan.items.min(12), plan.item_skew);
+        let baskets = Zipf::new(plan.baskets.min(8), plan.basket_skew);
+        let fate = fate.clone();
+        Shop(Rc::new(RefCell::new(Inner { fate, partitions, items, baskets, random, horizon })))
     }
 
     /// Producers write so many records, somewhere.
@@ -155,11 +163,11 @@ impl Inner {
     }
 
     /// Something that a customer does.
-    fn event(&self, number: usize, id: &str) -> (Vec<u8>, Vec<Event>) {
+    fn event(&mut self, number: usize, id: &str) -> (Vec<u8>, Vec<Event>) {
         let fate = &self.fate;
-        let basket = format!("b{number}-{}", fate.below(self.baskets));
+        let basket = format!("b{number}-{}", self.baskets.draw(&mut self.random));
         let user = fate.one_in(3).then(|| format!("u{number}-{}", fate.below(3)));
-        let item = [Name::from(format!("i{}", fate.below(self.items)))];
+        let item = [Name::from(format!("i{}", self.items.draw(&mut self.random)))];
         let kinds = [
             "add",
             "add",

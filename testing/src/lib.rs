@@ -14,4 +14,4 @@ pub use random::Random;
 mod plan;
 pub use plan::{Plan, Size};
 mod shop;
-pub use shop::Shop;
+pub use shop::{Shop, Zipf};

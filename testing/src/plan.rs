@@ -57,7 +57,7 @@ impl Plan {
         let (items, baskets, events) = match size {
             Size::Small => (random.log_scaled(2, 40), random.log_scaled(1, 60), random.log_scaled(1, 400)),
             Size::Dense => {
-                (random.log_scaled(20, 200), random.log_scaled(10, 3000), random.log_scaled(500, 15_000))
+                (random.log_scaled(20, 200), random.log_scaled(10, 3000), random.log_scaled(2000, 20_000))
             }
             Size::Any => {
                 (random.log_scaled(5, 5000), random.log_scaled(5, 50_000), random.log_scaled(50, 60_000))
@@ -65,6 +65,8 @@ impl Plan {
         };
         let item_skew = if random.happens(0.3) { 0.0 } else { 1.3 * random.fraction() };
         let basket_skew = if random.happens(0.5) { 0.0 } else { random.fraction() };
+        let in_turn = random.happens(if size == Size::Dense { 0.3 } else { 0.1 });
+        let removes = if random.happens(0.4) { 0.0 } else { 0.45 * random.fraction() };
         let mut params = params(random);
         if size == Size::Dense && random.happens(0.7) {
             // Rows of one to four times what is kept of them.
@@ -77,10 +79,10 @@ impl Plan {
             events: events.min(affordable_events(items, baskets)),
             item_skew,
             basket_skew,
-            removes: if random.happens(0.3) { 0.0 } else { 0.45 * random.fraction() },
+            removes,
             endings: if random.happens(0.5) { 0.0 } else { 0.05 * random.fraction() },
             carrier_bag: random.happens(0.15),
-            in_turn: random.happens(0.15),
+            in_turn,
             epoch_events: random.log_scaled(1, 5000) as usize,
             workers: random.below(4) as usize + 1,
             params,

@@ -36,10 +36,52 @@ impl Shop {
         Shop { plan, events }
     }
 
+    /// The events as records of the plain JSON format, each with the key that brings all events of a user into one
+    /// partition.
+    pub fn records(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        self.events.iter().map(|event| (key(event, self.plan.users), plain_json(event)))
+    }
+
     /// The events, cut into epochs.
     pub fn epochs(&self) -> impl Iterator<Item = &[Event]> {
         self.events.chunks(self.plan.epoch_events)
     }
+}
+
+/// The user of the event's basket, also where the event does not say whose it is.
+fn key(event: &Event, users: u64) -> String {
+    let number = event.basket.trim_start_matches('b').parse::<u64>();
+    format!("u{}", number.map_or(0, |basket| basket % users))
+}
+
+/// The event in the plain JSON format.
+fn plain_json(event: &Event) -> Vec<u8> {
+    let (kind, quantity) = match &event.action {
+        Action::Add(_, quantity) => ("add", Some(*quantity)),
+        Action::Remove(_, quantity) => ("remove", *quantity),
+        Action::Set(_, quantity) => ("set", Some(*quantity)),
+        Action::Purchase(_, quantity) => ("purchase", Some(*quantity)),
+        Action::Refund(_, quantity) => ("refund", *quantity),
+        Action::Checkout => ("purchase", None),
+        Action::Clear => ("clear", None),
+        Action::Cancel => ("cancel", None),
+        Action::Forget | Action::ForgetUser => ("forget", None),
+        Action::Hold(..) => unreachable!("no shop says what a snapshot says"),
+    };
+    let mut json = serde_json::json!({ "event": kind });
+    if event.action != Action::ForgetUser {
+        json["basket"] = event.basket.as_str().into();
+    }
+    if let Some(user) = &event.user {
+        json["user"] = user.as_str().into();
+    }
+    if let Some(item) = event.action.item() {
+        json["item"] = item.as_str().into();
+    }
+    if let Some(quantity) = quantity {
+        json["quantity"] = quantity.into();
+    }
+    json.to_string().into_bytes()
 }
 
 /// What the customers of a shop do next.
@@ -80,6 +122,8 @@ impl Customers {
         if random.happens(plan.endings) {
             let endings =
                 [Action::Clear, Action::Checkout, Action::Cancel, Action::Forget, Action::ForgetUser];
+            // A basket that nobody owns cannot be forgotten with its user.
+            let endings = &endings[..endings.len() - usize::from(user_of(basket, plan).is_none())];
             let ending = endings[random.below(endings.len() as u64) as usize].clone();
             return self.push(plan, events, basket, ending);
         }
@@ -95,9 +139,14 @@ impl Customers {
 
     fn push(&self, plan: &Plan, events: &mut Vec<Event>, basket: u64, action: Action<Name>) {
         let position = Position { partition: 0, offset: events.len() as u64, index: 0 };
-        let user = (basket % 3 > 0).then(|| Name::from(format!("u{}", basket % plan.users)));
-        events.push(Event { position, basket: format!("b{basket}").into(), user, time: self.time, action });
+        let (user, basket) = (user_of(basket, plan), format!("b{basket}").into());
+        events.push(Event { position, basket, user, time: self.time, action });
     }
+}
+
+/// Whose basket it is: of three baskets, one is nobody's.
+fn user_of(basket: u64, plan: &Plan) -> Option<Name> {
+    (basket % 3 > 0).then(|| format!("u{}", basket % plan.users).into())
 }
 
 /// The name of an item. Every other name differs from its neighbours only after its first eight bytes.
@@ -106,13 +155,15 @@ fn item_name(item: u64) -> Name {
 }
 
 /// Numbers from 0 that are as frequent as Zipf's law has it: number n with weight (n + 1)^−exponent.
-struct Zipf {
+#[derive(Clone, Debug)]
+pub struct Zipf {
     /// Of each number, the weights up to it.
     cumulated: Vec<f64>,
 }
 
 impl Zipf {
-    fn new(numbers: u64, exponent: f64) -> Self {
+    /// The numbers below `numbers`, which is above 0. With an exponent of 0 all are equally frequent.
+    pub fn new(numbers: u64, exponent: f64) -> Self {
         let weights = (1..=numbers).map(|rank| (rank as f64).powf(-exponent));
         let cumulated = weights.scan(0.0, |sum, weight| {
             *sum += weight;
@@ -121,7 +172,8 @@ impl Zipf {
         Zipf { cumulated: cumulated.collect() }
     }
 
-    fn draw(&self, random: &mut Random) -> u64 {
+    /// The next number.
+    pub fn draw(&self, random: &mut Random) -> u64 {
         let total = self.cumulated.last().copied().unwrap_or_default();
         let wanted = random.fraction() * total;
         let number = self.cumulated.partition_point(|&sum| sum <= wanted);
