@@ -176,7 +176,7 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
     let seen = check_history(&broker, &output);
     println!("{} records of {} items", seen.records, seen.last.len());
     let expected = lists_from_file(&folder, &events, "");
-    assert!(canonical(&seen.lists) == expected, "the lists at the end are others, seed {seed}");
+    assert!(canonical(&seen.lists) == expected, "the lists at the end are others, seed {}", seed());
     // And once more nothing is to be said.
     run(&format!("{job} --until-end -w 3"), &[]).expect(0).says(", 0 lists changed in 0 records");
 }
