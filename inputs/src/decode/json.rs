@@ -108,10 +108,11 @@ impl Json {
         if depth < WRAPPED_MAX && text.starts_with('[') {
             return self.decode_list(text, depth, sink);
         }
-        if depth < WRAPPED_MAX && begins_as_one(text) {
-            if let Some(wrapped) = open(text, sink.limits) {
-                return self.decode_wrapped(&wrapped, depth, sink);
-            }
+        if depth < WRAPPED_MAX
+            && begins_as_one(text)
+            && let Some(wrapped) = open(text, sink.limits)
+        {
+            return self.decode_wrapped(&wrapped, depth, sink);
         }
         let mark = sink.mark();
         self.decode_record(text, sink).or_else(|reject| match open(text, sink.limits) {
