@@ -10,8 +10,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 pub enum Size {
     /// Up to 40 items and some hundred events: every epoch can be compared with the plain model.
     Small,
-    /// Some 20 to 200 items in up to 3,000 baskets, each pair of them together often. Rows are about as long as what the
-    /// engine keeps of them, so all that it keeps is left out and taken back again and again.
+    /// Some 20 to 200 items in up to 3,000 baskets, each pair of them together often. Rows are about as long as what
+    /// the engine keeps of them, so all that it keeps is left out and taken back again and again.
     Dense,
     /// Up to 5,000 items, 50,000 baskets and 60,000 events.
     Any,
