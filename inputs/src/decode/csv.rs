@@ -142,7 +142,7 @@ fn decode_row(
         let quantity = row.text(place)?;
         line.field = place.field();
         if !quantity.is_empty() {
-            line.quantity = Some(limits.quantity_text(line.field, Cow::Borrowed(quantity))?);
+            line.quantity = Some(limits.quantity_text(line.field, quantity)?);
         }
     }
     sink.say(kind, &about, std::iter::once(Ok(line)), |_| String::new())

@@ -88,6 +88,7 @@ impl Limits {
     }
 
     /// An id as text: not too long, any characters. An empty text is none.
+    #[inline]
     pub(super) fn id_text<'a>(
         &self,
         field: Field<'_>,
@@ -105,29 +106,31 @@ impl Limits {
 
     /// A quantity: a number, or the text of one, as exporters write decimals and 64-bit integers. An empty text is
     /// none.
-    pub(super) fn quantity<'a>(
-        &self,
-        field: Field<'_>,
-        raw: Raw<'a>,
-    ) -> Result<Option<Quantity<'a>>, Reject> {
+    pub(super) fn quantity(&self, field: Field<'_>, raw: Raw<'_>) -> Result<Option<Quantity>, Reject> {
         let Some(raw) = raw else { return Ok(None) };
         if let Some(text) = text(field, raw)? {
-            return if text.is_empty() { Ok(None) } else { self.quantity_text(field, text).map(Some) };
+            return if text.is_empty() { Ok(None) } else { self.quantity_text(field, &text).map(Some) };
         }
         if !raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
             return Err(field.wrong_type(raw, "a number"));
         }
-        self.quantity_text(field, Cow::Borrowed(raw.get())).map(Some)
+        self.quantity_text(field, raw.get()).map(Some)
     }
 
     /// A quantity as text: an integer, or a decimal number (`6.0`, `.5`), of which [`Limits::quantity_decimals`] are
     /// kept. More decimals make it the next larger quantity: what is above 0 stays above 0.
-    pub(super) fn quantity_text<'a>(
-        &self,
-        field: Field<'_>,
-        text: Cow<'a, str>,
-    ) -> Result<Quantity<'a>, Reject> {
-        let unsigned = text.strip_prefix('-').unwrap_or(&text);
+    pub(super) fn quantity_text(&self, field: Field<'_>, text: &str) -> Result<Quantity, Reject> {
+        // Nearly all are a few digits.
+        if self.quantity_decimals == 0
+            && (1..10).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_digit())
+        {
+            let units = text.bytes().fold(0, |units, digit| units * 10 + i64::from(digit - b'0'));
+            if units <= i64::from(self.quantity_max) {
+                return Ok(Quantity { units, is_rounded: false });
+            }
+        }
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
         let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
         let all_digits = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit());
         let is_zero = unsigned.bytes().all(|b| matches!(b, b'0' | b'.'));
@@ -135,7 +138,7 @@ impl Limits {
         let has_digits = !unsigned.is_empty() && !fraction.is_empty();
         let is_number = all_digits(whole) && all_digits(fraction) && has_digits;
         if !is_number || (is_negative && is_zero) {
-            return Err(field.reject(Reason::BadQuantity, format_args!("{} is no quantity", quoted(&text))));
+            return Err(field.reject(Reason::BadQuantity, format_args!("{} is no quantity", quoted(text))));
         }
         let decimals = self.quantity_decimals as usize;
         let kept = whole.bytes().chain(fraction.bytes().chain(std::iter::repeat(b'0')).take(decimals));
@@ -144,21 +147,21 @@ impl Limits {
         let units = kept.fold(0, digit).saturating_add(u64::from(is_rounded));
         let units_max = u64::from(self.quantity_max) * u64::from(self.one());
         let Some(units) = i64::try_from(units).ok().filter(|_| units <= units_max) else {
-            let what = format!("{} is beyond {}", quoted(&text), self.quantity_max);
+            let what = format!("{} is beyond {}", quoted(text), self.quantity_max);
             return Err(field.reject(Reason::QuantityOutOfRange, what));
         };
         let units = if is_negative { -units } else { units };
-        Ok(Quantity { units, rounded_from: is_rounded.then_some(text) })
+        Ok(Quantity { units, is_rounded })
     }
 }
 
 /// How many of an item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Quantity<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Quantity {
     /// In units of the last decimal that is kept ([`Limits::quantity_decimals`]).
     pub(super) units: i64,
-    /// As it was written, where it had more decimals than are kept.
-    pub(super) rounded_from: Option<Cow<'a, str>>,
+    /// Whether it was written with more decimals than are kept.
+    pub(super) is_rounded: bool,
 }
 
 #[cfg(test)]
@@ -169,10 +172,8 @@ mod tests {
     fn quantities_good_bad_and_nearly_good() {
         let read = |decimals: u32, text: &str| {
             let limits = Limits { quantity_decimals: decimals, ..Limits::default() };
-            let quantity = limits.quantity_text(Field::named("quantity"), Cow::Owned(text.to_owned()));
-            quantity
-                .map(|quantity| (quantity.units, quantity.rounded_from.is_some()))
-                .map_err(|reject| reject.reason)
+            let quantity = limits.quantity_text(Field::named("quantity"), text);
+            quantity.map(|quantity| (quantity.units, quantity.is_rounded)).map_err(|reject| reject.reason)
         };
         for (good, units, thousandths) in [
             ("0", (0, false), (0, false)),

@@ -209,8 +209,7 @@ fn about<'a>(
         None if is_cookieless(record, limits) => WithoutBasket::Anonymous,
         _ => settings.basket.without(kind),
     };
-    let order = limits.id(Field::named("transaction_id"), set(params.transaction_id));
-    let order = settings.order(order, sink);
+    let order = settings.order("transaction_id", set(params.transaction_id), sink);
     Ok(About { basket, user, basket_field, without_basket, order })
 }
 

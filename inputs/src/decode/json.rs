@@ -51,12 +51,11 @@ pub(super) struct Settings {
 
 impl Settings {
     /// The order's id, where a purchase that repeats one is to be dropped.
-    pub(super) fn order<'a>(
-        &self,
-        order: Result<Option<Cow<'a, str>>, Reject>,
-        sink: &mut Sink<'_>,
-    ) -> Option<Cow<'a, str>> {
-        if self.drops_repeated_orders { sink.spare(Flaw::UnreadableOrder, order) } else { None }
+    pub(super) fn order<'a>(&self, name: &str, order: Raw<'a>, sink: &mut Sink<'_>) -> Option<Cow<'a, str>> {
+        if !self.drops_repeated_orders {
+            return None;
+        }
+        sink.spare(Flaw::UnreadableOrder, sink.limits.id(Field::named(name), order))
     }
 }
 

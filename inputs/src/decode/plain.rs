@@ -133,7 +133,7 @@ fn say_of(kind: Kind, record: &Record<'_>, settings: &Settings, sink: &mut Sink<
         BasketField::Key => sink.key_id()?,
         _ => limits.id(Field::named(basket_field), basket)?,
     };
-    let order = settings.order(limits.id(Field::named("order"), record.order), sink);
+    let order = settings.order("order", record.order, sink);
     let about = About {
         basket,
         user: sink.spare(Flaw::UnreadableUser, limits.id(Field::named("user"), record.user)),

@@ -159,7 +159,7 @@ fn about<'a>(
         Some(_) => ("userId", message.user_id),
         None => ("anonymousId", message.anonymous_id),
     };
-    let about_order = settings.order(limits.id(Field::named(order.0), order.1), sink);
+    let about_order = settings.order(order.0, order.1, sink);
     let user_id = sink.spare(Flaw::UnreadableUser, limits.id(Field::named(user.0), user.1));
     let (basket_field, basket) = match settings.basket {
         BasketField::Auto if properties.cart_id.is_none() && order.1.is_some() => order,

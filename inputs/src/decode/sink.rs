@@ -115,7 +115,7 @@ pub(super) enum WithoutBasket {
 /// One item of an event.
 pub(super) struct Line<'a> {
     pub(super) item: Cow<'a, str>,
-    pub(super) quantity: Option<Quantity<'a>>,
+    pub(super) quantity: Option<Quantity>,
     /// Where the quantity stands, for the reject.
     pub(super) field: Field<'a>,
 }
@@ -215,6 +215,7 @@ impl<'s> Sink<'s> {
     }
 
     /// When what is said from now on happened, if that is known and can be read: no event is lost for its time.
+    #[inline]
     pub(super) fn happened(&mut self, time: Result<Option<Millis>, Reject>) {
         if let Some(time) = self.spare(Flaw::UnreadableTime, time) {
             self.time = time;
@@ -234,6 +235,7 @@ impl<'s> Sink<'s> {
     }
 
     /// A field that an event can do without; where it cannot be read, that is counted.
+    #[inline]
     pub(super) fn spare<T>(&mut self, flaw: Flaw, field: Result<Option<T>, Reject>) -> Option<T> {
         field.unwrap_or_else(|reject| {
             self.flaw(flaw, reject.detail);
@@ -241,6 +243,7 @@ impl<'s> Sink<'s> {
         })
     }
 
+    #[cold]
     fn flaw(&mut self, flaw: Flaw, detail: String) {
         let defects = self.defects.get_or_insert_default();
         *defects.flaws.entry(flaw).or_default() += 1;
@@ -255,6 +258,7 @@ impl<'s> Sink<'s> {
 
     /// Whether there is something to do for an event of `kind` with this id: views and others are counted here, and
     /// duplicates dropped. An id that cannot be read is as good as none.
+    #[inline]
     pub(super) fn wants(&mut self, kind: Kind, id: Result<Option<Cow<'_, str>>, Reject>) -> bool {
         match kind {
             Kind::View => self.counts.views += 1,
@@ -289,6 +293,7 @@ impl<'s> Sink<'s> {
         (self.event, self.time) = (None, time);
     }
 
+    #[inline]
     pub(super) fn mark(&self) -> Mark {
         Mark {
             position: self.position,
@@ -310,6 +315,7 @@ impl<'s> Sink<'s> {
     }
 
     /// A line, or the whole of one event of several, is not used.
+    #[cold]
     fn reject_part(&mut self, line: Option<usize>, text: impl FnOnce() -> String, reject: Reject) {
         let defects = self.defects.get_or_insert_default();
         if defects.parts.len() >= self.limits.part_rejects_max {
@@ -420,6 +426,7 @@ impl<'s> Sink<'s> {
         }
     }
 
+    #[inline]
     fn push(&mut self, basket: &str, user: Option<&str>, action: Action<Name>) {
         let (basket, user) = (Name::from(basket), user.map(Name::from));
         self.events.push(Event { position: self.position, basket, user, time: self.time, action });
@@ -427,10 +434,11 @@ impl<'s> Sink<'s> {
     }
 
     /// What an event of `kind` says about one line, by the table above.
+    #[inline]
     fn action(&mut self, kind: Kind, line: Line<'_>) -> Result<Action<Name>, Reject> {
         let Line { item, quantity, field } = line;
         let (item, one) = (Name::from(item), self.limits.one());
-        let units = quantity.as_ref().map(|quantity| quantity.units);
+        let units = quantity.map(|quantity| quantity.units);
         let amount = units.map(|units| {
             u32::try_from(units.unsigned_abs()).expect(
                 "quantities are checked against Limits::quantity_max, and fit with all their decimals",
@@ -452,11 +460,18 @@ impl<'s> Sink<'s> {
                 return Err(Reject::new(Reason::BadQuantity, detail));
             }
         };
-        if let Some(Quantity { units, rounded_from: Some(text) }) = quantity {
-            let counts = units.unsigned_abs() as f64 / f64::from(one);
-            let detail = format!("{field}: {} counts as {counts} (--quantity-decimals)", quoted(&text));
-            self.flaw(Flaw::RoundedQuantity, Reject::new(Reason::BadQuantity, detail).detail);
+        if let Some(Quantity { units, is_rounded: true }) = quantity {
+            self.rounded(field, units);
         }
         Ok(action)
+    }
+
+    #[cold]
+    fn rounded(&mut self, field: Field<'_>, units: i64) {
+        let counts = units.unsigned_abs() as f64 / f64::from(self.limits.one());
+        let detail = format!(
+            "{field}: it has more decimals than are kept, and counts as {counts} (--quantity-decimals)"
+        );
+        self.flaw(Flaw::RoundedQuantity, Reject::new(Reason::BadQuantity, detail).detail);
     }
 }

@@ -309,7 +309,7 @@ fn about<'a>(
     };
     // A tracker that may not know anybody sends neither.
     let is_anonymous = session.is_none() && user.is_none();
-    let order = settings.order(limits.id(Field::named("transaction_id"), entities.transaction), sink);
+    let order = settings.order("transaction_id", entities.transaction, sink);
     Ok(About {
         basket,
         user: sink.spare(Flaw::UnreadableUser, limits.id(Field::named("user_id"), user)),
