@@ -18,7 +18,7 @@ use common::arguments::Arguments;
 use common::rows::{Rows, number};
 use common::workload::{self, Change, basket_name, item_name};
 use deltacart::state::part::{Block, PartReader, PartWriter};
-use deltacart_dataflows::BasketCopy;
+use deltacart_dataflows::{BasketCopy, Partition};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -87,7 +87,7 @@ fn baskets(changes: &[Change]) -> Vec<BasketCopy> {
     let baskets = baskets.into_iter().filter(|(_, lines)| !lines.is_empty());
     let copy = |(basket, lines)| BasketCopy {
         basket: basket_name(basket),
-        partition: 0,
+        partition: Partition::default(),
         last: 0,
         users: Vec::new(),
         lines,

@@ -89,7 +89,7 @@ impl Iterator for Shop {
             Action::Add(basket.last.clone(), 1)
         };
         let event = Event {
-            position: Position { partition: 0, offset: self.events, index: 0 },
+            position: Position { offset: self.events, ..Position::default() },
             basket: format!("basket {}", basket.number).into(),
             user: Some(format!("user {}", basket.number).into()),
             time: DAY + self.events * DAY / self.events_a_day,

@@ -194,7 +194,7 @@ impl Shop {
     fn event(&self, user: Basket, action: Action<Name>) -> Event {
         let is_forget = matches!(action, Action::ForgetUser);
         Event {
-            position: Position { partition: 0, offset: self.lines, index: 0 },
+            position: Position { offset: self.lines, ..Position::default() },
             basket: if is_forget { Name::default() } else { basket_name(user) },
             user: Some(Name::from(format!("u{user}"))),
             time: 0,

@@ -1,5 +1,9 @@
 //! The command line as it is typed: one flag a field, one doc comment a flag. `config` makes settings of it.
 
+mod input;
+
+pub use input::{InputArg, OWN_SETTINGS};
+
 use crate::log::LogFormat;
 use crate::output::Envelope;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -83,10 +87,11 @@ Exit codes: 0 done, 1 the job failed, 2 the command line or the settings are wro
 /// Flags of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Where events come from: kafka:TOPIC, a file, or - for standard input. Several files are read side by side, each
-    /// as a partition; gzip and zstd are recognised
+    /// Where events come from: kafka:TOPIC, a file, or - for standard input. Several topics and files are read side by
+    /// side; gzip and zstd are recognised. SRC#FORMAT says that one has a format of its own, and
+    /// 'SRC#FORMAT&columns=…&basket=…' more of its settings
     #[arg(long, value_name = "SRC", required = true, num_args = 1.., help_heading = "Input")]
-    pub input: Vec<Place>,
+    pub input: Vec<InputArg>,
     /// The shape of the events: json, ga4, segment, snowplow, csv, online-retail, rees46 or fimi. CloudEvents around
     /// any of them are recognised. docs/formats.md has every field
     #[arg(long, default_value = "json", help_heading = "Input")]
@@ -129,7 +134,7 @@ pub struct RunArgs {
     /// How many decimals of a quantity are kept, from 0 to 3. Beyond them, a quantity counts as the next larger one
     #[arg(long, default_value_t = 0, value_name = "DIGITS", value_parser = clap::value_parser!(u32).range(0..=3), help_heading = "Input")]
     pub quantity_decimals: u32,
-    /// How often to look for new partitions of the topic, and at the topic of lists
+    /// How often to look for new partitions of the topics, and at the topic of lists
     #[arg(long, default_value = "10s", value_name = "TIME", help_heading = "Input")]
     pub metadata_refresh: Time,
 

@@ -7,7 +7,7 @@ use crate::cluster::die_on_panic;
 use crate::config;
 use crate::demo::demo;
 use crate::generate::generate;
-use crate::job::{self, Handle, Input};
+use crate::job::{self, Handle};
 use crate::top::{TopOptions, escaped, top};
 use crate::{log, metrics};
 use anyhow::{Context, Result};
@@ -58,7 +58,7 @@ fn run_job(args: RunArgs) -> Result<(), Failure> {
     if let Some(address) = metrics {
         metrics::serve(address, handle.meter().clone()).map_err(|error| failed(error.into()))?;
     }
-    let files_only = matches!(job.input, Input::Files(_));
+    let files_only = job.streams.is_files();
     let bar = (files_only && log::is_for_people() && io::stderr().is_terminal())
         .then(|| progress::Bar::start(handle.progress().clone()));
     let summary = job::run(job, &handle);

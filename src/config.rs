@@ -1,5 +1,7 @@
 //! Flags to settings: everything that can be wrong about a command line is found here, before anything runs.
 
+mod inputs;
+
 use crate::cli::{
     Cli, DeliveryKind, DemoArgs, GenerateArgs, KafkaArgs, Listen, OnOff, Place, RunArgs, Time, TopArgs,
 };
@@ -7,7 +9,8 @@ use crate::cluster::{Secret, is_loopback};
 use crate::demo::DemoOptions;
 use crate::generate::GenerateOptions;
 use crate::job::{
-    AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, StatePlace, Timeouts, Verify,
+    AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, StatePlace, Stream, Streams,
+    Timeouts, Verify,
 };
 use crate::output::{OutputOptions, WORKER_SLOTS};
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +19,7 @@ use deltacart_dataflows::{ListParams, Params, Scoring};
 use deltacart_inputs::file::{FileParams, FileSource, Framing};
 use deltacart_inputs::generate::ShopSettings;
 use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
-use deltacart_inputs::{DecodeOptions, Share, Source};
+use deltacart_inputs::{Share, Source};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
@@ -46,12 +49,11 @@ const LIST_BYTES_MAX: usize = 16 << 20;
 /// # Errors
 /// When flags contradict each other or a value is out of its range; the message names the flag.
 pub fn job(args: RunArgs) -> Result<Job> {
-    let decode = decode(&args)?;
-    let params = params(&args)?;
+    let streams = inputs::streams(&args)?;
+    let params = params(&args, &streams)?;
     let cluster = cluster(&args)?;
-    let input = input(&args)?;
-    let cut = cut(&args, &input)?;
-    let state = state(&args, &input, &decode)?;
+    let cut = cut(&args, &streams)?;
+    let state = state(&args, &streams)?;
     let output = destination(&args.output);
     let dead_letters = args.dead_letter.as_ref().map(destination);
     if let Some(Destination::File(path)) = &dead_letters {
@@ -61,14 +63,14 @@ pub fn job(args: RunArgs) -> Result<Job> {
         );
     }
     check_topics(&args)?;
-    let topics = [Some(&args.output), args.dead_letter.as_ref(), args.input.first()];
-    let kafka = match topics.into_iter().flatten().any(|place| matches!(place, Place::Topic(_))) {
+    let inputs = args.input.iter().map(|input| &input.place);
+    let mut places = inputs.chain([&args.output]).chain(args.dead_letter.as_ref());
+    let kafka = match places.any(|place| matches!(place, Place::Topic(_))) {
         true => Some(kafka(&args.kafka)?),
         false => None,
     };
     Ok(Job {
-        input,
-        decode,
+        streams,
         params,
         output,
         records: OutputOptions {
@@ -100,7 +102,7 @@ pub fn job(args: RunArgs) -> Result<Job> {
 /// Each topic is one thing: a job that reads what it writes, or writes lists among dead letters, would never end, or
 /// could not be started again.
 fn check_topics(args: &RunArgs) -> Result<()> {
-    let places = args.input.iter().map(|place| ("--input", place));
+    let places = args.input.iter().map(|input| ("--input", &input.place));
     let places = places.chain([("--output", &args.output)]);
     let places = places.chain(args.dead_letter.as_ref().map(|place| ("--dead-letter", place)));
     let mut flags = BTreeMap::new();
@@ -136,18 +138,20 @@ fn delivery(args: &RunArgs, cluster: &Cluster) -> Result<Delivery> {
 /// More workers than any cluster has that this is made for.
 const SLOTS_MAX: u32 = 4096;
 
-fn state(args: &RunArgs, input: &Input, decode: &DecodeOptions) -> Result<Option<StateOptions>> {
+fn state(args: &RunArgs, streams: &Streams) -> Result<Option<StateOptions>> {
     let Some(place) = args.state.as_deref() else { return Ok(None) };
-    match input {
-        Input::Files(paths) => ensure!(
-            !paths.iter().any(|path| path.as_os_str() == "-"),
-            "--state needs an input that can be read again: files or a topic, not standard input"
-        ),
-        Input::Topic { .. } => ensure!(
-            !decode.decoder()?.needs_header(),
-            "--state and a topic need columns by their places: its first record, with their names, may be gone; \
-             --columns basket=#1,item=#2"
-        ),
+    for (_number, stream) in streams.iter() {
+        match &stream.input {
+            Input::Files(_) => ensure!(
+                stream.is_bounded(),
+                "--state needs an input that can be read again: files or a topic, not standard input"
+            ),
+            Input::Topic { .. } => ensure!(
+                !stream.decode.decoder()?.needs_header(),
+                "--state and a topic need columns by their places: its first record, with their names, may be gone; \
+                 --columns basket=#1,item=#2"
+            ),
+        }
     }
     let place = state_place(place)?;
     Ok(Some(StateOptions { place, every: args.snapshot_every.0, on_expired: args.on_expired }))
@@ -200,24 +204,7 @@ pub fn metrics(args: &RunArgs) -> Result<Option<SocketAddr>> {
     Ok(Some(*first))
 }
 
-fn decode(args: &RunArgs) -> Result<DecodeOptions> {
-    let mut decode = DecodeOptions::new(args.format);
-    decode.basket = args.basket;
-    decode.columns = args.columns.clone().unwrap_or_default();
-    decode.event_names = args.event_names.clone().unwrap_or_default();
-    decode.delimiter = args.delimiter;
-    decode.duplicate_horizon = args.duplicate_horizon;
-    decode.repeated_orders = args.repeated_orders;
-    decode.tombstones = args.tombstones;
-    decode.limits.quantity_decimals = args.quantity_decimals;
-    decode.limits.record_bytes_max = args.max_record_bytes;
-    ensure!(args.max_record_bytes > 0, "--max-record-bytes must be at least 1");
-    // Contradictions are to be found now, not by a worker.
-    decode.decoder()?;
-    Ok(decode)
-}
-
-fn params(args: &RunArgs) -> Result<Params> {
+fn params(args: &RunArgs, streams: &Streams) -> Result<Params> {
     ensure!((0.0..=1.0).contains(&args.alpha), "--alpha must be from 0 to 1");
     ensure!(args.damping >= 0.0 && args.damping.is_finite(), "--damping must be at least 0");
     let scoring = Scoring {
@@ -233,17 +220,17 @@ fn params(args: &RunArgs) -> Result<Params> {
         engine: args.engine,
         lists,
         basket_items_max: args.max_basket_items.get(),
-        basket_idle: basket_idle(args)?,
+        basket_idle: basket_idle(args, streams)?,
         item_baskets_max: args.max_item_baskets,
     })
 }
 
 /// How long nothing may happen to a basket, if that matters.
-fn basket_idle(args: &RunArgs) -> Result<Option<NonZeroU64>> {
+fn basket_idle(args: &RunArgs, streams: &Streams) -> Result<Option<NonZeroU64>> {
     let Some(Time(idle)) = args.basket_idle else { return Ok(None) };
-    let has_times = matches!(args.input.first(), Some(Place::Topic(_))) || decode(args)?.has_times();
+    let has_times = |stream: &Stream| stream.topic().is_some() || stream.decode.has_times();
     ensure!(
-        has_times,
+        streams.iter().all(|(_number, stream)| has_times(stream)),
         "--basket-idle goes by the times of events, and the records have none: add time=… to --columns"
     );
     let idle = u64::try_from(idle.as_millis()).ok().and_then(NonZeroU64::new);
@@ -253,39 +240,16 @@ fn basket_idle(args: &RunArgs) -> Result<Option<NonZeroU64>> {
 /// A list is a record: much longer ones would not fit a broker's default.
 const K_MAX: usize = 1000;
 
-fn input(args: &RunArgs) -> Result<Input> {
-    let mut files = Vec::new();
-    for place in &args.input {
-        match place {
-            Place::File(path) => files.push(PathBuf::from(path)),
-            Place::Topic(_) if args.input.len() > 1 => bail!("--input takes one topic, or files, not both"),
-            Place::Topic(name) => {
-                return Ok(Input::Topic {
-                    name: name.clone(),
-                    from: args.from,
-                    until_end: args.until_end,
-                    metadata_refresh: args.metadata_refresh.0,
-                });
-            }
-        }
-    }
-    let topic_only = [("--from", args.from != StartFrom::Beginning), ("--until-end", args.until_end)];
-    for (flag, given) in topic_only {
-        ensure!(!given, "{flag} goes with a topic; a file is read from its beginning to its end");
-    }
-    Ok(Input::Files(files))
-}
-
-fn cut(args: &RunArgs, input: &Input) -> Result<Cut> {
-    match (args.epoch_events, args.epoch, input) {
+fn cut(args: &RunArgs, streams: &Streams) -> Result<Cut> {
+    match (args.epoch_events, args.epoch) {
         // A partition in which nothing happens would hold up the epoch, and with it all lists.
-        (Some(_), _, input) if !input.is_bounded() => {
+        (Some(_), _) if !streams.is_bounded() => {
             bail!("--epoch-events needs an input that ends: files, or a topic with --until-end")
         }
-        (Some(records), _, _) => Ok(Cut::Records(records)),
-        (None, Some(tick), _) => Ok(Cut::Tick(tick.0)),
-        (None, None, Input::Files(_)) if input.is_bounded() => Ok(Cut::Records(FILE_EPOCH_RECORDS)),
-        (None, None, _) => Ok(Cut::Tick(LIVE_EPOCH)),
+        (Some(records), _) => Ok(Cut::Records(records)),
+        (None, Some(tick)) => Ok(Cut::Tick(tick.0)),
+        (None, None) if streams.is_files() && streams.is_bounded() => Ok(Cut::Records(FILE_EPOCH_RECORDS)),
+        (None, None) => Ok(Cut::Tick(LIVE_EPOCH)),
     }
 }
 

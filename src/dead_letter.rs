@@ -27,19 +27,28 @@ use std::time::{Duration, Instant};
 /// How many bytes of letters may wait for room in the producer before the worker should stop reading.
 const QUEUED_BYTES_MAX: usize = 16 << 20;
 
-/// Where a rejected record was found, beside its partition and offset.
+/// Where a rejected record is from, beside its partition and offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin<'a> {
+pub struct Origin<'a> {
+    /// Where it was found.
+    pub found: Found<'a>,
+    /// The format that it was read as, by its name.
+    pub format: &'a str,
+}
+
+/// Where a rejected record was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
     /// In the topic of this name.
     Topic(&'a str),
     /// In the file of this path.
     File(&'a str),
 }
 
-impl<'a> Origin<'a> {
+impl<'a> Found<'a> {
     fn name(self) -> &'a str {
         match self {
-            Origin::Topic(name) | Origin::File(name) => name,
+            Found::Topic(name) | Found::File(name) => name,
         }
     }
 }
@@ -51,8 +60,6 @@ pub struct Labels {
     pub connector: String,
     /// The worker's index: `__connect.errors.task.id`.
     pub task: usize,
-    /// What could not read the record, such as `deltacart.format.json`: `__connect.errors.class.name`.
-    pub class: String,
 }
 
 /// What could not be used: a whole record, or a part of one that was used.

@@ -14,7 +14,9 @@ mod screen;
 mod tests;
 
 use crate::generate::{GenerateOptions, Generated, generate_watched};
-use crate::job::{AheadLimits, Cluster, Cut, Delivery, Destination, Handle, Input, Job, run_prepared};
+use crate::job::{
+    AheadLimits, Cluster, Cut, Delivery, Destination, Handle, Input, Job, Streams, run_prepared,
+};
 use crate::output::{Envelope, OutputOptions};
 use crate::summary::{Counter, Summary};
 use anyhow::{Context, Result, anyhow};
@@ -234,13 +236,15 @@ fn shop(options: &DemoOptions, settings: KafkaSettings) -> GenerateOptions {
 fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
     let scoring = Scoring { digits: SCORE_DIGITS, ..Scoring::new(Measure::Cosine) };
     Job {
-        input: Input::Topic {
-            name: CARTS.to_owned(),
-            from: StartFrom::Beginning,
-            until_end: false,
-            metadata_refresh: Duration::from_secs(60),
-        },
-        decode: DecodeOptions::new(Format::Json),
+        streams: Streams::one(
+            Input::Topic {
+                name: CARTS.to_owned(),
+                from: StartFrom::Beginning,
+                until_end: false,
+                metadata_refresh: Duration::from_secs(60),
+            },
+            DecodeOptions::new(Format::Json),
+        ),
         params: Params {
             engine: Engine::Fast,
             lists: ListParams { k: options.k, scoring, scores: true },

@@ -10,7 +10,6 @@
 //! ([`crate::cluster`]).
 
 use crate::cluster::{self, Joined, Settings, Turns, Watchdog};
-use crate::dead_letter::Origin;
 use crate::metrics::Meter;
 use crate::output::{FileSink, OutputOptions, SinkError, TopicSpec, ensure_topic};
 use crate::state::open::State;
@@ -18,9 +17,9 @@ use crate::summary::Summary;
 use crate::worker;
 use anyhow::{Context, Result, anyhow};
 use deltacart_dataflows::Params;
+use deltacart_inputs::OnExpired;
 use deltacart_inputs::file::FileProgress;
-use deltacart_inputs::kafka::{KafkaSettings, StartFrom, TopicState, topic_partitions};
-use deltacart_inputs::{DecodeOptions, OnExpired};
+use deltacart_inputs::kafka::{KafkaSettings, TopicState, topic_partitions};
 use std::fs;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -29,14 +28,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub use crate::cluster::{Cluster, Timeouts};
+pub use crate::streams::{Input, Stream, Streams};
 
 /// All of a run.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Where events come from.
-    pub input: Input,
-    /// How their bytes are read.
-    pub decode: DecodeOptions,
+    /// Where events come from, and how their bytes are read.
+    pub streams: Streams,
     /// What to compute.
     pub params: Params,
     /// Where changed lists go.
@@ -113,9 +111,11 @@ pub enum StatePlace {
 impl Job {
     /// The limits of a run, by the names that metrics have for them.
     fn bounds(&self) -> Vec<(&'static str, u64)> {
+        // These two are the same for all streams.
+        let decode = &self.streams.first().decode;
         let mut bounds = vec![
-            ("duplicate_horizon", self.decode.duplicate_horizon as u64),
-            ("record_bytes", self.decode.limits.record_bytes_max as u64),
+            ("duplicate_horizon", decode.duplicate_horizon as u64),
+            ("record_bytes", decode.limits.record_bytes_max as u64),
             ("basket_items", self.params.basket_items_max as u64),
             ("epochs_ahead", self.limits.epochs),
             ("epoch_events", self.limits.epoch_events as u64),
@@ -124,45 +124,6 @@ impl Job {
         bounds.extend(self.params.basket_idle.map(|idle| ("basket_idle_ms", idle.get())));
         bounds.extend(self.params.item_baskets_max.map(|most| ("item_baskets", u64::from(most.get()))));
         bounds
-    }
-}
-
-/// Where events come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// Files, each a partition; `-` is standard input.
-    Files(Vec<PathBuf>),
-    /// A topic.
-    Topic {
-        /// Its name.
-        name: String,
-        /// Where to begin.
-        from: StartFrom,
-        /// Whether to end where the topic ended at the start.
-        until_end: bool,
-        /// How often to look for new partitions.
-        metadata_refresh: Duration,
-    },
-}
-
-impl Input {
-    /// Whether the input ends by itself, and is there whole from the beginning.
-    pub fn is_bounded(&self) -> bool {
-        match self {
-            Input::Files(paths) => !paths.iter().any(|path| path.as_os_str() == "-"),
-            Input::Topic { until_end, .. } => *until_end,
-        }
-    }
-
-    /// What a dead letter says about where it was found.
-    pub fn origin(&self, partition: u32) -> Origin<'_> {
-        match self {
-            Input::Files(paths) => {
-                let path = paths.get(partition as usize).and_then(|path| path.to_str());
-                Origin::File(path.unwrap_or_default())
-            }
-            Input::Topic { name, .. } => Origin::Topic(name),
-        }
     }
 }
 
@@ -350,7 +311,7 @@ pub(crate) fn fail(error: &anyhow::Error) -> ! {
 /// with a typo leaves no topic behind. Describes the topic of lists.
 fn prepare_topics(job: &Job) -> Result<Option<TopicState>> {
     let Some(kafka) = &job.kafka else { return Ok(None) };
-    let of_input = partitions_of_input(&job.input, kafka)?;
+    let of_input = partitions_of_inputs(&job.streams, kafka)?;
     let partitions = job.output_partitions.unwrap_or(of_input);
     let output = match &job.output {
         Destination::Topic(name) => Some(
@@ -366,7 +327,16 @@ fn prepare_topics(job: &Job) -> Result<Option<TopicState>> {
     Ok(output)
 }
 
-/// How many partitions the input has; files count as one. Fails if it is not there.
+/// How many partitions the largest of the inputs has. Fails if one is not there.
+fn partitions_of_inputs(streams: &Streams, kafka: &KafkaSettings) -> Result<u32> {
+    let mut partitions = 1;
+    for (_number, stream) in streams.iter() {
+        partitions = partitions.max(partitions_of_input(&stream.input, kafka)?);
+    }
+    Ok(partitions)
+}
+
+/// How many partitions an input has; files count as one. Fails if it is not there.
 fn partitions_of_input(input: &Input, kafka: &KafkaSettings) -> Result<u32> {
     match input {
         Input::Topic { name, .. } => {

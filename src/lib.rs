@@ -11,6 +11,8 @@ pub mod commands;
 
 pub mod job;
 
+pub mod streams;
+
 pub mod cluster;
 
 pub mod state;

@@ -17,7 +17,7 @@ mod server;
 
 pub use server::{ServeError, serve};
 
-pub(crate) use report::{Probe, Turn, WorkerMeter};
+pub(crate) use report::{PartitionLabel, Probe, Turn, WorkerMeter};
 
 use deltacart_dataflows::Epoch;
 use page::Page;

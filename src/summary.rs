@@ -11,6 +11,8 @@ use std::time::Duration;
 pub enum Counter {
     /// Records read.
     Records,
+    /// Records read of one of several inputs, by its number and its name.
+    RecordsOf(u8, String),
     /// Events taken in; a record may carry several, or none.
     Events,
     /// Views: ignored for now.
@@ -77,6 +79,8 @@ impl Tally {
                 let epochs = self.0.entry(counter).or_default();
                 *epochs = count.max(*epochs);
             }
+            // That an input gave nothing is worth knowing.
+            Counter::RecordsOf(..) => *self.0.entry(counter).or_default() += count,
             _ if count > 0 => *self.0.entry(counter).or_default() += count,
             _ => {}
         }
@@ -90,6 +94,14 @@ impl Tally {
     /// All counts.
     pub fn iter(&self) -> impl Iterator<Item = (&Counter, u64)> {
         self.0.iter().map(|(counter, &count)| (counter, count))
+    }
+
+    /// The records of each input, by its name, where there are several.
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().filter_map(|(counter, &count)| match counter {
+            Counter::RecordsOf(_, name) => Some((name.as_str(), count)),
+            _ => None,
+        })
     }
 
     /// All rejected records, by reason.
@@ -130,6 +142,10 @@ impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |counter| self.tally.get(&counter);
         write!(formatter, "{} events of {} records", count(Counter::Events), count(Counter::Records))?;
+        let inputs: Vec<_> = self.tally.inputs().map(|(name, count)| format!("{count} of {name}")).collect();
+        if !inputs.is_empty() {
+            write!(formatter, " ({})", inputs.join(", "))?;
+        }
         for (counter, what) in [
             (Counter::Views, "views"),
             (Counter::Others, "others"),
@@ -209,5 +225,12 @@ mod tests {
             summary.to_string(),
             "7 events of 10 records, 3 rejects (bad-json 2, empty 1), 4 rejected lines (missing-item 4), 7 unreadable fields (unreadable-time 6, unreadable-user 1), 3 epochs, 5 lists changed in 0 records of 0 bytes, 1.50 s"
         );
+        let mut tally = summary.tally;
+        for (number, name, count) in [(0, "kafka:carts", 6), (1, "files", 0), (0, "kafka:carts", 4)] {
+            tally.add(Counter::RecordsOf(number, name.to_owned()), count);
+        }
+        let summary = Summary { tally, ..summary }.to_string();
+        let beginning = "7 events of 10 records (10 of kafka:carts, 0 of files), 3 rejects";
+        assert!(summary.starts_with(beginning), "{summary}");
     }
 }

@@ -97,7 +97,7 @@ pub(crate) fn verify<'scope>(
 
 impl Verifier {
     fn close(&mut self, epoch: Epoch, mut changes: Pending) {
-        changes.events.sort_by_key(|event| event.position);
+        changes.events.sort_by_key(Event::order);
         changes.events.iter().for_each(|event| self.model.apply(event));
         self.model.end_epoch();
         // What goes before what comes, or a new list would be taken for the old one.

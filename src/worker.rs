@@ -18,6 +18,7 @@
 
 mod claim;
 mod control;
+mod inputs;
 mod intake;
 mod pace;
 mod places;

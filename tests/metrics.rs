@@ -198,7 +198,7 @@ fn what_is_forgotten_is_counted() {
     assert_eq!(page.get("deltacart_baskets_expired_total"), 1.0);
     assert_eq!(page.get(r#"deltacart_bound{bound="basket_idle_ms"}"#), 600_000.0);
     // Noon and twelve minutes.
-    assert_eq!(page.get(r#"deltacart_clock_seconds{partition="0"}"#), 1_769_861_520.0);
+    assert_eq!(page.get(r#"deltacart_clock_seconds{file="-",partition="0"}"#), 1_769_861_520.0);
 }
 
 #[test]

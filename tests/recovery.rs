@@ -21,7 +21,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How often a job is killed, unless the environment says otherwise.
-const KILLS: u64 = 5;
+pub(crate) const KILLS: u64 = 5;
 
 /// What a consumer that reads committed records has seen, record by record.
 pub(crate) struct Consumer {

@@ -45,6 +45,9 @@ mod kafka;
 // What a job makes of topics, and of what others do to them while it runs.
 mod topics;
 
+// Several inputs in one run, each with a format of its own: topics and files, and what is refused.
+mod streams;
+
 // Jobs killed, stopped and started again with other settings, against a real broker: what consumers see of it.
 mod recovery;
 

@@ -39,7 +39,7 @@ impl Change {
     pub(crate) fn event(self, position: u64) -> Event {
         let item = item_name(self.item);
         Event {
-            position: Position { partition: 0, offset: position, index: 0 },
+            position: Position { offset: position, ..Position::default() },
             basket: basket_name(self.basket),
             user: None,
             time: 0,

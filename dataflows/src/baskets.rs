@@ -8,14 +8,15 @@
 //!                                    └─ held: items that a basket here holds now, or none any more
 //! ```
 //!
-//! The worker that a basket's name hashes to holds the basket. An epoch's events are applied in the order of their
-//! positions, whatever order they came in, and each action moves one or more lines of [`ledger`].
+//! The worker that a basket's name hashes to holds the basket. An epoch's events are applied in the order of
+//! [`Event::order`], whatever order they came in, and each action moves one or more lines of [`ledger`].
 //!
 //! Where baskets are given up that nothing happens to ([`expiry`]), everyone is told how far each partition has come.
 //!
 //! # Notes
-//! Two events of one basket from different partitions have no order between them but that of epochs, and in an epoch
-//! that of partition numbers. Such baskets are counted as [`Note::SplitBasket`].
+//! Two events of one basket from different partitions, of one stream or of two, have no order between them but that of
+//! epochs. In one epoch the earlier time comes first, then the lower stream, then the lower partition. Such baskets are
+//! counted as [`Note::SplitBasket`].
 
 mod expiry;
 mod holding;
@@ -28,7 +29,7 @@ pub use walk::{BasketCopy, SnapshotRequest, TakeBaskets};
 use crate::epochs::{EpochSession, PerEpoch};
 use crate::names::{SharedNames, route};
 use crate::sampling::Sampling;
-use crate::{Action, Basket, Diff, Epoch, Event, Item, Millis, Params, Position, Quantity};
+use crate::{Action, Basket, Diff, Epoch, Event, Item, Millis, Params, Partition, Position, Quantity};
 use differential_dataflow::{AsCollection, VecCollection};
 use holding::Holding;
 use ledger::{Effect, Ledger};
@@ -104,7 +105,7 @@ pub fn baskets_core<'scope>(
         if let Some(request) = &request {
             request.begin(Some(epoch), &mut ledger);
         }
-        told.sort_by_key(|(_worker, told)| told.position());
+        told.sort_by_key(|(_worker, told)| told.order());
         let mut tell = |effect| match effect {
             Effect::Line(line, diff) => {
                 holding.count(line.1, diff);
@@ -138,7 +139,7 @@ pub fn baskets_core<'scope>(
 enum Told {
     Event(Event<Item>),
     /// A partition has come to this time in this epoch.
-    Tick(u32, Millis),
+    Tick(Partition, Millis),
 }
 
 /// What is told, and to which worker, modulo the number of workers.
@@ -146,9 +147,9 @@ type Routed = (u64, Told);
 
 impl Told {
     /// Of an event: they count in this order.
-    fn position(&self) -> Option<Position> {
+    fn order(&self) -> Option<(Millis, Position)> {
         match self {
-            Told::Event(event) => Some(event.position),
+            Told::Event(event) => Some(event.order()),
             Told::Tick(..) => None,
         }
     }
@@ -158,7 +159,7 @@ impl Told {
 fn routed(events: StreamVec<'_, Epoch, Event<Item>>, ticks: bool) -> StreamVec<'_, Epoch, Routed> {
     let workers = events.scope().peers() as u64;
     let to_everyone = move |told: Told| (0..workers).map(move |worker| (worker, told.clone()));
-    let mut clocks: BTreeMap<u32, Millis> = BTreeMap::new();
+    let mut clocks: BTreeMap<Partition, Millis> = BTreeMap::new();
     events.unary(Pipeline, "RouteEvents", move |_capability, _info| {
         move |input, output| {
             input.for_each(|capability, events: &mut Vec<Event<Item>>| {

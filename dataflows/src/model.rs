@@ -2,7 +2,9 @@
 //!
 //! It shares the measures, the types and the hash of baskets with the dataflows, and nothing else.
 
-use crate::{Action, Counts, Event, List, ListParams, Millis, Name, Params, Quantity, basket_level};
+use crate::{
+    Action, Counts, Event, List, ListParams, Millis, Name, Params, Partition, Quantity, basket_level,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::rc::Rc;
@@ -12,7 +14,7 @@ pub struct Model {
     params: Params,
     baskets: BTreeMap<Name, ModelBasket>,
     /// By partition: the largest time of its events.
-    clocks: BTreeMap<u32, Millis>,
+    clocks: BTreeMap<Partition, Millis>,
 }
 
 #[derive(Default)]
@@ -21,7 +23,7 @@ struct ModelBasket {
     lines: Vec<(Name, Quantity, Quantity)>,
     users: BTreeSet<Name>,
     /// Where its first line came from.
-    partition: u32,
+    partition: Partition,
     /// The time of its last event.
     last: Millis,
 }

@@ -27,11 +27,68 @@ pub type Millis = u64;
 /// A signed multiplicity, as differential dataflow counts.
 pub type Diff = isize;
 
-/// Where an event stands in the input. Events of one basket count in the order of their positions.
+/// A part of the input that has an order of its own: a partition of a topic, or a file. Ordered by stream, then by
+/// number.
+///
+/// An input is one or more streams, numbered from 0, each of one or more partitions, numbered from 0. The two numbers
+/// are packed into four bytes, because every basket and every event in flight has one.
+///
+/// ```
+/// use deltacart_dataflows::Partition;
+/// let partition = Partition::new(2, 7).unwrap();
+/// assert_eq!((partition.stream(), partition.number()), (2, 7));
+/// assert!(Partition::new(0, 9) < Partition::new(1, 0));
+/// assert_eq!(Partition::new(0, Partition::NUMBER_MAX + 1), None);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(u8, u32)", into = "(u8, u32)")]
+pub struct Partition(u32);
+
+impl Partition {
+    /// The largest number of a partition in its stream. A broker has far fewer.
+    pub const NUMBER_MAX: u32 = (1 << 24) - 1;
+
+    /// How many streams an input has at most.
+    pub const STREAMS_MAX: usize = 1 << 8;
+
+    /// The partition `number` of `stream`; none if the number is larger than [`Partition::NUMBER_MAX`].
+    pub const fn new(stream: u8, number: u32) -> Option<Partition> {
+        if number > Partition::NUMBER_MAX {
+            return None;
+        }
+        Some(Partition((stream as u32) << 24 | number))
+    }
+
+    /// The stream it belongs to.
+    pub const fn stream(self) -> u8 {
+        (self.0 >> 24) as u8
+    }
+
+    /// Its number in the stream.
+    pub const fn number(self) -> u32 {
+        self.0 & Partition::NUMBER_MAX
+    }
+}
+
+impl From<Partition> for (u8, u32) {
+    fn from(partition: Partition) -> (u8, u32) {
+        (partition.stream(), partition.number())
+    }
+}
+
+impl TryFrom<(u8, u32)> for Partition {
+    type Error = String;
+
+    fn try_from((stream, number): (u8, u32)) -> Result<Partition, String> {
+        Partition::new(stream, number).ok_or_else(|| format!("there is no partition {number}"))
+    }
+}
+
+/// Where an event stands in the input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
-    /// The partition of the topic, or the number of the file.
-    pub partition: u32,
+    /// The partition.
+    pub partition: Partition,
     /// The offset in the partition, or the number of the record in the file, from 0.
     pub offset: u64,
     /// The place in the record, which may carry several events and lines, from 0.
@@ -115,6 +172,14 @@ pub struct Event<I = Name> {
     pub time: Millis,
     /// What happened.
     pub action: Action<I>,
+}
+
+impl<I> Event<I> {
+    /// What orders the events of one epoch: their time, then their position. Within a partition this is the order of
+    /// the records, because the clock of a partition does not go back.
+    pub fn order(&self) -> (Millis, Position) {
+        (self.time, self.position)
+    }
 }
 
 /// One entry of a neighbour list, as published.

@@ -3,7 +3,7 @@
 
 use crate::harness::{check, event, model, params, run, sizes};
 use crate::shop::{Random, cut, events, item_name, lengths, settings};
-use deltacart_dataflows::{Action, Engine, Event, Measure, Millis, Name, Params, Sizes};
+use deltacart_dataflows::{Action, Engine, Event, Measure, Millis, Name, Params, Partition, Sizes};
 use proptest::prelude::*;
 use std::num::NonZeroU64;
 
@@ -11,14 +11,15 @@ fn with_idle(params: Params, idle: Millis) -> Params {
     Params { basket_idle: NonZeroU64::new(idle), ..params }
 }
 
-/// The same events over so many partitions, each with a clock of its own: some go slowly. A basket lies in one of them,
-/// but for the last one, which is in all.
+/// The same events over so many partitions of two streams, each with a clock of its own: some go slowly. A basket lies
+/// in one of them, but for the last one, which is in all.
 fn over_partitions(events: &mut [Event], partitions: u32) {
     for event in events {
         let own: u32 = event.basket.trim_start_matches('b').parse().unwrap();
         let of = if own == 11 { event.position.offset as u32 } else { own };
-        event.position.partition = of % partitions;
-        event.time /= u64::from(1 + event.position.partition);
+        let of = of % partitions;
+        event.position.partition = Partition::new((of % 2) as u8, of / 2).unwrap();
+        event.time /= u64::from(1 + of);
     }
 }
 
@@ -31,7 +32,7 @@ proptest! {
         let mut events = events;
         over_partitions(&mut events, partitions);
         let mut epochs = cut(&events, &lengths);
-        epochs.iter_mut().for_each(|events| events.sort_by_key(|event| event.position));
+        epochs.iter_mut().for_each(|events| events.sort_by_key(Event::order));
         check(&epochs, with_idle(params, idle), workers);
     }
 
@@ -45,7 +46,7 @@ proptest! {
         let params = with_idle(params(Engine::Fast, Measure::Count, 20), idle);
         let one_by_one: Vec<Vec<Event>> = events.iter().map(|event| vec![event.clone()]).collect();
         let after = run(&one_by_one, params, workers);
-        events.sort_by_key(|event| event.position);
+        events.sort_by_key(Event::order);
         let at_once = model(std::slice::from_ref(&events), params);
         prop_assert_eq!(after.last(), if events.is_empty() { None } else { at_once.last() });
     }
@@ -60,7 +61,7 @@ fn when_a_basket_is_over() {
         let add = |(offset, &(partition, basket, time)): (u64, &(u32, &str, Millis))| {
             let name: Name = offset.to_string().into();
             let mut event = Event { time, ..event(offset, basket, None, Action::Add(name, 1)) };
-            event.position.partition = partition;
+            event.position.partition = Partition::new(0, partition).unwrap();
             event
         };
         let events: Vec<Event> = (0..).zip(log).map(add).collect();

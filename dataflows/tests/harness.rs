@@ -27,7 +27,7 @@ pub(crate) fn params(engine: Engine, measure: Measure, k: usize) -> Params {
 
 /// An event of basket `basket` at the `offset`-th place of the input.
 pub(crate) fn event(offset: u64, basket: &str, user: Option<&str>, action: Action<Name>) -> Event {
-    let position = Position { partition: 0, offset, index: 0 };
+    let position = Position { offset, ..Position::default() };
     Event { position, basket: basket.into(), user: user.map(Name::from), time: 0, action }
 }
 

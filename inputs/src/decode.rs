@@ -49,6 +49,7 @@ use sink::Sink;
 pub trait Decoder {
     /// Appends the record's events to `events`, or nothing at all when the record is rejected. Their times are those of
     /// the record, in any order. A line that cannot be used costs the others nothing: [`Decoded::defects`] has it.
+    /// Their partition is left to the caller, who knows which stream the record is from.
     fn decode(&mut self, record: &RawRecord<'_>, events: &mut Vec<Event>) -> Result<Decoded, Reject>;
 
     /// How many event ids are remembered now, to find those that come again.
@@ -112,7 +113,7 @@ enum FormatKind {
 impl Decoder for FormatDecoder {
     fn decode(&mut self, record: &RawRecord<'_>, events: &mut Vec<Event>) -> Result<Decoded, Reject> {
         let before = events.len();
-        let position = Position { partition: record.partition, offset: record.offset, index: 0 };
+        let position = Position { offset: record.offset, ..Position::default() };
         let recent = self.duplicates.of_partition(record.partition);
         let mut sink = Sink::new(events, &self.limits, recent, position);
         sink.key = record.key;

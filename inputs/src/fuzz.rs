@@ -69,7 +69,7 @@ fn decode_one(
         }
     }
     for (index, event) in (0..).zip(&events) {
-        let position = Position { partition: record.partition, offset: record.offset, index };
+        let position = Position { offset: record.offset, index, ..Position::default() };
         assert_eq!(event.position, position);
         check_event(event, options);
     }

@@ -4,7 +4,7 @@
 //! has said whether processes may differ in it.
 
 use super::settings::Settings;
-use crate::job::{AheadLimits, Cut, Input, Job};
+use crate::job::{AheadLimits, Cut, Input, Job, Stream, Streams};
 use crate::output::OutputOptions;
 use deltacart_dataflows::{ListParams, Params, Scoring};
 use deltacart_inputs::DecodeOptions;
@@ -14,11 +14,10 @@ impl Settings {
     pub(crate) fn of(job: &Job) -> Settings {
         let mut settings = Settings::default();
         // Each process may reach the brokers by other names, has its own index, and gives up when it thinks fit.
-        let Job { input, decode, params, output, records, output_partitions, .. } = job;
+        let Job { streams, params, output, records, output_partitions, .. } = job;
         let Job { dead_letters, cut, limits, verify, cluster, kafka: _, delivery, resume, .. } = job;
         settings.set("the version", env!("CARGO_PKG_VERSION"));
-        settings.set_input(input);
-        settings.set_decode(decode);
+        settings.set_streams(streams);
         settings.set_params(params);
         settings.set("--output", output);
         let OutputOptions { envelope, scores: _, score_digits: _ } = records;
@@ -41,19 +40,29 @@ impl Settings {
         settings
     }
 
-    fn set_input(&mut self, input: &Input) {
-        match input {
-            Input::Files(paths) => self.set("--input", paths),
-            Input::Topic { name, from, until_end, metadata_refresh } => {
-                self.set("--input", format!("kafka:{name}"));
-                self.set("--from", from);
-                self.set("--until-end", until_end);
-                self.set("--metadata-refresh", metadata_refresh);
-            }
+    /// The list of streams, and of each what it is. Where there is only one, a flag needs no more than its name.
+    fn set_streams(&mut self, streams: &Streams) {
+        let names: Vec<String> = streams.iter().map(|(_number, stream)| stream.name()).collect();
+        self.set("--input", names);
+        for (number, stream) in streams.iter() {
+            let of = match streams.count() {
+                1 => String::new(),
+                _ => format!(" of input {} ({})", u32::from(number) + 1, stream.name()),
+            };
+            self.set_stream(&of, stream);
         }
     }
 
-    fn set_decode(&mut self, decode: &DecodeOptions) {
+    fn set_stream(&mut self, of: &str, stream: &Stream) {
+        let Stream { input, decode } = stream;
+        match input {
+            Input::Files(paths) => self.set(&format!("--input{of}"), paths),
+            Input::Topic { name: _, from, until_end, metadata_refresh } => {
+                self.set(&format!("--from{of}"), from);
+                self.set(&format!("--until-end{of}"), until_end);
+                self.set(&format!("--metadata-refresh{of}"), metadata_refresh);
+            }
+        }
         let DecodeOptions {
             format,
             basket,
@@ -65,16 +74,16 @@ impl Settings {
             repeated_orders,
             tombstones,
         } = decode;
-        self.set("--format", format);
-        self.set("--basket", basket);
-        self.set("--columns", columns);
-        self.set("--event-names", event_names);
-        self.set("--max-record-bytes", limits.record_bytes_max);
-        self.set("--quantity-decimals", limits.quantity_decimals);
-        self.set("--repeated-orders", repeated_orders);
-        self.set("--tombstones", tombstones);
-        self.set("--duplicate-horizon", duplicate_horizon);
-        self.set("--delimiter", delimiter);
+        self.set(&format!("--format{of}"), format);
+        self.set(&format!("--basket{of}"), basket);
+        self.set(&format!("--columns{of}"), columns);
+        self.set(&format!("--event-names{of}"), event_names);
+        self.set(&format!("--max-record-bytes{of}"), limits.record_bytes_max);
+        self.set(&format!("--quantity-decimals{of}"), limits.quantity_decimals);
+        self.set(&format!("--repeated-orders{of}"), repeated_orders);
+        self.set(&format!("--tombstones{of}"), tombstones);
+        self.set(&format!("--duplicate-horizon{of}"), duplicate_horizon);
+        self.set(&format!("--delimiter{of}"), delimiter);
     }
 
     fn set_params(&mut self, params: &Params) {

@@ -1,6 +1,6 @@
 //! One dead letter as a line of JSON.
 
-use super::{Origin, Rejected};
+use super::{Found, Origin, Rejected};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use deltacart_inputs::RawRecord;
@@ -50,9 +50,9 @@ pub(super) fn push_line(
     record: &RawRecord<'_>,
     rejected: &Rejected<'_>,
 ) {
-    let (topic, file) = match origin {
-        Origin::Topic(name) => (Some(name), None),
-        Origin::File(path) => (None, Some(path)),
+    let (topic, file) = match origin.found {
+        Found::Topic(name) => (Some(name), None),
+        Found::File(path) => (None, Some(path)),
     };
     let (key, key_base64) = text_or_base64(record.key);
     let (value, value_base64) = text_or_base64(record.value);

@@ -25,7 +25,11 @@ fn reject() -> Reject {
 }
 
 fn labels() -> Labels {
-    Labels { connector: "lists".into(), task: 2, class: "deltacart.format.json".into() }
+    Labels { connector: "lists".into(), task: 2 }
+}
+
+fn of(found: Found<'_>) -> Origin<'_> {
+    Origin { found, format: "json" }
 }
 
 fn line(origin: Origin<'_>, record: &RawRecord<'_>) -> Value {
@@ -37,7 +41,7 @@ fn line(origin: Origin<'_>, record: &RawRecord<'_>) -> Value {
 
 #[test]
 fn a_line_says_everything() {
-    let mut found = line(Origin::Topic("carts"), &record(Some(b"k\n"), Some(b"{\"a\":")));
+    let mut found = line(of(Found::Topic("carts")), &record(Some(b"k\n"), Some(b"{\"a\":")));
     assert_eq!(
         found,
         json!({
@@ -52,7 +56,7 @@ fn a_line_says_everything() {
         })
     );
     let binary = RawRecord { timestamp: None, headers: &[], truncated: true, ..record(None, Some(b"\xff")) };
-    found = line(Origin::File("carts.jsonl"), &binary);
+    found = line(of(Found::File("carts.jsonl")), &binary);
     assert_eq!(
         found,
         json!({
@@ -70,7 +74,7 @@ fn part() -> PartReject {
 fn a_part_of_a_record_says_which_it_was() {
     let (part, mut bytes) = (part(), Vec::new());
     let value = RawRecord { value: Some(part.text.as_bytes()), ..record(Some(b"k"), Some(b"whole")) };
-    line::push_line(&mut bytes, Origin::Topic("carts"), &value, &Rejected::part(&part, 7));
+    line::push_line(&mut bytes, of(Found::Topic("carts")), &value, &Rejected::part(&part, 7));
     let found: Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!((&found["line"], &found["more"], &found["value"]), (&json!(2), &json!(7), &json!(part.text)));
     assert_eq!((&found["offset"], &found["key"]), (&json!(4711), &json!("k")));
@@ -83,7 +87,7 @@ fn letters_reach_a_file_when_polled() {
     let path = folder.path().join("rejects.jsonl");
     let mut letters = DeadLetters::to_file(FileSink::create(path.to_str().unwrap()).unwrap());
     for _ in 0..3 {
-        letters.write(Origin::Topic("carts"), &record(None, None), &Rejected::record(&reject())).unwrap();
+        letters.write(of(Found::Topic("carts")), &record(None, None), &Rejected::record(&reject())).unwrap();
     }
     assert!(!letters.is_full());
     assert_eq!(letters.poll().unwrap(), 0);
@@ -101,12 +105,14 @@ fn letters_in_a_topic_are_as_kafka_connect_writes_them() {
     let mock = Mock::new("rejects", 1);
     let mut letters = DeadLetters::to_topic(&mock.settings(&[]), "rejects", labels()).unwrap();
     letters
-        .write(Origin::Topic("carts"), &record(Some(b"\xff"), Some(b"{")), &Rejected::record(&reject()))
+        .write(of(Found::Topic("carts")), &record(Some(b"\xff"), Some(b"{")), &Rejected::record(&reject()))
         .unwrap();
     let old = RawRecord { timestamp: Some(-1), truncated: true, ..record(None, None) };
-    letters.write(Origin::File("carts.csv"), &old, &Rejected::record(&reject())).unwrap();
+    letters.write(of(Found::File("carts.csv")), &old, &Rejected::record(&reject())).unwrap();
     let part = PartReject { event: Some(1), ..part() };
-    letters.write(Origin::Topic("carts"), &record(None, Some(b"line")), &Rejected::part(&part, 0)).unwrap();
+    letters
+        .write(of(Found::Topic("carts")), &record(None, Some(b"line")), &Rejected::part(&part, 0))
+        .unwrap();
     letters.finish(Duration::from_secs(10)).unwrap();
     assert_eq!((letters.sent().records, letters.poll().unwrap()), (3, 0));
 
@@ -148,7 +154,7 @@ fn a_record_that_is_too_long_is_cut() {
         let settings = mock.settings(&[("message.max.bytes", max)]);
         let mut letters = DeadLetters::to_topic(&settings, "rejects", labels()).unwrap();
         letters
-            .write(Origin::Topic("carts"), &record(Some(key), Some(value)), &Rejected::record(&reject()))
+            .write(of(Found::Topic("carts")), &record(Some(key), Some(value)), &Rejected::record(&reject()))
             .unwrap();
         letters.finish(Duration::from_secs(10)).unwrap();
     };
@@ -181,7 +187,7 @@ fn letters_wait_for_room() {
             break;
         }
         letters
-            .write(Origin::Topic("carts"), &record(None, Some(&long)), &Rejected::record(&reject()))
+            .write(of(Found::Topic("carts")), &record(None, Some(&long)), &Rejected::record(&reject()))
             .unwrap();
     }
     assert_eq!(letters.poll().unwrap(), 21);

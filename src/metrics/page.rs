@@ -3,6 +3,7 @@
 //! Names and labels are an interface: `docs/operations.md` lists them, and a test compares the two.
 
 use super::Seen;
+use super::report::PartitionLabel;
 use crate::summary::{Counter, Tally};
 use deltacart_dataflows::Sizes;
 use deltacart_inputs::{Flaw, Reason};
@@ -104,17 +105,16 @@ impl Page {
         to.gauge("deltacart_epochs_open", "Epochs that are not out", open)?;
         let help = "From the first record read into an epoch to the epoch being out";
         to.histogram("deltacart_epoch_seconds", help, &self.histograms.0)?;
-        let lags = || reports().flat_map(|report| report.lags.iter());
-        let behind = lags().map(|lag| (u64::from(lag.partition), lag.offsets));
+        let lags = || reports().flat_map(|report| &report.lags);
+        let behind = lags().map(|(label, lag)| (label, lag.offsets));
         let help = "Offsets between what has been read of a partition and its end";
-        to.gauges("deltacart_lag_events", help, "partition", behind)?;
-        let hidden = lags().map(|lag| (u64::from(lag.partition), lag.hidden));
+        to.gauges_of_partitions("deltacart_lag_events", help, behind)?;
+        let hidden = lags().map(|(label, lag)| (label, lag.hidden));
         let help = "Those of them behind a transaction that is open: they cannot be read yet";
-        to.gauges("deltacart_hidden_events", help, "partition", hidden)?;
-        let clocks = reports()
-            .flat_map(|report| report.clocks.iter().map(|&(number, ms)| (u64::from(number), ms / 1000)));
+        to.gauges_of_partitions("deltacart_hidden_events", help, hidden)?;
+        let clocks = reports().flat_map(|report| report.clocks.iter().map(|(label, ms)| (label, ms / 1000)));
         let help = "The largest time of an event of a partition, in seconds since 1970";
-        to.gauges("deltacart_clock_seconds", help, "partition", clocks)?;
+        to.gauges_of_partitions("deltacart_clock_seconds", help, clocks)?;
         to.gauge("deltacart_ready", "Whether all that was there at the start is out", u64::from(self.ready))
     }
 
@@ -230,6 +230,20 @@ impl Metrics<'_> {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (of, value) in values {
             metric.encode_family(&[(label, of)])?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn gauges_of_partitions<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (&'a PartitionLabel, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (PartitionLabel { kind, name, number }, value) in values {
+            let labels = [(*kind, name.clone()), ("partition", number.to_string())];
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What one worker leaves for those who watch, and when.
 
 use super::Meter;
+use crate::streams::Stream;
 use crate::summary::{Counter, Tally};
 use deltacart_dataflows::{Census, Epoch, Millis, Sampling, Sizes, Work};
 use deltacart_inputs::Lag;
@@ -33,8 +34,8 @@ pub(super) struct Report {
     pub(super) open: u64,
     pub(super) reached_end: bool,
     pub(super) caught_up: bool,
-    pub(super) lags: Vec<Lag>,
-    pub(super) clocks: Vec<(u32, Millis)>,
+    pub(super) lags: Vec<(PartitionLabel, Lag)>,
+    pub(super) clocks: Vec<(PartitionLabel, Millis)>,
     pub(super) ids_remembered: u64,
     pub(super) sizes: Sizes,
 }
@@ -58,12 +59,32 @@ pub(crate) struct Turn {
     pub(crate) reached_end: bool,
 }
 
+/// What a partition of the input is called: its topic or its file, and its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PartitionLabel {
+    /// What `name` is the name of: `topic` or `file`.
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    pub(super) number: u32,
+}
+
+impl PartitionLabel {
+    /// The partition of this number of a stream.
+    pub(crate) fn new(stream: &Stream, number: u32) -> PartitionLabel {
+        let path = || stream.file(number).map_or_else(String::new, |path| path.display().to_string());
+        match stream.topic() {
+            Some(topic) => PartitionLabel { kind: "topic", name: topic.to_owned(), number },
+            None => PartitionLabel { kind: "file", name: path(), number },
+        }
+    }
+}
+
 /// What is asked for when a report is due.
 pub(crate) struct Probe {
     /// How far each partition is behind.
-    pub(crate) lags: Vec<Lag>,
+    pub(crate) lags: Vec<(PartitionLabel, Lag)>,
     /// The largest time of an event of each partition, where events have times.
-    pub(crate) clocks: Vec<(u32, Millis)>,
+    pub(crate) clocks: Vec<(PartitionLabel, Millis)>,
     /// Event ids remembered.
     pub(crate) ids_remembered: usize,
 }

@@ -13,7 +13,7 @@ use super::life::World;
 use super::shop::beacon;
 use crate::output::{Envelope, ListChange, Lists, OutputOptions, Records, encode};
 use anyhow::{Context, Result, ensure};
-use deltacart_dataflows::{ListParams, Measure, Model, Params};
+use deltacart_dataflows::{ListParams, Measure, Model, Params, Partition};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 pub(super) struct Commit {
     /// How many transactions had been decided by then.
     pub(super) decided: usize,
-    pub(super) partition: u32,
+    pub(super) partition: Partition,
     pub(super) offset: u64,
 }
 
@@ -57,7 +57,7 @@ impl Told {
     }
 
     /// The count of a partition's beacon, if that is what is told.
-    fn beacons(&self, partition: u32) -> Option<u64> {
+    fn beacons(&self, partition: Partition) -> Option<u64> {
         let [item, witness] = beacon(partition);
         let pair = serde_json::json!([item.as_str(), witness.as_str()]).to_string();
         let key = &self.entry.key[..];
@@ -117,8 +117,8 @@ pub(super) fn history(world: &World, params: &[(Params, usize)], commits: &[Comm
     if params.iter().all(|(params, _)| shows_beacons(params)) {
         commits_follow(&told, commits, world)?;
     }
-    if world.shop.partitions() == 1 {
-        epochs_are_points_of_the_input(world, &told, params)?;
+    if let [partition] = world.shop.partitions()[..] {
+        epochs_are_points_of_the_input(world, &told, params, partition)?;
     }
     Ok(told.len())
 }
@@ -165,7 +165,7 @@ fn one_run_after_the_other(told: &[Told]) -> Result<()> {
 }
 
 fn beacons_rise(world: &World, told: &[Told]) -> Result<()> {
-    for partition in 0..world.shop.partitions() {
+    for partition in world.shop.partitions() {
         let mut largest = 0;
         for told in told {
             let Some(count) = told.beacons(partition) else { continue };
@@ -189,14 +189,19 @@ fn commits_follow(told: &[Told], commits: &[Commit], world: &World) -> Result<()
         let read = u64::from(world.shop.beacons_before(*partition, *offset));
         ensure!(
             read <= known,
-            "offset {offset} of {partition} is committed: {read} beacons, and {known} are told"
+            "offset {offset} of {partition:?} is committed: {read} beacons, and {known} are told"
         );
     }
     Ok(())
 }
 
-fn epochs_are_points_of_the_input(world: &World, told: &[Told], params: &[(Params, usize)]) -> Result<()> {
-    let meanings = world.shop.meanings(0);
+fn epochs_are_points_of_the_input(
+    world: &World,
+    told: &[Told],
+    params: &[(Params, usize)],
+    partition: Partition,
+) -> Result<()> {
+    let meanings = world.shop.meanings(partition);
     let (mut held, mut point) = (Tables::default(), 0);
     let mut rest = told;
     while let Some(first) = rest.first() {

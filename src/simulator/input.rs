@@ -1,28 +1,30 @@
-//! The input topic as one worker reads it.
+//! An input topic as one worker reads it.
 
 use super::fate::{Bug, Fate, Fault};
 use super::fuse::Fuse;
 use super::shop::Shop;
+use deltacart_dataflows::Partition;
 use deltacart_inputs::{Fetched, RawRecord, Resume, Share, Source, SourceError};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Where commits of offsets are noted: for whoever checks that they are not ahead.
-pub(super) type Witness = Rc<dyn Fn(u32, u64)>;
+pub(super) type Witness = Rc<dyn Fn(Partition, u64)>;
 
 pub(super) struct Input {
     shop: Shop,
+    topic: u8,
     fate: Fate,
     fuse: Fuse,
     share: Share,
     until_end: bool,
     witness: Witness,
-    partitions: BTreeMap<u32, Partition>,
+    partitions: BTreeMap<u32, Reading>,
     /// How many the topic had when it was looked at last.
     known: u32,
 }
 
-struct Partition {
+struct Reading {
     first: u64,
     next: u64,
     /// Where it ended at the start.
@@ -31,7 +33,7 @@ struct Partition {
 
 impl Input {
     pub(super) fn new(
-        shop: &Shop,
+        (shop, topic): (&Shop, u8),
         fate: &Fate,
         fuse: &Fuse,
         share: Share,
@@ -39,17 +41,21 @@ impl Input {
         from: Option<&Resume>,
         witness: Witness,
     ) -> Input {
-        let known = shop.partitions();
+        let known = shop.partitions_of(topic);
         let ahead = u64::from(fate.has(Bug::OffsetsAhead));
         let partition = |number: u32| {
-            let end = shop.end(number);
+            let end = shop.end(Partition::new(topic, number).unwrap());
             let first =
                 from.and_then(|from| from.offsets.get(&number)).map_or(0, |first| end.min(first + ahead));
-            (number, Partition { first, next: first, end })
+            (number, Reading { first, next: first, end })
         };
         let partitions = (0..known).filter(|number| share.owns(*number)).map(partition).collect();
         let (shop, fate, fuse) = (shop.clone(), fate.clone(), fuse.clone());
-        Input { shop, fate, fuse, share, until_end, witness, partitions, known }
+        Input { shop, topic, fate, fuse, share, until_end, witness, partitions, known }
+    }
+
+    fn partition(&self, number: u32) -> Partition {
+        Partition::new(self.topic, number).unwrap()
     }
 
     fn burn(&self) -> Result<(), SourceError> {
@@ -60,11 +66,11 @@ impl Input {
 impl Source for Input {
     fn partitions(&mut self) -> Result<Vec<u32>, SourceError> {
         self.burn()?;
-        let count = self.shop.partitions();
+        let count = self.shop.partitions_of(self.topic);
         if !self.until_end && count > self.known && self.fate.one_in(5) {
             // One that has appeared since the start was not there then.
             let appeared = (self.known..count).filter(|number| self.share.owns(*number));
-            self.partitions.extend(appeared.map(|number| (number, Partition { first: 0, next: 0, end: 0 })));
+            self.partitions.extend(appeared.map(|number| (number, Reading { first: 0, next: 0, end: 0 })));
             self.known = count;
         }
         Ok(self.partitions.keys().copied().collect())
@@ -82,14 +88,15 @@ impl Source for Input {
             return Err(SourceError::Kafka { message: "simulated: the input cannot be read".to_owned() });
         }
         let mut fetched = Fetched::default();
+        let at = self.partition(number);
         let partition = self.partitions.get_mut(&number).unwrap();
-        let end = if self.until_end { partition.end } else { self.shop.end(number) };
+        let end = if self.until_end { partition.end } else { self.shop.end(at) };
         let room = match self.fate.strikes(Fault::SlowPartition) {
             true => 0,
             false => (1 + self.fate.below(8)).min(records_max as u64),
         };
         for offset in partition.next..end.min(partition.next + room) {
-            let value = self.shop.record(number, offset).unwrap();
+            let value = self.shop.record(at, offset).unwrap();
             fetched.records += 1;
             fetched.bytes += value.len();
             partition.next = offset + 1;
@@ -107,7 +114,11 @@ impl Source for Input {
         fetched.ended = self.until_end && fetched.at_end;
         if fetched.records > 0 {
             let (worker, next) = (self.share.worker, partition.next);
-            self.fate.note(format_args!("{} worker {worker} reads {number} to {next}", self.fuse.life()));
+            self.fate.note(format_args!(
+                "{} worker {worker} reads {}.{number} to {next}",
+                self.fuse.life(),
+                self.topic
+            ));
         }
         Ok(fetched)
     }
@@ -121,15 +132,16 @@ impl Source for Input {
     }
 
     fn has_caught_up(&self) -> bool {
-        let has_all = |partition: &Partition| partition.next >= partition.end;
+        let has_all = |partition: &Reading| partition.next >= partition.end;
         self.fate.has(Bug::PublishDuringReplay) || self.partitions.values().all(has_all)
     }
 
     fn commit(&mut self, offsets: &[(u32, u64)]) -> Result<(), SourceError> {
         self.burn()?;
-        for &(partition, offset) in offsets {
-            self.fate.note(format_args!("{} commits offset {partition}:{offset}", self.fuse.life()));
-            (self.witness)(partition, offset);
+        for &(number, offset) in offsets {
+            let (life, topic) = (self.fuse.life(), self.topic);
+            self.fate.note(format_args!("{life} commits offset {topic}.{number}:{offset}"));
+            (self.witness)(self.partition(number), offset);
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::shop::Shop;
 use super::workers::workers;
 use crate::cluster::Turns;
 use crate::dead_letter::DeadLetters;
-use crate::job::{self, Job, Shared};
+use crate::job::{self, Job, Shared, Stream};
 use crate::output::{Envelope, Sink, WORKER_SLOTS, Watch};
 use crate::state::StateError;
 use crate::state::folder::Folder;
@@ -98,13 +98,19 @@ impl Life {
 }
 
 impl Places for Life {
-    fn source(&self, share: Share, from: Option<&Resume>, _needs_header: bool) -> Result<Box<dyn Source>> {
+    fn source(
+        &self,
+        stream: &Stream,
+        share: Share,
+        from: Option<&Resume>,
+        _needs_header: bool,
+    ) -> Result<Box<dyn Source>> {
         self.fuse.burn()?;
-        let job::Input::Topic { until_end, .. } = self.job.input else {
-            unreachable!("the input is a topic")
-        };
-        let World { fate, shop, witness, .. } = &self.world;
-        Ok(Box::new(Input::new(shop, fate, &self.fuse, share, until_end, from, Witness::clone(witness))))
+        let mut streams = self.job.streams.iter();
+        let (topic, _) = streams.find(|(_, other)| other.topic() == stream.topic()).unwrap();
+        let (until_end, World { fate, shop, witness, .. }) = (stream.is_bounded(), &self.world);
+        let witness = Witness::clone(witness);
+        Ok(Box::new(Input::new((shop, topic), fate, &self.fuse, share, until_end, from, witness)))
     }
 
     fn sink(&self, share: Share) -> Result<Option<Box<dyn Sink>>> {

@@ -9,7 +9,8 @@ use super::input::Witness;
 use super::life::{Life, Running, World};
 use super::shop::Shop;
 use crate::job::{
-    AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, StatePlace, Verify,
+    AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, StatePlace, Stream, Streams,
+    Verify,
 };
 use crate::output::{Envelope, OutputOptions, WORKER_SLOTS};
 use anyhow::{Context, Result, ensure};
@@ -64,6 +65,8 @@ struct Seed {
     basket_items_max: usize,
     /// What lists were computed with in each life, and by how many workers.
     params: Vec<(Params, usize)>,
+    /// How many topics the job reads: a topic may come behind the first at any start.
+    topics: u8,
     records_left: u64,
 }
 
@@ -85,6 +88,7 @@ impl Seed {
             horizon,
             basket_items_max: fate.pick(&[3, 100]),
             params: Vec::new(),
+            topics: 1,
             records_left: RECORDS,
         }
     }
@@ -183,16 +187,15 @@ impl Seed {
                 fate.hit(Fault::Rescaled);
             }
         }
-        let mut decode = DecodeOptions::new(Format::Json);
-        decode.duplicate_horizon = self.horizon;
+        let topics = self.world.shop.topics();
+        if until_end {
+            self.topics = topics;
+        } else if self.topics < topics && fate.one_in(3) {
+            self.topics += 1;
+        }
+        let streams = streams(self.topics, until_end, self.horizon);
         let job = Job {
-            input: Input::Topic {
-                name: "carts".to_owned(),
-                from: StartFrom::Beginning,
-                until_end,
-                metadata_refresh: Duration::from_secs(1),
-            },
-            decode,
+            streams,
             params,
             output: Destination::Topic("lists".to_owned()),
             records: OutputOptions {
@@ -299,7 +302,7 @@ impl Seed {
             let some = fate.below(6);
             self.produce(some);
         }
-        if self.world.shop.partitions() < 5 && fate.strikes(Fault::PartitionAdded) {
+        if self.world.shop.partitions().len() < 5 && fate.strikes(Fault::PartitionAdded) {
             self.world.shop.grow();
         }
         if fate.one_in(500) {
@@ -309,6 +312,21 @@ impl Seed {
             self.world.broker.tend(true);
         }
     }
+}
+
+/// So many topics as the input of a job.
+fn streams(topics: u8, until_end: bool, horizon: usize) -> Streams {
+    let mut decode = DecodeOptions::new(Format::Json);
+    decode.duplicate_horizon = horizon;
+    let topic = |name: &str| Input::Topic {
+        name: name.to_owned(),
+        from: StartFrom::Beginning,
+        until_end,
+        metadata_refresh: Duration::from_secs(1),
+    };
+    let streams = ["carts", "orders"].into_iter().take(topics.into());
+    let streams = streams.map(|name| Stream { input: topic(name), decode: decode.clone() });
+    Streams::new(streams.collect()).unwrap()
 }
 
 /// Lets a life make a step; false when it is over, for good or for bad. It may fail if something is wrong.

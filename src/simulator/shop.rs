@@ -1,12 +1,15 @@
 //! A small shop, what its producers write, and what that means: the input of a simulation, with the truth beside it.
 //!
 //! # Notes
-//! - Every basket and every user is of one partition, so the order of their events is that of its records.
+//! - A shop writes to one topic or to two. Every user, and nearly every basket, is of one partition, so the order of
+//!   their events is that of its records.
+//! - A few baskets are in both topics. What happens to them is never undone, so that what they hold in the end does not
+//!   depend on which topic is read first.
 //! - Each partition has a *beacon*: two items that are only ever together, each time in a new basket. Their count in
 //!   the published lists tells how far the partition had been read, and must never fall.
 
 use super::fate::{Fate, Fault};
-use deltacart_dataflows::{Action, Event, Model, Name, Params, Position};
+use deltacart_dataflows::{Action, Event, Model, Name, Params, Partition, Position};
 use deltacart_testing::{Plan, Random, Size, Zipf};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -23,7 +26,7 @@ pub(super) struct Record {
 }
 
 #[derive(Default)]
-struct Partition {
+struct Log {
     records: Vec<Record>,
     /// Ids that are still remembered, and what was said under them.
     recent: VecDeque<(Name, Vec<u8>)>,
@@ -31,13 +34,14 @@ struct Partition {
     beacons: u32,
 }
 
-/// The topic. Clones are the same one.
+/// The topics. Clones are the same ones.
 #[derive(Clone)]
 pub(super) struct Shop(Rc<RefCell<Inner>>);
 
 struct Inner {
     fate: Fate,
-    partitions: Vec<Partition>,
+    /// By topic and partition.
+    topics: Vec<Vec<Log>>,
     /// Which items and baskets its customers choose.
     items: Zipf,
     baskets: Zipf,
@@ -48,48 +52,62 @@ struct Inner {
 
 impl Shop {
     pub(super) fn new(fate: &Fate, horizon: usize) -> Shop {
-        let partitions = (0..1 + fate.below(3)).map(|_| Partition::default()).collect();
+        let partitions = || (0..1 + fate.below(3)).map(|_| Log::default()).collect();
+        let topics = (0..1 + u64::from(fate.one_in(3))).map(|_| partitions()).collect();
         let mut random = Random::new(fate.below(u64::MAX));
         let plan = Plan::draw(&mut random, Size::Small);
         // A seed has few records: in more baskets, hardly any two items would be together.
         let items = Zipf::new(plan.items.min(12), plan.item_skew);
         let baskets = Zipf::new(plan.baskets.min(8), plan.basket_skew);
         let fate = fate.clone();
-        Shop(Rc::new(RefCell::new(Inner { fate, partitions, items, baskets, random, horizon })))
+        Shop(Rc::new(RefCell::new(Inner { fate, topics, items, baskets, random, horizon })))
     }
 
     /// Producers write so many records, somewhere.
     pub(super) fn produce(&self, records: u64) {
         let mut inner = self.0.borrow_mut();
         for _ in 0..records {
-            let partition = inner.fate.below(inner.partitions.len() as u64) as usize;
+            let partitions = inner.partitions();
+            let partition = inner.fate.pick(&partitions);
             inner.write(partition);
         }
     }
 
-    /// A partition appears.
+    /// A partition appears in some topic.
     pub(super) fn grow(&self) {
-        self.0.borrow_mut().partitions.push(Partition::default());
+        let mut inner = self.0.borrow_mut();
+        let topic = inner.fate.below(inner.topics.len() as u64) as usize;
+        inner.topics[topic].push(Log::default());
     }
 
-    pub(super) fn partitions(&self) -> u32 {
-        self.0.borrow().partitions.len() as u32
+    pub(super) fn topics(&self) -> u8 {
+        self.0.borrow().topics.len() as u8
+    }
+
+    /// The partitions of all topics.
+    pub(super) fn partitions(&self) -> Vec<Partition> {
+        self.0.borrow().partitions()
+    }
+
+    /// How many partitions a topic has.
+    pub(super) fn partitions_of(&self, topic: u8) -> u32 {
+        self.0.borrow().topics[usize::from(topic)].len() as u32
     }
 
     /// Where a partition ends now.
-    pub(super) fn end(&self, partition: u32) -> u64 {
-        self.0.borrow().partitions[partition as usize].records.len() as u64
+    pub(super) fn end(&self, partition: Partition) -> u64 {
+        self.0.borrow().log(partition).records.len() as u64
     }
 
-    pub(super) fn record(&self, partition: u32, offset: u64) -> Option<Vec<u8>> {
+    pub(super) fn record(&self, partition: Partition, offset: u64) -> Option<Vec<u8>> {
         let inner = self.0.borrow();
-        inner.partitions[partition as usize].records.get(offset as usize).map(|record| record.value.clone())
+        inner.log(partition).records.get(offset as usize).map(|record| record.value.clone())
     }
 
     /// How many of the beacon's records lie before an offset.
-    pub(super) fn beacons_before(&self, partition: u32, offset: u64) -> u32 {
+    pub(super) fn beacons_before(&self, partition: Partition, offset: u64) -> u32 {
         let inner = self.0.borrow();
-        let before = &inner.partitions[partition as usize].records[..offset as usize];
+        let before = &inner.log(partition).records[..offset as usize];
         before.last().map_or(0, |record| record.beacons)
     }
 
@@ -97,31 +115,55 @@ impl Shop {
     pub(super) fn model(&self, params: Params) -> Model {
         let mut model = Model::new(params);
         let inner = self.0.borrow();
-        let records = inner.partitions.iter().flat_map(|partition| &partition.records);
+        let records = inner.topics.iter().flatten().flat_map(|log| &log.records);
         records.flat_map(|record| &record.events).for_each(|event| model.apply(event));
         model
     }
 
     /// What each record of a partition means.
-    pub(super) fn meanings(&self, partition: u32) -> Vec<Vec<Event>> {
+    pub(super) fn meanings(&self, partition: Partition) -> Vec<Vec<Event>> {
         let inner = self.0.borrow();
-        inner.partitions[partition as usize].records.iter().map(|record| record.events.clone()).collect()
+        inner.log(partition).records.iter().map(|record| record.events.clone()).collect()
     }
 }
 
 /// The two items of a partition's beacon.
-pub(super) fn beacon(partition: u32) -> [Name; 2] {
-    [format!("beacon {partition}").into(), format!("witness {partition}").into()]
+pub(super) fn beacon(partition: Partition) -> [Name; 2] {
+    let place = place(partition);
+    [format!("beacon {place}").into(), format!("witness {place}").into()]
 }
 
+/// What names a partition in ids.
+fn place(partition: Partition) -> String {
+    format!("{}.{}", partition.stream(), partition.number())
+}
+
+/// Items of a basket that is in both topics: as many as the smallest basket has room for.
+const SHARED_ITEMS: u64 = 3;
+
 impl Inner {
-    fn write(&mut self, number: usize) {
+    fn partitions(&self) -> Vec<Partition> {
+        let numbers = |(topic, logs): (u8, &Vec<Log>)| {
+            (0..logs.len() as u32).map(move |number| Partition::new(topic, number).unwrap())
+        };
+        (0..).zip(&self.topics).flat_map(numbers).collect()
+    }
+
+    fn log(&self, partition: Partition) -> &Log {
+        &self.topics[usize::from(partition.stream())][partition.number() as usize]
+    }
+
+    fn log_mut(&mut self, partition: Partition) -> &mut Log {
+        &mut self.topics[usize::from(partition.stream())][partition.number() as usize]
+    }
+
+    fn write(&mut self, partition: Partition) {
         let fate = self.fate.clone();
-        let partition = &self.partitions[number];
-        if let (false, true) = (partition.recent.is_empty(), fate.strikes(Fault::EventRepeated)) {
-            let place = fate.below(partition.recent.len() as u64) as usize;
-            let value = partition.recent[place].1.clone();
-            return self.push(number, value, Vec::new());
+        let log = self.log(partition);
+        if let (false, true) = (log.recent.is_empty(), fate.strikes(Fault::EventRepeated)) {
+            let place = fate.below(log.recent.len() as u64) as usize;
+            let value = log.recent[place].1.clone();
+            return self.push(partition, value, Vec::new());
         }
         if fate.strikes(Fault::Garbage) {
             let garbage: [&[u8]; 4] = [
@@ -130,43 +172,48 @@ impl Inner {
                 b"\xff\x00",
                 b"{\"event\":\"add\",\"basket\":\"b\",\"item\":{}}",
             ];
-            return self.push(number, fate.pick(&garbage).to_vec(), Vec::new());
+            return self.push(partition, fate.pick(&garbage).to_vec(), Vec::new());
         }
-        let partition = &mut self.partitions[number];
-        partition.events += 1;
-        let id = Name::from(format!("e{number}-{}", partition.events));
+        let log = self.log_mut(partition);
+        log.events += 1;
+        let id = Name::from(format!("e{}-{}", place(partition), log.events));
         let (value, events) = match fate.one_in(4) {
             true => {
-                partition.beacons += 1;
-                let basket = format!("beacon {number} {}", partition.beacons);
-                told("add", &basket, None, Some(&beacon(number as u32)), None, &id)
+                log.beacons += 1;
+                let basket = format!("beacon {} {}", place(partition), log.beacons);
+                told("add", &basket, None, Some(&beacon(partition)), None, &id)
             }
-            false => self.event(number, &id),
+            false if self.topics.len() > 1 && fate.one_in(6) => self.shared_event(&id),
+            false => self.event(partition, &id),
         };
-        let partition = &mut self.partitions[number];
-        partition.recent.push_back((id, value.clone()));
-        if partition.recent.len() > self.horizon {
-            partition.recent.pop_front();
+        let horizon = self.horizon;
+        let log = self.log_mut(partition);
+        log.recent.push_back((id, value.clone()));
+        if log.recent.len() > horizon {
+            log.recent.pop_front();
         }
-        self.push(number, value, events);
+        self.push(partition, value, events);
     }
 
-    fn push(&mut self, number: usize, value: Vec<u8>, events: Vec<Event>) {
-        let partition = &mut self.partitions[number];
-        let beacons = partition.beacons;
-        self.fate.note(format_args!(
-            "{number}:{}: {}",
-            partition.records.len(),
-            String::from_utf8_lossy(&value)
-        ));
-        partition.records.push(Record { value, events, beacons });
+    fn push(&mut self, partition: Partition, value: Vec<u8>, events: Vec<Event>) {
+        let log = self.log(partition);
+        let (beacons, text) = (log.beacons, String::from_utf8_lossy(&value));
+        self.fate.note(format_args!("{}:{}: {text}", place(partition), log.records.len()));
+        self.log_mut(partition).records.push(Record { value, events, beacons });
+    }
+
+    /// Something that happens to a basket that is in both topics.
+    fn shared_event(&self, id: &str) -> (Vec<u8>, Vec<Event>) {
+        let basket = format!("both {}", self.fate.below(2));
+        let item = [Name::from(format!("i{}", self.fate.below(SHARED_ITEMS)))];
+        told(self.fate.pick(&["add", "purchase"]), &basket, None, Some(&item), Some(1), id)
     }
 
     /// Something that a customer does.
-    fn event(&mut self, number: usize, id: &str) -> (Vec<u8>, Vec<Event>) {
-        let fate = &self.fate;
-        let basket = format!("b{number}-{}", self.baskets.draw(&mut self.random));
-        let user = fate.one_in(3).then(|| format!("u{number}-{}", fate.below(3)));
+    fn event(&mut self, partition: Partition, id: &str) -> (Vec<u8>, Vec<Event>) {
+        let (fate, place) = (&self.fate, place(partition));
+        let basket = format!("b{place}-{}", self.baskets.draw(&mut self.random));
+        let user = fate.one_in(3).then(|| format!("u{place}-{}", fate.below(3)));
         let item = [Name::from(format!("i{}", self.items.draw(&mut self.random)))];
         let kinds = [
             "add",
@@ -189,7 +236,7 @@ impl Inner {
         ];
         let kind = fate.pick(&kinds);
         if kind == "forget user" {
-            let user = format!("u{number}-{}", fate.below(3));
+            let user = format!("u{place}-{}", fate.below(3));
             return told(kind, "", Some(&user), None, None, id);
         }
         let quantity = (1 + fate.below(3)) as u32;

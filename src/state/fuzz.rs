@@ -7,10 +7,10 @@ use super::part::{Block, PartReader, PartWriter};
 use std::io;
 
 /// Reads a part. Its checksums keep a fuzzer out, so where the first byte is odd the rest is what is in the blocks:
-/// a kind, a length in two bytes, and so much; of version 1 where it is even when halved, else of version 2.
+/// a kind, a length in two bytes, and so much; of version 1, 2 or 3, by what the half of it leaves when divided by 3.
 pub(crate) fn part(data: &[u8]) {
     let Some((mode, data)) = data.split_first() else { return };
-    let bytes = if mode % 2 == 0 { data.to_vec() } else { with_checksums(1 + mode / 2 % 2, data) };
+    let bytes = if mode % 2 == 0 { data.to_vec() } else { with_checksums(1 + mode / 2 % 3, data) };
     let Ok(blocks) = read(&bytes) else { return };
     // What it says once is said the same way for ever.
     let once = write(&blocks).expect("what was read can be written");
@@ -62,14 +62,13 @@ fn flat(blocks: &[Block]) -> Vec<String> {
     let mut all = Vec::new();
     for block in blocks {
         match block {
-            Block::Ids(partition, ids) => all.extend(ids.iter().map(|id| format!("{partition} {id:?}"))),
+            Block::Ids(partition, ids) => all.extend(ids.iter().map(|id| format!("{partition:?} {id:?}"))),
             Block::Baskets(baskets) => {
                 for it in baskets {
                     let (basket, partition, last) = (&it.basket, it.partition, it.last);
-                    all.extend(
-                        it.users.iter().map(|user| format!("{basket:?} {partition} {last} of {user:?}")),
-                    );
-                    all.extend(it.lines.iter().map(|line| format!("{basket:?} {partition} {last} {line:?}")));
+                    let it_says = format!("{basket:?} {partition:?} {last}");
+                    all.extend(it.users.iter().map(|user| format!("{it_says} of {user:?}")));
+                    all.extend(it.lines.iter().map(|line| format!("{it_says} {line:?}")));
                 }
             }
         }
@@ -94,7 +93,7 @@ pub(crate) fn manifest(data: &[u8]) {
             let sources = manifest.offsets.first().map(|first| first.source.clone());
             let same = manifest.offsets.iter().all(|offset| Some(&offset.source) == sources.as_ref());
             let of_all = |_| sources.clone().flatten();
-            assert_eq!(manifest.differences(&manifest.settings, &of_all).is_empty(), same);
+            assert_eq!(manifest.differences(&manifest.shape(), &of_all).is_empty(), same);
         }
         Err(StateError::TooNew { format, .. }) => assert!(format > FORMAT),
         Err(StateError::Damaged { .. }) => {}

@@ -1,7 +1,9 @@
 //! Makes snapshots of parts, on one worker: the manifest when all parts are safe; what is old or was given up goes.
 
 use super::StateError;
-use super::manifest::{FORMAT, Manifest, Part, PartitionOffset, StateSettings, part_name, sequence_of};
+use super::manifest::{
+    FORMAT, Manifest, Part, PartitionOffset, StateShape, StreamState, part_name, sequence_of,
+};
 use super::part::codec;
 use super::store::{Store, put_whole};
 use deltacart_dataflows::Epoch;
@@ -14,7 +16,7 @@ const KEPT: usize = 2;
 /// The snapshots of a store.
 pub struct Keeper {
     store: Arc<dyn Store>,
-    settings: StateSettings,
+    shape: StateShape,
     workers: usize,
     /// Known to be good, the newest last.
     good: Vec<u64>,
@@ -28,8 +30,8 @@ pub struct Taken {
     pub sequence: u64,
     /// The epoch at whose end it was taken.
     pub epoch: Epoch,
-    /// Of which topic, by its id, if it has one.
-    pub topic_id: Option<String>,
+    /// The ids of the streams' topics, of those that have one.
+    pub topic_ids: Vec<Option<String>>,
     /// How far the input was read.
     pub offsets: Vec<PartitionOffset>,
     /// What each worker wrote, in any order.
@@ -41,14 +43,14 @@ impl Keeper {
     /// removed.
     pub fn new(
         store: Arc<dyn Store>,
-        settings: StateSettings,
+        shape: StateShape,
         workers: usize,
         loaded: Option<u64>,
     ) -> Result<Keeper, StateError> {
         let names = store.list()?;
         let found: Vec<(u64, bool)> = names.iter().filter_map(|name| sequence_of(name)).collect();
         let next = found.iter().map(|(sequence, _)| sequence + 1).max().unwrap_or(1);
-        let mut keeper = Keeper { store, settings, workers, good: Vec::from_iter(loaded), next };
+        let mut keeper = Keeper { store, shape, workers, good: Vec::from_iter(loaded), next };
         let whole: BTreeSet<u64> =
             found.iter().filter(|(_, is_manifest)| *is_manifest).map(|(sequence, _)| *sequence).collect();
         keeper.remove_all(|sequence| !whole.contains(&sequence))?;
@@ -68,7 +70,10 @@ impl Keeper {
 
     /// Makes the snapshot, whose parts are all safe, and removes older ones.
     pub fn complete(&mut self, taken: Taken) -> Result<Manifest, StateError> {
-        let Taken { sequence, epoch, topic_id, mut offsets, mut parts } = taken;
+        let Taken { sequence, epoch, topic_ids, mut offsets, mut parts } = taken;
+        let StateShape { settings, streams } = self.shape.clone();
+        let topic_ids = topic_ids.into_iter().chain(std::iter::repeat(None));
+        let with_id = |(stream, topic_id)| StreamState { topic_id, ..stream };
         offsets.sort();
         parts.sort_by(|x, y| x.name.cmp(&y.name));
         let manifest = Manifest {
@@ -78,8 +83,8 @@ impl Keeper {
             epoch,
             workers: self.workers,
             codec: codec(),
-            settings: self.settings.clone(),
-            topic_id,
+            settings,
+            streams: streams.into_iter().zip(topic_ids).map(with_id).collect(),
             offsets,
             parts,
         };

@@ -5,10 +5,10 @@
 //! whole but not for us (a newer format, other settings) is an error: to go back behind it in silence would be worse.
 
 use super::StateError;
-use super::manifest::{MANIFEST_BYTES_MAX, Manifest, Part, StateSettings, sequence_of};
+use super::manifest::{MANIFEST_BYTES_MAX, Manifest, Part, StateShape, sequence_of};
 use super::part::{Block, PartReader};
 use super::store::{Store, get_whole};
-use deltacart_dataflows::{BasketCopy, Event, Name};
+use deltacart_dataflows::{BasketCopy, Event, Name, Partition};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -30,8 +30,8 @@ pub struct Snapshot {
 /// there are snapshots and none is good.
 pub fn load(
     store: &Arc<dyn Store>,
-    settings: &StateSettings,
-    source_of: &dyn Fn(u32) -> Option<String>,
+    shape: &StateShape,
+    source_of: &dyn Fn(Partition) -> Option<String>,
 ) -> Result<Option<Snapshot>, StateError> {
     let names = store.list()?;
     let mut manifests: Vec<(u64, &String)> = names
@@ -45,7 +45,7 @@ pub fn load(
     for (sequence, name) in manifests.into_iter().rev() {
         match check(store, sequence, name) {
             Ok(manifest) => {
-                let differences = manifest.differences(settings, source_of);
+                let differences = manifest.differences(shape, source_of);
                 if !differences.is_empty() {
                     return Err(StateError::OtherSettings { name: name.clone(), differences });
                 }
@@ -108,9 +108,10 @@ impl Snapshot {
         &self.manifest
     }
 
-    /// The next offset of each partition that was read.
-    pub fn offsets(&self) -> BTreeMap<u32, u64> {
-        self.manifest.offsets.iter().map(|offset| (offset.partition, offset.offset)).collect()
+    /// The next offset of each partition of `stream` that was read, by the partition's number.
+    pub fn offsets(&self, stream: u8) -> BTreeMap<u32, u64> {
+        let offsets = self.manifest.offsets.iter().filter(|offset| offset.partition.stream() == stream);
+        offsets.map(|offset| (offset.partition.number(), offset.offset)).collect()
     }
 
     /// The events that make the baskets again: this worker's share of the parts.
@@ -125,7 +126,7 @@ impl Snapshot {
     }
 
     /// Hands the event ids that were remembered of `partition` to `each`, the oldest first.
-    pub fn ids(&self, partition: u32, each: &mut dyn FnMut(Vec<Name>)) -> Result<(), StateError> {
+    pub fn ids(&self, partition: Partition, each: &mut dyn FnMut(Vec<Name>)) -> Result<(), StateError> {
         // A partition has one reader at a time, so one part has its ids.
         let Some(part) = self.manifest.parts.iter().find(|part| part.partitions.contains(&partition)) else {
             return Ok(());

@@ -2,18 +2,18 @@
 
 use super::folder::Folder;
 use super::load::{Snapshot, load};
-use super::manifest::StateSettings;
+use super::manifest::{StateSettings, StateShape, StreamState};
 use super::store::Store;
-use crate::job::{Input, Job, StatePlace};
+use crate::job::{Job, StatePlace, Stream, Streams};
 use anyhow::Result;
-use std::path::Path;
+use deltacart_dataflows::Partition;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What the workers of a process know of snapshots at the start.
 pub(crate) struct State {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) settings: StateSettings,
+    pub(crate) shape: StateShape,
     /// What the job begins with.
     pub(crate) snapshot: Option<Snapshot>,
 }
@@ -28,13 +28,13 @@ impl State {
 
     /// The same in a store that is open.
     pub(crate) fn in_store(job: &Job, store: Arc<dyn Store>) -> Result<State> {
-        let settings = settings(job);
-        let snapshot = load(&store, &settings, &|partition| source(&job.input, partition))?;
+        let shape = shape(job);
+        let snapshot = load(&store, &shape, &|partition| source(&job.streams, partition))?;
         if let Some(snapshot) = &snapshot {
             let name = snapshot.manifest().name();
             tracing::info!(name, epoch = snapshot.manifest().epoch, "going on from a snapshot");
         }
-        Ok(State { store, settings, snapshot })
+        Ok(State { store, shape, snapshot })
     }
 }
 
@@ -49,27 +49,25 @@ fn store(place: &StatePlace, claim: bool) -> Result<Arc<dyn Store>> {
 }
 
 /// What shapes the baskets of a job. What shapes the lists only may change from run to run.
-fn settings(job: &Job) -> StateSettings {
-    let mut settings: StateSettings =
-        job.decode.meaning().into_iter().map(|(flag, value)| (flag.to_owned(), value)).collect();
+fn shape(job: &Job) -> StateShape {
+    let mut settings = StateSettings::new();
     settings.insert("max-basket-items".to_owned(), job.params.basket_items_max.to_string());
     if let Some(idle) = job.params.basket_idle {
         settings.insert("basket-idle".to_owned(), format!("{:?}", Duration::from_millis(idle.get())));
     }
-    let input = match &job.input {
-        Input::Files(_) => "files".to_owned(),
-        Input::Topic { name, .. } => format!("kafka:{name}"),
-    };
-    settings.insert("input".to_owned(), input);
-    settings
+    StateShape {
+        settings,
+        streams: job.streams.iter().map(|(_number, stream)| stream_state(stream)).collect(),
+    }
+}
+
+fn stream_state(stream: &Stream) -> StreamState {
+    let settings = stream.decode.meaning().into_iter().map(|(flag, value)| (flag.to_owned(), value));
+    StreamState { name: stream.name(), settings: settings.collect(), topic_id: None }
 }
 
 /// What a partition is called, where it is a file.
-pub(crate) fn source(input: &Input, partition: u32) -> Option<String> {
-    match input {
-        Input::Files(paths) => {
-            Some(paths.get(partition as usize).map_or(Path::new(""), |path| path).display().to_string())
-        }
-        Input::Topic { .. } => None,
-    }
+pub(crate) fn source(streams: &Streams, partition: Partition) -> Option<String> {
+    let stream = streams.of(partition).filter(|stream| stream.topic().is_none())?;
+    Some(stream.file(partition.number()).map_or_else(String::new, |path| path.display().to_string()))
 }

@@ -3,16 +3,18 @@
 //! ```text
 //! "dcpart", version u16 │ ids … │ baskets … │ end            blocks, see `frame`
 //!
-//! ids      partition · count · names               the event ids remembered of a partition, the oldest first
-//! baskets  count · names of items met first here   items are numbered through the part, in this order
-//!          count · baskets:  name · partition · time · count · users · count · (item, in the cart, bought) …
-//! end      baskets · lines · ids                   how many there were in all
+//! ids        partition · count · names               the event ids remembered of a partition, the oldest first
+//! baskets    count · names of items met first here   items are numbered through the part, in this order
+//!            count · baskets:  name · partition · time · count · users · count · (item, in the cart, bought) …
+//! end        baskets · lines · ids                   how many there were in all
+//! partition  stream · number in the stream
 //! ```
 //!
 //! Numbers and names are as `fields` has them. A basket of more than [`ENTRY_MAX`] lines or users is several entries,
 //! one after the other: each goes on with the one before.
 //!
-//! Version 1 had no times of baskets, and is read as if nobody knew them: it was written where they do not matter.
+//! Versions 1 and 2 had one stream, and partitions were numbers. Version 1 had no times of baskets, and is read as if
+//! nobody knew them: it was written where they do not matter.
 //!
 //! Reading is total: whatever the bytes, baskets or an error, and memory in proportion to what was read.
 
@@ -23,13 +25,19 @@ use super::fields::Packing as Filling;
 use super::fields::{Fields, NAME_BYTES_MAX, Packed, Packing};
 use super::frame::{RAW_BYTES_MAX, invalid, read_block};
 use crc32fast::Hasher;
-use deltacart_dataflows::{BasketCopy, Millis, Name};
+use deltacart_dataflows::{BasketCopy, Millis, Name, Partition};
 use foldhash::quality::RandomState;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
-const MAGIC: &[u8; 8] = b"dcpart\x02\x00";
-const MAGIC_1: &[u8; 8] = b"dcpart\x01\x00";
+const MAGIC: &[u8; 6] = b"dcpart";
+
+/// The version that is written, and the newest that is read.
+const VERSION: u16 = 3;
+
+/// The first versions with times of baskets, and with streams.
+const VERSION_WITH_TIMES: u16 = 2;
+const VERSION_WITH_STREAMS: u16 = 3;
 
 /// Blocks are written when they are about this large.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -91,12 +99,13 @@ impl<W: Write> PartWriter<W> {
     pub fn new(out: W) -> io::Result<Self> {
         let mut out = Counted { inner: out, bytes: 0, hasher: Hasher::new() };
         out.write_all(MAGIC)?;
+        out.write_all(&VERSION.to_le_bytes())?;
         let (names, entries) = (Counter::default(), Counter::default());
         Ok(PartWriter { out, items: HashMap::default(), names, entries, written: Written::default() })
     }
 
     /// Adds event ids of a partition, the oldest first. All ids come before the first basket.
-    pub fn ids<'a>(&mut self, partition: u32, ids: impl Iterator<Item = &'a Name>) -> io::Result<()> {
+    pub fn ids<'a>(&mut self, partition: Partition, ids: impl Iterator<Item = &'a Name>) -> io::Result<()> {
         let mut block = Counter::<Packing>::default();
         for id in ids {
             block.fields.name(id)?;
@@ -108,9 +117,10 @@ impl<W: Write> PartWriter<W> {
         if block.count > 0 { self.write_ids(partition, block) } else { Ok(()) }
     }
 
-    fn write_ids(&mut self, partition: u32, mut ids: Counter<Packing>) -> io::Result<()> {
+    fn write_ids(&mut self, partition: Partition, mut ids: Counter<Packing>) -> io::Result<()> {
         let mut block = Packing::default();
-        block.number(partition.into());
+        block.number(partition.stream().into());
+        block.number(partition.number().into());
         block.number(ids.count);
         block.append(&mut ids.fields);
         self.written.ids += ids.count;
@@ -136,13 +146,14 @@ impl<W: Write> PartWriter<W> {
     fn entry(
         &mut self,
         basket: &Name,
-        (partition, last): (u32, Millis),
+        (partition, last): (Partition, Millis),
         users: &[Name],
         lines: &[(Name, u32, u32)],
     ) -> io::Result<()> {
         let fields = &mut self.entries.fields;
         fields.name(basket)?;
-        fields.number(partition.into());
+        fields.number(partition.stream().into());
+        fields.number(partition.number().into());
         fields.number(last);
         fields.number(users.len() as u64);
         users.iter().try_for_each(|user| fields.name(user))?;
@@ -197,7 +208,7 @@ impl<W: Write> PartWriter<W> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Block {
     /// Event ids of a partition, the oldest first. More may follow.
-    Ids(u32, Vec<Name>),
+    Ids(Partition, Vec<Name>),
     /// Baskets.
     Baskets(Vec<BasketCopy>),
 }
@@ -205,7 +216,7 @@ pub enum Block {
 /// Reads a part, block by block. Errors that are not those of `from` itself are of the kind `InvalidData`.
 pub struct PartReader<R> {
     from: R,
-    has_times: bool,
+    version: u16,
     items: Vec<Name>,
     raw: Vec<u8>,
     read: Written,
@@ -215,13 +226,14 @@ pub struct PartReader<R> {
 impl<R: Read> PartReader<R> {
     /// Begins to read.
     pub fn new(mut from: R) -> io::Result<Self> {
-        let mut magic = [0; MAGIC.len()];
-        let read = from.read_exact(&mut magic);
-        if read.is_err() || ![MAGIC, MAGIC_1].contains(&&magic) {
+        let (mut magic, mut version) = ([0; MAGIC.len()], [0; 2]);
+        let read = from.read_exact(&mut magic).and_then(|()| from.read_exact(&mut version));
+        let version = u16::from_le_bytes(version);
+        if read.is_err() || magic != *MAGIC || !(1..=VERSION).contains(&version) {
             return Err(invalid("it does not begin as a part of this format does"));
         }
-        let (items, raw, has_times) = (Vec::new(), Vec::new(), magic == *MAGIC);
-        Ok(PartReader { from, has_times, items, raw, read: Written::default(), ended: false })
+        let (items, raw) = (Vec::new(), Vec::new());
+        Ok(PartReader { from, version, items, raw, read: Written::default(), ended: false })
     }
 
     /// The next block; none at the end, which has been checked then.
@@ -262,7 +274,7 @@ impl<R: Read> PartReader<R> {
         if self.read.baskets > 0 {
             return Err(invalid("ids come behind baskets"));
         }
-        let partition = bytes.small()?;
+        let partition = partition(self.version, bytes)?;
         let ids = bytes.list(Packed::name)?;
         self.read.ids += ids.len() as u64;
         Ok(Block::Ids(partition, ids))
@@ -276,10 +288,10 @@ impl<R: Read> PartReader<R> {
                 items.get(fields.small()? as usize).ok_or_else(|| invalid("a line has an unknown item"))?;
             Ok((item.clone(), fields.small()?, fields.small()?))
         };
-        let has_times = self.has_times;
+        let version = self.version;
         let baskets = fields.list(|fields| {
-            let (basket, partition) = (fields.name()?, fields.small()?);
-            let last = if has_times { fields.number()? } else { 0 };
+            let (basket, partition) = (fields.name()?, partition(version, fields)?);
+            let last = if version >= VERSION_WITH_TIMES { fields.number()? } else { 0 };
             let (users, lines) = (fields.list(F::name)?, fields.list(line)?);
             Ok(BasketCopy { basket, partition, last, users, lines })
         })?;
@@ -291,6 +303,12 @@ impl<R: Read> PartReader<R> {
         self.read.lines += baskets.iter().map(|basket| basket.lines.len() as u64).sum::<u64>();
         Ok(Block::Baskets(baskets))
     }
+}
+
+fn partition(version: u16, fields: &mut impl Fields) -> io::Result<Partition> {
+    let stream = if version >= VERSION_WITH_STREAMS { fields.small()? } else { 0 };
+    let stream = u8::try_from(stream).map_err(|_| invalid("there is no such stream"))?;
+    Partition::new(stream, fields.small()?).ok_or_else(|| invalid("there is no such partition"))
 }
 
 fn check_end(fields: &impl Fields) -> io::Result<()> {

@@ -9,7 +9,7 @@
 use super::manifest::Part;
 use super::part::{PartWriter, Written};
 use super::store::{Put, Store};
-use deltacart_dataflows::{BasketCopy, Epoch, TakeBaskets};
+use deltacart_dataflows::{BasketCopy, Epoch, Partition, TakeBaskets};
 use deltacart_inputs::EventIds;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -36,7 +36,7 @@ enum Pen {
 }
 
 enum Order {
-    Begin(String, Vec<(u32, EventIds)>),
+    Begin(String, Vec<(Partition, EventIds)>),
     Baskets(Vec<BasketCopy>),
     Finish,
 }
@@ -59,7 +59,7 @@ impl Scribe {
     }
 
     /// Begins a part with the event ids of partitions. One that was under way is given up.
-    pub fn begin(&self, name: String, ids: Vec<(u32, EventIds)>) {
+    pub fn begin(&self, name: String, ids: Vec<(Partition, EventIds)>) {
         self.order(Order::Begin(name, ids));
     }
 
@@ -147,7 +147,7 @@ struct Writing {
     writer: PartWriter<Box<dyn Put>>,
     name: String,
     /// Whose event ids are in it.
-    partitions: Vec<u32>,
+    partitions: Vec<Partition>,
 }
 
 impl Desk {
@@ -174,7 +174,7 @@ impl Desk {
         None
     }
 
-    fn begin(&mut self, name: String, ids: &[(u32, EventIds)]) -> Result<(), String> {
+    fn begin(&mut self, name: String, ids: &[(Partition, EventIds)]) -> Result<(), String> {
         self.part = None;
         let put = self.store.put(&name).map_err(|error| chain(&error))?;
         let write = || {

@@ -5,9 +5,9 @@ mod snapshots;
 mod stores;
 
 use super::StateError;
-use super::manifest::StateSettings;
+use super::manifest::{StateSettings, StateShape, StreamState};
 use super::store::{Put, Store};
-use deltacart_dataflows::{BasketCopy, Name};
+use deltacart_dataflows::{BasketCopy, Name, Partition};
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read, Write};
 use std::sync::{Arc, Mutex};
@@ -84,8 +84,22 @@ impl Put for MemoryPut {
     }
 }
 
-fn settings() -> StateSettings {
-    [("format".to_owned(), "json".to_owned()), ("max-basket-items".to_owned(), "5".to_owned())].into()
+fn settings(all: &[(&str, &str)]) -> StateSettings {
+    all.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn stream(name: &str, all: &[(&str, &str)]) -> StreamState {
+    StreamState { name: name.to_owned(), settings: settings(all), topic_id: None }
+}
+
+/// The shape of a job of two streams.
+fn shape() -> StateShape {
+    let streams = vec![stream("kafka:carts", &[("format", "json")]), stream("files", &[("format", "csv")])];
+    StateShape { settings: settings(&[("max-basket-items", "5")]), streams }
+}
+
+fn partition(stream: u8, number: u32) -> Partition {
+    Partition::new(stream, number).unwrap()
 }
 
 fn name(text: impl std::fmt::Display) -> Name {
@@ -96,7 +110,7 @@ fn name(text: impl std::fmt::Display) -> Name {
 fn basket(number: usize, lines: usize, users: usize) -> BasketCopy {
     BasketCopy {
         basket: name(format_args!("basket {number}")),
-        partition: number as u32 % 3,
+        partition: partition(number as u8 % 2, number as u32 % 3),
         last: number as u64 * 1000,
         users: (0..users).map(|user| name(format_args!("user {user} of {number}"))).collect(),
         lines: (0..lines).map(|line| (name(format_args!("i{}", line * 7 % 2000)), line as u32, 1)).collect(),

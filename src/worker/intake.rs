@@ -1,15 +1,16 @@
 //! What one worker reads: records of its partitions, decoded, counted, and accounted for when their epoch is out.
 
 use crate::dead_letter::{DeadLetters, Rejected};
-use crate::job::{Input, Job, Shared};
-use crate::metrics::{Probe, Turn};
+use crate::job::{Job, Shared, Stream, Streams};
+use crate::metrics::{PartitionLabel, Probe, Turn};
 use crate::state::manifest::PartitionOffset;
 use crate::state::open;
 use crate::summary::{Counter, Tally};
+use crate::worker::inputs::{Inputs, StreamInput};
 use crate::worker::places::Places;
 use anyhow::{Context, Result};
-use deltacart_dataflows::{Epoch, Event, Millis};
-use deltacart_inputs::{Decoded, Decoder, Defects, EventIds, RawRecord, Resume, Share, Source};
+use deltacart_dataflows::{Epoch, Event, Millis, Partition};
+use deltacart_inputs::{Decoded, Decoder, Defects, EventIds, RawRecord, Share};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -17,23 +18,22 @@ use std::time::{Duration, Instant};
 
 /// A worker's partitions and what has been read of them.
 pub(super) struct Intake<'a> {
-    job: &'a Job,
-    source: Box<dyn Source>,
-    decoder: Box<dyn Decoder>,
+    streams: &'a Streams,
+    inputs: Inputs<'a>,
     dead_letters: Option<DeadLetters>,
     tally: Rc<RefCell<Tally>>,
-    partitions: BTreeMap<u32, Partition>,
+    partitions: BTreeMap<Partition, Progress>,
     /// The partition that is read first: the one for which there was no room.
-    first: u32,
+    first: Partition,
     /// The clocks of partitions as an earlier run left them.
-    clocks: BTreeMap<u32, Millis>,
+    clocks: BTreeMap<Partition, Millis>,
     epoch_events: usize,
     epoch_bytes: usize,
     epochs: u64,
     /// Offsets that belong to epochs that have ended, oldest first, until they are out.
-    ended: VecDeque<(Epoch, Vec<(u32, u64)>)>,
+    ended: VecDeque<(Epoch, Vec<(Partition, u64)>)>,
     /// Offsets that belong to epochs that are out, and are not committed.
-    out: BTreeMap<u32, u64>,
+    out: BTreeMap<Partition, u64>,
     committed_at: Instant,
     /// When it was looked at last what has no records and is to be committed all the same.
     passed_at: Instant,
@@ -51,11 +51,12 @@ pub(super) struct Kept {
     /// How far every partition has been read.
     pub(super) offsets: Vec<PartitionOffset>,
     /// The event ids that are remembered, by partition.
-    pub(super) ids: Vec<(u32, EventIds)>,
+    pub(super) ids: Vec<(Partition, EventIds)>,
 }
 
+/// How far a partition has been read.
 #[derive(Default)]
-struct Partition {
+struct Progress {
     /// The offset after the last record read.
     next_offset: u64,
     /// The offset before which everything is out, as far as it was committed, or is about to be.
@@ -104,18 +105,18 @@ impl<'a> Intake<'a> {
         share: Share,
         tally: Rc<RefCell<Tally>>,
     ) -> Result<Self> {
-        let mut decoder = job.decode.decoder()?;
-        let resume = resume(job, share, shared, &mut *decoder)?;
         let snapshot = shared.state.as_ref().and_then(|state| state.snapshot.as_ref());
         let clocks = snapshot.map(|snapshot| snapshot.manifest().clocks()).unwrap_or_default();
+        for (number, stream) in job.streams.iter() {
+            count_of_input(&job.streams, number, stream, 0, &mut tally.borrow_mut());
+        }
         Ok(Intake {
-            job,
-            source: places.source(share, resume.as_ref(), decoder.needs_header())?,
-            decoder,
+            streams: &job.streams,
+            inputs: Inputs::open(job, shared, places, share)?,
             dead_letters: places.dead_letters(share)?,
             tally,
             partitions: BTreeMap::new(),
-            first: 0,
+            first: Partition::default(),
             clocks,
             epoch_events: 0,
             epoch_bytes: 0,
@@ -137,15 +138,15 @@ impl<'a> Intake<'a> {
         let mut found = false;
         self.is_skipping = false;
         self.has_looked = true;
-        let mut partitions = self.source.partitions()?;
+        let mut partitions = self.inputs.partitions()?;
         let first = partitions.partition_point(|&partition| partition < self.first);
         partitions.rotate_left(first);
         let mut missed = None;
         for number in partitions {
-            let first = || Partition {
-                next_offset: self.source.first_offset(number),
+            let first = || Progress {
+                next_offset: self.inputs.first_offset(number),
                 clock: self.clocks.get(&number).copied().unwrap_or_default(),
-                ..Partition::default()
+                ..Progress::default()
             };
             let partition = self.partitions.entry(number).or_insert_with(first);
             let events_left = room.events.saturating_sub(self.epoch_events);
@@ -159,9 +160,11 @@ impl<'a> Intake<'a> {
             if partition.ended || batch == 0 || self.dead_letters.as_ref().is_some_and(DeadLetters::is_full) {
                 continue;
             }
+            let StreamInput { stream, source, decoder } = self.inputs.of(number);
             let mut reader = Reader {
-                input: &self.job.input,
-                decoder: &mut *self.decoder,
+                stream,
+                partition: number,
+                decoder: &mut **decoder,
                 dead_letters: self.dead_letters.as_mut(),
                 tally: &mut self.tally.borrow_mut(),
                 events: &mut self.events,
@@ -171,10 +174,13 @@ impl<'a> Intake<'a> {
                 clock: partition.clock,
                 failed: Ok(()),
             };
-            let fetched = self.source.fetch(number, batch, &mut |record| reader.take(&record))?;
+            let fetched = source.fetch(number.number(), batch, &mut |record| reader.take(&record))?;
             let Reader { next_offset, clock, failed, counts, tally, .. } = reader;
             failed?;
             counts.add_to(tally);
+            if counts.records > 0 {
+                count_of_input(self.streams, number.stream(), stream, counts.records, tally);
+            }
             (partition.next_offset, partition.clock) = (next_offset, clock);
             partition.epoch_records += fetched.records as u64;
             partition.ended = fetched.ended;
@@ -187,7 +193,7 @@ impl<'a> Intake<'a> {
             self.events.clear();
         }
         // It begins when there is room again, so that none waits for ever.
-        self.first = missed.unwrap_or(0);
+        self.first = missed.unwrap_or_default();
         Ok(found)
     }
 
@@ -195,23 +201,23 @@ impl<'a> Intake<'a> {
     /// end of the epoch that has just ended.
     pub(super) fn kept(&mut self) -> Result<Kept> {
         let mut offsets = Vec::new();
-        for partition in self.source.partitions()? {
+        for partition in self.inputs.partitions()? {
             let read = self.partitions.get(&partition).map(|read| (read.next_offset, read.clock));
             let clock = || self.clocks.get(&partition).copied().unwrap_or_default();
-            let (offset, clock) = read.unwrap_or_else(|| (self.source.first_offset(partition), clock()));
+            let (offset, clock) = read.unwrap_or_else(|| (self.inputs.first_offset(partition), clock()));
             offsets.push(PartitionOffset {
                 partition,
                 offset,
                 clock,
-                source: open::source(&self.job.input, partition),
+                source: open::source(self.streams, partition),
             });
         }
-        Ok(Kept { offsets, ids: self.decoder.remembered() })
+        Ok(Kept { offsets, ids: self.inputs.remembered()? })
     }
 
-    /// Which topic it is, by its id, if it has one.
-    pub(super) fn topic_id(&self) -> Option<&str> {
-        self.source.identity()
+    /// Which topics the streams are, by their ids, of those that have one.
+    pub(super) fn topic_ids(&self) -> Vec<Option<String>> {
+        self.inputs.topic_ids()
     }
 
     /// Whether it is on its way to where it goes on: there is more to do, although nothing was read.
@@ -236,19 +242,25 @@ impl<'a> Intake<'a> {
 
     /// What takes more than a look, for those who watch.
     pub(super) fn probe(&self) -> Probe {
+        let lags = self.inputs.lags();
         let clocks = self.partitions.iter().filter(|(_number, partition)| partition.clock > 0);
+        let clocks = clocks.filter_map(|(&number, partition)| {
+            let label = PartitionLabel::new(self.streams.of(number)?, number.number());
+            Some((label, partition.clock))
+        });
         Probe {
-            lags: self.source.lags(),
-            clocks: clocks.map(|(&number, partition)| (number, partition.clock)).collect(),
-            ids_remembered: self.decoder.ids_remembered(),
+            lags: lags.map(|(stream, lag)| (PartitionLabel::new(stream, lag.partition), lag)).collect(),
+            clocks: clocks.collect(),
+            ids_remembered: self.inputs.ids_remembered(),
         }
     }
 
     /// Whether nothing will ever come any more.
     pub(super) fn has_ended(&mut self) -> Result<bool> {
-        let partitions = self.source.partitions()?;
-        let ended = |partition: &u32| self.partitions.get(partition).is_some_and(|partition| partition.ended);
-        Ok(partitions.iter().all(ended) && !self.source.may_grow())
+        let partitions = self.inputs.partitions()?;
+        let ended =
+            |partition: &Partition| self.partitions.get(partition).is_some_and(|partition| partition.ended);
+        Ok(partitions.iter().all(ended) && !self.inputs.may_grow())
     }
 
     /// Whether every partition gave so many records in this epoch, or has ended.
@@ -259,7 +271,7 @@ impl<'a> Intake<'a> {
     /// The epoch is over: what comes now belongs to another.
     pub(super) fn end_epoch(&mut self, epoch: Epoch) {
         let read = self.partitions.iter_mut().filter(|(_number, partition)| partition.epoch_records > 0);
-        let offsets: Vec<(u32, u64)> = read
+        let offsets: Vec<(Partition, u64)> = read
             .map(|(&number, partition)| {
                 partition.epoch_records = 0;
                 (number, partition.next_offset)
@@ -275,7 +287,7 @@ impl<'a> Intake<'a> {
 
     /// Whether everything has been read that was there when the job began.
     pub(super) fn has_caught_up(&self) -> bool {
-        self.source.has_caught_up()
+        self.inputs.has_caught_up()
     }
 
     /// Commits the offsets of epochs before `oldest`, the oldest that is not out; of all, without one.
@@ -301,8 +313,8 @@ impl<'a> Intake<'a> {
         }
         let is_due = now.saturating_duration_since(self.committed_at) >= COMMIT_EVERY;
         if is_due && self.letters_under_way == 0 && !self.out.is_empty() {
-            let offsets: Vec<(u32, u64)> = std::mem::take(&mut self.out).into_iter().collect();
-            self.source.commit(&offsets)?;
+            let offsets: Vec<(Partition, u64)> = std::mem::take(&mut self.out).into_iter().collect();
+            self.inputs.commit(&offsets)?;
             self.committed_at = now;
         }
         Ok(())
@@ -311,8 +323,8 @@ impl<'a> Intake<'a> {
     /// Where all records of a partition are out, the offsets behind them that hold none are, too: a transaction ends
     /// in a marker, and a group that stopped before it would lag by one for ever.
     fn pass_markers(&mut self) -> Result<()> {
-        for (number, position) in self.source.positions()? {
-            let is_waiting = |(_epoch, offsets): &(Epoch, Vec<(u32, u64)>)| {
+        for (number, position) in self.inputs.positions()? {
+            let is_waiting = |(_epoch, offsets): &(Epoch, Vec<(Partition, u64)>)| {
                 offsets.iter().any(|(waiting, _offset)| *waiting == number)
             };
             let Some(partition) = self.partitions.get_mut(&number) else { continue };
@@ -339,26 +351,19 @@ impl<'a> Intake<'a> {
         if is_out {
             self.pass_markers()?;
         }
-        let offsets: Vec<(u32, u64)> = std::mem::take(&mut self.out).into_iter().collect();
-        self.source.commit(&offsets)?;
-        self.source.close(END_PATIENCE)?;
+        let offsets: Vec<(Partition, u64)> = std::mem::take(&mut self.out).into_iter().collect();
+        self.inputs.commit(&offsets)?;
+        self.inputs.close(END_PATIENCE)?;
         self.tally.borrow_mut().add(Counter::Epochs, self.epochs);
         Ok(())
     }
 }
 
-/// Where the input goes on, if there is a snapshot; the decoder remembers the ids it had met.
-fn resume(job: &Job, share: Share, shared: &Shared, decoder: &mut dyn Decoder) -> Result<Option<Resume>> {
-    let Some(snapshot) = shared.state.as_ref().and_then(|state| state.snapshot.as_ref()) else {
-        return Ok(None);
-    };
-    let partitions = snapshot.manifest().parts.iter().flat_map(|part| &part.partitions);
-    for &partition in partitions.filter(|partition| share.owns(**partition)) {
-        snapshot.ids(partition, &mut |ids| decoder.remember(partition, &mut ids.into_iter()))?;
+/// Counts records of an input, where there are several.
+fn count_of_input(streams: &Streams, number: u8, stream: &Stream, records: u64, tally: &mut Tally) {
+    if streams.count() > 1 {
+        tally.add(Counter::RecordsOf(number, stream.name()), records);
     }
-    let on_expired = job.state.as_ref().map(|state| state.on_expired).unwrap_or_default();
-    let identity = snapshot.manifest().topic_id.clone();
-    Ok(Some(Resume { offsets: snapshot.offsets(), identity, on_expired }))
 }
 
 /// Events go on when so many are together: few enough to stay in the cache until they are dealt with.
@@ -405,7 +410,8 @@ impl Counts {
 
 /// Takes the records of one batch.
 struct Reader<'a> {
-    input: &'a Input,
+    stream: &'a Stream,
+    partition: Partition,
     decoder: &'a mut dyn Decoder,
     dead_letters: Option<&'a mut DeadLetters>,
     tally: &'a mut Tally,
@@ -429,6 +435,7 @@ impl Reader<'_> {
                 for event in &mut self.events[before..] {
                     self.clock = self.clock.max(event.time);
                     event.time = self.clock;
+                    event.position.partition = self.partition;
                 }
                 if let Some(defects) = decoded.defects {
                     self.take_defects(record, &defects);
@@ -455,9 +462,10 @@ impl Reader<'_> {
             let is_first = self.tally.get(&Counter::Flaws(flaw.name().to_owned())) == 0;
             self.tally.add(Counter::Flaws(flaw.name().to_owned()), count.into());
             if is_first {
-                let (partition, offset) = (record.partition, record.offset);
+                let (input, partition, offset) = (self.stream.name(), record.partition, record.offset);
                 let detail = defects.first_flaw.as_deref().unwrap_or_default();
                 tracing::warn!(
+                    input,
                     partition,
                     offset,
                     "{flaw}: {detail}; such events are used all the same, and counted in deltacart_unreadable_fields_total"
@@ -474,7 +482,7 @@ impl Reader<'_> {
 
     fn write_letter(&mut self, record: &RawRecord<'_>, rejected: &Rejected<'_>) {
         let Some(dead_letters) = &mut self.dead_letters else { return };
-        let origin = self.input.origin(record.partition);
+        let origin = self.stream.origin(record.partition);
         if let Err(error) = dead_letters.write(origin, record, rejected) {
             self.failed = Err(error.into());
         }

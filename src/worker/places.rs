@@ -3,7 +3,7 @@
 //! Everything a worker talks to comes from here, so a test can put a world of its own in this one's place.
 
 use crate::dead_letter::{DeadLetters, Labels};
-use crate::job::{Delivery, Destination, Input, Job, Shared};
+use crate::job::{Delivery, Destination, Input, Job, Shared, Stream};
 use crate::output::{
     KafkaSink, OutputWatch, Sink, TransactionalSink, WORKER_SLOTS, Watch, fence, wait_for_open_transactions,
 };
@@ -21,9 +21,15 @@ use std::time::{Duration, Instant};
 /// What a worker reads and writes. The methods that make something may wait for an answer from outside; what they make
 /// does not.
 pub(crate) trait Places {
-    /// The input, from where it is to be gone on with, if it is. What it holds now is what is there at the start. With
-    /// `needs_header` the first record of a file is handed over in any case.
-    fn source(&self, share: Share, from: Option<&Resume>, needs_header: bool) -> Result<Box<dyn Source>>;
+    /// A stream of the input, from where it is to be gone on with, if it is. What it holds now is what is there at the
+    /// start. With `needs_header` the first record of a file is handed over in any case.
+    fn source(
+        &self,
+        stream: &Stream,
+        share: Share,
+        from: Option<&Resume>,
+        needs_header: bool,
+    ) -> Result<Box<dyn Source>>;
 
     /// The output, taken over from whoever had this worker's part of it; `None` on a worker that writes nothing.
     fn sink(&self, share: Share) -> Result<Option<Box<dyn Sink>>>;
@@ -79,11 +85,17 @@ impl Outside<'_> {
 }
 
 impl Places for Outside<'_> {
-    fn source(&self, share: Share, from: Option<&Resume>, needs_header: bool) -> Result<Box<dyn Source>> {
-        let record_bytes_max = self.job.decode.limits.record_bytes_max;
-        Ok(match &self.job.input {
+    fn source(
+        &self,
+        stream: &Stream,
+        share: Share,
+        from: Option<&Resume>,
+        needs_header: bool,
+    ) -> Result<Box<dyn Source>> {
+        let record_bytes_max = stream.decode.limits.record_bytes_max;
+        Ok(match &stream.input {
             Input::Files(paths) => {
-                let (framing, progress) = (self.job.decode.framing(), self.shared.progress.clone());
+                let (framing, progress) = (stream.decode.framing(), self.shared.progress.clone());
                 let params = FileParams { framing, record_bytes_max, share, progress };
                 let mut source = FileSource::new(paths, params)?;
                 if let Some(resume) = from {
@@ -144,10 +156,11 @@ impl Places for Outside<'_> {
         else {
             return Ok(None);
         };
-        let period = match &self.job.input {
-            Input::Topic { metadata_refresh, .. } => *metadata_refresh,
-            Input::Files(_) => WATCH_PERIOD,
-        };
+        let mut periods = self.job.streams.iter().filter_map(|(_number, stream)| match stream.input {
+            Input::Topic { metadata_refresh, .. } => Some(metadata_refresh),
+            Input::Files(_) => None,
+        });
+        let period = periods.next().unwrap_or(WATCH_PERIOD);
         Ok(Some(Box::new(OutputWatch::start(self.kafka()?, topic, began.clone(), period)?)))
     }
 
@@ -182,8 +195,7 @@ impl Places for Outside<'_> {
             None => None,
             Some(Destination::File(_)) => self.shared.dead_letters.clone().map(DeadLetters::to_file),
             Some(Destination::Topic(name)) => {
-                let class = format!("deltacart.format.{}", self.job.decode.format.name());
-                let labels = Labels { connector: "deltacart".to_owned(), task: share.worker, class };
+                let labels = Labels { connector: "deltacart".to_owned(), task: share.worker };
                 Some(DeadLetters::to_topic(self.kafka()?, name, labels)?)
             }
         })

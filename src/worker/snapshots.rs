@@ -94,7 +94,7 @@ impl Snapshots {
         let begins = state.snapshot.as_ref().map(|snapshot| snapshot.manifest().id());
         let lead = if index == 0 {
             let loaded = state.snapshot.as_ref().map(|snapshot| snapshot.manifest().sequence);
-            let keeper = Keeper::new(Arc::clone(&state.store), state.settings.clone(), workers, loaded)?;
+            let keeper = Keeper::new(Arc::clone(&state.store), state.shape.clone(), workers, loaded)?;
             Some(Lead {
                 keeper: Some(keeper),
                 completing: None,
@@ -103,7 +103,7 @@ impl Snapshots {
                 workers,
                 every: options.every,
                 begins,
-                topic_id: intake.topic_id().map(str::to_owned),
+                topic_ids: intake.topic_ids(),
                 announced_at: places.now(),
                 newest: None,
                 under_way: None,
@@ -229,7 +229,7 @@ struct Lead {
     workers: usize,
     every: Option<Duration>,
     begins: Option<u32>,
-    topic_id: Option<String>,
+    topic_ids: Vec<Option<String>>,
     /// When the last one was announced.
     announced_at: Instant,
     /// The epoch of the newest that was taken in this run.
@@ -302,7 +302,7 @@ impl Lead {
         if control.used_by_any() > self.newest {
             let sequence = keeper.begin();
             let Some(epoch) = control.announce(sequence) else { return };
-            let taken = Taken { sequence, epoch, topic_id: self.topic_id.clone(), ..Taken::default() };
+            let taken = Taken { sequence, epoch, topic_ids: self.topic_ids.clone(), ..Taken::default() };
             self.under_way = Some(UnderWay { taken, told: 0, failure: None, is_last });
         } else if is_last {
             control.call_no_more();

@@ -5,7 +5,7 @@ use super::places::Places;
 use crate::cli::{Cli, Command};
 use crate::config;
 use crate::dead_letter::DeadLetters;
-use crate::job::{Job, Shared};
+use crate::job::{Job, Shared, Stream};
 use crate::output::{Sink, Watch};
 use crate::state::scribe::Scribe;
 use crate::state::store::Store;
@@ -53,7 +53,7 @@ impl Source for Plenty {
 struct Inside;
 
 impl Places for Inside {
-    fn source(&self, _: Share, _: Option<&Resume>, _: bool) -> Result<Box<dyn Source>> {
+    fn source(&self, _: &Stream, _: Share, _: Option<&Resume>, _: bool) -> Result<Box<dyn Source>> {
         Ok(Box::new(Plenty([10_000; 3])))
     }
 
@@ -112,7 +112,7 @@ fn epochs(room: Room, count: u64) -> Vec<[u64; 3]> {
         // More turns than it takes.
         for _ in 0..10 {
             let mut count = |batch: &mut Vec<deltacart_dataflows::Event>| {
-                batch.iter().for_each(|event| events[event.position.partition as usize] += 1);
+                batch.iter().for_each(|event| events[event.position.partition.number() as usize] += 1);
             };
             intake.fetch(room, &mut count).unwrap();
         }

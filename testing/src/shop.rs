@@ -138,7 +138,7 @@ impl Customers {
     }
 
     fn push(&self, plan: &Plan, events: &mut Vec<Event>, basket: u64, action: Action<Name>) {
-        let position = Position { partition: 0, offset: events.len() as u64, index: 0 };
+        let position = Position { offset: events.len() as u64, ..Position::default() };
         let (user, basket) = (user_of(basket, plan), format!("b{basket}").into());
         events.push(Event { position, basket, user, time: self.time, action });
     }

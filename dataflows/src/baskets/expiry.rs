@@ -13,20 +13,20 @@
 //! A queue has each basket once, at a time that it had an event at. What comes later is noted, and looked at when the
 //! basket's turn comes: an event costs no search, and a basket a few of them in all the time that it is idle for.
 
-use crate::Millis;
 use crate::sizes::bytes;
+use crate::{Millis, Partition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 
 /// The clocks, and the baskets of one worker by the time of their last events.
 pub(super) struct Expiry {
     idle: NonZeroU64,
-    clocks: BTreeMap<u32, Millis>,
+    clocks: BTreeMap<Partition, Millis>,
     /// Partitions whose clock has moved since baskets were looked for last.
-    moved: BTreeSet<u32>,
+    moved: BTreeSet<Partition>,
     /// By the basket's number.
     last: Vec<Option<Last>>,
-    queue: BTreeSet<(u32, Millis, u32)>,
+    queue: BTreeSet<(Partition, Millis, u32)>,
 }
 
 /// The last event of a basket.
@@ -34,7 +34,7 @@ pub(super) struct Expiry {
 struct Last {
     time: Millis,
     /// Where the basket stands in the queue.
-    partition: u32,
+    partition: Partition,
     queued: Millis,
 }
 
@@ -45,7 +45,7 @@ impl Expiry {
     }
 
     /// A partition has come to this time.
-    pub(super) fn tick(&mut self, partition: u32, time: Millis) {
+    pub(super) fn tick(&mut self, partition: Partition, time: Millis) {
         let clock = self.clocks.entry(partition).or_default();
         if *clock < time {
             *clock = time;
@@ -54,7 +54,7 @@ impl Expiry {
     }
 
     /// Something happened to a basket at this time. What happens first says whose clock it goes by.
-    pub(super) fn touch(&mut self, number: u32, partition: u32, time: Millis) {
+    pub(super) fn touch(&mut self, number: u32, partition: Partition, time: Millis) {
         let index = number as usize;
         if self.last.len() <= index {
             self.last.resize(index + 1, None);
@@ -109,7 +109,7 @@ impl Expiry {
     /// The bytes it has allocated, about.
     pub(super) fn bytes(&self) -> u64 {
         // A tree is two thirds full, or thereabouts.
-        bytes(&self.last) + (self.queue.len() * size_of::<(u32, Millis, u32)>() * 3 / 2) as u64
+        bytes(&self.last) + (self.queue.len() * size_of::<(Partition, Millis, u32)>() * 3 / 2) as u64
     }
 }
 
@@ -122,6 +122,9 @@ fn is_over(last: Millis, idle: NonZeroU64, time: Millis) -> bool {
 mod tests {
     use super::*;
 
+    const FIRST: Partition = Partition::new(0, 0).unwrap();
+    const OTHER: Partition = Partition::new(3, 0).unwrap();
+
     fn over(expiry: &mut Expiry) -> Vec<u32> {
         let mut over: Vec<u32> =
             std::iter::from_fn(|| expiry.next_over().inspect(|&number| expiry.remove(number))).collect();
@@ -132,21 +135,23 @@ mod tests {
     #[test]
     fn each_by_the_clock_of_its_partition() {
         let mut expiry = Expiry::new(NonZeroU64::new(10).unwrap());
-        for (number, partition, time) in [(0, 0, 5), (1, 0, 5), (2, 1, 5), (1, 0, 9), (3, 0, 2)] {
+        for (number, partition, time) in
+            [(0, FIRST, 5), (1, FIRST, 5), (2, OTHER, 5), (1, FIRST, 9), (3, FIRST, 2)]
+        {
             expiry.touch(number, partition, time);
         }
-        expiry.tick(0, 11);
+        expiry.tick(FIRST, 11);
         assert_eq!(over(&mut expiry), []);
-        expiry.tick(0, 15);
+        expiry.tick(FIRST, 15);
         assert_eq!(over(&mut expiry), [0, 3]);
         assert!(expiry.is_over(1, 19) && !expiry.is_over(1, 18));
-        expiry.tick(0, 3);
+        expiry.tick(FIRST, 3);
         assert_eq!(over(&mut expiry), [], "a clock does not go back");
-        expiry.tick(0, 1_000);
-        expiry.touch(1, 1, 995);
+        expiry.tick(FIRST, 1_000);
+        expiry.touch(1, OTHER, 995);
         assert_eq!(over(&mut expiry), []);
-        expiry.tick(1, 15);
-        expiry.tick(0, 1_005);
+        expiry.tick(OTHER, 15);
+        expiry.tick(FIRST, 1_005);
         assert_eq!(over(&mut expiry), [1, 2]);
         assert!(expiry.queue.is_empty() && expiry.last.iter().all(Option::is_none));
     }

@@ -10,7 +10,7 @@ use crate::baskets::{Line, Note};
 use crate::numbers::Numbers;
 use crate::sampling::{Sampling, basket_level};
 use crate::sizes::{Sizes, bytes};
-use crate::{Action, Basket, Diff, Event, Item, Millis, Name, Quantity, tight};
+use crate::{Action, Basket, Diff, Event, Item, Millis, Name, Partition, Quantity, tight};
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
@@ -49,7 +49,7 @@ pub(crate) struct Ledger {
 struct Held {
     /// In the order in which they entered: the oldest makes room.
     lines: Vec<HeldLine>,
-    partition: u32,
+    partition: Partition,
     split: bool,
 }
 
@@ -88,7 +88,7 @@ impl Ledger {
     }
 
     /// A partition has come to this time.
-    pub(super) fn tick(&mut self, partition: u32, time: Millis) {
+    pub(super) fn tick(&mut self, partition: Partition, time: Millis) {
         if let Some(expiry) = &mut self.expiry {
             expiry.tick(partition, time);
         }

@@ -17,7 +17,7 @@
 
 use crate::baskets::ledger::Ledger;
 use crate::names::Names;
-use crate::{Action, Epoch, Event, Item, Millis, Name, Position, Quantity};
+use crate::{Action, Epoch, Event, Item, Millis, Name, Partition, Position, Quantity};
 use foldhash::fast::RandomState;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -32,7 +32,7 @@ pub struct BasketCopy<I = Name> {
     /// Which.
     pub basket: Name,
     /// The partition of its events.
-    pub partition: u32,
+    pub partition: Partition,
     /// The time of its last event; 0 where baskets are never given up.
     pub last: Millis,
     /// Whose it is, in the order in which they were seen with it.
@@ -221,10 +221,13 @@ mod tests {
     }
 
     fn events(length: usize) -> impl Strategy<Value = Vec<Event<Item>>> {
-        let event = (0u32..9, prop::option::of(0u32..4), 0u32..2, 0..IDLE, action());
+        let event = (0u32..9, prop::option::of(0u32..4), 0u8..2, 0..IDLE, action());
         prop::collection::vec(event, 0..length).prop_map(|events| {
-            let event = |(basket, user, partition, time, action): (u32, Option<u32>, u32, u64, _)| Event {
-                position: Position { partition, ..Position::default() },
+            let event = |(basket, user, partition, time, action): (u32, Option<u32>, u8, u64, _)| Event {
+                position: Position {
+                    partition: Partition::new(partition, 0).unwrap(),
+                    ..Position::default()
+                },
                 basket: format!("b{basket}").into(),
                 user: user.map(|user| format!("u{user}").into()),
                 time,

@@ -141,12 +141,12 @@ impl CartEvent {
 
     /// Appends the event as events of the dataflow, one for each line; a view is none.
     ///
-    /// This is what the decoder makes of [`CartEvent::write_json`] at the same partition and offset.
-    pub fn write_events(&self, partition: u32, offset: u64, events: &mut Vec<Event>) {
+    /// This is what the decoder makes of [`CartEvent::write_json`] at the same offset.
+    pub fn write_events(&self, offset: u64, events: &mut Vec<Event>) {
         let basket = if self.action == CartAction::ForgetUser { Name::default() } else { self.basket_id() };
         let user = self.user.map(|user| text_of(|text| write_id(b'u', user.into(), text)));
         let mut push = |index: usize, action| {
-            let position = Position { partition, offset, index: index as u32 };
+            let position = Position { offset, index: index as u32, ..Position::default() };
             let (basket, user, time) = (basket.clone(), user.clone(), self.time_ms.max(0) as u64);
             events.push(Event { position, basket, user, time, action });
         };

@@ -322,11 +322,11 @@ fn events_are_one_a_line() {
         vec![CartLine { item, quantity: 2 }, CartLine { item: ShopItem { rank: 43, theme: 1 }, quantity: 1 }];
     let action = CartAction::Purchase(lines);
     let mut events: Vec<Event> = Vec::new();
-    CartEvent { seed: 1, id: 0, time_ms: 0, basket: 5, user: None, action }.write_events(3, 99, &mut events);
+    CartEvent { seed: 1, id: 0, time_ms: 0, basket: 5, user: None, action }.write_events(99, &mut events);
     assert_eq!(events[0].action, Action::Purchase("tea-42".into(), 2));
     assert_eq!(events[1].action, Action::Purchase("coffee-43".into(), 1));
-    let places = |event: &Event| (event.position.partition, event.position.offset, event.position.index);
-    assert_eq!(events.iter().map(places).collect::<Vec<_>>(), [(3, 99, 0), (3, 99, 1)]);
+    let places = |event: &Event| (event.position.offset, event.position.index);
+    assert_eq!(events.iter().map(places).collect::<Vec<_>>(), [(99, 0), (99, 1)]);
     assert_eq!(events[0].basket, "b5");
 }
 
@@ -360,7 +360,7 @@ fn records_decode_to_the_same_events() {
         })
     };
     let mut expected = Vec::new();
-    open().enumerate().for_each(|(offset, event)| event.write_events(3, offset as u64, &mut expected));
+    open().enumerate().for_each(|(offset, event)| event.write_events(offset as u64, &mut expected));
     let kinds: HashSet<_> = expected.iter().map(|event| discriminant(&event.action)).collect();
     assert_eq!(kinds.len(), 7, "add, remove, set, purchase, clear, forget, forget the user");
     let decoder = DecodeOptions::new(Format::Json).decoder().unwrap();

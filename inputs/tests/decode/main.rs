@@ -94,8 +94,8 @@ fn shown(decoder: &mut dyn Decoder, record: &RawRecord<'_>) -> Vec<String> {
         Ok(decoded) => {
             assert_eq!(decoded.events as usize, events.len());
             for (index, event) in events.iter().enumerate() {
-                let at = (record.partition, record.offset, index as u32);
-                assert_eq!((event.position.partition, event.position.offset, event.position.index), at);
+                let at = (record.offset, index as u32);
+                assert_eq!((event.position.offset, event.position.index), at);
             }
             let mut lines: Vec<String> = events.iter().map(show).collect();
             lines.extend((0..decoded.views).map(|_| "view".into()));

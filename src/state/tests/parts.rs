@@ -1,12 +1,12 @@
 //! A part is read as it was written, and whatever else is read is an error, not a panic.
 
-use super::{basket, name};
+use super::{basket, name, partition};
 use crate::state::part::{Block, PartReader, PartWriter, Written};
-use deltacart_dataflows::{BasketCopy, Event, Name};
+use deltacart_dataflows::{BasketCopy, Event, Name, Partition};
 use proptest::prelude::*;
 use std::io;
 
-type Ids = Vec<(u32, Vec<Name>)>;
+type Ids = Vec<(Partition, Vec<Name>)>;
 
 fn write(ids: &Ids, baskets: &[BasketCopy]) -> (Vec<u8>, Written) {
     let mut writer = PartWriter::new(Vec::new()).unwrap();
@@ -38,9 +38,14 @@ fn names(length: usize) -> impl Strategy<Value = Vec<Name>> {
         .prop_map(|names| names.into_iter().map(Name::from).collect())
 }
 
+fn partitions() -> impl Strategy<Value = Partition> {
+    let number = prop_oneof![0u32..3, 0..=Partition::NUMBER_MAX];
+    (prop_oneof![0u8..3, any::<u8>()], number).prop_map(|(stream, number)| partition(stream, number))
+}
+
 fn baskets() -> impl Strategy<Value = Vec<BasketCopy>> {
     let line = ("[a-z]{1,2}|\\PC{0,30}".prop_map(Name::from), any::<u32>(), any::<u32>());
-    let basket = ("\\PC{0,30}", any::<u32>(), any::<u64>(), names(4), prop::collection::vec(line, 1..6));
+    let basket = ("\\PC{0,30}", partitions(), any::<u64>(), names(4), prop::collection::vec(line, 1..6));
     let basket = basket.prop_map(|(basket, partition, last, users, lines)| BasketCopy {
         basket: basket.into(),
         partition,
@@ -53,7 +58,7 @@ fn baskets() -> impl Strategy<Value = Vec<BasketCopy>> {
 
 fn ids() -> impl Strategy<Value = Ids> {
     let ids = names(6).prop_filter("a partition without ids is not written", |ids| !ids.is_empty());
-    prop::collection::btree_map(any::<u32>(), ids, 0..3).prop_map(|ids| ids.into_iter().collect())
+    prop::collection::btree_map(partitions(), ids, 0..3).prop_map(|ids| ids.into_iter().collect())
 }
 
 proptest! {
@@ -106,17 +111,39 @@ proptest! {
     }
 }
 
-/// A part as version 1 of the format had it: a basket `b` of partition 7 with two of item `i`, one of them bought.
+/// A part of an earlier version, without users: a basket `b` of partition 7 with two of item `i`, one of them bought;
+/// what stands between the basket's name and its lines is `between`.
+fn earlier(version: u8, between: &[u8]) -> (Ids, Vec<BasketCopy>) {
+    let mut bytes = [b"dcpart", &[version, 0][..]].concat();
+    crate::state::frame::write_block(&mut bytes, 1, b"\x07\x01\x01e").unwrap();
+    let basket = [b"\x01\x01i\x01\x01b", between, b"\x00\x01\x00\x01\x01"].concat();
+    crate::state::frame::write_block(&mut bytes, 2, &basket).unwrap();
+    crate::state::frame::write_block(&mut bytes, 3, &[1, 1, 1]).unwrap();
+    read(&bytes).unwrap()
+}
+
 #[test]
-fn version_1_is_read() {
-    let mut bytes = b"dcpart\x01\x00".to_vec();
-    crate::state::frame::write_block(&mut bytes, 2, b"\x01\x01i\x01\x01b\x07\x00\x01\x00\x01\x01").unwrap();
-    crate::state::frame::write_block(&mut bytes, 3, &[1, 1, 0]).unwrap();
-    let basket = name("b");
-    let read = read(&bytes).unwrap();
-    let expected =
-        BasketCopy { basket, partition: 7, last: 0, users: vec![], lines: vec![(name("i"), 1, 1)] };
-    assert_eq!(read, (Ids::new(), vec![expected]));
+fn earlier_versions_are_read() {
+    let of = |last| {
+        let (basket, partition) = (name("b"), partition(0, 7));
+        let read = BasketCopy { basket, partition, last, users: vec![], lines: vec![(name("i"), 1, 1)] };
+        (vec![(partition, vec![name("e")])], vec![read])
+    };
+    assert_eq!(earlier(1, &[7]), of(0));
+    assert_eq!(earlier(2, &[7, 9]), of(9));
+    assert_eq!(earlier(3, &[0, 7, 9]).1, of(9).1);
+}
+
+/// A stream has at most so many partitions, whatever the bytes say.
+#[test]
+fn what_is_no_partition_is_refused() {
+    for (stream, number) in [(256, 0), (0, Partition::NUMBER_MAX + 1)] {
+        let mut block = crate::state::fields::Packing::default();
+        [stream, number, 0].into_iter().for_each(|it| block.number(it.into()));
+        let mut bytes = b"dcpart\x03\x00".to_vec();
+        block.write(&mut bytes, 1).unwrap();
+        assert_eq!(read(&bytes).unwrap_err().kind(), io::ErrorKind::InvalidData, "{stream} {number}");
+    }
 }
 
 #[test]
@@ -149,7 +176,10 @@ fn large_baskets_go_in_pieces_that_make_the_same_events() {
 #[test]
 fn many_blocks_share_their_items() {
     let baskets: Vec<BasketCopy> = (0..40_000).map(|number| basket(number, 4 + number % 9, 1)).collect();
-    let ids = vec![(7, (0..100_000).map(|number| name(format_args!("a long event id {number}"))).collect())];
+    let ids = vec![(
+        partition(2, 7),
+        (0..100_000).map(|number| name(format_args!("a long event id {number}"))).collect(),
+    )];
     let (bytes, written) = write(&ids, &baskets);
     assert_eq!(written.ids, 100_000);
     // What is not compressed is as large as its names and numbers.

@@ -1,23 +1,23 @@
 //! Which snapshot is used, which are kept, and what is said when none can be.
 
-use super::{Memory, basket, name, settings};
+use super::{Memory, basket, name, partition, shape, stream};
 use crate::state::StateError;
 use crate::state::keeper::{Keeper, Taken};
 use crate::state::load::{Snapshot, load};
-use crate::state::manifest::{FORMAT, Manifest, PartitionOffset, StateSettings};
+use crate::state::manifest::{FORMAT, Manifest, PartitionOffset, StateShape, trailer};
 use crate::state::scribe::{Outcome, Scribe};
 use crate::state::store::{Store, put_whole};
-use deltacart_dataflows::{Action, Event, Name, TakeBaskets};
+use deltacart_dataflows::{Action, Event, Name, Partition, TakeBaskets};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-fn no_files(_partition: u32) -> Option<String> {
+fn no_files(_partition: Partition) -> Option<String> {
     None
 }
 
 pub(super) fn newest(store: &Arc<dyn Store>) -> Result<Option<Snapshot>, StateError> {
-    load(store, &settings(), &no_files)
+    load(store, &shape(), &no_files)
 }
 
 fn load_from(store: &Memory) -> Result<Option<Snapshot>, StateError> {
@@ -46,14 +46,14 @@ pub(super) fn take(keeper: &mut Keeper, store: &Arc<dyn Store>, mark: u32) -> Re
             _ => Scribe::spawn(Arc::clone(store)).unwrap(),
         };
         let ids = [name(format_args!("id {worker}")), name(mark)].into_iter().collect();
-        scribe.begin(Keeper::part_name(sequence, worker), vec![(worker as u32, ids)]);
+        scribe.begin(Keeper::part_name(sequence, worker), vec![(partition(worker as u8, 4), ids)]);
         let mut baskets: Vec<_> = (0..3).map(|number| basket(10 * worker + number, 2, 1)).collect();
         baskets[0].lines[0].1 = mark;
         scribe.take(0, baskets);
         scribe.finish(0);
         taken.parts.push(outcome(&scribe)?);
         taken.offsets.push(PartitionOffset {
-            partition: worker as u32,
+            partition: partition(worker as u8, 4),
             offset: mark.into(),
             clock: 0,
             source: None,
@@ -79,21 +79,22 @@ pub(super) fn mark_of(snapshot: &Snapshot) -> u32 {
         };
         marks.extend(events.iter().filter_map(mark));
     }
-    for partition in 0..2 {
+    for stream in 0..2 {
         let mut ids = Vec::new();
-        snapshot.ids(partition, &mut |more| ids.extend(more)).unwrap();
-        assert_eq!(ids[0], format!("id {partition}"));
+        snapshot.ids(partition(stream, 4), &mut |more| ids.extend(more)).unwrap();
+        assert_eq!(ids[0], format!("id {stream}"));
         marks.insert(ids[1].parse().unwrap());
-        marks.insert(snapshot.offsets()[&partition] as u32);
+        marks.insert(snapshot.offsets(stream)[&4] as u32);
     }
-    snapshot.ids(9, &mut |ids| panic!("{ids:?}")).unwrap();
+    assert!(snapshot.offsets(2).is_empty());
+    snapshot.ids(partition(0, 9), &mut |ids| panic!("{ids:?}")).unwrap();
     assert_eq!(marks.len(), 1, "all of one snapshot");
     marks.pop_first().unwrap()
 }
 
 fn keeper(store: &Memory, loaded: Option<u64>) -> (Keeper, Arc<dyn Store>) {
     let store: Arc<dyn Store> = Arc::new(store.clone());
-    (Keeper::new(Arc::clone(&store), settings(), 2, loaded).unwrap(), store)
+    (Keeper::new(Arc::clone(&store), shape(), 2, loaded).unwrap(), store)
 }
 
 #[test]
@@ -169,13 +170,21 @@ fn what_is_not_for_us_is_refused() {
     let memory = Memory::new();
     let (mut keeper, store) = keeper(&memory, None);
     let manifest = take(&mut keeper, &store, 100).unwrap();
-    let other: StateSettings =
-        [("format".to_owned(), "ga4".to_owned()), ("basket".to_owned(), "order".to_owned())].into();
-    let error = load(&store, &other, &no_files).err().unwrap().to_string();
-    assert!(error.contains("basket was not set and is order, format was json and is ga4, max-basket-items was 5 and is not set;"), "{error}");
-    let error =
-        load(&store, &settings(), &|partition| Some(format!("{partition}.csv"))).err().unwrap().to_string();
-    assert!(error.contains("input 1 was not set and is 0.csv, input 2 was not set and is 1.csv;"), "{error}");
+    let refused = |other: StateShape| load(&store, &other, &no_files).err().unwrap().to_string();
+    let carts = stream("kafka:carts", &[("format", "ga4"), ("basket", "order")]);
+    let error = refused(StateShape { streams: vec![carts.clone()], ..StateShape::default() });
+    let differences = "max-basket-items was 5 and is not set, basket of kafka:carts was not set and is order, format of \
+                       kafka:carts was json and is ga4, input 2 was files and is not set;";
+    assert!(error.contains(differences), "{error}");
+    let [first, second] = <[_; 2]>::try_from(shape().streams).unwrap();
+    let error = refused(StateShape { streams: vec![second.clone(), first.clone()], ..shape() });
+    assert!(error.contains("input 1 was kafka:carts and is files"), "{error}");
+    assert!(error.contains("input 2 was files and is kafka:carts"), "{error}");
+    let file = |it: Partition| (it.stream() == 1).then(|| format!("{}.csv", it.number()));
+    let error = load(&store, &shape(), &file).err().unwrap().to_string();
+    assert!(error.contains("input 5 was not set and is 4.csv;"), "{error}");
+    let more = StateShape { streams: vec![first, second, carts], ..shape() };
+    assert_eq!(mark_of(&load(&store, &more, &no_files).unwrap().unwrap()), 100, "a stream more");
 
     let encoded = Manifest { codec: Some("abomonation 0.1".to_owned()), ..manifest.clone() };
     put_whole(&memory, &encoded.name(), &encoded.to_bytes()).unwrap();
@@ -190,7 +199,7 @@ fn what_is_not_for_us_is_refused() {
     let error = load_from(&memory).err().unwrap().to_string();
     assert!(
         error.contains(
-            "snapshot-0000000001.json has format 3, written by deltacart 9.9.9; this program reads up to 2"
+            "snapshot-0000000001.json has format 4, written by deltacart 9.9.9; this program reads up to 3"
         ),
         "{error}"
     );
@@ -218,4 +227,26 @@ fn a_full_store_costs_a_snapshot_and_no_more() {
     }
     assert!(failed > 50, "{failed}");
     assert_eq!(mark_of(&load_from(&memory).unwrap().unwrap()), 200);
+}
+
+/// A manifest as formats 1 and 2 had it is that of one stream.
+#[test]
+fn a_manifest_of_one_stream_is_read() {
+    let document = br#"{"format":2,"program":"0.1.0","sequence":7,"epoch":41,"workers":1,"settings":{"basket":"auto","basket-idle":"72h","format":"json","input":"kafka:carts","max-basket-items":"5"},"topic_id":"an id","offsets":[{"partition":3,"offset":48,"clock":17,"source":null}],"parts":[{"name":"snapshot-0000000007.part-0000","bytes":8,"crc32":1,"baskets":2,"lines":3,"ids":1,"partitions":[3]}]}"#;
+    let manifest = Manifest::from_bytes("it", &[document, trailer(document).as_bytes()].concat()).unwrap();
+    let of_the_stream = stream("kafka:carts", &[("basket", "auto"), ("format", "json")]);
+    let expected = StateShape {
+        settings: super::settings(&[("basket-idle", "72h"), ("max-basket-items", "5")]),
+        streams: vec![of_the_stream],
+    };
+    assert!(manifest.differences(&expected, &no_files).is_empty());
+    assert_eq!(manifest.streams[0].topic_id.as_deref(), Some("an id"));
+    let offset = &manifest.offsets[0];
+    assert_eq!((offset.partition, offset.offset, offset.clock), (partition(0, 3), 48, 17));
+    assert_eq!(manifest.parts[0].partitions, [partition(0, 3)]);
+    let other = StateShape { streams: vec![stream("kafka:orders", &[("format", "json")])], ..expected };
+    assert_eq!(
+        manifest.differences(&other, &no_files),
+        ["input was kafka:carts and is kafka:orders", "basket was auto and is not set"]
+    );
 }

@@ -2,7 +2,7 @@
 //! real service, if `DELTACART_TEST_STATE` names one (`s3://bucket/prefix`, with its credentials in the environment).
 
 use super::snapshots::{mark_of, newest, take};
-use super::{Memory, settings};
+use super::{Memory, shape};
 use crate::state::folder::Folder;
 use crate::state::keeper::Keeper;
 use crate::state::store::{Store, get_whole, put_whole};
@@ -60,7 +60,7 @@ fn keeps_what_is_committed(store: &dyn Store) {
 /// Snapshots are taken, found and pruned, and one that lacks a part is passed over.
 fn keeps_snapshots(store: &Arc<dyn Store>) {
     assert!(newest(store).unwrap().is_none(), "no snapshot is no error");
-    let mut keeper = Keeper::new(Arc::clone(store), settings(), 2, None).unwrap();
+    let mut keeper = Keeper::new(Arc::clone(store), shape(), 2, None).unwrap();
     for mark in [100, 200, 300] {
         take(&mut keeper, store, mark).unwrap();
         assert_eq!(mark_of(&newest(store).unwrap().unwrap()), mark);
@@ -157,7 +157,7 @@ mod buckets {
     fn a_later_run_takes_over() {
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let earlier: Arc<dyn Store> = Arc::new(open(&objects, true));
-        let mut keeper = Keeper::new(Arc::clone(&earlier), settings(), 2, None).unwrap();
+        let mut keeper = Keeper::new(Arc::clone(&earlier), shape(), 2, None).unwrap();
         take(&mut keeper, &earlier, 100).unwrap();
         open(&objects, false);
         take(&mut keeper, &earlier, 200).unwrap();

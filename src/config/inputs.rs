@@ -1,0 +1,108 @@
+//! The inputs of `run` as the streams of a job.
+
+use crate::cli::{InputArg, Place, RunArgs};
+use crate::job::{Input, Stream, Streams};
+use anyhow::{Context, Result, bail, ensure};
+use deltacart_inputs::kafka::StartFrom;
+use deltacart_inputs::{Columns, DecodeOptions, Format};
+use std::path::PathBuf;
+
+/// The streams that the flags name: each topic is one, and so are all files with the same settings together.
+pub(super) fn streams(args: &RunArgs) -> Result<Streams> {
+    let mut streams: Vec<(&InputArg, Stream)> = Vec::new();
+    for input in &args.input {
+        let path = match &input.place {
+            Place::File(path) => PathBuf::from(path),
+            Place::Topic(name) => {
+                let topic = Input::Topic {
+                    name: name.clone(),
+                    from: args.from,
+                    until_end: args.until_end,
+                    metadata_refresh: args.metadata_refresh.0,
+                };
+                streams.push((input, Stream { input: topic, decode: decode(args, input)? }));
+                continue;
+            }
+        };
+        let same = streams.iter_mut().filter(|(other, _)| other.settings == input.settings);
+        let paths = same.filter_map(|(_, stream)| match &mut stream.input {
+            Input::Files(paths) => Some(paths),
+            Input::Topic { .. } => None,
+        });
+        match paths.last() {
+            Some(paths) => paths.push(path),
+            None => {
+                let files = Input::Files(vec![path]);
+                streams.push((input, Stream { input: files, decode: decode(args, input)? }));
+            }
+        }
+    }
+    let streams = Streams::new(streams.into_iter().map(|(_, stream)| stream).collect())?;
+    let topic_only = [("--from", args.from != StartFrom::Beginning), ("--until-end", args.until_end)];
+    for (flag, given) in topic_only {
+        ensure!(
+            !given || !streams.is_files(),
+            "{flag} goes with a topic; a file is read from its beginning to its end"
+        );
+    }
+    stdin_once(&streams)?;
+    Ok(streams)
+}
+
+/// Standard input can be read by one stream only. That a stream names it twice is found where files are opened.
+fn stdin_once(streams: &Streams) -> Result<()> {
+    let named = streams.iter().filter(|(_, stream)| match &stream.input {
+        Input::Files(paths) => paths.iter().any(|path| path.as_os_str() == "-"),
+        Input::Topic { .. } => false,
+    });
+    ensure!(named.count() < 2, "--input names standard input twice");
+    Ok(())
+}
+
+/// How the records of an input are read: by its own settings, and else by the flags.
+fn decode(args: &RunArgs, input: &InputArg) -> Result<DecodeOptions> {
+    let mut decode = DecodeOptions::new(args.format);
+    decode.basket = args.basket;
+    decode.columns = args.columns.clone().unwrap_or_default();
+    decode.event_names = args.event_names.clone().unwrap_or_default();
+    decode.delimiter = args.delimiter;
+    decode.duplicate_horizon = args.duplicate_horizon;
+    decode.repeated_orders = args.repeated_orders;
+    decode.tombstones = args.tombstones;
+    decode.limits.quantity_decimals = args.quantity_decimals;
+    decode.limits.record_bytes_max = args.max_record_bytes;
+    ensure!(args.max_record_bytes > 0, "--max-record-bytes must be at least 1");
+    let of_input = || format!("--input {input}");
+    for (name, value) in &input.settings {
+        set_own(&mut decode, name, value).with_context(of_input)?;
+    }
+    // Contradictions are to be found now, not by a worker.
+    let checked = decode.decoder();
+    if input.settings.is_empty() {
+        checked?;
+    } else {
+        checked.with_context(of_input)?;
+    }
+    Ok(decode)
+}
+
+/// Sets what an input says for itself.
+fn set_own(decode: &mut DecodeOptions, name: &str, value: &str) -> Result<()> {
+    match name {
+        "format" => {
+            decode.format = value.parse()?;
+            // Columns of the flags are those of the inputs that have some.
+            if decode.format != Format::Csv {
+                decode.columns = Columns::default();
+            }
+        }
+        "basket" => decode.basket = value.parse()?,
+        "columns" => decode.columns = value.parse()?,
+        "event-names" => decode.event_names = value.parse()?,
+        "delimiter" => decode.delimiter = value.parse()?,
+        "repeated-orders" => decode.repeated_orders = value.parse()?,
+        "tombstones" => decode.tombstones = value.parse()?,
+        _ => bail!("an input has no {name} of its own"),
+    }
+    Ok(())
+}

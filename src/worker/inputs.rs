@@ -1,0 +1,141 @@
+//! The streams of the input as one worker reads them: a source and a decoder each, addressed by partition.
+//!
+//! ```text
+//! partition (stream, number) ──▶ source of the stream ── record ──▶ decoder of the stream ── events ──▶
+//! ```
+
+use crate::job::{Job, Shared, Stream};
+use crate::state::load::Snapshot;
+use crate::streams::{partition, share_of};
+use crate::worker::places::Places;
+use anyhow::Result;
+use deltacart_dataflows::Partition;
+use deltacart_inputs::{Decoder, EventIds, Lag, OnExpired, Resume, Share, Source};
+use std::time::Duration;
+
+/// The streams, by their numbers.
+pub(super) struct Inputs<'a>(Vec<StreamInput<'a>>);
+
+/// One of them.
+pub(super) struct StreamInput<'a> {
+    pub(super) stream: &'a Stream,
+    pub(super) source: Box<dyn Source>,
+    pub(super) decoder: Box<dyn Decoder>,
+}
+
+impl<'a> Inputs<'a> {
+    /// Opens all streams, each where the snapshot ends, if the job begins with one. A stream that was not there when it
+    /// was taken is read as at a first start.
+    pub(super) fn open(job: &'a Job, shared: &Shared, places: &dyn Places, share: Share) -> Result<Self> {
+        let snapshot = shared.state.as_ref().and_then(|state| state.snapshot.as_ref());
+        let on_expired = job.state.as_ref().map(|state| state.on_expired).unwrap_or_default();
+        let open = |(number, stream): (u8, &'a Stream)| {
+            let share = share_of(share, number);
+            let mut decoder = stream.decode.decoder()?;
+            let known = snapshot.filter(|it| usize::from(number) < it.manifest().streams.len());
+            let resume = known.map(|it| resume(it, number, share, on_expired, &mut *decoder)).transpose()?;
+            let source = places.source(stream, share, resume.as_ref(), decoder.needs_header())?;
+            Ok(StreamInput { stream, source, decoder })
+        };
+        Ok(Inputs(job.streams.iter().map(open).collect::<Result<_>>()?))
+    }
+
+    /// The stream of a partition that [`Inputs::partitions`] returned.
+    pub(super) fn of(&mut self, partition: Partition) -> &mut StreamInput<'a> {
+        &mut self.0[usize::from(partition.stream())]
+    }
+
+    /// The partitions that this worker reads now, rising.
+    pub(super) fn partitions(&mut self) -> Result<Vec<Partition>> {
+        let mut partitions = Vec::new();
+        for (stream, input) in (0..=u8::MAX).zip(&mut self.0) {
+            for number in input.source.partitions()? {
+                partitions.push(partition(stream, number)?);
+            }
+        }
+        Ok(partitions)
+    }
+
+    /// The offset at which reading of a partition began.
+    pub(super) fn first_offset(&mut self, partition: Partition) -> u64 {
+        self.of(partition).source.first_offset(partition.number())
+    }
+
+    /// Whether new partitions may still appear.
+    pub(super) fn may_grow(&self) -> bool {
+        self.0.iter().any(|input| input.source.may_grow())
+    }
+
+    /// Whether everything has been read that was there when the job began.
+    pub(super) fn has_caught_up(&self) -> bool {
+        self.0.iter().all(|input| input.source.has_caught_up())
+    }
+
+    /// How far each partition is behind, with its stream, where that is known.
+    pub(super) fn lags(&self) -> impl Iterator<Item = (&Stream, Lag)> {
+        self.0.iter().flat_map(|input| input.source.lags().into_iter().map(|lag| (input.stream, lag)))
+    }
+
+    /// Where reading of each partition has come to, where that may be further than behind the last record.
+    pub(super) fn positions(&mut self) -> Result<Vec<(Partition, u64)>> {
+        let mut positions = Vec::new();
+        for (stream, input) in (0..=u8::MAX).zip(&mut self.0) {
+            for (number, offset) in input.source.positions()? {
+                positions.push((partition(stream, number)?, offset));
+            }
+        }
+        Ok(positions)
+    }
+
+    /// The ids of the streams' topics, by the streams' numbers.
+    pub(super) fn topic_ids(&self) -> Vec<Option<String>> {
+        self.0.iter().map(|input| input.source.identity().map(str::to_owned)).collect()
+    }
+
+    /// How many event ids are remembered now.
+    pub(super) fn ids_remembered(&self) -> usize {
+        self.0.iter().map(|input| input.decoder.ids_remembered()).sum()
+    }
+
+    /// The event ids that are remembered of each partition.
+    pub(super) fn remembered(&self) -> Result<Vec<(Partition, EventIds)>> {
+        let of = |(stream, input): (u8, &StreamInput<'_>)| {
+            let ids = input.decoder.remembered().into_iter();
+            ids.map(move |(number, ids)| Ok((partition(stream, number)?, ids))).collect::<Vec<_>>()
+        };
+        (0..=u8::MAX).zip(&self.0).flat_map(of).collect()
+    }
+
+    /// Commits offsets, which are rising by partition.
+    pub(super) fn commit(&mut self, offsets: &[(Partition, u64)]) -> Result<()> {
+        for of_stream in offsets.chunk_by(|one, next| one.0.stream() == next.0.stream()) {
+            let numbers: Vec<(u32, u64)> =
+                of_stream.iter().map(|&(partition, offset)| (partition.number(), offset)).collect();
+            self.of(of_stream[0].0).source.commit(&numbers)?;
+        }
+        Ok(())
+    }
+
+    /// Waits at most `patience`, of each stream, until what was committed is safe.
+    pub(super) fn close(&mut self, patience: Duration) -> Result<()> {
+        self.0.iter_mut().try_for_each(|input| Ok(input.source.close(patience)?))
+    }
+}
+
+/// Where a stream goes on; the decoder remembers the ids that it had met.
+fn resume(
+    snapshot: &Snapshot,
+    stream: u8,
+    share: Share,
+    on_expired: OnExpired,
+    decoder: &mut dyn Decoder,
+) -> Result<Resume> {
+    let partitions = snapshot.manifest().parts.iter().flat_map(|part| &part.partitions);
+    let own = partitions.filter(|it| it.stream() == stream && share.owns(it.number()));
+    for &partition in own {
+        let mut remember = |ids: Vec<_>| decoder.remember(partition.number(), &mut ids.into_iter());
+        snapshot.ids(partition, &mut remember)?;
+    }
+    let identity = snapshot.manifest().streams[usize::from(stream)].topic_id.clone();
+    Ok(Resume { offsets: snapshot.offsets(stream), identity, on_expired })
+}
