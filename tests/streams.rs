@@ -2,14 +2,28 @@
 //! file, snapshots that know each of them, and what is refused.
 
 use crate::kafka::{Broker, unused};
-use crate::recovery::{Cluster, KILLS, check_history, lists_from_file, shop};
-use crate::support::{Folder, Random, canonical, lists_of_file, run, run_cluster, run_with_input};
+use crate::recovery::{Cluster, KILLS, check_history, lists_from_file};
+use crate::support::{Folder, Random, canonical, events_of, lists_of_file, run, run_cluster, run_with_input};
+use deltacart_inputs::generate::ShopSettings;
 use std::fs;
 use std::thread;
 use std::time::Duration;
 
 /// Events with the id of their basket.
 type Events = Vec<(String, Vec<u8>)>;
+
+/// The events of a made-up shop, each with an id.
+fn shop(events: u64) -> Events {
+    let settings = ShopSettings {
+        seed: 11,
+        items: 300,
+        users: 2000,
+        open_sessions: 200,
+        events: Some(events),
+        ..ShopSettings::default()
+    };
+    events_of(settings)
+}
 
 /// How the second input says that something was added. Read as the first one it would be no event.
 const OWN_NAMES: &str = "#json&event-names=add=in";
@@ -132,7 +146,8 @@ fn a_snapshot_of_version_2_is_read() {
         fs::copy(file.path(), format!("{state}/{}", file.file_name().to_str().unwrap())).unwrap();
     }
     let inputs = ["tests/snapshot-2/carts.jsonl", "tests/snapshot-2/more.jsonl"];
-    let more = folder.file("third.jsonl", r#"{"event":"add","basket":"ada","item":"tea"}"#);
+    let more = folder
+        .file("third.jsonl", r#"{"event":"add","basket":"ada","item":"tea","time":"2026-03-02T12:00:00Z"}"#);
     let job = |inputs: &[&str], state: &[&str]| {
         let more = [&["--input"], inputs, &["--output", &output], state].concat();
         run("run --basket-idle 720h -w 2", &more)
@@ -169,7 +184,7 @@ fn dead_letters_say_where_they_are_from() {
         })
         .collect();
     found.sort();
-    assert_eq!(found, [[a, "bad-json".to_owned()], [b, "missing-item".to_owned()]]);
+    assert_eq!(found, [[a, "malformed".to_owned()], [b, "missing-item".to_owned()]]);
 }
 
 #[test]
@@ -182,10 +197,10 @@ fn what_cannot_be_is_refused() {
         .says("--input kafka:b#format=csv")
         .says("basket");
     refused("--input kafka:a kafka:b").says("-b");
-    refused("--input - -#ga4").says("standard input twice");
+    refused("--input - --input=-#ga4").says("standard input twice");
     refused("--input a.csv b.csv#json --columns basket=#1,item=#2").says("--columns");
     let state = Folder::new().path("state");
-    refused(&format!("--input a.csv -#ga4 --state {state}")).says("standard input");
+    refused(&format!("--input a.csv --input=-#ga4 --state {state}")).says("standard input");
     let csv = "kafka:b#csv&columns=basket=a,item=b";
     refused(&format!("{brokers} --input kafka:a {csv} --state {state}")).says("columns by their places");
 }
@@ -211,7 +226,7 @@ fn standard_input_beside_a_file() {
     let folder = Folder::new();
     let [first, second] = parted(&shop(1000));
     let (file, output) = (folder.file("a.jsonl", lines(&first)), folder.path("out"));
-    let more = ["--input", &file, &format!("-{OWN_NAMES}"), "--output", &output];
+    let more = ["--input", &file, &format!("--input=-{OWN_NAMES}"), "--output", &output];
     run_with_input("run -w 2", &more, &lines(&second)).expect(0).says("of 1000 records");
     assert!(lists_of_file(&output) == lists_from_file(&folder, &shop(1000), ""));
 }

@@ -169,8 +169,8 @@ fn what_an_open_transaction_hides_is_said() {
     bounded.says("partition=2 offset=1 hidden=21");
 
     let running = start(&format!("{job} --metrics {metrics}"), &[]);
-    let hidden = r#"deltacart_hidden_events{partition="2"} "#;
-    let lag = r#"deltacart_lag_events{partition="2"} "#;
+    let hidden = format!(r#"deltacart_hidden_events{{topic="{topic}",partition="2"}} "#);
+    let lag = format!(r#"deltacart_lag_events{{topic="{topic}",partition="2"}} "#);
     wait_until("it is in the metrics", || {
         let page = page_text(&metrics);
         page.contains(&format!("{hidden}21\n")) && page.contains(&format!("{lag}21\n"))

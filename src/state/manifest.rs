@@ -188,7 +188,7 @@ impl Manifest {
         shape: &StateShape,
         source_of: &dyn Fn(Partition) -> Option<String>,
     ) -> Vec<String> {
-        let mut differences = settings_that_differ("", &self.settings, &shape.settings);
+        let mut differences = Vec::new();
         let is_one = self.streams.len() == 1 && shape.streams.len() == 1;
         for (index, then) in self.streams.iter().enumerate() {
             let what = if is_one { "input".to_owned() } else { ordinal(index) };
@@ -202,6 +202,7 @@ impl Manifest {
             let of = if is_one { String::new() } else { format!(" of {}", then.name) };
             differences.extend(settings_that_differ(&of, &then.settings, &now.settings));
         }
+        differences.extend(settings_that_differ("", &self.settings, &shape.settings));
         if differences.is_empty() {
             differences.extend(self.offsets.iter().filter_map(|offset| {
                 let (then, now) = (offset.source.as_ref(), source_of(offset.partition));

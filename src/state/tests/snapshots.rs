@@ -173,8 +173,8 @@ fn what_is_not_for_us_is_refused() {
     let refused = |other: StateShape| load(&store, &other, &no_files).err().unwrap().to_string();
     let carts = stream("kafka:carts", &[("format", "ga4"), ("basket", "order")]);
     let error = refused(StateShape { streams: vec![carts.clone()], ..StateShape::default() });
-    let differences = "max-basket-items was 5 and is not set, basket of kafka:carts was not set and is order, format of \
-                       kafka:carts was json and is ga4, input 2 was files and is not set;";
+    let differences = "basket of kafka:carts was not set and is order, format of kafka:carts was json and is ga4, input \
+                       2 was files and is not set, max-basket-items was 5 and is not set;";
     assert!(error.contains(differences), "{error}");
     let [first, second] = <[_; 2]>::try_from(shape().streams).unwrap();
     let error = refused(StateShape { streams: vec![second.clone(), first.clone()], ..shape() });
