@@ -7,7 +7,11 @@
 //! # Notes
 //! - Nothing is allocated per record, and a record longer than the limit is never held whole.
 //! - A worker opens its paths one by one, as they are first read.
+//! - What holds no records as it is (an archive, a workbook, a web page) is refused by its name before the job begins.
 
+mod read;
+mod kind;
+mod utf16;
 mod content;
 mod frame;
 mod progress;
@@ -67,7 +71,10 @@ enum State {
 
 impl FileSource {
     /// The paths of `paths` that are this worker's, each the partition of its place in the list; `-` is standard
-    /// input. Fails if one of them does not exist, is a directory or may not be read.
+    /// input.
+    ///
+    /// # Errors
+    /// When one of them does not exist, is a directory, may not be read, or holds no records as it is (an archive).
     pub fn new(paths: &[PathBuf], params: FileParams) -> Result<FileSource, SourceError> {
         let mut files = BTreeMap::new();
         for (partition, path) in (0..).zip(paths) {
@@ -174,6 +181,10 @@ impl Reader {
                     }
                     self.state = State::Ended;
                     fetched.ended = true;
+                    if self.framer.is_cut_off() {
+                        let what = "the JSON array it begins with does not end: is the file cut off?";
+                        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
+                    }
                     if self.next_offset < skip {
                         let found = self.next_offset;
                         let what = format!("it has {found} records, but {skip} of it were read before");
@@ -213,8 +224,8 @@ fn begin(path: &Path, progress: &FileProgress) -> io::Result<State> {
         progress.add_pipe();
         return Ok(State::Open(Content::of_pipe(Some(path.to_owned()))?));
     }
-    // Opened to see whether it may be; kept closed until it is read, for there may be more files than open ones.
-    drop(fs::File::open(path)?);
+    // Opened to see whether it may be and what it is; closed until it is read: there may be more files than open ones.
+    drop(Content::of_file(path, &FileProgress::default())?);
     progress.add_file(metadata.len());
     Ok(State::Waiting)
 }

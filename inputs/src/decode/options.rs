@@ -99,7 +99,8 @@ impl DecodeOptions {
             Format::Csv | Format::OnlineRetail | Format::Rees46 => {
                 Framing::Csv { delimiter: self.csv_delimiter().0 }
             }
-            Format::Json | Format::Ga4 | Format::Segment | Format::Snowplow | Format::Fimi => Framing::Lines,
+            Format::Json | Format::Ga4 | Format::Segment | Format::Snowplow => Framing::Json,
+            Format::Fimi => Framing::Lines,
         }
     }
 

@@ -2,9 +2,13 @@
 //!
 //! Regular files are read by whoever asks. Standard input and pipes, where a read may wait for ever, are read by a
 //! thread of their own, a bounded number of pieces ahead. gzip (of any number of members) and zstd (of any number of
-//! frames) are recognised by their first bytes; a UTF-8 byte order mark is taken off.
+//! frames) are recognised by their first bytes, and so is UTF-16; a byte order mark is taken off.
 
+use super::kind::{HEAD_BYTES, Kind};
 use super::progress::FileProgress;
+use super::read::read_some;
+use super::utf16::Utf16;
+use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
@@ -141,52 +145,45 @@ fn pump(
     }
 }
 
-/// The content of what may be compressed. Reads the first bytes, so it may wait and it may fail.
-fn decompress(mut raw: impl Read + 'static) -> io::Result<Box<dyn Read>> {
-    let mut magic = [0; 4];
-    let length = read_up_to(&mut raw, &mut magic)?;
-    let raw = Cursor::new(magic).take(length as u64).chain(raw);
-    let content: Box<dyn Read> = match magic {
-        [0x1f, 0x8b, ..] => {
-            Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(PIECE_BYTES, raw)))
-        }
-        // A frame, or one of the frames to skip that some writers put first.
-        [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Box::new(zstd::Decoder::new(raw)?),
-        _ => Box::new(raw),
-    };
-    without_byte_order_mark(content)
-}
-
-/// Spreadsheets put it first; as part of the first record it would spoil a name or a brace.
-fn without_byte_order_mark(mut content: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
-    let mut first = [0; 3];
-    let length = read_up_to(&mut content, &mut first)?;
-    if first == *b"\xef\xbb\xbf" {
-        return Ok(content);
+/// The text of what may be compressed. Reads the first bytes, so it may wait and it may fail.
+fn decompress(raw: impl Read + 'static) -> io::Result<Box<dyn Read>> {
+    let (kind, raw) = recognise(raw)?;
+    match kind {
+        Kind::Gzip => text(MultiGzDecoder::new(BufReader::with_capacity(PIECE_BYTES, raw))),
+        Kind::Zstd => text(zstd::Decoder::new(raw)?),
+        Kind::MarkedUtf8 | Kind::Utf16(_) | Kind::Plain => text(raw),
     }
-    Ok(Box::new(Cursor::new(first).take(length as u64).chain(content)))
 }
 
-/// Reads until `buffer` is full or the input ends; returns how many bytes it read.
-fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+/// The text of `content` in UTF-8, without a byte order mark: spreadsheets put it first, and as part of the first
+/// record it would spoil a name or a brace.
+fn text(content: impl Read + 'static) -> io::Result<Box<dyn Read>> {
+    let (kind, mut content) = recognise(content)?;
+    let mark_bytes = match kind {
+        Kind::MarkedUtf8 => 3,
+        Kind::Utf16(_) => 2,
+        Kind::Gzip | Kind::Zstd | Kind::Plain => 0,
+    };
+    content.read_exact(&mut [0; 3][..mark_bytes])?;
+    Ok(match kind {
+        Kind::Utf16(endian) => Box::new(Utf16::new(content, endian)),
+        _ => Box::new(content),
+    })
+}
+
+/// What the input is, and all of it. Waits for no more bytes than tell compression and encoding.
+fn recognise<R: Read>(mut input: R) -> io::Result<(Kind, impl Read + use<R>)> {
+    const ENOUGH_BYTES: usize = 4;
+    let mut head = [0; HEAD_BYTES];
     let mut length = 0;
-    while length < buffer.len() {
-        match read_some(reader, &mut buffer[length..])? {
+    while length < ENOUGH_BYTES {
+        match read_some(&mut input, &mut head[length..])? {
             0 => break,
             read => length += read,
         }
     }
-    Ok(length)
-}
-
-/// Reads once, however often a signal comes between; 0 is the end.
-fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match reader.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
+    let kind = Kind::of(&head[..length])?;
+    Ok((kind, Cursor::new(head).take(length as u64).chain(input)))
 }
 
 /// A file that says how far it has been read, in bytes as they are on disk.

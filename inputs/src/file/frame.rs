@@ -8,7 +8,12 @@
 //! - In CSV a newline inside a quoted field does not end the record (RFC 4180). A quote opens a field only at the
 //!   field's beginning: `12" pipe` is a plain field. What follows a closing quote is plain until the next delimiter.
 //! - A quote that is never closed makes the rest of the file one record, of which the beginning is kept.
+//! - In JSON a record is a line, an element of an array that is all of the file, or one of several values of many
+//!   lines each: what the file begins with tells which.
 
+mod json;
+
+use json::Json;
 use memchr::{memchr, memchr2};
 
 /// What ends a record.
@@ -21,6 +26,8 @@ pub enum Framing {
         /// What stands between fields: one ASCII character, usually a comma.
         delimiter: u8,
     },
+    /// A newline, or where a JSON value ends: an element of an array, or a value of several lines.
+    Json,
 }
 
 /// One record, without its line end.
@@ -42,12 +49,32 @@ enum Place {
     QuoteInQuoted,
 }
 
+/// Where a record ends in a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct End {
+    /// How many bytes of the piece are the record's.
+    record: usize,
+    /// How many bytes are done with.
+    used: usize,
+}
+
+impl End {
+    fn at_newline(newline: usize) -> End {
+        End { record: newline, used: newline + 1 }
+    }
+
+    fn before(next: usize) -> End {
+        End { record: next, used: next }
+    }
+}
+
 /// Cuts a sequence of pieces into records.
 #[derive(Debug)]
 pub(crate) struct Framer {
     framing: Framing,
     record_bytes_max: usize,
     place: Place,
+    json: Json,
     /// The beginning of the record that an earlier piece began: at most `record_bytes_max` bytes.
     held: Vec<u8>,
     /// How long that record is so far; more than `held.len()` once it is over the limit.
@@ -60,15 +87,30 @@ pub(crate) struct Framer {
 
 impl Framer {
     pub(crate) fn new(framing: Framing, record_bytes_max: usize) -> Framer {
-        let (place, last) = (Place::Plain, b'\n');
-        Framer { framing, record_bytes_max, place, held: Vec::new(), length: 0, last, spent: false }
+        Framer {
+            framing,
+            record_bytes_max,
+            place: Place::Plain,
+            json: Json::default(),
+            held: Vec::new(),
+            length: 0,
+            last: b'\n',
+            spent: false,
+        }
     }
 
     /// Takes bytes off the front of `input`, which must not be empty, and returns how many: up to and including the
-    /// end of the first record that ends there, with the record unless it is empty, or all of them.
+    /// end of the first record that ends there, with the record unless it is empty, or all of them. None are taken
+    /// when the record ended with what came before.
     pub(crate) fn next<'a>(&'a mut self, input: &'a [u8]) -> (usize, Option<Frame<'a>>) {
         self.begin_anew();
-        let Some(end) = self.find_end(input) else {
+        if self.framing == Framing::Json && self.length == 0 {
+            let between = self.json.skip(input);
+            if between > 0 {
+                return (between, None);
+            }
+        }
+        let Some(End { record, used }) = self.find_end(input) else {
             self.hold(input);
             return (input.len(), None);
         };
@@ -76,13 +118,16 @@ impl Framer {
         self.spent = true;
         if self.length == 0 {
             self.last = b'\n';
-            return (
-                end + 1,
-                frame(&input[..end], end, end.checked_sub(1).map(|at| input[at]), self.record_bytes_max),
-            );
+            let last = record.checked_sub(1).map(|at| input[at]);
+            return (used, frame(&input[..record], record, last, self.record_bytes_max));
         }
-        self.hold(&input[..end]);
-        (end + 1, frame(&self.held, self.length, Some(self.last), self.record_bytes_max))
+        self.hold(&input[..record]);
+        (used, frame(&self.held, self.length, Some(self.last), self.record_bytes_max))
+    }
+
+    /// Whether the input ended inside an array whose elements are the records: the rest of it is missing.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.json.is_in_array()
     }
 
     /// The last record, if the input ended without a newline.
@@ -110,9 +155,17 @@ impl Framer {
         self.last = bytes.last().copied().unwrap_or(self.last);
     }
 
-    /// Where the newline is that ends the record, if it is in `input`.
-    fn find_end(&mut self, input: &[u8]) -> Option<usize> {
-        let Framing::Csv { delimiter } = self.framing else { return memchr(b'\n', input) };
+    /// Where the record ends, if it ends in `input`.
+    fn find_end(&mut self, input: &[u8]) -> Option<End> {
+        match self.framing {
+            Framing::Lines => memchr(b'\n', input).map(End::at_newline),
+            Framing::Csv { delimiter } => self.find_row_end(input, delimiter).map(End::at_newline),
+            Framing::Json => self.json.find_end(input),
+        }
+    }
+
+    /// Where the newline is that ends the row, if it is in `input`.
+    fn find_row_end(&mut self, input: &[u8], delimiter: u8) -> Option<usize> {
         let mut at = 0;
         loop {
             match self.place {

@@ -198,3 +198,61 @@ fn goes_on_where_it_was_stopped() {
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(cause, "it has 4 records, but 5 of it were read before");
 }
+
+#[test]
+fn a_file_is_read_in_its_encoding_or_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let read = |content: &[u8]| {
+        fs::write(&path, content).unwrap();
+        let params = params(Framing::Lines, Share::WHOLE);
+        let mut source = FileSource::new(std::slice::from_ref(&path), params)?;
+        let records = read_all(&mut source)?;
+        Ok::<_, SourceError>(records.into_iter().map(|(_, _, value)| value).collect::<Vec<_>>())
+    };
+    let utf16: Vec<u8> = "\u{feff}s1\tчай\r\ns2\tтея\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&utf16).unwrap();
+    for content in [&utf16, &gzip.finish().unwrap()] {
+        assert_eq!(read(content).unwrap(), ["s1\tчай", "s2\tтея"]);
+    }
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"PK\x03\x04\x14\0\0\0").unwrap();
+    for (content, word) in [
+        (b"PK\x03\x04\x14\0\0\0".to_vec(), "a zip archive"),
+        (gzip.finish().unwrap(), "a zip archive"),
+        (utf16[2..].to_vec(), "UTF-16LE without a byte order mark"),
+    ] {
+        // Before anything is read: at the start of the job.
+        fs::write(&path, content).unwrap();
+        let error = FileSource::new(std::slice::from_ref(&path), params(Framing::Lines, Share::WHOLE));
+        let error = error.map(|_| ()).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains(word), "{cause}");
+    }
+}
+
+#[test]
+fn an_array_that_is_cut_off_is_not_the_whole_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("array.json");
+    let read = |content: &str| {
+        fs::write(&path, content).unwrap();
+        let mut source =
+            FileSource::new(std::slice::from_ref(&path), params(Framing::Json, Share::WHOLE)).unwrap();
+        let mut values = Vec::new();
+        loop {
+            let fetched = source.fetch(0, 10, &mut |record| values.push(record.value.unwrap().to_vec()));
+            match fetched {
+                Ok(fetched) if fetched.ended => return (values.len(), None),
+                Ok(_) => {}
+                Err(error) => {
+                    return (values.len(), std::error::Error::source(&error).map(ToString::to_string));
+                }
+            }
+        }
+    };
+    assert_eq!(read("[\n  {\n    \"a\": 1\n  },\n  {}\n]\n"), (2, None));
+    let (records, error) = read("[\n  {\n    \"a\": 1\n  },\n");
+    assert_eq!((records, error.unwrap().contains("does not end")), (1, true));
+}

@@ -126,3 +126,99 @@ fn a_quote_opens_a_field_after_the_delimiter_that_was_chosen() {
     assert_eq!((records(tabs, "a\t\"x\ny\"\n"), records(CSV, "a\t\"x\ny\"\n")), (1, 2));
     assert_eq!((records(tabs, "a,\"x\ny\"\n"), records(CSV, "a,\"x\ny\"\n")), (2, 1));
 }
+
+/// The records of a JSON file that comes in pieces of so many bytes, as text.
+fn json_records(input: &str, piece_bytes: usize) -> Vec<String> {
+    let pieces: Vec<&[u8]> = input.as_bytes().chunks(piece_bytes).collect();
+    let found = frames(Framing::Json, 1000, &pieces);
+    found.into_iter().map(|(record, _)| String::from_utf8(record).unwrap()).collect()
+}
+
+#[test]
+fn json_is_read_as_lines_as_an_array_or_as_values_of_many_lines() {
+    let values = [
+        serde_json::json!({"basket": "b1", "items": [{"item": "a ]}\" \\ {["}, {"item": 7}], "more": {}}),
+        serde_json::json!({"basket": "b2\n", "items": []}),
+        serde_json::json!({}),
+        serde_json::json!({"a": {"b": [[1, 2], [], "x,y"]}}),
+    ];
+    let pretty = |value| serde_json::to_string_pretty(value).unwrap();
+    let lines: Vec<String> = values.iter().map(ToString::to_string).collect();
+    let blocks: Vec<String> = values.iter().map(pretty).collect();
+    let forms = [
+        lines.join("\n"),
+        lines.join("\r\n\r\n"),
+        blocks.join("\n"),
+        blocks.join("\r\n\r\n"),
+        serde_json::to_string(&values).unwrap(),
+        format!("\n {} \n", serde_json::to_string_pretty(&values).unwrap()),
+        format!("[\n{}\n]\n", lines.join(",\n")),
+        lines.iter().map(|line| format!("[{line}]\n")).collect::<String>(),
+        format!("[{}]\n{}", lines[..2].join(","), lines[2..].join("\n")),
+    ];
+    for form in forms {
+        for piece_bytes in 1..=form.len() {
+            let found = json_records(&form, piece_bytes);
+            let found: Vec<serde_json::Value> =
+                found.iter().map(|record| serde_json::from_str(record).unwrap()).collect();
+            assert_eq!(found, values, "{piece_bytes} bytes at once of\n{form}");
+        }
+    }
+}
+
+#[test]
+fn damaged_json_spoils_little() {
+    for (input, expected) in [
+        // Lines, whatever is in them.
+        ("{\"a\":1}}\n{\"a\":\n{\"b\":2}", &["{\"a\":1}}", "{\"a\":", "{\"b\":2}"][..]),
+        ("session,item\n{\"a\":\n\"x", &["session,item", "{\"a\":", "\"x"]),
+        ("{\"a\":\"cut off\n{\"b\":2}\n{\"c\":", &["{\"a\":\"cut off", "{\"b\":2}", "{\"c\":"]),
+        // The first line ends where a value of many lines could go on: the next brace tells that it does not.
+        ("{\"a\":1,\n{\"b\":2}\n{\"c\":3}", &["{\"a\":1,\n", "{\"b\":2}", "{\"c\":3}"]),
+        // An element without its quote, without its comma, with one too many, and what is no object.
+        (
+            "[{\"a\":\"x},\n{\"b\":2} {\"c\":3},,\n4,\"d\",]",
+            &["{\"a\":\"x},\n{\"b\":2} {\"c\":3},,\n4,\"d\",]"],
+        ),
+        (
+            "[{\"a\":\"x\n},{\"b\":2} {\"c\":3},,4,\"d\",]",
+            &["{\"a\":\"x\n}", "{\"b\":2}", "{\"c\":3}", "4", "\"d\""],
+        ),
+        ("[1,2", &["1", "2"]),
+        ("[]", &[]),
+        ("  \n", &[]),
+        ("[]]}\n{}", &["]}", "{}"]),
+    ] {
+        for piece_bytes in 1..=input.len() {
+            assert_eq!(json_records(input, piece_bytes), expected, "{piece_bytes} bytes at once of {input}");
+        }
+    }
+    let is_cut_off = |input: &str| {
+        let mut framer = Framer::new(Framing::Json, 100);
+        let mut rest = input.as_bytes();
+        while !rest.is_empty() {
+            rest = &rest[framer.next(rest).0..];
+        }
+        framer.finish();
+        framer.is_cut_off()
+    };
+    assert!(is_cut_off("[") && is_cut_off("[{\"a\":1},") && is_cut_off("[{\"a\":"));
+    assert!(!is_cut_off("") && !is_cut_off("[{}]") && !is_cut_off("{\"a\":["));
+}
+
+#[test]
+fn pieces_of_json_make_no_difference() {
+    for_all_strings(&["a", "\"", "\n", "{", "}", "[", "]", ",", "\\"], 5, |input| {
+        let whole = json_records(input, 1000);
+        assert_eq!(json_records(input, 1), whole, "{input:?}");
+        assert_eq!(json_records(input, 2), whole, "{input:?}");
+        // Nothing but blanks and what makes an array stands between records.
+        let mut rest = input;
+        for record in &whole {
+            let at = rest.find(record.as_str()).unwrap();
+            assert!(rest[..at].chars().all(|c| "\n[],".contains(c)), "{input:?}: {:?} is lost", &rest[..at]);
+            rest = &rest[at + record.len()..];
+        }
+        assert!(rest.chars().all(|c| "\n[],".contains(c)), "{input:?}: {rest:?} is lost");
+    });
+}
