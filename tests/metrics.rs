@@ -311,6 +311,38 @@ fn clients_cannot_harm_the_job() {
     running.finish().expect(0);
 }
 
+/// Clients that connect and say nothing took all the room for ten seconds at a time, so a supervisor's health check was
+/// refused and a healthy job killed.
+#[test]
+fn idle_connections_do_not_keep_a_health_check_out() {
+    let folder = Folder::new();
+    let (mut running, address) = start_live(&folder, "");
+    let _stdin = running.stdin();
+    wait_until("it serves", || says(&address, "/healthz", 200));
+    let connect = || TcpStream::connect(&address).unwrap();
+    let mut idle: Vec<TcpStream> = (0..64).map(|_| connect()).collect();
+    for _ in 0..20 {
+        let answer = get(&address, "/healthz").expect("there is always room for one more");
+        assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
+        idle.extend((0..8).map(|_| connect()));
+    }
+    // The oldest has been closed without an answer, and the newest waits for a request.
+    let mut oldest = idle.remove(0);
+    oldest.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let is_closed = match oldest.read(&mut [0]) {
+        Ok(bytes) => bytes == 0,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    };
+    assert!(is_closed, "the oldest one is open");
+    let mut newest = idle.pop().unwrap();
+    write!(newest, "GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    newest.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    running.terminate();
+    running.finish().expect(0);
+}
+
 /// A mock broker with a topic of two partitions, and 100 events in each.
 fn topic() -> MockCluster<'static, DefaultProducerContext> {
     let broker = MockCluster::new(1).unwrap();

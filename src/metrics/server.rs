@@ -1,8 +1,9 @@
 //! The HTTP server of `--metrics`: three paths, one thread, and nothing that a client can make grow.
 //!
-//! A connection is one small request and its answer, within a time. Above a number of open connections new ones are
-//! closed at once, and connections are taken no faster than a pace, so that neither many clients nor fast ones take
-//! much of a core from the workers.
+//! A connection is one small request and its answer, within a time. A new connection always gets in: where too many are
+//! open, the oldest that has not asked for anything yet is closed. Clients that connect and say nothing therefore keep
+//! no health check out. Connections are taken no faster than a pace, so that fast clients do not take much of a core
+//! from the workers.
 
 use super::Meter;
 use hyper::body::Incoming;
@@ -11,16 +12,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 /// Connections that are open at a time: a few scrapers and probes, and somebody who looks.
@@ -89,21 +92,10 @@ fn run(runtime: &Runtime, listener: std::net::TcpListener, meter: Meter) {
 }
 
 async fn accept(listener: &TcpListener, meter: Meter) {
-    // One of these for each open connection.
-    let open = Arc::new(());
+    let mut open = Connections::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _peer)) if Arc::strong_count(&open) <= CONNECTIONS_MAX => {
-                let (meter, open) = (meter.clone(), Arc::clone(&open));
-                tokio::spawn(async move {
-                    serve_one(stream, meter).await;
-                    drop(open);
-                });
-            }
-            Ok((stream, peer)) => {
-                tracing::debug!(%peer, "too many connections to --metrics");
-                drop(stream);
-            }
+            Ok((stream, _peer)) => open.add(stream, &meter),
             Err(error) => {
                 tracing::debug!(%error, "a connection to --metrics could not be taken");
                 sleep(AFTER_ERROR).await;
@@ -113,8 +105,41 @@ async fn accept(listener: &TcpListener, meter: Meter) {
     }
 }
 
-async fn serve_one(stream: TcpStream, meter: Meter) {
+/// Connections that are open, the oldest first; at most [`CONNECTIONS_MAX`].
+#[derive(Default)]
+struct Connections(VecDeque<Connection>);
+
+struct Connection {
+    task: JoinHandle<()>,
+    /// Whether its request has come: its answer is on its way.
+    has_asked: Arc<AtomicBool>,
+}
+
+impl Connections {
+    /// Serves a new connection, in the place of an old one where there are too many.
+    fn add(&mut self, stream: TcpStream, meter: &Meter) {
+        self.0.retain(|connection| !connection.task.is_finished());
+        if self.0.len() >= CONNECTIONS_MAX {
+            self.close_one();
+        }
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(serve_one(stream, meter.clone(), Arc::clone(&has_asked)));
+        self.0.push_back(Connection { task, has_asked });
+    }
+
+    /// Closes the oldest connection that has not asked for anything; if all have, the oldest of all.
+    fn close_one(&mut self) {
+        let idle = self.0.iter().position(|connection| !connection.has_asked.load(Ordering::Relaxed));
+        if let Some(connection) = self.0.remove(idle.unwrap_or(0)) {
+            tracing::debug!("too many connections to --metrics: the oldest idle one is closed");
+            connection.task.abort();
+        }
+    }
+}
+
+async fn serve_one(stream: TcpStream, meter: Meter, has_asked: Arc<AtomicBool>) {
     let answer = service_fn(move |request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         let response = answer(request.method(), request.uri().path(), &meter);
         async move { Ok::<_, Infallible>(response) }
     });
