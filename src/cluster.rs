@@ -29,6 +29,7 @@ mod pulse;
 mod same;
 mod secret;
 mod settings;
+mod strangers;
 mod watchdog;
 mod wire;
 
@@ -83,6 +84,8 @@ pub struct Timeouts {
     pub peer: Duration,
     /// For a turn of a worker of this process.
     pub stall: Duration,
+    /// For the reader of a pipe, once the job is asked to stop.
+    pub stop: Duration,
 }
 
 impl Default for Timeouts {
@@ -91,6 +94,7 @@ impl Default for Timeouts {
             join: Duration::from_secs(60),
             peer: Duration::from_secs(8),
             stall: Duration::from_secs(300),
+            stop: Duration::from_secs(10),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the tests of the binary share: running it with a time limit, several of it as a cluster, and reading its lists.
 
+use crate::skipped::skip;
 use deltacart::output::Lists;
 use deltacart_inputs::generate::{Shop, ShopSettings};
 use std::fmt::Write as _;
@@ -8,6 +9,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -54,7 +56,9 @@ pub(crate) struct Running {
     child: Child,
     what: String,
     stdout: Option<JoinHandle<Vec<u8>>>,
-    stderr: Option<JoinHandle<String>>,
+    stderr: Option<JoinHandle<()>>,
+    /// What it has said on standard error up to now.
+    said: Arc<Mutex<Vec<u8>>>,
 }
 
 /// What a process left behind.
@@ -77,9 +81,18 @@ pub(crate) fn start(line: &str, more: &[&str]) -> Running {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let stderr = thread::spawn(move || String::from_utf8_lossy(&read(stderr)).into_owned());
+    let said: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let hears = Arc::clone(&said);
+    let stderr = Some(thread::spawn(move || listen(stderr, &hears)));
     let what = format!("{line} {}", more.join(" "));
-    Running { child, what, stdout: Some(thread::spawn(move || read(stdout))), stderr: Some(stderr) }
+    Running { child, what, stdout: Some(thread::spawn(move || read(stdout))), stderr, said }
+}
+
+fn listen(mut from: impl Read, said: &Mutex<Vec<u8>>) {
+    let mut bytes = [0; 4096];
+    while let Ok(read @ 1..) = from.read(&mut bytes) {
+        said.lock().unwrap().extend_from_slice(&bytes[..read]);
+    }
 }
 
 fn read(mut from: impl Read) -> Vec<u8> {
@@ -120,6 +133,16 @@ impl Running {
         self.child.stdin.take().unwrap()
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Whether it has said this on standard error up to now.
+    pub(crate) fn has_said(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.said.lock().unwrap()).contains(text)
+    }
+
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
         self.signal("TERM");
@@ -149,13 +172,15 @@ impl Running {
             }
             if start.elapsed() > RUN_TIME_MAX {
                 self.child.kill().unwrap();
-                let said = self.stderr.take().unwrap().join().unwrap();
+                self.stderr.take().unwrap().join().unwrap();
+                let said = String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned();
                 panic!("{} did not end within {RUN_TIME_MAX:?}: {said}", self.what);
             }
             thread::sleep(Duration::from_millis(2));
         };
         let stdout = self.stdout.take().unwrap().join().unwrap();
-        let stderr = self.stderr.take().unwrap().join().unwrap();
+        self.stderr.take().unwrap().join().unwrap();
+        let stderr = String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned();
         Finished { status, stdout, stderr, took: start.elapsed(), what: self.what.clone() }
     }
 }
@@ -236,7 +261,7 @@ pub(crate) fn events_of(settings: ShopSettings) -> Vec<(String, Vec<u8>)> {
 pub(crate) fn data(name: &str) -> Option<String> {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
     if !path.exists() {
-        println!("skipped: there is no {}", path.display());
+        skip(format_args!("there is no {}", path.display()));
         return None;
     }
     Some(path.to_str().unwrap().to_owned())

@@ -1,7 +1,7 @@
 //! Processes that say anything: see `crate::fuzz`.
 
 use super::frame::{Frame, TEXT_BYTES_MAX};
-use super::handshake::{Failure, Member, Role, converse, introduce, receive_settings, send_settings};
+use super::handshake::{Failure, Member, Role, ask_for_proof, introduce, receive_settings, send_settings};
 use super::secret::Secret;
 use super::settings::Settings;
 use std::io::{self, Read, Write};
@@ -45,8 +45,9 @@ pub(crate) fn handshake(data: &[u8]) {
     match side % 4 {
         0 => {
             let mut said_to_be = None;
-            let failure =
-                converse(&mut stranger, &member, &mut said_to_be).expect_err("nobody guesses proofs");
+            let Err(failure) = ask_for_proof(&mut stranger, &member, &mut said_to_be) else {
+                panic!("nobody guesses proofs");
+            };
             assert!(!matches!(failure, Failure::Settings(_)), "{failure}");
             // Magic, protocol, a nonce and two verdicts: not one byte that was made with the secret.
             assert!(stranger.heard.len() <= 8 + 2 + 32 + 2);

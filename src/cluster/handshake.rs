@@ -12,9 +12,9 @@
 //! ```
 //!
 //! Every proof covers both nonces, both indices and the role of the connection, and has a label of its own side: none
-//! can be used again, elsewhere, or be sent back to whom it came from. The stranger proves first. Everything has a
-//! fixed length but the settings, which are bounded and come only from who knows the secret; everything has to be done
-//! within [`PATIENCE`].
+//! can be used again, elsewhere, or be sent back to whom it came from. The stranger proves first, and within
+//! [`PROOF_PATIENCE`]. Everything has a fixed length but the settings, which are bounded and come only from who knows
+//! the secret. Everything has to be done within [`PATIENCE`].
 
 use super::secret::{Proof, Secret, is_proved, prove};
 use super::settings::Settings;
@@ -33,6 +33,9 @@ const ANSWER: [u8; 8] = *b"deltaca<";
 
 /// How long a handshake may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a caller may take until it has proved that it knows the secret: two round trips.
+pub(super) const PROOF_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The longest settings.
 const SETTINGS_BYTES_MAX: usize = 64 << 10;
@@ -260,23 +263,41 @@ impl Guest {
     }
 }
 
-/// The listener's side, but for the last word. Beside a failure, which process the caller said it was.
-pub(super) fn receive(stream: TcpStream, member: &Member) -> Result<Guest, (Failure, Option<u32>)> {
+/// The listener's side, but for the last word. Beside a failure, which process the caller said it was. Calls `proved`
+/// as soon as the caller has proved that it knows the secret; false ends the handshake.
+pub(super) fn receive(
+    stream: TcpStream,
+    member: &Member,
+    proved: impl FnOnce() -> bool,
+) -> Result<Guest, (Failure, Option<u32>)> {
     let mut said_to_be = None;
     let guest = || {
-        let mut wire = Wire::new(stream, Instant::now() + PATIENCE)?;
-        let hello = converse(&mut wire, member, &mut said_to_be)?;
-        Ok(Guest { hello, stream: wire.into_stream()? })
+        let start = Instant::now();
+        let mut wire = Wire::new(stream, start + PROOF_PATIENCE)?;
+        let proof = ask_for_proof(&mut wire, member, &mut said_to_be)?;
+        if !proved() {
+            return Err(stray("it had to go before it was done"));
+        }
+        let mut wire = wire.with_deadline(start + PATIENCE);
+        exchange_settings(&mut wire, member, &proof)?;
+        Ok(Guest { hello: proof.hello, stream: wire.into_stream()? })
     };
     guest().map_err(|failure| (failure, said_to_be))
 }
 
-/// What the listener says and hears, but for the last word.
-pub(super) fn converse(
+/// What a caller has said that has proved to know the secret.
+pub(super) struct Proved {
+    hello: Hello,
+    /// The first words of both sides.
+    said: ([u8; HELLO_BYTES], [u8; NONCE]),
+}
+
+/// What the listener says and hears until the caller has proved that it knows the secret.
+pub(super) fn ask_for_proof(
     wire: &mut (impl Read + Write),
     member: &Member,
     said_to_be: &mut Option<u32>,
-) -> Result<Hello, Failure> {
+) -> Result<Proved, Failure> {
     let secret = member.secret.as_ref();
     if read_array(wire)? != HELLO {
         return Err(stray("it is not deltacart"));
@@ -294,16 +315,24 @@ pub(super) fn converse(
     let answer: [u8; NONCE] = random()?;
     wire.write_all(&answer)?;
 
-    let said: [&[u8]; 2] = [&first, &answer];
     let proof: Proof = read_array(wire)?;
-    if !is_proved(secret, "caller", &said, &proof) {
+    if !is_proved(secret, "caller", &[&first, &answer], &proof) {
         judge(wire, Some(Refusal::Secret))?;
         return Err(Failure::Refused(Refusal::Secret));
     }
+    Ok(Proved { hello, said: (first, answer) })
+}
+
+/// What the listener says to, and hears from, a caller that knows the secret, but for the last word.
+fn exchange_settings(
+    wire: &mut (impl Read + Write),
+    member: &Member,
+    proved: &Proved,
+) -> Result<(), Failure> {
+    let said: [&[u8]; 2] = [&proved.said.0, &proved.said.1];
     judge(wire, None)?;
-    wire.write_all(&prove(secret, "listener", &said))?;
+    wire.write_all(&prove(member.secret.as_ref(), "listener", &said))?;
     let theirs = receive_settings(wire, member, "caller's settings", &said)?;
     send_settings(wire, member, "listener's settings", &said)?;
-    compare(member, &theirs)?;
-    Ok(hello)
+    compare(member, &theirs)
 }

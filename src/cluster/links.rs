@@ -6,14 +6,17 @@
 //!   a thread for each earlier process: call, handshake ──▶ seats of the earlier ones ────┘
 //! ```
 //!
-//! A stranger costs one line of the log. A process that knows the secret and runs another job ends the start on both
-//! sides. One that dies while others are waited for leaves its seat to its next start.
+//! A stranger costs one line of the log, and never takes the room of a process ([`Strangers`]). A process that knows the
+//! secret and runs another job ends the start on both sides. One that dies while others are waited for leaves its seat
+//! to its next start.
 
 use super::Cluster;
 use super::handshake::{Failure, Guest, Instance, Member, PATIENCE, Refusal, Role, call, random, receive};
 use super::settings::Settings;
+use super::strangers::{STRANGERS_MAX, Strangers};
 use super::wire;
 use anyhow::{Context, Result, bail};
+use std::cell::Cell;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -30,8 +33,9 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(5);
 /// How often seats are looked at, and the request to stop.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// How many callers may be talked to at a time; more than those have to call again.
-const GUESTS_MAX: usize = 64;
+/// How many callers are talked to at a time: strangers, and as many again that have proved themselves or are just being
+/// closed. More than those wait until one is done.
+const GUESTS_MAX: usize = 2 * STRANGERS_MAX;
 
 /// How many lines strangers may cost.
 const WARNINGS_MAX: usize = 32;
@@ -68,6 +72,7 @@ pub(super) fn connect(
         changed: Condvar::new(),
         over: AtomicBool::new(false),
         guests: AtomicUsize::new(0),
+        strangers: Strangers::default(),
         warnings: AtomicUsize::new(0),
     });
     let mut threads = Vec::new();
@@ -96,6 +101,7 @@ struct Meeting {
     changed: Condvar,
     over: AtomicBool,
     guests: AtomicUsize,
+    strangers: Strangers,
     warnings: AtomicUsize,
 }
 
@@ -228,30 +234,47 @@ impl Meeting {
                     continue;
                 }
             };
-            if self.guests.load(Ordering::Relaxed) >= GUESTS_MAX {
-                self.warn(&format!("refused a connection from {address}: {GUESTS_MAX} others are under way"));
-                continue;
+            while self.guests.load(Ordering::Relaxed) >= GUESTS_MAX && !self.is_over() {
+                thread::sleep(ACCEPT_AGAIN);
             }
             self.guests.fetch_add(1, Ordering::Relaxed);
-            let host = Arc::clone(self);
-            let started = spawn("cluster:guest", move || {
-                host.talk(stream, address);
-                host.guests.fetch_sub(1, Ordering::Relaxed);
-            });
-            if let Err(error) = started {
+            if let Err(error) = self.receive_caller(stream, address) {
                 self.guests.fetch_sub(1, Ordering::Relaxed);
                 self.warn(&format!("refused a connection from {address}: {error:#}"));
             }
         }
     }
 
+    /// Talks to a caller, on a thread of its own.
+    fn receive_caller(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) -> Result<()> {
+        let number = self.strangers.enter(&stream, address.ip())?;
+        let host = Arc::clone(self);
+        let started = spawn("cluster:guest", move || {
+            host.talk(stream, address, number);
+            host.guests.fetch_sub(1, Ordering::Relaxed);
+        });
+        if started.is_err() {
+            self.strangers.leave(number);
+        }
+        started.map(drop)
+    }
+
     /// Finds out who has called, and gives it its seat.
-    fn talk(&self, stream: TcpStream, address: SocketAddr) {
-        let failure = match receive(stream, &self.member) {
+    fn talk(&self, stream: TcpStream, address: SocketAddr, number: u64) {
+        let is_proved = Cell::new(false);
+        let received = receive(stream, &self.member, || {
+            is_proved.set(self.strangers.leave(number));
+            is_proved.get()
+        });
+        let had_to_go = !is_proved.get() && !self.strangers.leave(number);
+        let failure = match received {
             Ok(guest) => match self.seat(guest) {
                 Ok(()) => return,
                 Err((refusal, from)) => (Failure::Refused(refusal), Some(from)),
             },
+            Err((_, from)) if had_to_go => {
+                (Failure::Stray("others called, and it had proved nothing yet".to_owned()), from)
+            }
             Err(failure) => failure,
         };
         if self.is_over() {
@@ -302,6 +325,9 @@ impl Meeting {
             let seat = &mut table.seats[peer];
             seat.instance = Some(hello.instance);
             seat.put(hello.role, guest.stream);
+            if seat.is_complete() {
+                info!("{} is there", self.cluster.name(peer));
+            }
             self.changed.notify_all();
         }
         Ok(())

@@ -1,12 +1,13 @@
 //! Handshakes over real sockets, with friends, strangers and liars.
 
-use super::handshake::{Failure, Guest, Member, Refusal, Role, call, receive};
+use super::handshake::{Failure, Guest, Member, PATIENCE, PROOF_PATIENCE, Refusal, Role, call, receive};
 use super::secret::Secret;
 use super::settings::Settings;
 use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
+use std::time::Instant;
 
 const SECRET: &str = "the secret of all the tests";
 
@@ -33,7 +34,7 @@ fn connection() -> (TcpStream, TcpStream) {
 fn meet(caller: Member, listener: Member) -> (Result<TcpStream, Failure>, Result<Guest, Failure>) {
     let (there, here) = connection();
     let calling = thread::spawn(move || call(there, &caller, 1, Role::Pulse));
-    let mut guest = receive(here, &listener).map_err(|(failure, _)| failure);
+    let mut guest = receive(here, &listener, || true).map_err(|(failure, _)| failure);
     if let Ok(guest) = &mut guest {
         guest.answer(None).unwrap();
     }
@@ -98,7 +99,7 @@ fn stray(bytes: &[u8]) -> (Vec<u8>, Failure) {
     let (mut there, here) = connection();
     there.write_all(bytes).unwrap();
     there.shutdown(std::net::Shutdown::Write).unwrap();
-    let (failure, _) = receive(here, &member(1, Some(SECRET), 10)).unwrap_err();
+    let (failure, _) = receive(here, &member(1, Some(SECRET), 10), || true).unwrap_err();
     let mut answer = Vec::new();
     // A reset is as good an end as any.
     let _ = there.read_to_end(&mut answer);
@@ -177,13 +178,26 @@ fn loopback_is_told_from_the_rest() {
     }
 }
 
-/// This takes as long as a handshake may take.
+/// Whoever says nothing has less time than a whole handshake may take.
 #[test]
 fn silence_is_not_for_ever() {
     let (_there, here) = connection();
-    let (failure, said_to_be) = receive(here, &member(1, None, 10)).unwrap_err();
+    let start = Instant::now();
+    let (failure, said_to_be) = receive(here, &member(1, None, 10), || true).unwrap_err();
     assert!(failure.to_string().contains("no answer in time"), "{failure}");
     assert_eq!(said_to_be, None);
+    assert!((PROOF_PATIENCE..PATIENCE).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+/// The caller is told nothing that is made with the secret, and none of the settings.
+#[test]
+fn who_had_to_go_learns_nothing() {
+    let (there, here) = connection();
+    let calling = thread::spawn(move || call(there, &member(2, Some(SECRET), 10), 1, Role::Data));
+    let (failure, _) = receive(here, &member(1, Some(SECRET), 10), || false).unwrap_err();
+    assert!(failure.to_string().contains("had to go"), "{failure}");
+    let failure = calling.join().unwrap().unwrap_err();
+    assert!(matches!(&failure, Failure::Stray(why) if why == "it hung up"), "{failure}");
 }
 
 #[test]

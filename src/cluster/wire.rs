@@ -19,6 +19,11 @@ impl Wire {
         Ok(Wire { stream, until })
     }
 
+    /// The connection with another deadline.
+    pub(super) fn with_deadline(self, until: Instant) -> Wire {
+        Wire { until, ..self }
+    }
+
     /// The connection without its deadline.
     pub(super) fn into_stream(self) -> io::Result<TcpStream> {
         self.stream.set_read_timeout(None)?;

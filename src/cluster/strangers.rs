@@ -1,0 +1,107 @@
+//! Room for connections of which nobody has proved yet that they belong to the cluster.
+//!
+//! There is room for so many at a time, and a new one always gets in: the oldest of the host that has most gives its
+//! room up. So whoever connects and says nothing, however often, cannot keep a process of the cluster out: that one
+//! proves itself within milliseconds, and is a stranger no more.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Shutdown, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Strangers that are listened to at a time.
+pub(super) const STRANGERS_MAX: usize = 64;
+
+/// Connections without a proof, the oldest first; at most [`STRANGERS_MAX`].
+#[derive(Default)]
+pub(super) struct Strangers(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    strangers: VecDeque<Stranger>,
+}
+
+struct Stranger {
+    number: u64,
+    host: IpAddr,
+    stream: TcpStream,
+}
+
+impl Strangers {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection in, and returns its number. Where there is no room, an older one is closed.
+    ///
+    /// # Errors
+    /// When the process may open no more files.
+    pub(super) fn enter(&self, stream: &TcpStream, host: IpAddr) -> io::Result<u64> {
+        let stream = stream.try_clone()?;
+        let mut waiting = self.waiting();
+        if waiting.strangers.len() >= STRANGERS_MAX {
+            waiting.close_one();
+        }
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.strangers.push_back(Stranger { number, host, stream });
+        Ok(number)
+    }
+
+    /// A connection is a stranger's no more: it has a proof, or has ended. False if it had to go before.
+    pub(super) fn leave(&self, number: u64) -> bool {
+        let strangers = &mut self.waiting().strangers;
+        let place = strangers.iter().position(|stranger| stranger.number == number);
+        place.and_then(|place| strangers.remove(place)).is_some()
+    }
+}
+
+impl Waiting {
+    /// Closes the oldest connection of the host that has most: others do not pay for it.
+    fn close_one(&mut self) {
+        let hosts = self.strangers.iter().map(|stranger| stranger.host);
+        let count = |host: IpAddr| self.strangers.iter().filter(|stranger| stranger.host == host).count();
+        let Some(host) = hosts.max_by_key(|host| count(*host)) else { return };
+        let oldest = self.strangers.iter().position(|stranger| stranger.host == host);
+        if let Some(stranger) = oldest.and_then(|place| self.strangers.remove(place)) {
+            // Its thread finds the connection closed, whatever it waits for.
+            let _ = stranger.stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    #[test]
+    fn the_host_that_has_most_gives_up_its_oldest() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || {
+            let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            there.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            (there, listener.accept().unwrap().0)
+        };
+        let [crowd, other]: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|host| host.parse().unwrap());
+        let strangers = Strangers::default();
+        let mut held = Vec::new();
+        let mut enter = |host| {
+            let (there, here) = connect();
+            let number = strangers.enter(&here, host).unwrap();
+            held.push((there, here));
+            number
+        };
+        let lone = enter(other);
+        let first = enter(crowd);
+        let rest: Vec<u64> = (0..STRANGERS_MAX - 1).map(|_| enter(crowd)).collect();
+        assert!(!strangers.leave(first), "the oldest of the crowd has gone");
+        assert!(strangers.leave(lone) && !strangers.leave(lone), "it was there, once");
+        assert!(rest.iter().all(|number| strangers.leave(*number)));
+        assert_eq!(held[1].0.read(&mut [0]).unwrap(), 0, "its connection is closed");
+        assert!(held[0].0.read(&mut [0]).is_err(), "and no other");
+    }
+}
