@@ -19,6 +19,8 @@ pub mod store;
 
 pub mod folder;
 
+mod lock;
+
 #[cfg(feature = "object-store")]
 pub mod bucket;
 

@@ -6,6 +6,7 @@
 
 use crate::kafka::{Broker, block_on, unused};
 use crate::recovery::{check_history, lists_from_file, shop};
+use crate::skipped::skip;
 use crate::support::{Finished, Folder, canonical, lists_of_file, run, start, wait_until};
 use deltacart::output::{TABLE_PROPERTIES, TopicSpec, ensure_topic};
 use deltacart_inputs::kafka::{KafkaSettings, Role, topic_partitions};
@@ -52,7 +53,7 @@ impl Disk {
         let path = folder.path("disk");
         fs::create_dir(&path).unwrap();
         if !can("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", &path]) {
-            println!("skipped: no disk can be mounted here");
+            skip("no disk can be mounted here");
             return None;
         }
         Some(Disk(path))
@@ -85,7 +86,7 @@ impl ReadOnly<'_> {
         assert!(can("chmod", &["a-w", path]));
         let made = ReadOnly { path, is_mounted: false };
         if fs::File::create(format!("{path}/.trial")).is_ok() {
-            println!("skipped: nothing can be made read-only here");
+            skip("nothing can be made read-only here");
             return None;
         }
         Some(made)
@@ -137,7 +138,7 @@ fn a_full_disk_under_the_snapshots() {
     let running = start(&job, &["--state", &state]);
     let mut writer = fs::OpenOptions::new().write(true).open(&input).unwrap();
     writer.write_all(&lines(&events)).unwrap();
-    thread::sleep(Duration::from_millis(500));
+    wait_until("a snapshot is given up", || running.has_said("a snapshot is given up: cannot write "));
     drop(writer);
     let done = running.finish().expect(1).says("a snapshot is given up: cannot write ");
     done.says("but the last snapshot is not written: cannot write ").says("No space left on device");
@@ -162,7 +163,7 @@ fn a_read_only_folder_for_snapshots() {
     wait_until("a snapshot is taken", || has_snapshot(&state));
     let Some(read_only) = ReadOnly::make(&state) else { return };
     writer.write_all(&lines(&events[2000..])).unwrap();
-    thread::sleep(Duration::from_millis(500));
+    wait_until("a snapshot is given up", || running.has_said("a snapshot is given up: cannot write "));
     drop(read_only);
     drop(writer);
     running.finish().expect(0).says("a snapshot is given up: cannot write ");
@@ -320,7 +321,7 @@ impl OwnBroker {
         let scratch = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("scratch"));
         let mut folders = scratch.into_iter().flatten().map(|entry| entry.unwrap().path());
         let Some(jars) = home.or_else(|| folders.find(|folder| folder.join("libs/complete").exists())) else {
-            println!("skipped: neither KAFKA_HOME nor scratch/kafka has a Kafka");
+            skip("neither KAFKA_HOME nor a folder of scratch/ has a Kafka");
             return None;
         };
         let settings = KafkaSettings::new(String::new());

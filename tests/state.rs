@@ -32,7 +32,9 @@ fn lists(folder: &Folder, lines: &[String]) -> String {
 
 /// The names of what is in the folder of snapshots, without those that are hidden.
 fn snapshots(state: &str) -> Vec<String> {
-    let names = fs::read_dir(state).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    // None, where there is no folder yet.
+    let names = fs::read_dir(state).into_iter().flatten();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
     names.sort();
     names
@@ -72,16 +74,17 @@ fn goes_on_after_kills() {
     let input = folder.file("in", text(&lines));
     let flags = ["--input", &input, "--output", &output, "--state", &state, "--snapshot-every", "1ms"];
     let mut taken = 0;
-    for (number, patience) in [60, 90, 130, 180, 250, 330].into_iter().enumerate() {
+    for (number, patience) in [0, 10, 0, 30, 3, 90].into_iter().enumerate() {
         // Epochs by count and by the clock.
         let epochs = ["--epoch-events 10", "--epoch 1ms --max-epoch-events 50"][number % 2];
-        let running = start(&format!("run {epochs} -w {}", 1 + number % 3), &flags);
+        let newest = || snapshots(&state).into_iter().filter(|name| name.ends_with(".json")).max();
+        let before = newest();
+        let mut running = start(&format!("run {epochs} -w {}", 1 + number % 3), &flags);
+        wait_until("a snapshot, or the end", || newest() > before || running.has_ended());
+        taken += usize::from(!running.has_ended());
         thread::sleep(Duration::from_millis(patience));
         // Not in good order at all.
         drop(running);
-        if fs::exists(&state).unwrap() {
-            taken += snapshots(&state).iter().filter(|name| name.ends_with(".json")).count();
-        }
     }
     assert!(taken > 0, "some were killed behind a snapshot");
     run("run --verify -w 2", &flags).expect(0);
@@ -99,19 +102,51 @@ fn a_signal_ends_with_a_snapshot() {
     let (output, state) = (folder.path("out"), folder.path("state"));
     let lines = events(6000);
     let expected = lists(&folder, &lines);
-    let input = folder.file("in", text(&lines));
+    let input = pipe(&folder, "in");
     let flags = ["--input", &input, "--output", &output, "--state", &state, "--snapshot-every", "0"];
-    for (epochs, workers) in
-        [("--epoch-events 10", 2), ("--epoch 1ms --max-epoch-events 50", 3), ("--epoch 2ms", 1)]
-    {
+    let lives = [("--epoch-events 10", 2), ("--epoch 1ms --max-epoch-events 50", 3), ("--epoch 2ms", 1)];
+    for (end, (epochs, workers)) in (1..).map(|life| life * 1500).zip(lives) {
+        let before = snapshots(&state);
         let running = start(&format!("run {epochs} -w {workers}"), &flags);
-        thread::sleep(Duration::from_millis(150));
+        let mut writer = fs::OpenOptions::new().write(true).open(&input).unwrap();
+        // Most of it has been read when it is written, and the input has not ended: it waits for more.
+        writer.write_all(text(&lines[..end]).as_bytes()).unwrap();
         running.terminate();
-        running.finish().expect(0);
+        let done = running.finish().expect(0);
+        assert_ne!(snapshots(&state), before, "there is no snapshot of the end: {}", done.stderr);
+        drop(writer);
     }
+    fs::remove_file(&input).unwrap();
+    fs::write(&input, text(&lines)).unwrap();
     run("run --verify --epoch 5ms -w 2", &flags).expect(0);
     assert_eq!(lists_of_file(&output), expected);
-    assert!(!snapshots(&state).is_empty());
+}
+
+/// The second job read snapshots while the first one removed them.
+#[test]
+fn a_second_job_is_refused_although_the_lock_file_is_gone() {
+    let folder = Folder::new();
+    let (output, state) = (folder.path("out"), folder.path("state"));
+    let (lines, input) = (events(500), pipe(&folder, "in"));
+    let flags = ["--input", &input, "--output", &output, "--state", &state, "--snapshot-every", "20ms"];
+    let first = start("run --epoch 1ms", &flags);
+    let mut writer = fs::OpenOptions::new().write(true).open(&input).unwrap();
+    writer.write_all(text(&lines).as_bytes()).unwrap();
+    wait_until("a snapshot is taken", || snapshots(&state).iter().any(|name| name.ends_with(".json")));
+    fs::remove_file(format!("{state}/.lock")).unwrap();
+    let (whole, other) = (folder.file("whole", text(&lines)), folder.path("other"));
+    let second = run("run", &["--input", &whole, "--output", &other, "--state", &state]);
+    second.expect(1).says("is in use by another job; each needs a folder of its own");
+    drop(writer);
+    first.finish().expect(0);
+    assert_eq!(lists_of_file(&output), lists(&folder, &lines));
+}
+
+/// A pipe in the folder.
+fn pipe(folder: &Folder, name: &str) -> String {
+    let path = folder.path(name);
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path
 }
 
 /// A shop's fifty events a second; baskets that nothing happens to for nine seconds are forgotten, however often the
@@ -244,8 +279,7 @@ fn a_damaged_snapshot_is_passed_over_and_none_is_an_error() {
 #[test]
 fn a_last_snapshot_that_cannot_be_written_is_an_error() {
     let folder = Folder::new();
-    let (pipe, output, state) = (folder.path("pipe"), folder.path("out"), folder.path("state"));
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (pipe, output, state) = (pipe(&folder, "pipe"), folder.path("out"), folder.path("state"));
     let lines = events(500);
     let flags = ["--input", &pipe, "--output", &output, "--state", &state, "--snapshot-every", "20ms"];
     let running = start("run -w 2 --epoch 1ms", &flags);
@@ -255,7 +289,7 @@ fn a_last_snapshot_that_cannot_be_written_is_an_error() {
     wait_until("a snapshot is taken", || snapshots(&state).iter().any(|name| name.ends_with(".json")));
     fs::remove_dir_all(&state).unwrap();
     input.write_all(text(&lines[250..]).as_bytes()).unwrap();
-    thread::sleep(Duration::from_millis(300));
+    wait_until("a snapshot is given up", || running.has_said("a snapshot is given up: cannot write "));
     drop(input);
     let done = running.finish().expect(1).says("a snapshot is given up: cannot write ");
     done.says("everything is published, but the last snapshot is not written: cannot write ");

@@ -5,19 +5,18 @@
 //! ```
 //!
 //! # Notes
-//! The first process of a job holds a lock on the folder as long as it lives, so two jobs do not write to one. Where a
-//! file system knows no locks, nothing is locked.
+//! The first process of a job holds a [lock](super::lock) on the folder as long as it lives, so no two jobs use one.
 
 use super::StateError;
+use super::lock::Lock;
 use super::store::{Put, Store};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What is being written has this before its name, and the lock; neither is listed.
+/// What is being written has this before its name, and is not listed.
 const ASIDE: &str = ".aside-";
-const LOCK: &str = ".lock";
 
 /// Bytes of a file that are read or written at a time.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -50,12 +49,22 @@ pub(crate) trait Writing: Write + Send {
 }
 
 /// A folder of the operating system.
-struct Os(PathBuf);
+struct Os {
+    path: PathBuf,
+    /// Held by whoever has claimed the folder. Without it nothing is changed there any more.
+    lock: Option<Lock>,
+}
+
+impl Os {
+    fn check_lock(&self) -> io::Result<()> {
+        self.lock.as_ref().map_or(Ok(()), Lock::check)
+    }
+}
 
 impl Disk for Os {
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.0)? {
+        for entry in fs::read_dir(&self.path)? {
             // What is not ours may have any name.
             names.extend(entry?.file_name().into_string());
         }
@@ -63,24 +72,27 @@ impl Disk for Os {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
-        let file = File::open(self.0.join(name))?;
+        let file = File::open(self.path.join(name))?;
         Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, file)))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn Writing>> {
-        Ok(Box::new(File::create(self.0.join(name))?))
+        self.check_lock()?;
+        Ok(Box::new(File::create(self.path.join(name))?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.0.join(from), self.0.join(to))
+        self.check_lock()?;
+        fs::rename(self.path.join(from), self.path.join(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.0.join(name))
+        self.check_lock()?;
+        fs::remove_file(self.path.join(name))
     }
 
     fn sync(&self) -> io::Result<()> {
-        File::open(&self.0)?.sync_all()
+        File::open(&self.path)?.sync_all()
     }
 }
 
@@ -94,8 +106,6 @@ impl Writing for File {
 pub struct Folder {
     disk: Arc<dyn Disk>,
     place: PathBuf,
-    /// Held as long as this lives.
-    _lock: Option<File>,
 }
 
 impl Folder {
@@ -108,23 +118,13 @@ impl Folder {
         let place = path.display().to_string();
         let failed = || StateError::store(format!("use {place} for snapshots"));
         fs::create_dir_all(path).map_err(failed())?;
-        let mut lock = None;
-        if claim {
-            let file = File::create(path.join(LOCK)).map_err(failed())?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(StateError::InUse { place }),
-                Err(TryLockError::Error(error)) => tracing::debug!(place, %error, "not locked"),
-            }
-            lock = Some(file);
-        }
-        let folder = Folder::on(Arc::new(Os(path.to_owned())), path, claim)?;
-        Ok(Folder { _lock: lock, ..folder })
+        let lock = claim.then(|| Lock::take(path)).transpose()?;
+        Folder::on(Arc::new(Os { path: path.to_owned(), lock }), path, claim)
     }
 
     /// The same on any disk, where nobody else is.
     pub(crate) fn on(disk: Arc<dyn Disk>, path: &Path, claim: bool) -> Result<Folder, StateError> {
-        let folder = Folder { disk, place: path.to_owned(), _lock: None };
+        let folder = Folder { disk, place: path.to_owned() };
         let failed = || StateError::store(format!("use {} for snapshots", folder.place()));
         if claim {
             for name in folder.names().map_err(failed())?.iter().filter(|name| name.starts_with(ASIDE)) {
