@@ -1,8 +1,10 @@
 //! The command line as it is typed: one flag a field, one doc comment a flag. `config` makes settings of it.
 
 mod input;
+mod redact;
 
 pub use input::{InputArg, OWN_SETTINGS};
+pub use redact::redacted;
 
 use crate::log::LogFormat;
 use crate::output::Envelope;
@@ -278,6 +280,9 @@ pub struct RunArgs {
     /// epoch: a million take seconds to a minute or two. Not watched: standard output, whose reader may take its time
     #[arg(long, default_value = "5m", value_name = "TIME", help_heading = "Cluster")]
     pub stall_timeout: Time,
+    /// Once the job is asked to stop, how long the reader of a pipe may take for what is on its way to it
+    #[arg(long, default_value = "10s", value_name = "TIME", help_heading = "Output")]
+    pub stop_timeout: Time,
 }
 
 /// How to reach Kafka.

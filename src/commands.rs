@@ -7,7 +7,8 @@ use crate::cluster::die_on_panic;
 use crate::config;
 use crate::demo::demo;
 use crate::generate::generate;
-use crate::job::{self, Handle};
+use crate::job::{self, Destination, Handle, Timeouts};
+use crate::slow_reader::SlowReader;
 use crate::top::{TopOptions, escaped, top};
 use crate::{log, metrics};
 use anyhow::{Context, Result};
@@ -81,6 +82,12 @@ fn run_demo(args: &DemoArgs) -> Result<(), Failure> {
 fn run_generate(args: &GenerateArgs) -> Result<(), Failure> {
     let options = config::generate(args).map_err(wrong_settings)?;
     let stop = stop_on_signals().map_err(failed)?;
+    let _slow_reader = match &options.output {
+        Destination::File(path) => SlowReader::watch(path, &stop, Timeouts::default().stop, || true)
+            .context("cannot start a thread")
+            .map_err(failed)?,
+        Destination::Topic(_) => None,
+    };
     let generated = generate(&options, &stop).map_err(failed)?;
     log::say(generated);
     Ok(())

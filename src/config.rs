@@ -302,8 +302,12 @@ fn cluster(args: &RunArgs) -> Result<Cluster> {
     }
     ensure!(args.peer_timeout.0 >= TIMEOUT_MIN, "--peer-timeout must be at least {TIMEOUT_MIN:?}");
     ensure!(args.stall_timeout.0 >= TIMEOUT_MIN, "--stall-timeout must be at least {TIMEOUT_MIN:?}");
-    let timeouts =
-        Timeouts { join: args.join_timeout.0, peer: args.peer_timeout.0, stall: args.stall_timeout.0 };
+    let timeouts = Timeouts {
+        join: args.join_timeout.0,
+        peer: args.peer_timeout.0,
+        stall: args.stall_timeout.0,
+        stop: args.stop_timeout.0,
+    };
     let (threads, listen) = (args.workers.get(), args.listen.clone());
     Ok(Cluster { threads, process, addresses, listen, secret, timeouts })
 }

@@ -12,6 +12,7 @@
 use crate::cluster::{self, Joined, Settings, Turns, Watchdog};
 use crate::metrics::Meter;
 use crate::output::{FileSink, OutputOptions, SinkError, TopicSpec, ensure_topic};
+use crate::slow_reader::SlowReader;
 use crate::state::open::State;
 use crate::summary::Summary;
 use crate::worker;
@@ -253,6 +254,7 @@ fn run_joined(job: Job, handle: &Handle, joined: &mut Joined, prepare: Prepare) 
         ..handle.shared.clone()
     };
     let _watchdog = watchdog(&job, &shared)?;
+    let _slow_readers = slow_readers(&job, &shared)?;
     let job = Arc::new(job);
     let (builders, others) = joined.workers()?;
     let guards = timely::execute::execute_from(builders, others, config, move |worker| {
@@ -277,6 +279,18 @@ fn watchdog(job: &Job, shared: &Shared) -> Result<Option<Watchdog>> {
     let first = job.cluster.process * job.cluster.threads;
     let watchdog = Watchdog::start(shared.turns.clone(), first, job.cluster.timeouts.stall);
     Ok(Some(watchdog.context("cannot start a thread")?))
+}
+
+/// Watches the readers of what this process writes, where that is no file.
+fn slow_readers(job: &Job, shared: &Shared) -> Result<Vec<SlowReader>> {
+    let mut watched = Vec::new();
+    for sink in [&shared.output, &shared.dead_letters].into_iter().flatten() {
+        let (written, patience) = (sink.clone(), job.cluster.timeouts.stop);
+        let is_writing = move || written.is_being_written();
+        let reader = SlowReader::watch(sink.path(), &shared.stop, patience, is_writing);
+        watched.extend(reader.context("cannot start a thread")?);
+    }
+    Ok(watched)
 }
 
 /// The output, if it is a file: worker 0 writes it.

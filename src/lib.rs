@@ -21,6 +21,8 @@ mod worker;
 
 mod publish;
 
+mod slow_reader;
+
 mod verify;
 
 pub mod summary;
@@ -46,3 +48,7 @@ pub mod fuzz;
 
 #[cfg(test)]
 mod simulator;
+
+#[cfg(test)]
+#[path = "../tests/skipped.rs"]
+mod skipped;

@@ -1,7 +1,7 @@
 //! The command line of deltacart: parse, run, exit code.
 
 use clap::Parser;
-use deltacart::cli::Cli;
+use deltacart::cli::{Cli, redacted};
 use deltacart::{commands, log, pages};
 use std::process::ExitCode;
 
@@ -10,7 +10,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     pages::use_small_pages();
-    match commands::run(Cli::parse()) {
+    let cli = Cli::try_parse().unwrap_or_else(|error| redacted(error).exit());
+    match commands::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::last_words(format_args!("{:#}", error.cause));

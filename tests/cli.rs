@@ -1,11 +1,14 @@
 //! The command line as a user meets it: complete commands, exit codes, signals, pipes.
 
+use crate::skipped::skip;
 use crate::support::{
     Folder, Running, lists_of_file, lists_of_lines, run, run_with_input, start, wait_until,
 };
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{ChildStdin, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 /// Three sessions: tea with lemon twice, with a mug once.
 const CSV: &str = "session,item\na,tea\na,lemon\nb,tea\nb,mug\nc,tea\nc,lemon\n";
@@ -226,7 +229,7 @@ fn completions_are_scripts() {
     let script = run("completions bash", &[]).expect(0).stdout;
     assert!(String::from_utf8_lossy(&script).contains("--verify-every"));
     let Ok(mut bash) = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn() else {
-        println!("skipped: no bash here to read it");
+        skip("no bash here to read it");
         return;
     };
     bash.stdin.take().unwrap().write_all(&script).unwrap();
@@ -235,6 +238,64 @@ fn completions_are_scripts() {
         assert!(!run(&format!("completions {shell}"), &[]).expect(0).stdout.is_empty());
     }
     run("completions tcsh", &[]).expect(2);
+}
+
+/// What is said goes into logs that more people read than the one who typed it.
+#[test]
+fn secrets_are_not_repeated() {
+    let folder = Folder::new();
+    let properties = |line: &str| folder.file("properties", format!("{line}\n"));
+    let credentials = "host:port without a user and a password";
+    for (flags, said) in [
+        ("-b user:hunter2@localhost:9092".to_owned(), credentials),
+        ("-b localhost:9092,SASL_SSL://user:hunter2@localhost:9093".to_owned(), credentials),
+        ("-X bootstrap.servers=user:hunter2@localhost:9092".to_owned(), credentials),
+        ("-b localhost:9092 -X consumer.bootstrap.servers=user:hunter2@localhost".to_owned(), credentials),
+        (format!("-F {}", properties("metadata.broker.list=user:hunter2@localhost")), credentials),
+        ("-b localhost:9092 -X hunter2".to_owned(), "not of the form name=value"),
+        ("-b localhost:9092 sasl.password=hunter2".to_owned(), "unexpected argument 'sasl.password=…'"),
+        ("-b localhost:9092 --sasl.password=hunter2".to_owned(), "unexpected argument '--sasl.password"),
+    ] {
+        for command in ["run --input kafka:carts", "top --input kafka:lists", "generate --output kafka:carts"]
+        {
+            let done = run(&format!("{command} --log debug {flags}"), &[]).says(said);
+            assert!(!done.stderr.contains("hunter2"), "{command} {flags}: {}", done.stderr);
+            assert_ne!(done.status.code(), Some(0));
+        }
+    }
+}
+
+/// A file with a secret that everybody on the machine can read is no secret.
+#[cfg(unix)]
+#[test]
+fn a_secret_that_everybody_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let mode = |path: &str, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let folder_itself = folder.path("");
+    let secret = folder.file("secret", "a secret that nobody guesses");
+    let properties = folder.file("properties", "# a login\nsasl.password=hunter2\n");
+    let harmless = folder.file("harmless", "client.id=shop\n");
+    let input = folder.file("carts.csv", CSV);
+    let job = format!("{CSV_FLAGS} --input {input} --cluster-secret-file {secret}");
+    // Nothing listens there.
+    let top = format!("top -b 127.0.0.1:1 --startup-timeout 1ms --input kafka:lists -F {properties}");
+    let said = |path: &str| {
+        format!("{path} holds a secret, and everybody on this machine can read it: chmod o-r {path}")
+    };
+    for (file, folder_mode, warns) in [(0o644, 0o755, true), (0o640, 0o755, false), (0o644, 0o700, false)] {
+        mode(&folder_itself, folder_mode);
+        for (path, command) in [(&secret, &job), (&properties, &top)] {
+            mode(path, file);
+            let done = run(command, &[]);
+            assert_eq!(done.stderr.contains(&said(path)), warns, "{file:o} {folder_mode:o}: {}", done.stderr);
+            assert!(!done.stderr.contains("hunter2"), "{}", done.stderr);
+        }
+    }
+    mode(&folder_itself, 0o755);
+    let done =
+        run(&format!("top -b 127.0.0.1:1 --startup-timeout 1ms --input kafka:lists -F {harmless}"), &[]);
+    assert!(!done.stderr.contains("holds a secret"), "{}", done.stderr);
 }
 
 /// Two items in each of five baskets, and input that stays open.
@@ -272,6 +333,30 @@ fn lists_appear_while_the_input_is_open_and_sigterm_ends_in_good_order() {
     }
 }
 
+/// Of some hundred kilobytes, a reader of 1 KB/s takes minutes; the job was held for all of them.
+#[test]
+fn a_slow_reader_holds_nobody_for_long() {
+    let folder = Folder::new();
+    let input = many_carts(&folder);
+    let job = format!("{CSV_FLAGS} --input {input} --epoch-events 100 --stop-timeout 1s");
+    for (command, patience) in [(job, "1s"), ("generate --events 1000000".to_owned(), "10s")] {
+        let pipe = folder.path(patience);
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let running = start(&format!("{command} --output {pipe}"), &[]);
+        let mut reader = fs::File::open(&pipe).unwrap();
+        reader.read_exact(&mut [0; 100]).unwrap();
+        // It goes on with what is in the pipe when the job has ended.
+        thread::spawn(move || {
+            while let Ok(1..) = reader.read(&mut [0; 100]) {
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        running.terminate();
+        let said = format!("the reader of {pipe} has not taken what was written within {patience}");
+        running.finish().expect(1).says(&said);
+    }
+}
+
 #[test]
 fn the_input_may_end_before_the_first_epoch() {
     let folder = Folder::new();
@@ -281,17 +366,22 @@ fn the_input_may_end_before_the_first_epoch() {
     assert_eq!(lists_of_file(&output).lines().count(), 2);
 }
 
-#[test]
-fn a_reader_that_has_had_enough_is_no_failure() {
-    // As `| head -1`: the first line is read, and then the pipe is closed with much more to come.
-    let folder = Folder::new();
+/// Carts whose lists are more than a pipe holds.
+fn many_carts(folder: &Folder) -> String {
     let mut rows = String::from("session,item\n");
     for session in 0..2000 {
         for place in 0..4 {
             rows.push_str(&format!("{session},item-{}\n", (session * 7 + place * 31) % 500));
         }
     }
-    let input = folder.file("carts.csv", rows);
+    folder.file("carts.csv", rows)
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_failure() {
+    // As `| head -1`: the first line is read, and then the pipe is closed with much more to come.
+    let folder = Folder::new();
+    let input = many_carts(&folder);
     for command in [
         format!("{CSV_FLAGS} --epoch-events 100 --input {input}"),
         format!("{CSV_FLAGS} --input {input} -w 2"),

@@ -25,5 +25,11 @@ pub use decode::{
 
 pub mod generate;
 
+pub mod secrets;
+
 #[doc(hidden)]
 pub mod fuzz;
+
+#[cfg(all(test, feature = "kafka"))]
+#[path = "../../tests/skipped.rs"]
+mod skipped;

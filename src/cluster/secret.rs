@@ -3,6 +3,7 @@
 //! # Notes
 //! - It is never on a command line, which anyone on the machine can list, and in no message and no `Debug` output.
 
+use deltacart_inputs::secrets::warn_of_readers;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt;
@@ -53,11 +54,12 @@ impl Secret {
         }
     }
 
-    /// The secret in a file.
+    /// The secret in a file; one that everybody can read is warned of.
     ///
     /// # Errors
     /// When it cannot be read, or is too short or too long.
     pub fn from_file(path: &Path) -> Result<Secret, SecretError> {
+        warn_of_readers(path);
         let mut bytes = Vec::new();
         File::open(path)?.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
         if bytes.len() > BYTES_MAX { Err(SecretError::Long) } else { Secret::new(&bytes) }

@@ -11,7 +11,7 @@ use super::{Records, Sent, Sink, SinkError};
 use deltacart_dataflows::Epoch;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Lines wait in a buffer of this size for the epoch to close.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -68,6 +68,16 @@ impl FileSink {
     pub(crate) fn flush(&mut self) -> Result<(), SinkError> {
         self.unflushed = 0;
         lock(&self.writer).flush().map_err(|error| failed(&self.path, error))
+    }
+
+    /// Where it writes to.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether a clone is writing now.
+    pub(crate) fn is_being_written(&self) -> bool {
+        matches!(self.writer.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     fn count(&mut self, line: &[u8]) {

@@ -5,6 +5,7 @@
 //!   One with a prefix wins over one without; after that the later one wins, and `-X` comes after `-F`.
 //! - Values of properties that may be secret appear in no message and in no `Debug` output.
 
+use crate::secrets::warn_of_readers;
 use rdkafka::ClientConfig;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -125,6 +126,12 @@ pub enum SettingsError {
     /// Neither a flag nor a property says where Kafka is.
     #[error("no broker is named: give -b/--brokers host:port")]
     NoBrokers,
+    /// A broker with a login in its address, which is not repeated.
+    #[error(
+        "-b/--brokers and bootstrap.servers are host:port without a user and a password: those are the properties \
+         sasl.username and sasl.password, in a file for -F/--properties-file"
+    )]
+    Credentials,
     /// A property without `=`, or without a name. Its text may be a secret and is not repeated.
     #[error("property {number} of -X/--property is not of the form name=value")]
     Property {
@@ -188,7 +195,9 @@ impl KafkaSettings {
             let (name, value) = split(property).ok_or(SettingsError::Property { number })?;
             settings.set(name, value)?;
         }
-        settings.brokers = brokers.map(str::to_string).unwrap_or(settings.brokers);
+        if let Some(brokers) = brokers {
+            settings.set("bootstrap.servers", brokers)?;
+        }
         if settings.brokers.is_empty() {
             return Err(SettingsError::NoBrokers);
         }
@@ -211,6 +220,9 @@ impl KafkaSettings {
                 return Err(SettingsError::Reserved { name: name.to_string(), value: ours });
             }
         }
+        if name == "bootstrap.servers" && value.contains('@') {
+            return Err(SettingsError::Credentials);
+        }
         if name == "bootstrap.servers" && role.is_none() {
             self.brokers = value.to_string();
         } else {
@@ -224,6 +236,7 @@ impl KafkaSettings {
         let shown = || path.display().to_string();
         let text =
             std::fs::read_to_string(path).map_err(|source| SettingsError::File { path: shown(), source })?;
+        let mut holds_secret = false;
         for (line, text) in (1..).zip(text.lines()) {
             let text = text.trim();
             if text.is_empty() || text.starts_with(['#', '!']) {
@@ -231,6 +244,10 @@ impl KafkaSettings {
             }
             let (name, value) = split(text).ok_or_else(|| SettingsError::Line { path: shown(), line })?;
             self.set(name, value)?;
+            holds_secret |= is_secret(name);
+        }
+        if holds_secret {
+            warn_of_readers(path);
         }
         Ok(())
     }
