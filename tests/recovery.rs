@@ -23,6 +23,11 @@ use std::time::Duration;
 /// How often a job is killed, unless the environment says otherwise.
 pub(crate) const KILLS: u64 = 5;
 
+/// How often is killed, as the environment says.
+fn kills() -> u64 {
+    std::env::var("DELTACART_TEST_KILLS").map_or(KILLS, |kills| kills.parse().unwrap())
+}
+
 /// What a consumer that reads committed records has seen, record by record.
 pub(crate) struct Consumer {
     pub(crate) lists: Lists,
@@ -85,6 +90,17 @@ impl Cluster {
         Cluster((0..processes).map(start).collect())
     }
 
+    /// Asks all of it to end, and sees that it ends in good order. While it is still starting, a process may see
+    /// another one leave before it is asked itself, or not know yet what it is asked.
+    fn stop(self) {
+        self.0.iter().for_each(Running::terminate);
+        for process in self.0 {
+            let done = process.finish();
+            let was_starting = done.stderr.contains("has left while the cluster started");
+            assert!(was_starting || matches!(done.status.code(), Some(0) | None), "{}", done.stderr);
+        }
+    }
+
     /// Kills all of it, the process `first` before the others.
     pub(crate) fn kill(mut self, first: usize) {
         let first = first % self.0.len();
@@ -140,7 +156,7 @@ pub(crate) fn lists_from_file(folder: &Folder, events: &[(String, Vec<u8>)], fla
 #[test]
 fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
     let Some(broker) = Broker::new() else { return };
-    let kills = std::env::var("DELTACART_TEST_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let kills = kills();
     let mut random = Random(seed());
     let events = online_retail().unwrap_or_else(|| shop(100_000));
     let folder = Folder::new();
@@ -159,11 +175,7 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
         // Events go on coming while it starts and works, and until it is killed.
         let until = 300 + random.below(2200);
         let share = (events.len() - sent) / (kills - kill) as usize;
-        let parts = 1 + random.below(20) as usize;
-        for part in events[sent..sent + share].chunks(share.div_ceil(parts).max(1)) {
-            broker.produce(&topic, part.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
-            thread::sleep(Duration::from_millis(until / parts as u64));
-        }
+        broker.produce_slowly(&topic, &events[sent..sent + share], until);
         sent += share;
         cluster.kill(random.below(3) as usize);
         println!(
@@ -179,6 +191,87 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
     assert!(canonical(&seen.lists) == expected, "the lists at the end are others, seed {}", seed());
     // And once more nothing is to be said.
     run(&format!("{job} --until-end -w 3"), &[]).expect(0).says(", 0 lists changed in 0 records");
+}
+
+/// What may change between two runs of a job, all at once: the envelope, k, the measure and the digits; workers and
+/// processes; snapshots that are kept, or not, or removed in between, all files or the manifests only; and how a run
+/// ends, by a kill or by a signal in good order.
+#[test]
+fn killed_while_everything_changes() {
+    let Some(broker) = Broker::new() else { return };
+    let kills = kills();
+    let mut random = Random(seed());
+    let events = shop(20_000);
+    let folder = Folder::new();
+    let (topic, output, group) = (broker.topic("carts"), unused("lists"), unused("group"));
+    let state = folder.path("state");
+    let job = format!(
+        "run {} --input kafka:{topic} --output kafka:{output} --output-partitions 3 -G {group} --epoch 10ms --slots 18",
+        broker.flags
+    );
+    let mut sent = 0;
+    for kill in 0..kills {
+        let flags = changed_flags(&mut random);
+        let removed = remove_snapshots(&state, &mut random);
+        let kept = format!("--state {state} --snapshot-every 200ms");
+        let kept = if random.below(4) == 0 { "" } else { &kept };
+        let (workers, processes) = (1 + random.below(3), 1 + random.below(3));
+        let line = format!("{job} {flags} {kept} -w {workers}");
+        let cluster = Cluster::start(&folder, processes as usize, &line);
+        let share = (events.len() - sent) / (kills - kill) as usize;
+        broker.produce_slowly(&topic, &events[sent..sent + share], 500 + random.below(2500));
+        sent += share;
+        let in_order = random.below(3) == 0;
+        println!("run {kill}: {processes} of {workers}, {flags}, {kept:?}, {removed}, in order: {in_order}");
+        match in_order {
+            true => cluster.stop(),
+            false => cluster.kill(random.below(3) as usize),
+        }
+        // Now and then the lists are looked at under way.
+        if kill % 4 == 3 {
+            check_caught_up(&broker, &folder, &output, &format!("{job} {kept}"), &flags, &events[..sent]);
+        }
+    }
+    broker.produce(&topic, events[sent..].iter().map(|(key, value)| (key.as_str(), value.as_slice())));
+    let flags = changed_flags(&mut random);
+    check_caught_up(&broker, &folder, &output, &format!("{job} --state {state}"), &flags, &events);
+}
+
+fn changed_flags(random: &mut Random) -> String {
+    let mut pick = |choices: &[&str]| choices[random.below(choices.len() as u64) as usize].to_owned();
+    let envelope = pick(&["upsert", "changes", "debezium"]);
+    let (measure, k) = (pick(&["cosine", "count", "jaccard", "llr"]), pick(&["3", "10", "20"]));
+    let shown = pick(&["", "--score-digits 1", "--scores off"]);
+    format!("--envelope {envelope} --measure {measure} -k {k} {shown}")
+}
+
+/// Perhaps removes snapshots, between two runs; says what.
+fn remove_snapshots(state: &str, random: &mut Random) -> &'static str {
+    let (what, ending) = match random.below(4) {
+        0 => ("all removed", ""),
+        1 => ("manifests removed", ".json"),
+        _ => return "none removed",
+    };
+    let entries = fs::read_dir(state).into_iter().flatten().map(|entry| entry.unwrap().path());
+    entries
+        .filter(|path| path.to_str().unwrap().ends_with(ending))
+        .for_each(|path| fs::remove_file(path).unwrap());
+    what
+}
+
+/// Runs the job with these flags to the end of the input: consumers hold the lists of a file, and know all of it.
+#[track_caller]
+fn check_caught_up(
+    broker: &Broker,
+    folder: &Folder,
+    output: &str,
+    job: &str,
+    flags: &str,
+    events: &[(String, Vec<u8>)],
+) {
+    run(&format!("{job} {flags} --until-end -w 2"), &[]).expect(0);
+    assert!(broker.lists_held(output) == lists_from_file(folder, events, flags), "{flags}");
+    run(&format!("{job} {flags} --until-end -w 3"), &[]).expect(0).says(", 0 lists changed in 0 records");
 }
 
 /// What the processes told worker 0 of their parts lost a field on its way once, so no snapshot of a cluster was ever

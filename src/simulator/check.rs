@@ -25,10 +25,19 @@ pub(super) struct Commit {
     pub(super) offset: u64,
 }
 
+/// What may differ from one run of the job to the next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LifeSettings {
+    pub(super) params: Params,
+    pub(super) workers: usize,
+    pub(super) envelope: Envelope,
+}
+
 /// A record, read without the job's help.
 struct Told {
     entry: Entry,
     partition: u32,
+    envelope: Envelope,
     /// The run of the job, and the place of the transaction among all.
     life: usize,
     order: usize,
@@ -39,10 +48,11 @@ struct Told {
 }
 
 impl Told {
-    fn new(world: &World, partition: u32, entry: Entry) -> Result<Told> {
+    fn new(world: &World, lives: &[LifeSettings], partition: u32, entry: Entry) -> Result<Told> {
         let (life, order) = world.broker.origin(entry.transaction);
+        let envelope = lives[life].envelope;
         let value: Value = entry.value.as_deref().map_or(Ok(Value::Null), serde_json::from_slice)?;
-        let (epoch, shown) = match world.envelope {
+        let (epoch, shown) = match envelope {
             Envelope::Upsert => (&value["epoch"], value["recommendations"].clone()),
             Envelope::Debezium => (&value["source"]["epoch"], value["after"]["recommendations"].clone()),
             Envelope::Changes => {
@@ -53,7 +63,7 @@ impl Told {
         };
         let epoch = epoch.as_u64();
         ensure!(epoch.is_some() || entry.value.is_none(), "there is no epoch in {}", entry.text());
-        Ok(Told { entry, partition, life, order, epoch, shown })
+        Ok(Told { entry, partition, envelope, life, order, epoch, shown })
     }
 
     /// The count of a partition's beacon, if that is what is told.
@@ -104,26 +114,31 @@ impl Tables {
 }
 
 /// Checks what was told up to now; says how many records that were.
-pub(super) fn history(world: &World, params: &[(Params, usize)], commits: &[Commit]) -> Result<usize> {
+pub(super) fn history(world: &World, lives: &[LifeSettings], commits: &[Commit]) -> Result<usize> {
     let mut told = Vec::new();
     for partition in 0..world.broker.partitions() {
         let entries = world.broker.committed(partition).into_iter();
-        told.extend(entries.map(|entry| Told::new(world, partition, entry)).collect::<Result<Vec<_>>>()?);
+        told.extend(
+            entries.map(|entry| Told::new(world, lives, partition, entry)).collect::<Result<Vec<_>>>()?,
+        );
     }
-    each_list_once(world, &told)?;
+    each_list_once(&told)?;
     told.sort_by_key(|told| (told.order, told.partition));
     one_run_after_the_other(&told)?;
-    beacons_rise(world, &told)?;
-    if params.iter().all(|(params, _)| shows_beacons(params)) {
+    // An estimate may fall.
+    if lives.iter().all(|life| life.params.item_baskets_max.is_none()) {
+        beacons_rise(world, &told)?;
+    }
+    if lives.iter().all(|life| shows_beacons(&life.params)) {
         commits_follow(&told, commits, world)?;
     }
     if let [partition] = world.shop.partitions()[..] {
-        epochs_are_points_of_the_input(world, &told, params, partition)?;
+        epochs_are_points_of_the_input(world, &told, lives, partition)?;
     }
     Ok(told.len())
 }
 
-fn each_list_once(world: &World, told: &[Told]) -> Result<()> {
+fn each_list_once(told: &[Told]) -> Result<()> {
     let mut last: BTreeMap<(u32, &[u8]), &Told> = BTreeMap::new();
     let mut epochs: BTreeMap<(u32, &[u8]), u64> = BTreeMap::new();
     for told in told {
@@ -132,17 +147,18 @@ fn each_list_once(world: &World, told: &[Told]) -> Result<()> {
         let before = last.insert(place, told);
         let shown_before = before.map_or(&Value::Null, |before| &before.shown);
         let Some(epoch) = told.epoch else {
-            // The tombstone behind the record that says that it is gone.
-            let says_it_again =
-                world.envelope != Envelope::Upsert && before.is_some_and(|it| it.epoch.is_some());
-            // Or the list is in another partition now.
+            // Behind a record of its own envelope that says that the list is gone, it says so again. Otherwise it takes
+            // away a list that is in another partition now, or a key that the new envelope does not write.
+            let of_same = before.filter(|before| before.envelope == told.envelope && before.epoch.is_some());
+            let says_it_again = told.envelope != Envelope::Upsert && of_same.is_some();
             ensure!(
                 !shown_before.is_null() || says_it_again,
                 "life {life} takes away what is not there: {text}"
             );
             continue;
         };
-        ensure!(*shown_before != told.shown, "life {life} tells a list twice: {text}");
+        let is_same = before.is_none_or(|before| before.envelope == told.envelope);
+        ensure!(*shown_before != told.shown || !is_same, "life {life} tells a list twice: {text}");
         let before = epochs.insert(place, epoch);
         ensure!(before < Some(epoch), "life {life} tells an epoch that is not after {before:?}: {text}");
     }
@@ -177,9 +193,11 @@ fn beacons_rise(world: &World, told: &[Told]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a beacon has a list from its first basket on, and with a count.
+/// Whether a beacon has a list from its first basket on, and with an exact count.
 fn shows_beacons(params: &Params) -> bool {
-    params.lists.scores && !matches!(params.lists.scoring.measure, Measure::Llr | Measure::Npmi)
+    params.item_baskets_max.is_none()
+        && params.lists.scores
+        && !matches!(params.lists.scoring.measure, Measure::Llr | Measure::Npmi)
 }
 
 fn commits_follow(told: &[Told], commits: &[Commit], world: &World) -> Result<()> {
@@ -198,7 +216,7 @@ fn commits_follow(told: &[Told], commits: &[Commit], world: &World) -> Result<()
 fn epochs_are_points_of_the_input(
     world: &World,
     told: &[Told],
-    params: &[(Params, usize)],
+    lives: &[LifeSettings],
     partition: Partition,
 ) -> Result<()> {
     let meanings = world.shop.meanings(partition);
@@ -207,7 +225,7 @@ fn epochs_are_points_of_the_input(
     while let Some(first) = rest.first() {
         let (of_life, others) = rest.split_at(rest.iter().take_while(|told| told.life == first.life).count());
         rest = others;
-        let (params, workers) = &params[first.life];
+        let LifeSettings { params, workers, .. } = &lives[first.life];
         let mut model = Model::new(*params);
         meanings[..point].iter().flatten().for_each(|event| model.apply(event));
         // Whose epoch it is that a transaction of tombstones belongs to, nobody can say.
@@ -235,16 +253,17 @@ fn epochs_are_points_of_the_input(
     Ok(())
 }
 
-/// Checks that consumers hold the model's lists.
-pub(super) fn end(world: &World, params: &Params) -> Result<()> {
+/// Checks that consumers hold the model's lists, as the last run computed them.
+pub(super) fn end(world: &World, lives: &[LifeSettings]) -> Result<()> {
     let mut held = Tables::default();
     for partition in 0..world.broker.partitions() {
         for entry in world.broker.committed(partition) {
-            held.apply(&Told::new(world, partition, entry)?);
+            held.apply(&Told::new(world, lives, partition, entry)?);
         }
     }
     held.each_key_is_home(world)?;
     let held = held.lists()?;
+    let params = &lives.last().context("there was a last run")?.params;
     let (held, expected) = (canonical(&held)?, canonical(&lists(&world.shop.model(*params), params)?)?);
     if held != expected {
         let difference = held.lines().zip(expected.lines()).find(|(held, expected)| held != expected);

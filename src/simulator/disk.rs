@@ -116,6 +116,19 @@ impl Platter {
         inner.pending = None;
     }
 
+    /// Somebody removes files of snapshots: all of them, or the manifests only. Nothing is expected of them any more.
+    pub(super) fn remove_some(&self) {
+        let all = self.inner().fate.one_in(2);
+        if all {
+            return self.empty();
+        }
+        let mut inner = self.inner();
+        inner.names.retain(|name, _file| !name.ends_with(".json"));
+        (inner.safe, inner.changes) = (inner.names.clone(), Vec::new());
+        inner.promised.clear();
+        inner.pending = None;
+    }
+
     /// There is room again.
     pub(super) fn free(&self) {
         self.inner().full_for = 0;

@@ -66,14 +66,17 @@ pub(super) enum Fault {
     NoneGood,
     /// The job begins without its state.
     WithoutState,
-    /// It begins with another number of workers, or other settings of its lists.
+    /// Files of its snapshots were removed before it begins: all of them, or the manifests only.
+    SnapshotsRemoved,
+    /// It begins with another number of workers, other settings of its lists, or another envelope.
     Rescaled,
     OtherSettings,
+    OtherEnvelope,
 }
 
 impl Fault {
     /// All of them.
-    pub(super) const ALL: [Fault; 30] = [
+    pub(super) const ALL: [Fault; 32] = [
         Fault::Killed,
         Fault::KilledInside,
         Fault::PowerLost,
@@ -102,8 +105,10 @@ impl Fault {
         Fault::OlderSnapshot,
         Fault::NoneGood,
         Fault::WithoutState,
+        Fault::SnapshotsRemoved,
         Fault::Rescaled,
         Fault::OtherSettings,
+        Fault::OtherEnvelope,
     ];
 
     /// Of so many occasions it takes one, in a seed that knows it.

@@ -12,7 +12,7 @@ use super::workers::workers;
 use crate::cluster::Turns;
 use crate::dead_letter::DeadLetters;
 use crate::job::{self, Job, Shared, Stream};
-use crate::output::{Envelope, Sink, WORKER_SLOTS, Watch};
+use crate::output::{Sink, WORKER_SLOTS, Watch};
 use crate::state::StateError;
 use crate::state::folder::Folder;
 use crate::state::open::State;
@@ -37,8 +37,6 @@ pub(super) struct World {
     pub(super) broker: Broker,
     pub(super) disk: Platter,
     pub(super) witness: Witness,
-    /// The shape of what is told, which stays.
-    pub(super) envelope: Envelope,
 }
 
 /// A run of the job as its workers see it.

@@ -1,7 +1,7 @@
 //! One seed: a shop, a broker, a disk, and one life of the job after the other, until the last one ends in good order.
 
 use super::broker::Broker;
-use super::check::{self, Commit};
+use super::check::{self, Commit, LifeSettings};
 use super::disk::Platter;
 use super::fate::{Bug, Fate, Fault};
 use super::fuse::Fuse;
@@ -19,7 +19,7 @@ use deltacart_inputs::kafka::StartFrom;
 use deltacart_inputs::{DecodeOptions, Format, OnExpired};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -63,8 +63,8 @@ struct Seed {
     /// The same in all lives.
     horizon: usize,
     basket_items_max: usize,
-    /// What lists were computed with in each life, and by how many workers.
-    params: Vec<(Params, usize)>,
+    /// Those of each life.
+    settings: Vec<LifeSettings>,
     /// How many topics the job reads: a topic may come behind the first at any start.
     topics: u8,
     records_left: u64,
@@ -79,15 +79,14 @@ impl Seed {
         let witness: Witness = Rc::new(move |partition, offset| {
             known.borrow_mut().push(Commit { decided: place.decided(), partition, offset });
         });
-        let (disk, envelope) = (Platter::new(fate), fate.pick(&Envelope::ALL));
-        let world = World { fate: fate.clone(), shop, broker, disk, witness, envelope };
+        let world = World { fate: fate.clone(), shop, broker, disk: Platter::new(fate), witness };
         Seed {
             world,
             fate: fate.clone(),
             commits,
             horizon,
             basket_items_max: fate.pick(&[3, 100]),
-            params: Vec::new(),
+            settings: Vec::new(),
             topics: 1,
             records_left: RECORDS,
         }
@@ -112,11 +111,11 @@ impl Seed {
         self.world.disk.free();
         self.produce(self.records_left);
         self.last_life(&cells[lives], lives)?;
-        let told = check::history(&self.world, &self.params, &self.commits.borrow())?;
-        check::end(&self.world, &self.params[lives].0)?;
+        let told = check::history(&self.world, &self.settings, &self.commits.borrow())?;
+        check::end(&self.world, &self.settings)?;
         if self.fate.one_in(4) {
             self.last_life(&cells[lives + 1], lives + 1)?;
-            let again = check::history(&self.world, &self.params, &self.commits.borrow())?;
+            let again = check::history(&self.world, &self.settings, &self.commits.borrow())?;
             ensure!(told == again, "something is told that consumers know");
         }
         Ok(())
@@ -132,6 +131,10 @@ impl Seed {
         if self.fate.wants(Fault::BitFlipped) {
             self.world.disk.flip();
             // Perhaps it is still reading what it has found good.
+            zombie.iter().for_each(|old| old.life.fuse.excuse());
+        }
+        if self.fate.strikes(Fault::SnapshotsRemoved) {
+            self.world.disk.remove_some();
             zombie.iter().for_each(|old| old.life.fuse.excuse());
         }
     }
@@ -174,17 +177,22 @@ impl Seed {
             lists,
             basket_items_max: self.basket_items_max,
             basket_idle: None,
-            item_baskets_max: None,
+            item_baskets_max: NonZeroU32::new(fate.pick(&[0, 0, 0, 0, 0, 0, 2, 8])),
         };
         let mut workers = 1 + fate.below(WORKERS) as usize;
-        if let Some(&before) = self.params.last() {
-            params = if fate.wants(Fault::OtherSettings) { params } else { before.0 };
-            workers = if fate.wants(Fault::Rescaled) { workers } else { before.1 };
-            if params != before.0 {
-                fate.hit(Fault::OtherSettings);
-            }
-            if workers != before.1 {
-                fate.hit(Fault::Rescaled);
+        let mut envelope = fate.pick(&Envelope::ALL);
+        if let Some(before) = self.settings.last() {
+            params = if fate.wants(Fault::OtherSettings) { params } else { before.params };
+            workers = if fate.wants(Fault::Rescaled) { workers } else { before.workers };
+            envelope = if fate.wants(Fault::OtherEnvelope) { envelope } else { before.envelope };
+            for (differs, fault) in [
+                (params != before.params, Fault::OtherSettings),
+                (workers != before.workers, Fault::Rescaled),
+                (envelope != before.envelope, Fault::OtherEnvelope),
+            ] {
+                if differs {
+                    fate.hit(fault);
+                }
             }
         }
         let topics = self.world.shop.topics();
@@ -199,7 +207,7 @@ impl Seed {
             params,
             output: Destination::Topic("lists".to_owned()),
             records: OutputOptions {
-                envelope: self.world.envelope,
+                envelope,
                 scores: params.lists.scores,
                 score_digits: params.lists.scoring.digits,
             },
@@ -229,7 +237,7 @@ impl Seed {
             }),
         };
         self.fate.note(format_args!("{job:?}"));
-        self.params.push((params, workers));
+        self.settings.push(LifeSettings { params, workers, envelope });
         job
     }
 
