@@ -2,6 +2,7 @@
 //!
 //! Skipped unless `DELTACART_TEST_BROKERS` says where a broker is. Topics have names that nobody used before.
 
+use crate::skipped::skip;
 use crate::support::{
     Finished, Folder, canonical, events_of, lists_of_file, run, run_cluster, start, wait_until,
 };
@@ -37,7 +38,7 @@ pub(crate) struct Broker {
 impl Broker {
     pub(crate) fn new() -> Option<Broker> {
         let Ok(brokers) = std::env::var("DELTACART_TEST_BROKERS") else {
-            println!("skipped: DELTACART_TEST_BROKERS is not set");
+            skip("DELTACART_TEST_BROKERS is not set");
             return None;
         };
         Some(Broker { flags: format!("-b {brokers}"), settings: KafkaSettings::new(brokers) })
@@ -62,6 +63,15 @@ impl Broker {
             }
         }
         producer.flush(PATIENCE).unwrap();
+    }
+
+    /// Writes records in some parts, over so many milliseconds.
+    pub(crate) fn produce_slowly(&self, topic: &str, records: &[(String, Vec<u8>)], millis: u64) {
+        const PARTS: usize = 10;
+        for part in records.chunks(records.len().div_ceil(PARTS).max(1)) {
+            self.produce(topic, part.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
+            thread::sleep(Duration::from_millis(millis / PARTS as u64));
+        }
     }
 
     fn source(&self, topic: &str) -> KafkaSource {

@@ -12,6 +12,9 @@ mod readme;
 // What the tests of the binary share.
 mod support;
 
+// What a test does that lacks something here.
+mod skipped;
+
 // The command line as a user meets it: complete commands, exit codes, signals, pipes.
 mod cli;
 

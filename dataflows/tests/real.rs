@@ -5,6 +5,7 @@
 
 use crate::harness::{Reader, event, params, updates};
 use crate::shop::Random;
+use crate::skipped::skip;
 use deltacart_dataflows::{Action, Engine, Event, Measure, Model, Name, Params};
 use std::fs;
 use std::num::NonZeroU32;
@@ -14,7 +15,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/retai
 /// So many lines of the file in epochs of 1 to 700 events, a fifth of which take an earlier line back.
 fn epochs(lines: usize) -> Option<Vec<Vec<Event>>> {
     let Ok(text) = fs::read_to_string(FILE) else {
-        println!("skipped: there is no {FILE}");
+        skip(format_args!("there is no {FILE}"));
         return None;
     };
     let mut lines = (0..)

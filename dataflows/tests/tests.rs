@@ -27,6 +27,10 @@ mod cuts;
 // A real supermarket's baskets.
 mod real;
 
+// What a test does that lacks something here.
+#[path = "../../tests/skipped.rs"]
+mod skipped;
+
 // Several processes publish together what one does.
 mod processes;
 

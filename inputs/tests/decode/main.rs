@@ -31,6 +31,9 @@ mod documents;
 mod options;
 /// Real data, where it is at hand.
 mod real;
+/// What a test does that lacks something here.
+#[path = "../../../tests/skipped.rs"]
+mod skipped;
 
 use deltacart_dataflows::{Action, Event};
 use deltacart_inputs::{DecodeOptions, Decoder, Headers, PartReject, RawRecord, Reject};

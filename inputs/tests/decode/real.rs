@@ -1,5 +1,6 @@
 //! Real data beside the workspace: every row is used, ignored or rejected, and the sums agree.
 
+use crate::skipped::skip;
 use crate::{decoder, record};
 use deltacart_dataflows::{Action, Event};
 use deltacart_inputs::{RawRecord, Reason};
@@ -22,7 +23,7 @@ struct Tally {
 fn path(name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
     if !path.exists() {
-        println!("skipped: {} is not there", path.display());
+        skip(format_args!("{} is not there", path.display()));
         return None;
     }
     Some(path)

@@ -4,6 +4,7 @@ pub(crate) mod mock;
 
 use super::super::{Envelope, ListChange, Lists, OutputOptions, encode};
 use super::*;
+use crate::skipped::skip;
 use deltacart_dataflows::Neighbour;
 use mock::{Mock, consume, settings};
 use rdkafka::ClientConfig;
@@ -140,15 +141,17 @@ fn errors_name_the_thing_and_the_setting() {
 #[test]
 fn a_topic_that_exists_is_left_alone() {
     let mock = mock();
-    let topic = TopicSpec { name: "lists", partitions: 3, compacted: false };
-    ensure_topic(&mock.settings(&[]), &topic).unwrap();
+    let spec = |name| TopicSpec { name, partitions: 3, compacted: false };
+    ensure_topic(&mock.settings(&[]), &spec("lists")).unwrap();
+    assert_eq!(topic_partitions(&mock.settings(&[]), "lists").unwrap(), Some(PARTITIONS as usize));
+    // The mock refuses to make topics: it was not asked to.
+    assert!(ensure_topic(&mock.settings(&[]), &spec("missing")).is_err());
 }
 
 #[test]
 fn a_real_broker() {
     let Ok(brokers) = std::env::var("DELTACART_TEST_BROKERS") else {
-        println!("skipped: DELTACART_TEST_BROKERS is not set");
-        return;
+        return skip("DELTACART_TEST_BROKERS is not set");
     };
     let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
     let name = format!("lists-{nanos}");

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::OnExpired;
+use crate::skipped::skip;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -18,7 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 fn brokers(variable: &str) -> Option<KafkaSettings> {
     let brokers = std::env::var(variable).ok().filter(|brokers| !brokers.is_empty());
     if brokers.is_none() {
-        println!("skipped: {variable} is not set; scripts/kafka start --sasl prints a broker to set it to");
+        skip(format_args!("{variable} is not set; scripts/kafka start --sasl prints a broker to set it to"));
     }
     brokers.map(KafkaSettings::new)
 }
