@@ -12,7 +12,11 @@
 //! - No code says `.unwrap()`.
 //! - The code of `dataflows/src` and `inputs/src` does not print.
 //! - Code names `rdkafka::` only under the paths in [`KAFKA_PATHS`], and `clap` only under those in [`CLAP_PATHS`].
-//! - The crate `dataflows` depends on nothing but what [`DATAFLOWS_DEPENDENCIES`] lists.
+//! - The crate `dataflows` depends on nothing but what [`DATAFLOWS_DEPENDENCIES`] lists, and its code names nothing of
+//!   [`OUTSIDE`]: no clock, no disk, no network, no process.
+//! - Every source file that is not a test is in the code map of `ARCHITECTURE.md`, by itself or by a folder that it is
+//!   in, and what the map names is there.
+//! - A test that is skipped says so through `tests/skipped.rs`, which fails where nothing may be skipped.
 //! - Every module of the integration tests has its line of comment in `tests/tests.rs`.
 //! - No Markdown file names a path of somebody's machine.
 
@@ -37,6 +41,24 @@ const CLAP_PATHS: [&str; 4] = ["src/main.rs", "src/cli.rs", "src/cli/", "src/con
 /// The engine, and what it takes to hold, hash and score: no Kafka, no JSON, no clock, no disk.
 const DATAFLOWS_DEPENDENCIES: [&str; 7] =
     ["compact_str", "differential-dataflow", "foldhash", "hashbrown", "libm", "serde", "timely"];
+
+/// What lies outside of a dataflow. A `Duration` does not: it is a number.
+const OUTSIDE: [&str; 11] = [
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "std::os",
+    "std::{",
+    "Instant",
+    "SystemTime",
+    "UNIX_EPOCH",
+];
+
+/// Where the code map has its rows.
+const MAP: &str = "ARCHITECTURE.md";
 
 /// Where people keep their files.
 const MACHINE_PATHS: [&str; 5] = ["/home/", "/root/", "/tmp/", "/Users/", "/work/"];
@@ -130,6 +152,50 @@ fn dataflows_depends_on_little() {
         !manifest.contains("dependencies."),
         "dataflows/Cargo.toml has dependencies outside the one list"
     );
+}
+
+#[test]
+fn dataflows_know_no_outside() {
+    check(|file| if file.path.starts_with("dataflows/src/") { lines_with(file, &OUTSIDE) } else { vec![] });
+}
+
+#[test]
+fn every_source_is_on_the_map() {
+    let map = read(&root().join(MAP));
+    let linked: BTreeSet<&str> = map.lines().filter(|line| line.starts_with("| ")).flat_map(links).collect();
+    assert!(linked.contains("src/worker.rs"), "links are not found where they were: {linked:?}");
+    let missing: Vec<&&str> = linked.iter().filter(|path| !root().join(path).exists()).collect();
+    assert!(missing.is_empty(), "{MAP} names what is not there: {missing:?}");
+    check(|file| {
+        let is_source = ["src/", "inputs/src/", "dataflows/src/"].iter().any(|it| file.path.starts_with(it));
+        let is_in = |folder: &&str| file.path.strip_prefix(*folder).is_some_and(|rest| rest.starts_with('/'));
+        let is_mapped = linked.contains(file.path.as_str()) || linked.iter().any(is_in);
+        let is_root = file.path.ends_with("src/lib.rs");
+        if is_source && !is_mapped && !is_root && !file.is_test {
+            return vec![format!("has no row in the code map of {MAP}, nor has a folder that it is in")];
+        }
+        vec![]
+    });
+}
+
+/// The paths that a text in Markdown links to, without addresses and without what stands behind `#`.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let paths = targets.map(|(target, _)| target.split('#').next().unwrap_or_default().trim_end_matches('/'));
+    paths.filter(|path| !path.is_empty() && !path.contains("://"))
+}
+
+#[test]
+fn skipped_tests_say_so_in_one_place() {
+    const PLACE: &str = "tests/skipped.rs";
+    // Parted, so that this file does not say it.
+    let word = concat!("\"skip", "ped: ");
+    assert!(read(&root().join(PLACE)).contains(word), "{PLACE} is not where it was");
+    check(|file| {
+        let may = file.path == PLACE || file.path.starts_with("benches/");
+        let lines = file.text.lines().enumerate().filter(|(_, line)| !may && line.contains(word));
+        lines.map(|(index, _)| format!("line {} says it by itself: use {PLACE}", index + 1)).collect()
+    });
 }
 
 #[test]

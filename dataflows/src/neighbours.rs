@@ -94,7 +94,7 @@ pub type Work = Rc<Cell<u64>>;
 ///
 /// Work per epoch follows the lists that can have changed: see the module's header. Memory is 8 bytes per interaction
 /// (and worker that holds a copy of its basket), and per item a reserve of 8 bytes for each of 20 to 32 candidates, a
-/// list of 16 bytes an entry, and 1 to 2 bytes of estimates for each pair that is left out.
+/// list of 16 bytes an entry, and half a byte to 2 bytes of estimates for each pair that is left out.
 pub fn neighbours<'scope>(
     interactions: VecCollection<'scope, Epoch, (Basket, Item), Diff>,
     names: SharedNames,

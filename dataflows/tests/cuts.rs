@@ -1,7 +1,7 @@
 //! The two cuts, `--max-item-baskets` and `--max-basket-items`: functions of the data, equal to the model at every
 //! epoch, exact to take back; and the first of them without bias.
 
-use crate::harness::{Lists, after_each_epoch, event, last, model, params, run, updates};
+use crate::harness::{Lists, check, event, last, model, params, run, updates};
 use crate::shop::{Random, cut, item_name, lengths, settings};
 use deltacart_dataflows::{Action, Engine, Event, Measure, Name, Params};
 use proptest::prelude::*;
@@ -11,20 +11,6 @@ use std::num::NonZeroU32;
 /// Settings with a limit of so many baskets that speak for an item.
 fn limited(params: Params, max: u32) -> Params {
     Params { item_baskets_max: NonZeroU32::new(max), ..params }
-}
-
-/// Fails where the dataflow differs from the model at any epoch.
-fn check(epochs: &[Vec<Event>], params: Params, workers: usize) {
-    let published = updates(epochs, params, workers);
-    let (expected, actual) = (model(epochs, params), after_each_epoch(&published, epochs.len()));
-    for (epoch, (expected, actual)) in expected.iter().zip(&actual).enumerate() {
-        let differs =
-            expected.keys().chain(actual.keys()).find(|&item| expected.get(item) != actual.get(item));
-        if let Some(item) = differs {
-            let (expected, actual) = (expected.get(item), actual.get(item));
-            panic!("{params:?}, {workers} workers, epoch {epoch}, {item}: {actual:?} is not {expected:?}");
-        }
-    }
 }
 
 /// A shop whose items come into fashion and go out of it: one after the other is put into many of 120 baskets, past a
