@@ -6,9 +6,9 @@
 //!   a thread for each earlier process: call, handshake ──▶ seats of the earlier ones ────┘
 //! ```
 //!
-//! A stranger costs one line of the log, and never takes the room of a process ([`Strangers`]). A process that knows the
-//! secret and runs another job ends the start on both sides. One that dies while others are waited for leaves its seat
-//! to its next start.
+//! A stranger costs one line of the log, and never takes the room of a process ([`Strangers`]). A process that knows
+//! the secret and runs another job ends the start on both sides. One that dies while others are waited for leaves its
+//! seat to its next start.
 
 use super::Cluster;
 use super::handshake::{Failure, Guest, Instance, Member, PATIENCE, Refusal, Role, call, random, receive};
