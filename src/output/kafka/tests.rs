@@ -143,7 +143,10 @@ fn a_topic_that_exists_is_left_alone() {
     let mock = mock();
     let spec = |name| TopicSpec { name, partitions: 3, compacted: false };
     ensure_topic(&mock.settings(&[]), &spec("lists")).unwrap();
-    assert_eq!(topic_partitions(&mock.settings(&[]), "lists").unwrap(), Some(PARTITIONS as usize));
+    assert_eq!(
+        deltacart_inputs::kafka::topic_partitions(&mock.settings(&[]), "lists").unwrap(),
+        Some(PARTITIONS as usize)
+    );
     // The mock refuses to make topics: it was not asked to.
     assert!(ensure_topic(&mock.settings(&[]), &spec("missing")).is_err());
 }
