@@ -112,6 +112,13 @@ pub struct RunArgs {
     /// What stands between the columns of a CSV file: a character, or tab
     #[arg(long, default_value = ",", value_name = "CHAR", help_heading = "Input")]
     pub delimiter: Delimiter,
+    /// Where the schemas of Avro and Protobuf are, behind a schema's id in the value or a header: the address of a
+    /// registry, http://HOST:PORT, with a path if it has one, or a folder of schemas. docs/formats.md has the layouts
+    #[arg(long, value_name = "URL", help_heading = "Input")]
+    pub schema_registry: Option<Secretive>,
+    /// A file with one line, user:password, for the schema registry; or user:password@ in its address
+    #[arg(long, value_name = "FILE", requires = "schema_registry", help_heading = "Input")]
+    pub schema_registry_login: Option<PathBuf>,
     /// Where to begin in a topic: beginning, end, committed (where the group stopped), or a time (RFC 3339 or epoch
     /// milliseconds)
     #[arg(long, default_value = "beginning", help_heading = "Input")]
@@ -283,6 +290,24 @@ pub struct RunArgs {
     /// Once the job is asked to stop, how long the reader of a pipe may take for what is on its way to it
     #[arg(long, default_value = "10s", value_name = "TIME", help_heading = "Output")]
     pub stop_timeout: Time,
+}
+
+/// A text in which a password may stand: anything is taken, so that no message repeats it, and `Debug` hides it.
+#[derive(Clone)]
+pub struct Secretive(pub String);
+
+impl std::str::FromStr for Secretive {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Secretive, Self::Err> {
+        Ok(Secretive(text.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for Secretive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// How to reach Kafka.

@@ -10,7 +10,7 @@ use deltacart_inputs::{Format, fuzz};
 pub type Target = fn(&[u8]);
 
 /// All targets, each with a folder of its name in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("json", json),
     ("ga4", ga4),
     ("segment", segment),
@@ -18,6 +18,9 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("rows", rows),
     ("baskets", baskets),
     ("framing", fuzz::framing),
+    ("wire", wire),
+    ("avro", avro),
+    ("protobuf", protobuf),
     ("part", part),
     ("manifest", manifest),
     ("handshake", handshake),
@@ -53,6 +56,21 @@ pub fn rows(data: &[u8]) {
 /// A basket a line.
 pub fn baskets(data: &[u8]) {
     fuzz::decode(&[Format::Fimi], data);
+}
+
+/// What serialisers of schema registries put around a value.
+pub fn wire(data: &[u8]) {
+    fuzz::wire(data);
+}
+
+/// Values of Avro; their frames alone without the feature `schema-registry`.
+pub fn avro(data: &[u8]) {
+    fuzz::avro(data);
+}
+
+/// Values of Protobuf; their frames alone without the feature `schema-registry`.
+pub fn protobuf(data: &[u8]) {
+    fuzz::protobuf(data);
 }
 
 /// Records in a file.

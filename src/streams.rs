@@ -13,6 +13,7 @@ use crate::dead_letter::{Found, Origin};
 use anyhow::{Context, Result, ensure};
 use deltacart_dataflows::Partition;
 use deltacart_inputs::kafka::StartFrom;
+use deltacart_inputs::registry::Registry;
 use deltacart_inputs::{DecodeOptions, Share};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -127,6 +128,11 @@ impl Streams {
     /// The stream of number 0.
     pub fn first(&self) -> &Stream {
         &self.0[0]
+    }
+
+    /// The schema registry, which all streams that have one share.
+    pub fn registry(&self) -> Option<&Registry> {
+        self.0.iter().find_map(|stream| stream.decode.registry.as_ref())
     }
 
     /// How many there are.

@@ -16,8 +16,10 @@
 //! more, and nothing in it waits: not for a record, not for the broker, not for an epoch to be out. Stepping and
 //! parking are outside of it. What it reads and writes comes from its [`Places`].
 
+mod backlog;
 mod claim;
 mod control;
+mod counts;
 mod inputs;
 mod intake;
 mod pace;

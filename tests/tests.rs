@@ -51,6 +51,10 @@ mod topics;
 // Several inputs in one run, each with a format of its own: topics and files, and what is refused.
 mod streams;
 
+// Avro, Protobuf and JSON behind the ids of schemas, by a real registry. Needs DELTACART_TEST_REGISTRY and a broker.
+#[cfg(feature = "schema-registry")]
+mod registry;
+
 // Jobs killed, stopped and started again with other settings, against a real broker: what consumers see of it.
 mod recovery;
 

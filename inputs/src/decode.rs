@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            ┌────────┐ bytes ┌──────────────────────┐ text ┌────────────────┐ what was said ┌──────┐
-//!  record ──▶│ limits ├──────▶│ JSON: wire prefix,   ├─────▶│ plain · ga4 ·  ├──────────────▶│ sink ├──▶ events
+//!  record ──▶│ limits ├──────▶│ JSON: schema's frame,├─────▶│ plain · ga4 ·  ├──────────────▶│ sink ├──▶ events
 //!            └────┬───┘       │ CloudEvents envelope │      │ segment ·      │               └──────┘
 //!                 │           └──────────────────────┘      │ snowplow       │                  ▲
 //!                 │                                         └────────────────┘                  │
@@ -26,6 +26,11 @@ mod times;
 mod duplicates;
 pub use duplicates::EventIds;
 mod sink;
+mod wire;
+pub(crate) use wire::{Framed, SchemaId};
+#[cfg(feature = "schema-registry")]
+pub(crate) use wire::{Hyphenated, MessageOf};
+mod values;
 mod json;
 mod key;
 mod wrapped;
@@ -40,6 +45,7 @@ mod presets;
 mod fimi;
 
 use crate::RawRecord;
+use crate::registry::{Readiness, RegistryError};
 use compact_str::CompactString;
 use deltacart_dataflows::{Event, Position};
 use duplicates::Duplicates;
@@ -47,6 +53,16 @@ use sink::Sink;
 
 /// Understands the records of one `--format`. One decoder serves all partitions of a worker.
 pub trait Decoder {
+    /// Sees to it that the record can be decoded. To be called before [`Decoder::decode`], and again later when the
+    /// answer is [`Readiness::Waiting`]; never waits itself.
+    ///
+    /// # Errors
+    /// When the schema registry can be of no use to anybody.
+    fn prepare(&mut self, record: &RawRecord<'_>) -> Result<Readiness, RegistryError> {
+        let _ = record;
+        Ok(Readiness::Ready)
+    }
+
     /// Appends the record's events to `events`, or nothing at all when the record is rejected. Their times are those of
     /// the record, in any order. A line that cannot be used costs the others nothing: [`Decoded::defects`] has it.
     /// Their partition is left to the caller, who knows which stream the record is from.
@@ -111,6 +127,13 @@ enum FormatKind {
 }
 
 impl Decoder for FormatDecoder {
+    fn prepare(&mut self, record: &RawRecord<'_>) -> Result<Readiness, RegistryError> {
+        match &mut self.format {
+            FormatKind::Json(json) => json.prepare(record),
+            FormatKind::Csv(_) | FormatKind::Fimi => Ok(Readiness::Ready),
+        }
+    }
+
     fn decode(&mut self, record: &RawRecord<'_>, events: &mut Vec<Event>) -> Result<Decoded, Reject> {
         let before = events.len();
         let position = Position { offset: record.offset, ..Position::default() };

@@ -3,6 +3,9 @@
 //! Each function panics where a law is broken: what is decoded is the same every time, within the limits, and a
 //! reject leaves nothing behind.
 
+mod schemas;
+pub use schemas::{avro, protobuf, wire};
+
 use crate::file::{Framer, Framing};
 use crate::{
     BasketField, Column, DecodeOptions, Decoded, Decoder, Format, Headers, RawRecord, Reject, RepeatedOrders,

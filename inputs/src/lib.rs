@@ -17,6 +17,8 @@ pub mod file;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 
+pub mod registry;
+
 mod decode;
 pub use decode::{
     BasketField, Column, Columns, DecodeOptions, Decoded, Decoder, Defects, Delimiter, EventIds, EventNames,

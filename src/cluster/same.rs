@@ -73,6 +73,7 @@ impl Settings {
             delimiter,
             repeated_orders,
             tombstones,
+            registry,
         } = decode;
         self.set(&format!("--format{of}"), format);
         self.set(&format!("--basket{of}"), basket);
@@ -84,6 +85,8 @@ impl Settings {
         self.set(&format!("--tombstones{of}"), tombstones);
         self.set(&format!("--duplicate-horizon{of}"), duplicate_horizon);
         self.set(&format!("--delimiter{of}"), delimiter);
+        // Its address may be another for each machine.
+        self.set(&format!("--schema-registry{of}"), registry.is_some());
     }
 
     fn set_params(&mut self, params: &Params) {

@@ -1,9 +1,10 @@
 //! The inputs of `run` as the streams of a job.
 
-use crate::cli::{InputArg, Place, RunArgs};
+use crate::cli::{InputArg, Place, RunArgs, Secretive};
 use crate::job::{Input, Stream, Streams};
 use anyhow::{Context, Result, bail, ensure};
 use deltacart_inputs::kafka::StartFrom;
+use deltacart_inputs::registry::Registry;
 use deltacart_inputs::{Columns, DecodeOptions, Format};
 use std::path::PathBuf;
 
@@ -37,7 +38,9 @@ pub(super) fn streams(args: &RunArgs) -> Result<Streams> {
             }
         }
     }
-    let streams = Streams::new(streams.into_iter().map(|(_, stream)| stream).collect())?;
+    let mut streams: Vec<Stream> = streams.into_iter().map(|(_, stream)| stream).collect();
+    share_registry(args, &mut streams)?;
+    let streams = Streams::new(streams)?;
     let topic_only = [("--from", args.from != StartFrom::Beginning), ("--until-end", args.until_end)];
     for (flag, given) in topic_only {
         ensure!(
@@ -47,6 +50,32 @@ pub(super) fn streams(args: &RunArgs) -> Result<Streams> {
     }
     stdin_once(&streams)?;
     Ok(streams)
+}
+
+/// Gives the schema registry, if one is named, to the topics whose values it may describe: all share it.
+fn share_registry(args: &RunArgs, streams: &mut [Stream]) -> Result<()> {
+    let Some(Secretive(place)) = &args.schema_registry else { return Ok(()) };
+    let registry = Registry::new(place, args.schema_registry_login.as_deref())?;
+    ensure!(
+        streams.iter().any(|stream| stream.topic().is_some()),
+        "--schema-registry goes with topics: a line of a file has no schema's id"
+    );
+    let is_described = |stream: &Stream| {
+        let is_json =
+            matches!(stream.decode.format, Format::Json | Format::Ga4 | Format::Segment | Format::Snowplow);
+        is_json && stream.topic().is_some()
+    };
+    let mut described = streams.iter_mut().filter(|stream| is_described(stream)).peekable();
+    ensure!(
+        described.peek().is_some(),
+        "--schema-registry does not go with --format {}: schemas describe the events of json, ga4, segment and snowplow",
+        args.format.name()
+    );
+    for stream in described {
+        stream.decode.registry = Some(registry.clone());
+        stream.decode.decoder()?;
+    }
+    Ok(())
 }
 
 /// Standard input can be read by one stream only. That a stream names it twice is found where files are opened.

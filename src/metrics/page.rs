@@ -6,6 +6,7 @@ use super::Seen;
 use super::report::PartitionLabel;
 use crate::summary::{Counter, Tally};
 use deltacart_dataflows::Sizes;
+use deltacart_inputs::registry::RegistryStatus;
 use deltacart_inputs::{Flaw, Reason};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -156,6 +157,27 @@ impl Page {
         }
     }
 
+    /// The workers of a process share one registry, so each tells the same.
+    fn schemas(&self, to: &mut Metrics<'_>) -> fmt::Result {
+        let reports = || self.seen.reports.values();
+        let waiting = reports().map(|report| report.waiting).sum::<u64>();
+        to.gauge("deltacart_records_waiting", "Records handed over that wait for their schema", waiting)?;
+        let is_away = reports().any(|report| report.registry.is_away);
+        let help = "Whether schemas are waited for that the registry does not give";
+        to.gauge("deltacart_schema_registry_away", help, u64::from(is_away))?;
+        let most =
+            |of: fn(&RegistryStatus) -> u64| reports().map(|report| of(&report.registry)).max().unwrap_or(0);
+        to.gauge(
+            "deltacart_schemas",
+            "Schemas of the registry that are known",
+            most(|status| status.schemas),
+        )?;
+        let help = "Schemas that the registry was asked for";
+        to.counter("deltacart_schema_requests", help, most(|status| status.requests))?;
+        let help = "Times that the schema registry did not answer";
+        to.counter("deltacart_schema_failures", help, most(|status| status.failures))
+    }
+
     fn snapshots(&self, to: &mut Metrics<'_>) -> fmt::Result {
         to.histogram("deltacart_snapshot_seconds", "What snapshots took", &self.histograms.1)?;
         let Some(snapshot) = self.seen.snapshot else { return Ok(()) };
@@ -184,6 +206,7 @@ impl Collector for Page {
         self.counts(&mut to)?;
         self.progress(&mut to)?;
         self.state(&mut to)?;
+        self.schemas(&mut to)?;
         self.snapshots(&mut to)
     }
 }

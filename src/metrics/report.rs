@@ -5,6 +5,7 @@ use crate::streams::Stream;
 use crate::summary::{Counter, Tally};
 use deltacart_dataflows::{Census, Epoch, Millis, Sampling, Sizes, Work};
 use deltacart_inputs::Lag;
+use deltacart_inputs::registry::RegistryStatus;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -37,6 +38,9 @@ pub(super) struct Report {
     pub(super) lags: Vec<(PartitionLabel, Lag)>,
     pub(super) clocks: Vec<(PartitionLabel, Millis)>,
     pub(super) ids_remembered: u64,
+    /// Records that wait for their schema.
+    pub(super) waiting: u64,
+    pub(super) registry: RegistryStatus,
     pub(super) sizes: Sizes,
 }
 
@@ -87,6 +91,10 @@ pub(crate) struct Probe {
     pub(crate) clocks: Vec<(PartitionLabel, Millis)>,
     /// Event ids remembered.
     pub(crate) ids_remembered: usize,
+    /// Records that wait for their schema.
+    pub(crate) waiting: u64,
+    /// The schema registry, which the workers of a process share.
+    pub(crate) registry: RegistryStatus,
 }
 
 /// A worker's end of the meter.
@@ -207,6 +215,8 @@ impl WorkerMeter {
             lags: probe.lags,
             clocks: probe.clocks,
             ids_remembered: probe.ids_remembered as u64,
+            waiting: probe.waiting,
+            registry: probe.registry,
             sizes: self.sizes,
         }
     }

@@ -18,6 +18,8 @@ fn report(at: Instant, caught_up: bool) -> Report {
         lags: vec![],
         clocks: vec![],
         ids_remembered: 0,
+        waiting: 0,
+        registry: Default::default(),
         sizes: Sizes::default(),
     }
 }

@@ -72,8 +72,15 @@ impl<'a> Inputs<'a> {
     }
 
     /// How far each partition is behind, with its stream, where that is known.
-    pub(super) fn lags(&self) -> impl Iterator<Item = (&Stream, Lag)> {
-        self.0.iter().flat_map(|input| input.source.lags().into_iter().map(|lag| (input.stream, lag)))
+    pub(super) fn lags(&self) -> Vec<(Partition, &Stream, Lag)> {
+        let mut lags = Vec::new();
+        for (stream, input) in (0..=u8::MAX).zip(&self.0) {
+            let known = input.source.lags().into_iter();
+            lags.extend(
+                known.filter_map(|lag| Some((partition(stream, lag.partition).ok()?, input.stream, lag))),
+            );
+        }
+        lags
     }
 
     /// Where reading of each partition has come to, where that may be further than behind the last record.

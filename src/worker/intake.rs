@@ -6,11 +6,14 @@ use crate::metrics::{PartitionLabel, Probe, Turn};
 use crate::state::manifest::PartitionOffset;
 use crate::state::open;
 use crate::summary::{Counter, Tally};
+use crate::worker::backlog::Backlog;
+use crate::worker::counts::Counts;
 use crate::worker::inputs::{Inputs, StreamInput};
 use crate::worker::places::Places;
 use anyhow::{Context, Result};
 use deltacart_dataflows::{Epoch, Event, Millis, Partition};
-use deltacart_inputs::{Decoded, Decoder, Defects, EventIds, RawRecord, Share};
+use deltacart_inputs::registry::{Readiness, Registry};
+use deltacart_inputs::{Decoder, Defects, EventIds, Lag, RawRecord, Share};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -65,6 +68,8 @@ struct Progress {
     clock: Millis,
     /// Records read in this epoch.
     epoch_records: u64,
+    /// Records that wait for their schema; nothing is read behind them.
+    backlog: Backlog,
     ended: bool,
     /// Everything had been read that was there at some moment.
     reached_end: bool,
@@ -174,7 +179,8 @@ impl<'a> Intake<'a> {
                 clock: partition.clock,
                 failed: Ok(()),
             };
-            let fetched = source.fetch(number.number(), batch, &mut |record| reader.take(&record))?;
+            let take = &mut |record: &RawRecord<'_>| reader.take(record);
+            let fetched = partition.backlog.read(&mut **source, number.number(), batch, take)?;
             let Reader { next_offset, clock, failed, counts, tally, .. } = reader;
             failed?;
             counts.add_to(tally);
@@ -182,12 +188,12 @@ impl<'a> Intake<'a> {
                 count_of_input(self.streams, number.stream(), stream, counts.records, tally);
             }
             (partition.next_offset, partition.clock) = (next_offset, clock);
-            partition.epoch_records += fetched.records as u64;
+            partition.epoch_records += counts.records;
             partition.ended = fetched.ended;
             partition.reached_end |= fetched.ended || fetched.at_end;
             self.epoch_events += counts.events as usize;
             self.epoch_bytes += fetched.bytes;
-            found |= fetched.records > 0;
+            found |= counts.records > 0;
             self.is_skipping |= fetched.skipped;
             send(&mut self.events);
             self.events.clear();
@@ -242,14 +248,22 @@ impl<'a> Intake<'a> {
 
     /// What takes more than a look, for those who watch.
     pub(super) fn probe(&self) -> Probe {
-        let lags = self.inputs.lags();
+        let waiting =
+            |number: Partition| self.partitions.get(&number).map_or(0, |read| read.backlog.len() as u64);
+        // The sources have handed over what waits.
+        let lags = self.inputs.lags().into_iter().map(|(number, stream, lag)| {
+            let label = PartitionLabel::new(stream, lag.partition);
+            (label, Lag { offsets: lag.offsets + waiting(number), ..lag })
+        });
         let clocks = self.partitions.iter().filter(|(_number, partition)| partition.clock > 0);
         let clocks = clocks.filter_map(|(&number, partition)| {
             let label = PartitionLabel::new(self.streams.of(number)?, number.number());
             Some((label, partition.clock))
         });
         Probe {
-            lags: lags.map(|(stream, lag)| (PartitionLabel::new(stream, lag.partition), lag)).collect(),
+            lags: lags.collect(),
+            waiting: self.partitions.keys().map(|&number| waiting(number)).sum(),
+            registry: self.streams.registry().map(Registry::status).unwrap_or_default(),
             clocks: clocks.collect(),
             ids_remembered: self.inputs.ids_remembered(),
         }
@@ -287,7 +301,7 @@ impl<'a> Intake<'a> {
 
     /// Whether everything has been read that was there when the job began.
     pub(super) fn has_caught_up(&self) -> bool {
-        self.inputs.has_caught_up()
+        self.inputs.has_caught_up() && self.partitions.values().all(|partition| partition.backlog.is_empty())
     }
 
     /// Commits the offsets of epochs before `oldest`, the oldest that is not out; of all, without one.
@@ -328,7 +342,8 @@ impl<'a> Intake<'a> {
                 offsets.iter().any(|(waiting, _offset)| *waiting == number)
             };
             let Some(partition) = self.partitions.get_mut(&number) else { continue };
-            let is_out = partition.epoch_records == 0 && !self.ended.iter().any(is_waiting);
+            let is_read = partition.epoch_records == 0 && partition.backlog.is_empty();
+            let is_out = is_read && !self.ended.iter().any(is_waiting);
             if is_out && position > partition.committed {
                 self.out.insert(number, position);
                 partition.committed = position;
@@ -369,45 +384,6 @@ fn count_of_input(streams: &Streams, number: u8, stream: &Stream, records: u64, 
 /// Events go on when so many are together: few enough to stay in the cache until they are dealt with.
 const CHUNK_EVENTS: usize = 1024;
 
-/// What a batch was made of, counted apart: a tally is looked up for each count.
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    records: u64,
-    events: u64,
-    views: u64,
-    others: u64,
-    anonymous: u64,
-    duplicates: u64,
-    repeated_orders: u64,
-    headers: u64,
-}
-
-impl Counts {
-    fn add(&mut self, decoded: &Decoded) {
-        let &Decoded { events, views, others, anonymous, duplicates, repeated_orders, header, defects: _ } =
-            decoded;
-        self.events += u64::from(events);
-        self.views += u64::from(views);
-        self.others += u64::from(others);
-        self.anonymous += u64::from(anonymous);
-        self.duplicates += u64::from(duplicates);
-        self.repeated_orders += u64::from(repeated_orders);
-        self.headers += u64::from(header);
-    }
-
-    fn add_to(self, tally: &mut Tally) {
-        let Counts { records, events, views, others, anonymous, duplicates, repeated_orders, headers } = self;
-        tally.add(Counter::Records, records);
-        tally.add(Counter::Events, events);
-        tally.add(Counter::Views, views);
-        tally.add(Counter::Others, others);
-        tally.add(Counter::Anonymous, anonymous);
-        tally.add(Counter::Duplicates, duplicates);
-        tally.add(Counter::RepeatedOrders, repeated_orders);
-        tally.add(Counter::Headers, headers);
-    }
-}
-
 /// Takes the records of one batch.
 struct Reader<'a> {
     stream: &'a Stream,
@@ -424,7 +400,17 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn take(&mut self, record: &RawRecord<'_>) {
+    /// Takes a record, unless it has to wait: then it is to be offered again.
+    fn take(&mut self, record: &RawRecord<'_>) -> bool {
+        match self.decoder.prepare(record) {
+            Ok(Readiness::Ready) => self.decode(record),
+            Ok(Readiness::Waiting) => return false,
+            Err(error) => self.failed = Err(error.into()),
+        }
+        true
+    }
+
+    fn decode(&mut self, record: &RawRecord<'_>) {
         // A header is read again where the reading begins behind it.
         self.next_offset = self.next_offset.max(record.offset + 1);
         self.counts.records += 1;

@@ -7,11 +7,13 @@
 use super::cloudevents::Envelopes;
 use super::fields::{Field, Raw};
 use super::list::texts;
-use super::options::{BasketField, EventNames};
+use super::options::{BasketField, DecodeOptions};
 use super::sink::{Kind, Line, Sink, Vocabulary};
+use super::values::Values;
 use super::wrapped::{Op, WRAPPED_MAX, Wrapped, begins_as_one, open};
 use super::{Flaw, Limits, Reason, Reject, ga4, plain, segment, snowplow};
-use crate::Headers;
+use crate::registry::{Readiness, RegistryError};
+use crate::{Headers, RawRecord};
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
@@ -37,6 +39,7 @@ pub(super) enum Shape {
 /// The decoder of the JSON formats.
 pub(super) struct Json {
     shape: Shape,
+    values: Values,
     envelopes: Envelopes,
     settings: Settings,
 }
@@ -60,12 +63,8 @@ impl Settings {
 }
 
 impl Json {
-    pub(super) fn new(
-        shape: Shape,
-        basket: BasketField,
-        own: &EventNames,
-        drops_repeated_orders: bool,
-    ) -> Json {
+    pub(super) fn new(shape: Shape, options: &DecodeOptions) -> Json {
+        let (basket, own) = (options.basket, &options.event_names);
         // A shop's stream is full of events about other things; in records made for this job, an unknown name is a
         // defect.
         let names = match shape {
@@ -76,9 +75,15 @@ impl Json {
         };
         Json {
             shape,
+            values: Values::new(options.registry.as_ref()),
             envelopes: Envelopes::new(),
-            settings: Settings { basket, names, drops_repeated_orders },
+            settings: Settings { basket, names, drops_repeated_orders: options.drops_repeated_orders() },
         }
+    }
+
+    /// Sees to it that the record can be decoded.
+    pub(super) fn prepare(&mut self, record: &RawRecord<'_>) -> Result<Readiness, RegistryError> {
+        self.values.prepare(record)
     }
 
     pub(super) fn decode(
@@ -87,7 +92,17 @@ impl Json {
         value: &[u8],
         sink: &mut Sink<'_>,
     ) -> Result<(), Reject> {
-        let text = utf8(Field::named("value"), without_wire_prefix(value))?;
+        // The text may lie in a buffer of theirs, so they are taken out for as long as it is read.
+        let mut values = std::mem::take(&mut self.values);
+        let result = values
+            .open(headers, value, sink.limits)
+            .and_then(|value| self.decode_value(headers, value, sink));
+        self.values = values;
+        result
+    }
+
+    fn decode_value(&self, headers: Headers<'_>, value: &[u8], sink: &mut Sink<'_>) -> Result<(), Reject> {
+        let text = utf8(Field::named("value"), value)?;
         // RFC 8259 lets a parser pass over a byte order mark, and editors put one at the front of a file.
         let text = text.trim_start_matches('\u{feff}');
         let Some(envelope) = self.envelopes.open(headers, text, sink.limits)? else {
@@ -166,14 +181,6 @@ impl Json {
             Shape::Segment => segment::decode(text, &self.settings, sink),
             Shape::Snowplow => snowplow::decode(text, &self.settings, sink),
         }
-    }
-}
-
-/// The value without the prefix of a schema registry: a zero byte, which begins no JSON, and four of a schema's id.
-fn without_wire_prefix(value: &[u8]) -> &[u8] {
-    match value {
-        [0, _, _, _, _, rest @ ..] => rest,
-        _ => value,
     }
 }
 

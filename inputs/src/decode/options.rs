@@ -7,6 +7,7 @@ use super::json::{Json, Shape};
 use super::sink::{Kind, WithoutBasket};
 use super::{Decoder, FormatDecoder, FormatKind, Limits, presets};
 use crate::file::Framing;
+use crate::registry::Registry;
 use std::str::FromStr;
 use thiserror::Error;
 
@@ -31,6 +32,8 @@ pub struct DecodeOptions {
     pub repeated_orders: RepeatedOrders,
     /// What a record without a value means (`--tombstones`).
     pub tombstones: Tombstones,
+    /// Where the schemas of values are (`--schema-registry`); for the formats of JSON only.
+    pub registry: Option<Registry>,
 }
 
 impl DecodeOptions {
@@ -49,11 +52,12 @@ impl DecodeOptions {
             delimiter: Delimiter::default(),
             repeated_orders: RepeatedOrders::Auto,
             tombstones: Tombstones::Reject,
+            registry: None,
         }
     }
 
     /// Whether a purchase that repeats an order is dropped.
-    fn drops_repeated_orders(&self) -> bool {
+    pub(super) fn drops_repeated_orders(&self) -> bool {
         match self.repeated_orders {
             RepeatedOrders::Auto => matches!(self.format, Format::Ga4 | Format::Segment | Format::Snowplow),
             RepeatedOrders::Drop => true,
@@ -70,8 +74,7 @@ impl DecodeOptions {
             return Err(FormatError::ColumnsWithoutCsv { format: self.format });
         }
         let names = &self.event_names;
-        let drops = self.drops_repeated_orders();
-        let json = |shape| Ok(FormatKind::Json(Box::new(Json::new(shape, self.basket, names, drops))));
+        let json = |shape| Ok(FormatKind::Json(Box::new(Json::new(shape, self))));
         let csv = |preset: presets::Preset| {
             Ok(FormatKind::Csv(Box::new(Csv::new(preset, names, self.csv_delimiter()))))
         };
@@ -142,6 +145,7 @@ impl DecodeOptions {
             ("repeated-orders", unless(self.repeated_orders.name(), "auto")),
             ("tombstones", unless(self.tombstones.name(), "reject")),
             ("quantity-decimals", unless(&self.limits.quantity_decimals.to_string(), "0")),
+            ("schema-registry", unless(if self.registry.is_some() { "yes" } else { "no" }, "no")),
         ];
         all.into_iter().filter(|(_flag, value)| !value.is_empty()).collect()
     }

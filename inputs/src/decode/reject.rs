@@ -78,6 +78,12 @@ Reason {
     Empty = "empty",
     /// The value is longer than [`Limits::record_bytes_max`](super::Limits::record_bytes_max).
     TooLarge = "too-large",
+    /// Avro or Protobuf, by the id of a schema before it or in a header, and no schema registry is named.
+    NeedsSchema = "needs-schema",
+    /// The schema registry has no schema of this id.
+    UnknownSchema = "unknown-schema",
+    /// A schema that cannot be read, or does not mean what values are written by.
+    BadSchema = "bad-schema",
     /// Nested deeper than [`Limits::nesting_max`](super::Limits::nesting_max).
     TooDeep = "too-deep",
     /// Bytes that are not UTF-8 where text is needed.

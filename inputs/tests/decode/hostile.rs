@@ -45,7 +45,7 @@ fn hostile() -> Vec<(Vec<u8>, &'static str)> {
         (b"\xef\xbb\xbf{}".to_vec(), "missing-basket"),
         (b"\xff\xfe{\0}\0".to_vec(), "invalid-utf8"),
         (b"\0".to_vec(), "malformed"),
-        (b"\0\0\0\0\x01\x02\x03".to_vec(), "malformed"),
+        (b"\0\0\0\0\x01\x02\x03".to_vec(), "needs-schema"),
         (b"\n".to_vec(), "malformed"),
         (b"".to_vec(), "empty"),
         (b"add i1 to b1".to_vec(), "malformed"),

@@ -21,6 +21,8 @@ mod shops;
 mod damage;
 /// CloudEvents around them.
 mod envelopes;
+/// JSON behind the ids of schema registries, and what is not JSON there.
+mod schemas;
 /// Everything a hostile producer can think of.
 mod hostile;
 /// Any bytes at all, and valid records damaged at random.
