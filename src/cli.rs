@@ -13,7 +13,10 @@ use clap_complete::Shell;
 use deltacart_dataflows::{Engine, Measure};
 use deltacart_inputs::OnExpired;
 use deltacart_inputs::kafka::StartFrom;
-use deltacart_inputs::{BasketField, Columns, Delimiter, EventNames, Format, RepeatedOrders, Tombstones};
+use deltacart_inputs::{
+    Basket, Columns, Delimiter, EventNames, FieldPaths, Format, NullWords, RepeatedOrders, TimeFormat,
+    Tombstones,
+};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
@@ -94,22 +97,25 @@ pub struct RunArgs {
     /// 'SRC#FORMAT&columns=…&basket=…' more of its settings
     #[arg(long, value_name = "SRC", required = true, num_args = 1.., help_heading = "Input")]
     pub input: Vec<InputArg>,
-    /// The shape of the events: json, ga4, segment, snowplow, csv, online-retail, rees46 or fimi. CloudEvents around
-    /// any of them are recognised. docs/formats.md has every field
+    /// The shape of the events: json, shopify, woocommerce, ga4, segment, snowplow, csv, online-retail, rees46, baskets
+    /// or fimi. CloudEvents around JSON are recognised. docs/formats.md has every field
     #[arg(long, default_value = "json", help_heading = "Input")]
     pub format: Format,
-    /// Which id makes the basket, the unit in which items are together: auto, order, cart, session, user or key, the
-    /// record's own
+    /// What makes the basket, the unit in which items are together: auto, order, cart, session, user or key (the
+    /// record's own), or several columns together, such as member+date
     #[arg(long, default_value = "auto", help_heading = "Input")]
-    pub basket: BasketField,
+    pub basket: Basket,
     /// For --format csv, which column is what: basket=NAME,item=NAME and perhaps quantity, time, user, event, id. NAME
     /// is in the file's header, or #1, #2, … for a file without one
     #[arg(long, value_name = "FIELD=NAME,…", help_heading = "Input")]
     pub columns: Option<Columns>,
+    /// For any JSON, which field is where: basket=id,item=line_items[].sku and perhaps quantity, time, user, event, id
+    #[arg(long, value_name = "FIELD=PATH,…", help_heading = "Input")]
+    pub fields: Option<FieldPaths>,
     /// The shop's own names of events: add=cart,remove=remove_from_cart,… other=* ignores names that are not listed
     #[arg(long, value_name = "KIND=NAME,…", help_heading = "Input")]
     pub event_names: Option<EventNames>,
-    /// What stands between the columns of a CSV file: a character, or tab
+    /// What stands between the columns of a CSV file, or the items of a basket: a character, or tab
     #[arg(long, default_value = ",", value_name = "CHAR", help_heading = "Input")]
     pub delimiter: Delimiter,
     /// Where the schemas of Avro and Protobuf are, behind a schema's id in the value or a header: the address of a
@@ -119,6 +125,12 @@ pub struct RunArgs {
     /// A file with one line, user:password, for the schema registry; or user:password@ in its address
     #[arg(long, value_name = "FILE", requires = "schema_registry", help_heading = "Input")]
     pub schema_registry_login: Option<PathBuf>,
+    /// Words that stand for no value, in columns and in --fields, in any case; '' for none
+    #[arg(long, default_value = "NULL,\\N,nan", value_name = "WORD,…", help_heading = "Input")]
+    pub null_words: NullWords,
+    /// How times are written that are neither RFC 3339 nor numbers, in the letters of strftime: '%d.%m.%Y %H:%M'
+    #[arg(long, value_name = "FORMAT", help_heading = "Input")]
+    pub time_format: Option<TimeFormat>,
     /// Where to begin in a topic: beginning, end, committed (where the group stopped), or a time (RFC 3339 or epoch
     /// milliseconds)
     #[arg(long, default_value = "beginning", help_heading = "Input")]

@@ -10,8 +10,9 @@ use deltacart_inputs::{Format, fuzz};
 pub type Target = fn(&[u8]);
 
 /// All targets, each with a folder of its name in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("json", json),
+    ("orders", orders),
     ("ga4", ga4),
     ("segment", segment),
     ("snowplow", snowplow),
@@ -31,6 +32,11 @@ pub const TARGETS: [(&str, Target); 15] = [
 /// Plain JSON events.
 pub fn json(data: &[u8]) {
     fuzz::decode(&[Format::Json], data);
+}
+
+/// Orders of shops, by the paths of their fields.
+pub fn orders(data: &[u8]) {
+    fuzz::decode(&[Format::Shopify, Format::WooCommerce], data);
 }
 
 /// Google Analytics 4.
@@ -55,7 +61,7 @@ pub fn rows(data: &[u8]) {
 
 /// A basket a line.
 pub fn baskets(data: &[u8]) {
-    fuzz::decode(&[Format::Fimi], data);
+    fuzz::decode(&[Format::Fimi, Format::Baskets], data);
 }
 
 /// What serialisers of schema registries put around a value.

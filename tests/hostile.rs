@@ -197,10 +197,11 @@ fn csv_rows() {
     let good = ["good-1,tea,\ngood-2,tea,", "good-2,lemon,1", "good-1,lemon,1"];
     let long = "x".repeat(2 << 20);
     let records = [
-        hostile("alone", "missing-column"),
+        hostile("alone", "wrong-columns"),
+        hostile("b,tea,white,1", "wrong-columns"),
         hostile(",tea,1", "missing-basket"),
         hostile("b,,1", "missing-item"),
-        hostile("b,tea,NaN", "bad-quantity"),
+        hostile("b,tea,inf", "bad-quantity"),
         hostile("b,tea,-0", "bad-quantity"),
         hostile("b,tea,0", "bad-quantity"),
         hostile("b,tea,99999999999999999999", "quantity-out-of-range"),

@@ -18,6 +18,9 @@ mod skipped;
 // The command line as a user meets it: complete commands, exit codes, signals, pipes.
 mod cli;
 
+// Files as shops have them: encodings, arrays, archives, headers, orders.
+mod files;
+
 // Records that nobody should send, in every format: dead letters, exit 0, and those between them count.
 mod hostile;
 

@@ -17,12 +17,23 @@ mod reject;
 pub use reject::{Defects, Flaw, PartReject, Reason, Reject};
 mod limits;
 pub use limits::Limits;
+mod error;
+pub use error::FormatError;
+mod columns;
+pub use columns::{Column, Columns, Delimiter};
+mod nulls;
+pub use nulls::NullWords;
+mod paths;
+pub use paths::FieldPaths;
 mod options;
 mod choices;
 pub use choices::{RepeatedOrders, Tombstones};
-pub use options::{BasketField, Column, Columns, DecodeOptions, Delimiter, EventNames, Format, FormatError};
+pub use options::{Basket, BasketField, DecodeOptions, EventNames, Format};
 mod fields;
 mod times;
+mod time_format;
+pub use time_format::TimeFormat;
+mod joined;
 mod duplicates;
 pub use duplicates::EventIds;
 mod sink;
@@ -40,8 +51,12 @@ mod plain;
 mod ga4;
 mod segment;
 mod snowplow;
+mod tree;
+mod mapped;
+mod shops;
 mod csv;
 mod presets;
+mod baskets;
 mod fimi;
 
 use crate::RawRecord;
@@ -123,6 +138,7 @@ struct FormatDecoder {
 enum FormatKind {
     Json(Box<json::Json>),
     Csv(Box<csv::Csv>),
+    Baskets(Box<baskets::Baskets>),
     Fimi,
 }
 
@@ -130,7 +146,7 @@ impl Decoder for FormatDecoder {
     fn prepare(&mut self, record: &RawRecord<'_>) -> Result<Readiness, RegistryError> {
         match &mut self.format {
             FormatKind::Json(json) => json.prepare(record),
-            FormatKind::Csv(_) | FormatKind::Fimi => Ok(Readiness::Ready),
+            FormatKind::Csv(_) | FormatKind::Baskets(_) | FormatKind::Fimi => Ok(Readiness::Ready),
         }
     }
 
@@ -148,6 +164,7 @@ impl Decoder for FormatDecoder {
             Some(value) => checked(record, value, &self.limits).and_then(|value| match &mut self.format {
                 FormatKind::Json(json) => json.decode(record.headers, value, &mut sink),
                 FormatKind::Csv(csv) => csv.decode(record, value, &mut sink),
+                FormatKind::Baskets(baskets) => baskets.decode(record, value, &mut sink),
                 FormatKind::Fimi => fimi::decode(record, value, &mut sink),
             }),
         };

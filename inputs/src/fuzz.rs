@@ -8,7 +8,8 @@ pub use schemas::{avro, protobuf, wire};
 
 use crate::file::{Framer, Framing};
 use crate::{
-    BasketField, Column, DecodeOptions, Decoded, Decoder, Format, Headers, RawRecord, Reject, RepeatedOrders,
+    Basket, BasketField, Column, DecodeOptions, Decoded, Decoder, Format, Headers, RawRecord, Reject,
+    RepeatedOrders,
 };
 use deltacart_dataflows::{Action, Event, Position};
 use std::sync::OnceLock;
@@ -128,13 +129,21 @@ fn options() -> &'static [DecodeOptions] {
         let mut all = Vec::new();
         for &format in Format::ALL {
             for &basket in BasketField::ALL {
-                let usual = DecodeOptions { basket, duplicate_horizon: 4, ..DecodeOptions::new(format) };
-                all.extend(variants(usual));
+                let basket = Basket::Id(basket);
+                all.extend(variants(DecodeOptions { basket, ..usual(format) }));
             }
+        }
+        let joined = Basket::Joined(vec!["b".into(), "u".into()]);
+        for format in [Format::Json, Format::Csv, Format::OnlineRetail] {
+            all.extend(variants(DecodeOptions { basket: joined.clone(), ..usual(format) }));
         }
         all.retain(|options| options.decoder().is_ok());
         all
     })
+}
+
+fn usual(format: Format) -> DecodeOptions {
+    DecodeOptions { duplicate_horizon: 4, ..DecodeOptions::new(format) }
 }
 
 fn variants(usual: DecodeOptions) -> Vec<DecodeOptions> {
@@ -147,8 +156,14 @@ fn variants(usual: DecodeOptions) -> Vec<DecodeOptions> {
     other.limits.record_items_max = 3;
     other.limits.quantity_max = 100;
     other.limits.nesting_max = 6;
-    if usual.format != Format::Csv {
-        return vec![usual, other];
+    let mut mapped = usual.clone();
+    mapped.fields = "basket=b,item=l[].i|l[].j,quantity=l[].q,time=t,user=u.n,event=e,id=k[1]"
+        .parse()
+        .expect("each is a path, once");
+    match usual.format {
+        Format::Csv => {}
+        Format::Json | Format::Shopify | Format::WooCommerce => return vec![usual, other, mapped],
+        _ => return vec![usual, other],
     }
     let mut named = usual.clone();
     named.columns =
@@ -157,6 +172,8 @@ fn variants(usual: DecodeOptions) -> Vec<DecodeOptions> {
     fixed.columns =
         "basket=#1,item=#2,quantity=#3,event=#4,time=#5,id=#6".parse().expect("each is a column, once");
     fixed.delimiter = "tab".parse().expect("it is one character");
+    fixed.null_words = "x,none".parse().expect("they are two words");
+    fixed.time_format = Some("%d.%m.%Y".parse().expect("it says which day it is"));
     let mut mixed = named.clone();
     mixed.columns.item = Some(Column::Position(0));
     mixed.columns.quantity = None;

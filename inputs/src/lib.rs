@@ -21,8 +21,9 @@ pub mod registry;
 
 mod decode;
 pub use decode::{
-    BasketField, Column, Columns, DecodeOptions, Decoded, Decoder, Defects, Delimiter, EventIds, EventNames,
-    Flaw, Format, FormatError, Limits, PartReject, Reason, Reject, RepeatedOrders, Tombstones,
+    Basket, BasketField, Column, Columns, DecodeOptions, Decoded, Decoder, Defects, Delimiter, EventIds,
+    EventNames, FieldPaths, Flaw, Format, FormatError, Limits, NullWords, PartReject, Reason, Reject,
+    RepeatedOrders, TimeFormat, Tombstones,
 };
 
 pub mod generate;

@@ -6,8 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The flags that an input may have for itself, by their names without `--`.
-pub const OWN_SETTINGS: [&str; 7] =
-    ["format", "basket", "columns", "event-names", "delimiter", "repeated-orders", "tombstones"];
+pub const OWN_SETTINGS: [&str; 8] =
+    ["format", "basket", "columns", "fields", "event-names", "delimiter", "repeated-orders", "tombstones"];
 
 /// A source of events, with the settings that are its own.
 #[derive(Clone, Debug, PartialEq, Eq)]

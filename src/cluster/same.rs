@@ -67,6 +67,7 @@ impl Settings {
             format,
             basket,
             columns,
+            fields,
             event_names,
             limits,
             duplicate_horizon,
@@ -74,10 +75,13 @@ impl Settings {
             repeated_orders,
             tombstones,
             registry,
+            null_words,
+            time_format,
         } = decode;
         self.set(&format!("--format{of}"), format);
         self.set(&format!("--basket{of}"), basket);
         self.set(&format!("--columns{of}"), columns);
+        self.set(&format!("--fields{of}"), fields);
         self.set(&format!("--event-names{of}"), event_names);
         self.set(&format!("--max-record-bytes{of}"), limits.record_bytes_max);
         self.set(&format!("--quantity-decimals{of}"), limits.quantity_decimals);
@@ -85,6 +89,8 @@ impl Settings {
         self.set(&format!("--tombstones{of}"), tombstones);
         self.set(&format!("--duplicate-horizon{of}"), duplicate_horizon);
         self.set(&format!("--delimiter{of}"), delimiter);
+        self.set(&format!("--null-words{of}"), null_words);
+        self.set(&format!("--time-format{of}"), time_format);
         // Its address may be another for each machine.
         self.set(&format!("--schema-registry{of}"), registry.is_some());
     }

@@ -5,7 +5,7 @@ use crate::job::{Input, Stream, Streams};
 use anyhow::{Context, Result, bail, ensure};
 use deltacart_inputs::kafka::StartFrom;
 use deltacart_inputs::registry::Registry;
-use deltacart_inputs::{Columns, DecodeOptions, Format};
+use deltacart_inputs::{Columns, DecodeOptions, FieldPaths, Format};
 use std::path::PathBuf;
 
 /// The streams that the flags name: each topic is one, and so are all files with the same settings together.
@@ -52,10 +52,19 @@ pub(super) fn streams(args: &RunArgs) -> Result<Streams> {
     Ok(streams)
 }
 
+/// The schema registry, if one is named.
+fn registry(args: &RunArgs) -> Result<Option<Registry>> {
+    let Some(Secretive(place)) = &args.schema_registry else { return Ok(None) };
+    let registry = Registry::new(place, args.schema_registry_login.as_deref())?;
+    Ok(Some(registry))
+}
+
 /// Gives the schema registry, if one is named, to the topics whose values it may describe: all share it.
 fn share_registry(args: &RunArgs, streams: &mut [Stream]) -> Result<()> {
-    let Some(Secretive(place)) = &args.schema_registry else { return Ok(()) };
-    let registry = Registry::new(place, args.schema_registry_login.as_deref())?;
+    let registry = registry(args)?;
+    if registry.is_none() {
+        return Ok(());
+    }
     ensure!(
         streams.iter().any(|stream| stream.topic().is_some()),
         "--schema-registry goes with topics: a line of a file has no schema's id"
@@ -72,7 +81,7 @@ fn share_registry(args: &RunArgs, streams: &mut [Stream]) -> Result<()> {
         args.format.name()
     );
     for stream in described {
-        stream.decode.registry = Some(registry.clone());
+        stream.decode.registry.clone_from(&registry);
         stream.decode.decoder()?;
     }
     Ok(())
@@ -91,10 +100,13 @@ fn stdin_once(streams: &Streams) -> Result<()> {
 /// How the records of an input are read: by its own settings, and else by the flags.
 fn decode(args: &RunArgs, input: &InputArg) -> Result<DecodeOptions> {
     let mut decode = DecodeOptions::new(args.format);
-    decode.basket = args.basket;
+    decode.basket = args.basket.clone();
     decode.columns = args.columns.clone().unwrap_or_default();
     decode.event_names = args.event_names.clone().unwrap_or_default();
+    decode.fields = args.fields.clone().unwrap_or_default();
     decode.delimiter = args.delimiter;
+    decode.null_words = args.null_words.clone();
+    decode.time_format = args.time_format.clone();
     decode.duplicate_horizon = args.duplicate_horizon;
     decode.repeated_orders = args.repeated_orders;
     decode.tombstones = args.tombstones;
@@ -124,9 +136,13 @@ fn set_own(decode: &mut DecodeOptions, name: &str, value: &str) -> Result<()> {
             if decode.format != Format::Csv {
                 decode.columns = Columns::default();
             }
+            if !matches!(decode.format, Format::Json | Format::Shopify | Format::WooCommerce) {
+                decode.fields = FieldPaths::default();
+            }
         }
         "basket" => decode.basket = value.parse()?,
         "columns" => decode.columns = value.parse()?,
+        "fields" => decode.fields = value.parse()?,
         "event-names" => decode.event_names = value.parse()?,
         "delimiter" => decode.delimiter = value.parse()?,
         "repeated-orders" => decode.repeated_orders = value.parse()?,

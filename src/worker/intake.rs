@@ -1,6 +1,6 @@
 //! What one worker reads: records of its partitions, decoded, counted, and accounted for when their epoch is out.
 
-use crate::dead_letter::{DeadLetters, Rejected};
+use crate::dead_letter::{DeadLetters, Found, Rejected};
 use crate::job::{Job, Shared, Stream, Streams};
 use crate::metrics::{PartitionLabel, Probe, Turn};
 use crate::state::manifest::PartitionOffset;
@@ -10,10 +10,10 @@ use crate::worker::backlog::Backlog;
 use crate::worker::counts::Counts;
 use crate::worker::inputs::{Inputs, StreamInput};
 use crate::worker::places::Places;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use deltacart_dataflows::{Epoch, Event, Millis, Partition};
 use deltacart_inputs::registry::{Readiness, Registry};
-use deltacart_inputs::{Decoder, Defects, EventIds, Lag, RawRecord, Share};
+use deltacart_inputs::{Decoder, Defects, EventIds, Lag, RawRecord, Reason, Share};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -402,6 +402,9 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Takes a record, unless it has to wait: then it is to be offered again.
     fn take(&mut self, record: &RawRecord<'_>) -> bool {
+        if self.failed.is_err() {
+            return true;
+        }
         match self.decoder.prepare(record) {
             Ok(Readiness::Ready) => self.decode(record),
             Ok(Readiness::Waiting) => return false,
@@ -435,6 +438,12 @@ impl Reader<'_> {
             Err(reject) => {
                 self.tally.add(Counter::Rejects(reject.reason.name().to_owned()), 1);
                 self.write_letter(record, &Rejected::record(&reject));
+                // Nothing of a file can be used whose columns are not found. Of a topic, another partition may be.
+                if let (Reason::BadHeader, Found::File(path)) =
+                    (reject.reason, self.stream.origin(record.partition).found)
+                {
+                    self.failed = Err(anyhow!("cannot use the header of {path}: {}", reject.detail));
+                }
             }
         }
     }

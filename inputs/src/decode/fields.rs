@@ -42,7 +42,11 @@ impl<'a> Field<'a> {
 impl fmt::Display for Field<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some((list, place)) = self.list {
-            write!(f, "{list}[{place}].")?;
+            write!(f, "{list}[{place}]")?;
+            if self.name.is_empty() {
+                return Ok(());
+            }
+            f.write_str(".")?;
         }
         f.write_str(self.name)
     }

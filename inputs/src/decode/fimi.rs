@@ -12,21 +12,26 @@ use super::{Reason, Reject};
 use crate::RawRecord;
 use std::borrow::Cow;
 
-pub(super) fn decode(record: &RawRecord<'_>, value: &[u8], sink: &mut Sink<'_>) -> Result<(), Reject> {
-    let limits = sink.limits;
-    let text = utf8(Field::named("line"), value)?;
+/// The basket that a line is, called by its place in the input.
+pub(super) fn about_line(record: &RawRecord<'_>) -> About<'static> {
     let number = record.offset.saturating_add(1);
     let basket = match record.partition {
         0 => number.to_string(),
         partition => format!("{partition}:{number}"),
     };
-    let about = About {
+    About {
         basket: Some(Cow::Owned(basket)),
         user: None,
         basket_field: "line",
         without_basket: WithoutBasket::Reject,
         order: None,
-    };
+    }
+}
+
+pub(super) fn decode(record: &RawRecord<'_>, value: &[u8], sink: &mut Sink<'_>) -> Result<(), Reject> {
+    let limits = sink.limits;
+    let text = utf8(Field::named("line"), value)?;
+    let about = about_line(record);
     let items: Vec<&str> = text.split_ascii_whitespace().collect();
     if items.is_empty() {
         return Ok(());

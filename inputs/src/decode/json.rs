@@ -7,6 +7,7 @@
 use super::cloudevents::Envelopes;
 use super::fields::{Field, Raw};
 use super::list::texts;
+use super::mapped::Mapped;
 use super::options::{BasketField, DecodeOptions};
 use super::sink::{Kind, Line, Sink, Vocabulary};
 use super::values::Values;
@@ -28,9 +29,10 @@ use std::marker::PhantomData;
 const HEARD_CHARS: usize = 40;
 
 /// The JSON formats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Plain,
+    /// Any JSON, by the paths of its fields.
+    Mapped(Box<Mapped>),
     Ga4,
     Segment,
     Snowplow,
@@ -63,12 +65,12 @@ impl Settings {
 }
 
 impl Json {
-    pub(super) fn new(shape: Shape, options: &DecodeOptions) -> Json {
-        let (basket, own) = (options.basket, &options.event_names);
+    pub(super) fn new(shape: Shape, basket: BasketField, options: &DecodeOptions) -> Json {
+        let own = &options.event_names;
         // A shop's stream is full of events about other things; in records made for this job, an unknown name is a
         // defect.
-        let names = match shape {
-            Shape::Plain => Vocabulary::new(own, Kind::NAMES, false),
+        let names = match &shape {
+            Shape::Plain | Shape::Mapped(_) => Vocabulary::new(own, Kind::NAMES, false),
             Shape::Ga4 => Vocabulary::new(own, ga4::NAMES, true),
             Shape::Segment => Vocabulary::new(own, segment::NAMES, true),
             Shape::Snowplow => Vocabulary::new(own, snowplow::NAMES, true),
@@ -160,7 +162,7 @@ impl Json {
             Wrapped::Record(record) => self.decode_text(record, depth + 1, sink),
             Wrapped::Change(change) => {
                 sink.happened(sink.limits.time(Field::named("ts_ms"), change.time));
-                match (change.op, change.after, self.shape) {
+                match (change.op, change.after, &self.shape) {
                     (Op::Insert, Some(row), _) => self.decode_text(row, depth + 1, sink),
                     (Op::Update | Op::Delete, _, Shape::Plain) => {
                         plain::decode_change(change, &self.settings, sink)
@@ -175,7 +177,8 @@ impl Json {
     }
 
     fn decode_record(&self, text: &str, sink: &mut Sink<'_>) -> Result<(), Reject> {
-        match self.shape {
+        match &self.shape {
+            Shape::Mapped(mapped) => mapped.decode(text, &self.settings.names, sink),
             Shape::Plain => plain::decode(text, &self.settings, sink),
             Shape::Ga4 => ga4::decode(text, &self.settings, sink),
             Shape::Segment => segment::decode(text, &self.settings, sink),
@@ -215,10 +218,7 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(
     text: &'a str,
     limits: &Limits,
 ) -> Result<T, Reject> {
-    if is_deeper(text.as_bytes(), limits.nesting_max) {
-        let detail = format!("{field}: nested deeper than {}", limits.nesting_max);
-        return Err(Reject::new(Reason::TooDeep, detail));
-    }
+    check_depth(field, text, limits)?;
     serde_json::from_str(text).map_err(|error| {
         let reason = if error.is_data() { Reason::WrongShape } else { Reason::Malformed };
         Reject::new(reason, format!("{field}: {}", said(&error, text)))
@@ -254,6 +254,15 @@ fn said(error: &serde_json::Error, text: &str) -> String {
         Some((start, _)) => format!("{what} after \"…{}\"", &before[start..]),
         None => format!("{what} after \"{before}\""),
     }
+}
+
+/// Fails when `text` is nested deeper than it may be.
+pub(super) fn check_depth(field: Field<'_>, text: &str, limits: &Limits) -> Result<(), Reject> {
+    if is_deeper(text.as_bytes(), limits.nesting_max) {
+        let detail = format!("{field}: nested deeper than {}", limits.nesting_max);
+        return Err(Reject::new(Reason::TooDeep, detail));
+    }
+    Ok(())
 }
 
 /// Whether brackets are nested deeper than `depth_max`. The parser skips what nobody reads without recursion, and so

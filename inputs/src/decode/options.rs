@@ -1,32 +1,41 @@
 //! The settings of decoding as a person types them, and the decoder they make.
 
+use super::baskets::Baskets;
 use super::choices::{RepeatedOrders, Tombstones};
-use super::csv::Csv;
+use super::columns::{Columns, Delimiter};
+use super::csv::{Cells, Csv};
 use super::duplicates::Duplicates;
 use super::json::{Json, Shape};
+use super::mapped::Mapped;
+use super::nulls::NullWords;
+use super::paths::FieldPaths;
+use super::shops::{SHOPIFY, WOOCOMMERCE};
 use super::sink::{Kind, WithoutBasket};
-use super::{Decoder, FormatDecoder, FormatKind, Limits, presets};
+use super::time_format::TimeFormat;
+use super::{Decoder, FormatDecoder, FormatError, FormatKind, Limits, presets};
 use crate::file::Framing;
 use crate::registry::Registry;
 use std::str::FromStr;
-use thiserror::Error;
 
 /// How the bytes of records become events. [`DecodeOptions::new`] has the defaults.
 #[derive(Clone, Debug)]
 pub struct DecodeOptions {
     /// The shape of the records (`--format`).
     pub format: Format,
-    /// Which of the record's ids makes the basket (`--basket`).
-    pub basket: BasketField,
+    /// What makes the basket (`--basket`).
+    pub basket: Basket,
     /// Which column holds what (`--columns`); for [`Format::Csv`] only.
     pub columns: Columns,
+    /// Where the fields of a JSON record are (`--fields`); for [`Format::Json`], and in place of those that the
+    /// presets of shops have.
+    pub fields: FieldPaths,
     /// The shop's own names for kinds of events (`--event-names`), beside those of the format.
     pub event_names: EventNames,
     /// What a record may hold at most.
     pub limits: Limits,
     /// Among how many event ids of its partition, back from the last, a repetition is found; 0 looks for none.
     pub duplicate_horizon: usize,
-    /// What stands between the columns of a row (`--delimiter`); for [`Format::Csv`] only.
+    /// What stands between the columns of a row (`--delimiter`); for [`Format::Csv`] and [`Format::Baskets`].
     pub delimiter: Delimiter,
     /// What becomes of a purchase that repeats an order (`--repeated-orders`).
     pub repeated_orders: RepeatedOrders,
@@ -34,6 +43,10 @@ pub struct DecodeOptions {
     pub tombstones: Tombstones,
     /// Where the schemas of values are (`--schema-registry`); for the formats of JSON only.
     pub registry: Option<Registry>,
+    /// The words that stand for nothing (`--null-words`), in tables and in fields by path.
+    pub null_words: NullWords,
+    /// How times are written (`--time-format`) in tables and in fields by path, beside the usual ways.
+    pub time_format: Option<TimeFormat>,
 }
 
 impl DecodeOptions {
@@ -44,8 +57,9 @@ impl DecodeOptions {
     pub fn new(format: Format) -> DecodeOptions {
         DecodeOptions {
             format,
-            basket: BasketField::Auto,
+            basket: Basket::default(),
             columns: Columns::default(),
+            fields: FieldPaths::default(),
             event_names: EventNames::default(),
             limits: Limits::default(),
             duplicate_horizon: DecodeOptions::DUPLICATE_HORIZON,
@@ -53,6 +67,8 @@ impl DecodeOptions {
             repeated_orders: RepeatedOrders::Auto,
             tombstones: Tombstones::Reject,
             registry: None,
+            null_words: NullWords::default(),
+            time_format: None,
         }
     }
 
@@ -73,50 +89,86 @@ impl DecodeOptions {
         if self.format != Format::Csv && self.columns != Columns::default() {
             return Err(FormatError::ColumnsWithoutCsv { format: self.format });
         }
-        let names = &self.event_names;
-        let json = |shape| Ok(FormatKind::Json(Box::new(Json::new(shape, self))));
-        let csv = |preset: presets::Preset| {
-            Ok(FormatKind::Csv(Box::new(Csv::new(preset, names, self.csv_delimiter()))))
-        };
-        let kind = match self.format {
-            Format::Json => json(Shape::Plain),
-            Format::Ga4 => json(Shape::Ga4),
-            Format::Segment => json(Shape::Segment),
-            Format::Snowplow => json(Shape::Snowplow),
-            Format::Csv => csv(presets::custom(&self.columns, self.basket)?),
-            Format::OnlineRetail => csv(presets::online_retail(self.basket)?),
-            Format::Rees46 => csv(presets::rees46(self.basket)?),
-            Format::Fimi if self.basket == BasketField::Auto => Ok(FormatKind::Fimi),
-            Format::Fimi => {
-                Err(FormatError::BasketUnknown { format: self.format, basket: self.basket, known: "auto" })
+        let takes_fields = matches!(self.format, Format::Json | Format::Shopify | Format::WooCommerce);
+        if !takes_fields && self.fields != FieldPaths::default() {
+            return Err(FormatError::FieldsWithoutJson { format: self.format });
+        }
+        let format = match self.format {
+            Format::Json if self.fields == FieldPaths::default() => self.shape(Shape::Plain)?,
+            Format::Json => self.mapped(Mapped::of_any(self)?),
+            Format::Shopify => self.mapped(Mapped::of_shop(&SHOPIFY, self)?),
+            Format::WooCommerce => self.mapped(Mapped::of_shop(&WOOCOMMERCE, self)?),
+            Format::Ga4 => self.shape(Shape::Ga4)?,
+            Format::Segment => self.shape(Shape::Segment)?,
+            Format::Snowplow => self.shape(Shape::Snowplow)?,
+            Format::Csv => self.rows(presets::custom(&self.columns, &self.basket)?),
+            Format::OnlineRetail => self.rows(presets::online_retail(&self.basket)?),
+            Format::Rees46 => self.rows(presets::rees46(&self.basket)?),
+            Format::Baskets | Format::Fimi if self.basket != Basket::default() => {
+                return Err(self.basket_unknown("auto"));
             }
-        }?;
+            Format::Baskets => {
+                FormatKind::Baskets(Box::new(Baskets::new(self.csv_delimiter(), self.null_words.clone())))
+            }
+            Format::Fimi => FormatKind::Fimi,
+        };
         let duplicates = Duplicates::new(self.duplicate_horizon);
         let (limits, tombstones) = (self.limits, self.tombstones);
-        Ok(Box::new(FormatDecoder { format: kind, limits, tombstones, duplicates }))
+        Ok(Box::new(FormatDecoder { format, limits, tombstones, duplicates }))
+    }
+
+    fn shape(&self, shape: Shape) -> Result<FormatKind, FormatError> {
+        let Basket::Id(basket) = self.basket else {
+            return Err(self.basket_unknown("one of them, or name the fields with --format json --fields"));
+        };
+        Ok(FormatKind::Json(Box::new(Json::new(shape, basket, self))))
+    }
+
+    fn mapped(&self, mapped: Mapped) -> FormatKind {
+        let shape = Shape::Mapped(Box::new(mapped));
+        FormatKind::Json(Box::new(Json::new(shape, BasketField::Auto, self)))
+    }
+
+    fn rows(&self, preset: presets::Preset) -> FormatKind {
+        let cells = Cells { null_words: self.null_words.clone(), time_format: self.time_format.clone() };
+        FormatKind::Csv(Box::new(Csv::new(preset, &self.event_names, self.csv_delimiter(), cells)))
+    }
+
+    pub(super) fn basket_unknown(&self, known: &'static str) -> FormatError {
+        FormatError::BasketUnknown { format: self.format, basket: self.basket.clone(), known }
     }
 
     /// What ends a record in a file of this format.
     pub fn framing(&self) -> Framing {
         match self.format {
-            Format::Csv | Format::OnlineRetail | Format::Rees46 => {
+            Format::Csv | Format::OnlineRetail | Format::Rees46 | Format::Baskets => {
                 Framing::Csv { delimiter: self.csv_delimiter().0 }
             }
-            Format::Json | Format::Ga4 | Format::Segment | Format::Snowplow => Framing::Json,
+            Format::Json
+            | Format::Shopify
+            | Format::WooCommerce
+            | Format::Ga4
+            | Format::Segment
+            | Format::Snowplow => Framing::Json,
             Format::Fimi => Framing::Lines,
         }
     }
 
     /// The presets are files as they were published, with commas.
     fn csv_delimiter(&self) -> Delimiter {
-        if self.format == Format::Csv { self.delimiter } else { Delimiter::default() }
+        if matches!(self.format, Format::Csv | Format::Baskets) {
+            self.delimiter
+        } else {
+            Delimiter::default()
+        }
     }
 
     /// Whether records of this format can say when they happened.
     pub fn has_times(&self) -> bool {
         match self.format {
             Format::Csv => self.columns.time.is_some(),
-            Format::Fimi => false,
+            Format::Json if self.fields != FieldPaths::default() => self.fields.has_time(),
+            Format::Baskets | Format::Fimi => false,
             _ => true,
         }
     }
@@ -135,8 +187,9 @@ impl DecodeOptions {
         let unless = |value: &str, usual: &str| if value == usual { String::new() } else { value.to_owned() };
         let all = [
             ("format", self.format.name().to_owned()),
-            ("basket", self.basket.name().to_owned()),
+            ("basket", self.basket.text()),
             ("columns", self.columns.text()),
+            ("fields", self.fields.text().to_owned()),
             ("event-names", events.join(",")),
             (
                 "delimiter",
@@ -146,71 +199,11 @@ impl DecodeOptions {
             ("tombstones", unless(self.tombstones.name(), "reject")),
             ("quantity-decimals", unless(&self.limits.quantity_decimals.to_string(), "0")),
             ("schema-registry", unless(if self.registry.is_some() { "yes" } else { "no" }, "no")),
+            ("null-words", unless(&self.null_words.text(), &NullWords::default().text())),
+            ("time-format", self.time_format.as_ref().map_or_else(String::new, |it| it.text().to_owned())),
         ];
         all.into_iter().filter(|(_flag, value)| !value.is_empty()).collect()
     }
-}
-
-/// Settings of decoding that cannot be used, each with what to change.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum FormatError {
-    /// `--format` with a name that no format has.
-    #[error(
-        "unknown format {0:?}: --format takes json, ga4, segment, snowplow, csv, online-retail, rees46 or fimi"
-    )]
-    UnknownFormat(String),
-    /// `--format cloudevents`, which is an envelope.
-    #[error(
-        "cloudevents is an envelope and is recognised by itself: name what is in it, --format json, ga4, segment or snowplow"
-    )]
-    Envelope,
-    /// `--basket` with a name that no id has.
-    #[error("unknown basket {0:?}: --basket takes auto, order, cart, session, user or key")]
-    UnknownBasket(String),
-    /// `--repeated-orders` or `--tombstones` with a name that is none of theirs.
-    #[error("unknown {flag} {value:?}: it takes {known}")]
-    UnknownChoice {
-        /// The flag.
-        flag: &'static str,
-        /// What it was given.
-        value: String,
-        /// What it takes.
-        known: &'static str,
-    },
-    /// `--basket` names an id that the format does not have.
-    #[error("records of --format {} have no id for --basket {}: use --basket {known}", format.name(), basket.name())]
-    BasketUnknown {
-        /// The format as it was given.
-        format: Format,
-        /// The basket as it was given.
-        basket: BasketField,
-        /// The values that go with the format.
-        known: &'static str,
-    },
-    /// `--columns` for a format whose fields are fixed.
-    #[error("--columns goes with --format csv only, not with --format {}", format.name())]
-    ColumnsWithoutCsv {
-        /// The format as it was given.
-        format: Format,
-    },
-    /// `--format csv` without a column that it cannot do without.
-    #[error("--format csv does not know which column is the {0}: add {0}=NAME or {0}=#1 to --columns")]
-    ColumnMissing(&'static str),
-    /// A part of `--columns` that cannot be read.
-    #[error(
-        "cannot use {0:?} in --columns: each part is FIELD=NAME or FIELD=#POSITION (from 1), with FIELD one of basket, item, quantity, time, user, event, id, each at most once"
-    )]
-    BadColumn(String),
-    /// A part of `--event-names` that cannot be read.
-    #[error(
-        "cannot use {0:?} in --event-names: each part is KIND=NAME, with KIND one of add, remove, set, clear, purchase, refund, cancel, update, forget, view, other (and other=* for every name that is not listed), each NAME once"
-    )]
-    BadEventName(String),
-    /// `--delimiter` with something that cannot separate columns.
-    #[error(
-        "cannot use {0:?} as --delimiter: it takes one ASCII character other than a quote or a line end, or tab"
-    )]
-    BadDelimiter(String),
 }
 
 /// The shape of records (`--format`).
@@ -218,6 +211,10 @@ pub enum FormatError {
 pub enum Format {
     /// Plain JSON, one event a record, of one or many items.
     Json,
+    /// Shopify's orders, as its webhooks send them.
+    Shopify,
+    /// WooCommerce's orders, as its webhooks send them.
+    WooCommerce,
     /// Google Analytics 4: one event, a Measurement Protocol request, or a row of the BigQuery export.
     Ga4,
     /// Segment track calls of the e-commerce specification, v2 and v1.
@@ -230,6 +227,8 @@ pub enum Format {
     OnlineRetail,
     /// Rows of the REES46 shops' event logs.
     Rees46,
+    /// A basket a line, any ids between delimiters.
+    Baskets,
     /// A basket a line, item numbers between blanks, as in the FIMI repository.
     Fimi,
 }
@@ -238,12 +237,15 @@ impl Format {
     /// Every format.
     pub const ALL: &[Format] = &[
         Format::Json,
+        Format::Shopify,
+        Format::WooCommerce,
         Format::Ga4,
         Format::Segment,
         Format::Snowplow,
         Format::Csv,
         Format::OnlineRetail,
         Format::Rees46,
+        Format::Baskets,
         Format::Fimi,
     ];
 
@@ -251,12 +253,15 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Format::Json => "json",
+            Format::Shopify => "shopify",
+            Format::WooCommerce => "woocommerce",
             Format::Ga4 => "ga4",
             Format::Segment => "segment",
             Format::Snowplow => "snowplow",
             Format::Csv => "csv",
             Format::OnlineRetail => "online-retail",
             Format::Rees46 => "rees46",
+            Format::Baskets => "baskets",
             Format::Fimi => "fimi",
         }
     }
@@ -340,85 +345,43 @@ impl FromStr for BasketField {
     }
 }
 
-/// Where a column is.
+/// What makes the basket (`--basket`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Column {
-    /// Under this name in the header.
-    Name(String),
-    /// At this position, from 0.
-    Position(usize),
+pub enum Basket {
+    /// One of the ids that records have.
+    Id(BasketField),
+    /// Several columns, or fields by path, together: `member+date`.
+    Joined(Vec<String>),
 }
 
-/// Which column of a row holds what (`--columns basket=InvoiceNo,item=StockCode,quantity=#4`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Columns {
-    /// The basket's id.
-    pub basket: Option<Column>,
-    /// The item's id.
-    pub item: Option<Column>,
-    /// How many; one without such a column, or where it is empty.
-    pub quantity: Option<Column>,
-    /// When it happened.
-    pub time: Option<Column>,
-    /// The user's id.
-    pub user: Option<Column>,
-    /// The event's name; every row is an add without such a column.
-    pub event: Option<Column>,
-    /// The event's id, by which duplicates are found.
-    pub id: Option<Column>,
-}
-
-impl Columns {
+impl Basket {
     /// As it may be typed.
-    fn text(&self) -> String {
-        let Columns { basket, item, quantity, time, user, event, id } = self;
-        let all = [
-            ("basket", basket),
-            ("item", item),
-            ("quantity", quantity),
-            ("time", time),
-            ("user", user),
-            ("event", event),
-            ("id", id),
-        ];
-        let named = all.into_iter().filter_map(|(field, column)| {
-            Some(match column.as_ref()? {
-                Column::Name(name) => format!("{field}={name}"),
-                Column::Position(position) => format!("{field}=#{}", position + 1),
-            })
-        });
-        named.collect::<Vec<_>>().join(",")
+    pub(super) fn text(&self) -> String {
+        match self {
+            Basket::Id(field) => field.name().to_owned(),
+            Basket::Joined(parts) => parts.join("+"),
+        }
     }
 }
 
-impl FromStr for Columns {
+impl Default for Basket {
+    fn default() -> Basket {
+        Basket::Id(BasketField::Auto)
+    }
+}
+
+impl FromStr for Basket {
     type Err = FormatError;
 
-    fn from_str(text: &str) -> Result<Columns, FormatError> {
-        let mut columns = Columns::default();
-        for part in text.split(',') {
-            let bad = || FormatError::BadColumn(part.into());
-            let (field, name) = part.split_once('=').ok_or_else(bad)?;
-            let column = match name.strip_prefix('#').map(usize::from_str) {
-                Some(Ok(position)) => Column::Position(position.checked_sub(1).ok_or_else(bad)?),
-                _ if name.is_empty() => return Err(bad()),
-                _ => Column::Name(name.into()),
-            };
-            let place = match field.trim() {
-                "basket" => &mut columns.basket,
-                "item" => &mut columns.item,
-                "quantity" => &mut columns.quantity,
-                "time" => &mut columns.time,
-                "user" => &mut columns.user,
-                "event" => &mut columns.event,
-                "id" => &mut columns.id,
-                _ => return Err(bad()),
-            };
-            if place.replace(column).is_some() {
-                return Err(bad());
-            }
+    fn from_str(text: &str) -> Result<Basket, FormatError> {
+        if !text.contains('+') {
+            return text.parse().map(Basket::Id);
         }
-        Ok(columns)
+        let parts: Vec<String> = text.split('+').map(str::to_owned).collect();
+        if parts.iter().any(String::is_empty) {
+            return Err(FormatError::UnknownBasket(text.to_owned()));
+        }
+        Ok(Basket::Joined(parts))
     }
 }
 
@@ -450,28 +413,6 @@ impl FromStr for EventNames {
             }
         }
         Ok(event_names)
-    }
-}
-
-/// What stands between the columns of a row (`--delimiter`); a comma by default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delimiter(pub(super) u8);
-
-impl Default for Delimiter {
-    fn default() -> Delimiter {
-        Delimiter(b',')
-    }
-}
-
-impl FromStr for Delimiter {
-    type Err = FormatError;
-
-    fn from_str(text: &str) -> Result<Delimiter, FormatError> {
-        match text.as_bytes() {
-            b"tab" | b"\\t" => Ok(Delimiter(b'\t')),
-            &[byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0) => Ok(Delimiter(byte)),
-            _ => Err(FormatError::BadDelimiter(text.into())),
-        }
     }
 }
 

@@ -114,8 +114,10 @@ Reason {
     QuantityOutOfRange = "quantity-out-of-range",
     /// More items than [`Limits::record_items_max`](super::Limits::record_items_max).
     TooManyItems = "too-many-items",
-    /// A row with too few columns.
+    /// A row with too few columns, of a table without a header.
     MissingColumn = "missing-column",
+    /// A row with more or fewer columns than its header.
+    WrongColumns = "wrong-columns",
     /// The header of a file lacks a column that `--columns` names, or has it twice.
     BadHeader = "bad-header",
     /// A row of a file whose header was not read, or was bad.

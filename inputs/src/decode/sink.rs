@@ -7,7 +7,7 @@
 //! | set | reject | set | set | reject | reject |
 //! | purchase | 1 | purchase | reject | refund so many | checkout |
 //! | refund | all | so many | reject | reject | cancel |
-//! | update | 1 | purchase, after one cancel | reject | reject | other |
+//! | update | 1 | purchase, after one cancel | none of it | reject | other |
 //!
 //! Clear, cancel and forget are about the basket: items beside them are not looked at.
 
@@ -411,7 +411,9 @@ impl<'s> Sink<'s> {
         for (place, line) in lines.enumerate() {
             match line.and_then(|line| self.action(kind, line)) {
                 Ok(action) => {
-                    self.push(basket, user, action);
+                    if let Some(action) = action {
+                        self.push(basket, user, action);
+                    }
                     is_used = true;
                 }
                 Err(reject) => {
@@ -433,9 +435,10 @@ impl<'s> Sink<'s> {
         self.position.index += 1;
     }
 
-    /// What an event of `kind` says about one line, by the table above.
+    /// What an event of `kind` says about one line, by the table above; nothing of a line that an order does not hold
+    /// any more.
     #[inline]
-    fn action(&mut self, kind: Kind, line: Line<'_>) -> Result<Action<Name>, Reject> {
+    fn action(&mut self, kind: Kind, line: Line<'_>) -> Result<Option<Action<Name>>, Reject> {
         let Line { item, quantity, field } = line;
         let (item, one) = (Name::from(item), self.limits.one());
         let units = quantity.map(|quantity| quantity.units);
@@ -445,6 +448,7 @@ impl<'s> Sink<'s> {
             )
         });
         let action = match (kind, amount, units.map_or(0, i64::signum)) {
+            (Kind::Update, Some(_), 0) => return Ok(None),
             (Kind::Add, None, _) => Action::Add(item, one),
             (Kind::Add, Some(amount), 1) => Action::Add(item, amount),
             (Kind::Add, amount @ Some(_), -1) => Action::Remove(item, amount),
@@ -463,7 +467,7 @@ impl<'s> Sink<'s> {
         if let Some(Quantity { units, is_rounded: true }) = quantity {
             self.rounded(field, units);
         }
-        Ok(action)
+        Ok(Some(action))
     }
 
     #[cold]

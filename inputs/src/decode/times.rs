@@ -47,7 +47,7 @@ impl Limits {
         self.checked(Field::named("timestamp of the record"), &ms.to_string(), Some(ms))
     }
 
-    fn checked(&self, field: Field<'_>, text: &str, ms: Option<i64>) -> Result<Millis, Reject> {
+    pub(super) fn checked(&self, field: Field<'_>, text: &str, ms: Option<i64>) -> Result<Millis, Reject> {
         let bad = |what: &str| field.reject(Reason::WrongType, format_args!("{} {what}", quoted(text)));
         let ms = ms.ok_or_else(|| bad("is no time this job can read; RFC 3339 is safe"))?;
         let range = self.time_ms_min..=self.time_ms_max;
@@ -129,7 +129,7 @@ fn listed(token: &str) -> Option<i64> {
     since_1970(civil.ok()?)
 }
 
-fn since_1970(civil: DateTime) -> Option<i64> {
+pub(super) fn since_1970(civil: DateTime) -> Option<i64> {
     let since = civil.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0));
     i64::try_from(since.as_millis()).ok()
 }

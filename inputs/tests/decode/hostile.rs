@@ -95,7 +95,7 @@ fn details_name_the_field_and_stay_short() {
     assert_eq!(column, "column 3: column 3 of 2 columns");
     let header =
         decoder("--format csv --columns basket=b,item=i").decode(&record(0, b"b,j"), &mut Vec::new());
-    assert_eq!(header.unwrap_err().detail, r#"no column is called "i"; the header begins with b, j"#);
+    assert_eq!(header.unwrap_err().detail, r#"no column is called "i"; there are b, j"#);
     let text = detail("--format json", &format!(r#""{}""#, "ä".repeat(500)));
     assert!(text.starts_with("value: ") && text.chars().count() == 200, "{text}");
 }

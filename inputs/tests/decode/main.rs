@@ -13,6 +13,10 @@ mod plain;
 mod streams;
 /// CSV, its presets, and baskets by line.
 mod rows;
+/// Tables as they are exported: other headers, other dates, words for nothing, columns that slipped.
+mod tables;
+/// Any JSON by the paths of its fields, and the orders of shops.
+mod orders;
 /// Records of which a part cannot be used, and what nothing needs.
 mod parts;
 /// What shops were seen to send: sessions, repeated orders, weights, batches, keys, rows of a database.
@@ -55,6 +59,15 @@ fn options_of(flags: &str) -> DecodeOptions {
     }
     if let Some(columns) = value("--columns") {
         options.columns = columns.parse().unwrap();
+    }
+    if let Some(fields) = value("--fields") {
+        options.fields = fields.parse().unwrap();
+    }
+    if let Some(words) = value("--null-words") {
+        options.null_words = words.parse().unwrap();
+    }
+    if let Some(format) = value("--time-format") {
+        options.time_format = Some(format.replace('_', " ").parse().unwrap());
     }
     if let Some(names) = value("--event-names") {
         options.event_names = names.parse().unwrap();
