@@ -30,6 +30,8 @@ impl Place {
         let hosts = folder.hostfile(PROCESSES);
         let addresses = fs::read_to_string(&hosts).unwrap().lines().map(str::to_owned).collect();
         let secret = folder.file("secret", "a secret that nobody guesses\n");
+        // Others on the machine that could read it would be warned of.
+        assert!(Command::new("chmod").args(["600", &secret]).status().unwrap().success());
         Place { folder, flags: format!("run --hostfile {hosts} {flags}"), secret, addresses }
     }
 
