@@ -115,7 +115,7 @@ fn a_full_disk_under_the_output() {
     let input = folder.path("carts.jsonl");
     let full = "cannot write /dev/full: No space left on device (os error 28)";
     check_failed(run(&format!("run --input {input} --output /dev/full"), &[]), full);
-    let Some(disk) = Disk::mount(&folder, "128k") else { return };
+    let Some(disk) = Disk::mount(&folder, "16k") else { return };
     let (output, state) = (format!("{}/lists", disk.0), folder.path("state"));
     let job = format!("run --input {input} --output {output} --epoch-events 100 --snapshot-every 5ms");
     let flags = ["--state", &state];
