@@ -1,14 +1,19 @@
 //! The command line as it is typed: one flag a field, one doc comment a flag. `config` makes settings of it.
 
+mod given;
 mod input;
 mod redact;
+mod values;
 
+pub use given::Given;
 pub use input::{InputArg, OWN_SETTINGS};
 pub use redact::redacted;
+pub use values::{DeliveryKind, Listen, OnOff, Period, Place, Time};
 
 use crate::log::LogFormat;
 use crate::output::Envelope;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::top::Sort;
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use deltacart_dataflows::{Engine, Measure};
 use deltacart_inputs::OnExpired;
@@ -19,6 +24,7 @@ use deltacart_inputs::{
 };
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
+use values::{format_name, number, one_of, whole};
 
 /// Live, exact item-to-item recommendations from a stream of cart events.
 ///
@@ -40,11 +46,18 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct LogArgs {
     /// What is logged on standard error: off, error, warn, info, debug, trace, or directives such as
-    /// warn,librdkafka=debug [default: what RUST_LOG says, or warn]
+    /// warn,librdkafka=debug [default: what RUST_LOG says, or how the job goes and what is wrong; warn is quieter]
     #[arg(long, value_name = "LEVEL", global = true, help_heading = "Log")]
     pub log: Option<String>,
-    /// How: text, or json, an object a line
-    #[arg(long, value_name = "FORMAT", default_value = "text", global = true, help_heading = "Log")]
+    /// How: for people, or as an object a line
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        value_parser = one_of::<LogFormat>(["text", "json"]),
+        global = true,
+        help_heading = "Log"
+    )]
     pub log_format: LogFormat,
 }
 
@@ -92,14 +105,16 @@ Exit codes: 0 done, 1 the job failed, 2 the command line or the settings are wro
 /// Flags of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
+    /// Which of the flags were typed.
+    #[arg(skip)]
+    pub given: Given,
     /// Where events come from: kafka:TOPIC, a file, or - for standard input. Several topics and files are read side by
     /// side; gzip and zstd are recognised. SRC#FORMAT says that one has a format of its own, and
     /// 'SRC#FORMAT&columns=…&basket=…' more of its settings
     #[arg(long, value_name = "SRC", required = true, num_args = 1.., help_heading = "Input")]
     pub input: Vec<InputArg>,
-    /// The shape of the events: json, shopify, woocommerce, ga4, segment, snowplow, csv, online-retail, rees46, baskets
-    /// or fimi. CloudEvents around JSON are recognised. docs/formats.md has every field
-    #[arg(long, default_value = "json", help_heading = "Input")]
+    /// The shape of the events. CloudEvents around JSON are recognised. docs/formats.md has every field
+    #[arg(long, default_value = "json", value_parser = format_name(), help_heading = "Input")]
     pub format: Format,
     /// What makes the basket, the unit in which items are together: auto, order, cart, session, user or key (the
     /// record's own), or several columns together, such as member+date
@@ -139,18 +154,28 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Input")]
     pub until_end: bool,
     /// The longest record, in bytes; a longer one is rejected
-    #[arg(long, default_value_t = 1 << 20, value_name = "BYTES", help_heading = "Input")]
+    #[arg(long, default_value_t = 1 << 20, value_name = "BYTES", help_heading = "Input", value_parser = whole::<usize>)]
     pub max_record_bytes: usize,
     /// Among how many event ids of its partition, back from the last, a repeated event is found and dropped; 0 looks
     /// for none
-    #[arg(long, default_value_t = 100_000, value_name = "IDS", help_heading = "Input")]
+    #[arg(long, default_value_t = 100_000, value_name = "IDS", help_heading = "Input", value_parser = whole::<usize>)]
     pub duplicate_horizon: usize,
     /// What becomes of a purchase that repeats an order met lately, with the same id and the same lines: auto (dropped
     /// in ga4, segment and snowplow), drop or keep
-    #[arg(long, default_value = "auto", help_heading = "Input")]
+    #[arg(
+        long,
+        default_value = "auto",
+        value_parser = one_of::<RepeatedOrders>(["auto", "drop", "keep"]),
+        help_heading = "Input"
+    )]
     pub repeated_orders: RepeatedOrders,
     /// What a record without a value means: reject, ignore, or forget, for a compacted topic whose keys are the baskets
-    #[arg(long, default_value = "reject", help_heading = "Input")]
+    #[arg(
+        long,
+        default_value = "reject",
+        value_parser = one_of::<Tombstones>(["reject", "ignore", "forget"]),
+        help_heading = "Input"
+    )]
     pub tombstones: Tombstones,
     /// How many decimals of a quantity are kept, from 0 to 3. Beyond them, a quantity counts as the next larger one
     #[arg(long, default_value_t = 0, value_name = "DIGITS", value_parser = clap::value_parser!(u32).range(0..=3), help_heading = "Input")]
@@ -159,17 +184,22 @@ pub struct RunArgs {
     #[arg(long, default_value = "10s", value_name = "TIME", help_heading = "Input")]
     pub metadata_refresh: Time,
 
-    /// What orders a list: cosine, jaccard, dice, llr, lift, npmi, confidence or count
-    #[arg(long, default_value = "cosine", help_heading = "What to compute")]
+    /// What orders a list. lift puts pairs that were seen once first: give it a --min-count of 5 or more
+    #[arg(
+        long,
+        default_value = "cosine",
+        value_parser = one_of::<Measure>(Measure::ALL.iter().map(|measure| measure.name())),
+        help_heading = "What to compute"
+    )]
     pub measure: Measure,
     /// How many items a list has at most
-    #[arg(short = 'k', long, default_value = "10", value_name = "K", help_heading = "What to compute")]
+    #[arg(short = 'k', long, default_value = "10", value_name = "K", help_heading = "What to compute", value_parser = whole::<NonZeroUsize>)]
     pub top_k: NonZeroUsize,
     /// The fewest baskets that two items must share
-    #[arg(long, default_value = "1", value_name = "COUNT", help_heading = "What to compute")]
+    #[arg(long, default_value = "1", value_name = "COUNT", help_heading = "What to compute", value_parser = whole::<NonZeroU32>)]
     pub min_count: NonZeroU32,
     /// For cosine, how much of the penalty falls on the list's own item: from 0 to 1
-    #[arg(long, default_value_t = 0.5, allow_negative_numbers = true, help_heading = "What to compute")]
+    #[arg(long, default_value_t = 0.5, allow_negative_numbers = true, help_heading = "What to compute", value_parser = number)]
     pub alpha: f64,
     /// For cosine, what is added to both supports, so that rare items do not come first; 20 is common
     #[arg(
@@ -177,11 +207,10 @@ pub struct RunArgs {
         default_value_t = 0.0,
         value_name = "LAMBDA",
         allow_negative_numbers = true,
-        help_heading = "What to compute"
-    )]
+        help_heading = "What to compute", value_parser = number)]
     pub damping: f64,
     /// The most items of a basket: beyond, the oldest makes room
-    #[arg(long, default_value = "10000", value_name = "ITEMS", help_heading = "What to compute")]
+    #[arg(long, default_value = "10000", value_name = "ITEMS", help_heading = "What to compute", value_parser = whole::<NonZeroUsize>)]
     pub max_basket_items: NonZeroUsize,
     /// Forget a basket when nothing has happened to it for so long, by the times of its partition's events, such as 72h
     /// [default: never]
@@ -189,16 +218,21 @@ pub struct RunArgs {
     pub basket_idle: Option<Time>,
     /// How many baskets may speak for an item: beyond, a fixed sample of them does, and its counts are estimates
     /// [default: none]
-    #[arg(long, value_name = "BASKETS", help_heading = "What to compute")]
+    #[arg(long, value_name = "BASKETS", help_heading = "What to compute", value_parser = whole::<NonZeroU32>)]
     pub max_item_baskets: Option<NonZeroU32>,
-    /// Which program computes the lists: fast, or reference, the obvious one. Both give the same
-    #[arg(long, default_value = "fast", help_heading = "What to compute")]
+    /// Which program computes the lists: the fast one, or the obvious one, for comparison. Both give the same
+    #[arg(
+        long,
+        default_value = "fast",
+        value_parser = one_of::<Engine>(["fast", "reference"]),
+        help_heading = "What to compute"
+    )]
     pub engine: Engine,
     /// Compare the lists with a computation from scratch at the end, and fail if any differs
     #[arg(long, help_heading = "What to compute")]
     pub verify: bool,
     /// Compare them every so many epochs, too
-    #[arg(long, value_name = "EPOCHS", help_heading = "What to compute")]
+    #[arg(long, value_name = "EPOCHS", help_heading = "What to compute", value_parser = whole::<NonZeroU64>)]
     pub verify_every: Option<NonZeroU64>,
 
     /// Where changed lists go: kafka:TOPIC, a file, or - for standard output. A topic is made when it is missing
@@ -206,7 +240,12 @@ pub struct RunArgs {
     pub output: Place,
     /// The shape of the records: upsert (the whole new list by item), changes (each pair that entered, left or was
     /// rescored) or debezium (before and after). docs/output.md has every field
-    #[arg(long, default_value = "upsert", help_heading = "Output")]
+    #[arg(
+        long,
+        default_value = "upsert",
+        value_parser = one_of::<Envelope>(Envelope::ALL.iter().map(|envelope| envelope.name())),
+        help_heading = "Output"
+    )]
     pub envelope: Envelope,
     /// Whether records have scores and counts. Without, only a change of members or their order is published
     #[arg(long, default_value = "on", help_heading = "Output")]
@@ -215,7 +254,7 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 3, value_name = "DIGITS", value_parser = clap::value_parser!(u32).range(0..=9), help_heading = "Output")]
     pub score_digits: u32,
     /// How many partitions a topic gets that has to be made [default: as many as the input has, or 1]
-    #[arg(long, value_name = "N", help_heading = "Output")]
+    #[arg(long, value_name = "N", help_heading = "Output", value_parser = whole::<NonZeroU32>)]
     pub output_partitions: Option<NonZeroU32>,
     /// How often consumers of a topic that read committed records get each: exactly-once, or at-least-once, for brokers
     /// without transactions
@@ -226,11 +265,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub job: Option<String>,
     /// How many transactional ids any run of the job may have: two for each worker, over all processes
-    #[arg(long, default_value = "64", value_name = "N", help_heading = "Output")]
+    #[arg(long, default_value = "64", value_name = "N", help_heading = "Output", value_parser = whole::<NonZeroU32>)]
     pub slots: NonZeroU32,
     /// Where records go that cannot be used, with the reason: kafka:TOPIC, a file, or -. Without it they are counted
     #[arg(long, value_name = "DST", help_heading = "Output")]
     pub dead_letter: Option<Place>,
+    /// Replace the lists in the file of --output, and the letters in that of --dead-letter. A file that holds something
+    /// else is left alone, and without this flag any that is not empty; then the job does not start
+    #[arg(long, conflicts_with = "state", help_heading = "Output")]
+    pub overwrite: bool,
 
     /// How long an epoch lasts: what arrives in it is counted together, and its lists are published at its end
     /// [default for topics and standard input: 50ms]
@@ -238,16 +281,16 @@ pub struct RunArgs {
     pub epoch: Option<Time>,
     /// End an epoch after so many records of each partition instead: the same epochs in every run [default for files:
     /// 10000]
-    #[arg(long, value_name = "RECORDS", conflicts_with = "epoch", help_heading = "Epochs and limits")]
+    #[arg(long, value_name = "RECORDS", conflicts_with = "epoch", help_heading = "Epochs and limits", value_parser = whole::<NonZeroU64>)]
     pub epoch_events: Option<NonZeroU64>,
     /// How many epochs may be open: beyond, a worker does not read on
-    #[arg(long, default_value = "2", value_name = "EPOCHS", help_heading = "Epochs and limits")]
+    #[arg(long, default_value = "2", value_name = "EPOCHS", help_heading = "Epochs and limits", value_parser = whole::<NonZeroU64>)]
     pub max_epochs_ahead: NonZeroU64,
     /// The most events of one worker in one epoch of --epoch
-    #[arg(long, default_value = "1000000", value_name = "EVENTS", help_heading = "Epochs and limits")]
+    #[arg(long, default_value = "1000000", value_name = "EVENTS", help_heading = "Epochs and limits", value_parser = whole::<NonZeroUsize>)]
     pub max_epoch_events: NonZeroUsize,
     /// The most bytes of records of one worker in one epoch of --epoch
-    #[arg(long, default_value = "268435456", value_name = "BYTES", help_heading = "Epochs and limits")]
+    #[arg(long, default_value = "268435456", value_name = "BYTES", help_heading = "Epochs and limits", value_parser = whole::<NonZeroUsize>)]
     pub max_epoch_bytes: NonZeroUsize,
 
     /// A folder for snapshots, or s3://BUCKET/PREFIX, gs://… or az://…, from which the job goes on when it is started
@@ -258,7 +301,14 @@ pub struct RunArgs {
     #[arg(long, default_value = "1m", value_name = "TIME", requires = "state", help_heading = "Recovery")]
     pub snapshot_every: Period,
     /// What to do when the input no longer has what followed the snapshot: fail, or continue with what is left
-    #[arg(long, default_value = "fail", value_name = "WHAT", requires = "state", help_heading = "Recovery")]
+    #[arg(
+        long,
+        default_value = "fail",
+        value_name = "WHAT",
+        value_parser = one_of::<OnExpired>(["fail", "continue"]),
+        requires = "state",
+        help_heading = "Recovery"
+    )]
     pub on_expired: OnExpired,
 
     /// Kafka.
@@ -271,13 +321,13 @@ pub struct RunArgs {
     pub metrics: Option<Listen>,
 
     /// Worker threads of this process
-    #[arg(short = 'w', long, default_value = "1", value_name = "N", help_heading = "Cluster")]
+    #[arg(short = 'w', long, default_value = "1", value_name = "N", help_heading = "Cluster", value_parser = whole::<NonZeroUsize>)]
     pub workers: NonZeroUsize,
     /// Processes of the cluster, all with the same flags but -p
-    #[arg(short = 'n', long, default_value = "1", value_name = "N", help_heading = "Cluster")]
+    #[arg(short = 'n', long, default_value = "1", value_name = "N", help_heading = "Cluster", value_parser = whole::<NonZeroUsize>)]
     pub processes: NonZeroUsize,
     /// Which process this is, from 0
-    #[arg(short = 'p', long, default_value_t = 0, value_name = "I", help_heading = "Cluster")]
+    #[arg(short = 'p', long, default_value_t = 0, value_name = "I", help_heading = "Cluster", value_parser = whole::<usize>)]
     pub process: usize,
     /// A file with the address host:port of each process, one a line [default: localhost:2101, 2102, …]
     #[arg(long, value_name = "FILE", help_heading = "Cluster")]
@@ -348,51 +398,57 @@ pub struct KafkaArgs {
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// End after so many seconds [default: when interrupted]
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>)]
     pub seconds: Option<u64>,
     /// Which shop
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = whole::<u64>)]
     pub seed: u64,
     /// Events a second
-    #[arg(long, default_value_t = 200.0)]
+    #[arg(long, default_value_t = 200.0, value_parser = number)]
     pub rate: f64,
     /// How many items a list has at most
-    #[arg(short = 'k', long, default_value = "4", value_name = "K")]
+    #[arg(short = 'k', long, default_value = "4", value_name = "K", value_parser = whole::<NonZeroUsize>)]
     pub top_k: NonZeroUsize,
 }
 
 /// Flags of `generate`.
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
+    /// Which of the flags were typed.
+    #[arg(skip)]
+    pub given: Given,
     /// Where events go: kafka:TOPIC, keyed by basket, a file, or - for standard output
     #[arg(long, default_value = "-", value_name = "DST")]
     pub output: Place,
+    /// Replace the events that the file of --output holds; one that holds something else is left alone
+    #[arg(long)]
+    pub overwrite: bool,
     /// How many events [default: no end]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     pub events: Option<u64>,
     /// Which shop: the same flags give the same events
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = whole::<u64>)]
     pub seed: u64,
     /// How many items the shop has
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = whole::<u32>)]
     pub items: u32,
     /// How many users it has
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = whole::<u32>)]
     pub users: u32,
     /// How skewed the items' popularity is: the exponent of Zipf's law
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = number)]
     pub zipf: f64,
     /// Removes for each add
-    #[arg(long, default_value_t = 0.686)]
+    #[arg(long, default_value_t = 0.686, value_parser = number)]
     pub removes: f64,
     /// Purchased lines for each add
-    #[arg(long, default_value_t = 0.226)]
+    #[arg(long, default_value_t = 0.226, value_parser = number)]
     pub purchases: f64,
     /// Events a second [default: as fast as they go]
-    #[arg(long)]
+    #[arg(long, value_parser = number)]
     pub rate: Option<f64>,
     /// How many partitions a topic gets that has to be made
-    #[arg(long, default_value = "4", value_name = "N")]
+    #[arg(long, default_value = "4", value_name = "N", value_parser = whole::<NonZeroU32>)]
     pub partitions: NonZeroU32,
     /// Kafka.
     #[command(flatten)]
@@ -402,107 +458,28 @@ pub struct GenerateArgs {
 /// Flags of `top`.
 #[derive(Debug, Args)]
 pub struct TopArgs {
+    /// Which of the flags were typed.
+    #[arg(skip)]
+    pub given: Given,
     /// The lists: kafka:TOPIC, a file, or - for standard input
     #[arg(long, value_name = "SRC")]
     pub input: Place,
     /// Only the list of this item
     #[arg(long, value_name = "ID")]
     pub item: Option<String>,
-    /// Go on: show lists whenever they change
+    /// Go on: show each list whose items or their order change, with + before what came and − before what went
     #[arg(long)]
     pub follow: bool,
+    /// Which lists come first: those with the most baskets behind a pair (the largest count), or by item id
+    #[arg(long, default_value = "support", value_parser = one_of::<Sort>(["support", "item"]))]
+    pub sort: Sort,
+    /// Write each list as a line of JSON, not as a table
+    #[arg(long)]
+    pub json: bool,
     /// How many lists to show at most
-    #[arg(long, default_value_t = 20)]
-    pub limit: usize,
+    #[arg(long, default_value = "20", value_parser = whole::<NonZeroUsize>)]
+    pub limit: NonZeroUsize,
     /// Kafka.
     #[command(flatten)]
     pub kafka: KafkaArgs,
-}
-
-/// A source or a destination.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A topic.
-    Topic(String),
-    /// A file, or `-`.
-    File(String),
-}
-
-impl std::str::FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("kafka:") {
-            Some("") => Err("kafka: wants the name of a topic behind it".to_owned()),
-            Some(topic) => Ok(Place::Topic(topic.to_owned())),
-            None if text.is_empty() => Err("a file has a name; - is standard input or output".to_owned()),
-            None => Ok(Place::File(text.to_owned())),
-        }
-    }
-}
-
-/// Where to listen: an address, or a port of loopback.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen(pub String);
-
-impl std::str::FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let text = if text.parse::<u16>().is_ok() { format!("127.0.0.1:{text}") } else { text.to_owned() };
-        let port = text.rsplit_once(':').filter(|(host, _port)| !host.is_empty()).map(|(_host, port)| port);
-        match port.and_then(|port| port.parse::<u16>().ok()) {
-            Some(_) => Ok(Listen(text)),
-            None => Err("want host:port or a port, such as 0.0.0.0:9464 or 9464".to_owned()),
-        }
-    }
-}
-
-/// A span of time, such as 50ms or 10s.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Time(pub std::time::Duration);
-
-impl std::str::FromStr for Time {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let span = text.parse::<jiff::SignedDuration>().ok();
-        let span = span.and_then(|span| std::time::Duration::try_from(span).ok());
-        span.filter(|span| !span.is_zero())
-            .map(Time)
-            .ok_or_else(|| "want a time such as 50ms, 10s or 5m".to_owned())
-    }
-}
-
-/// How often something happens; 0 is never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Period(pub Option<std::time::Duration>);
-
-impl std::str::FromStr for Period {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "0" | "0s" => Ok(Period(None)),
-            _ => text.parse().map(|Time(span)| Period(Some(span))),
-        }
-    }
-}
-
-/// On or off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OnOff {
-    /// On.
-    On,
-    /// Off.
-    Off,
-}
-
-/// How often a record arrives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DeliveryKind {
-    /// Once.
-    ExactlyOnce,
-    /// Some of them again after a crash.
-    AtLeastOnce,
 }

@@ -9,14 +9,16 @@ use crate::demo::demo;
 use crate::generate::generate;
 use crate::job::{self, Destination, Handle, Timeouts};
 use crate::slow_reader::SlowReader;
-use crate::top::{TopOptions, escaped, top};
+use crate::summary::Summary;
+use crate::top::{escaped, top};
+use crate::words::counted;
 use crate::{log, metrics};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -59,15 +61,30 @@ fn run_job(args: RunArgs) -> Result<(), Failure> {
     if let Some(address) = metrics {
         metrics::serve(address, handle.meter().clone()).map_err(|error| failed(error.into()))?;
     }
-    let files_only = job.streams.is_files();
-    let bar = (files_only && log::is_for_people() && io::stderr().is_terminal())
+    let is_bounded = job.streams.is_bounded();
+    // Of files each is judged by itself; and what a job finds that goes on from a snapshot says nothing of the rest.
+    let is_judged = is_bounded && !job.streams.is_files() && job.state.is_none();
+    let has_bar = job.streams.is_files() && is_bounded;
+    let bar = (has_bar && log::is_for_people() && io::stderr().is_terminal())
         .then(|| progress::Bar::start(handle.progress().clone()));
+    let is_live = !job.streams.is_files() && !is_bounded;
+    let reporter = bar.is_none().then(|| progress::Reporter::start(handle.clone(), is_live));
     let summary = job::run(job, &handle);
-    drop(bar);
-    if let Some(summary) = summary.map_err(failed)? {
-        log::say(summary);
+    drop((bar, reporter));
+    let summary = summary.map_err(failed)?;
+    if let Some(summary) = &summary {
+        log::say_with(summary, summary.fields());
     }
-    Ok(())
+    let unusable = || {
+        let is_unusable = is_judged && summary.as_ref().is_some_and(Summary::is_unusable);
+        let why = handle.first_reject().unwrap_or_default();
+        is_unusable
+            .then(|| format!("nothing of the input could be used: the first record was rejected as {why}"))
+    };
+    match handle.verdict().or_else(unusable) {
+        Some(verdict) => Err(failed(anyhow!(verdict))),
+        None => Ok(()),
+    }
 }
 
 fn run_demo(args: &DemoArgs) -> Result<(), Failure> {
@@ -89,15 +106,19 @@ fn run_generate(args: &GenerateArgs) -> Result<(), Failure> {
         Destination::Topic(_) => None,
     };
     let generated = generate(&options, &stop).map_err(failed)?;
-    log::say(generated);
-    Ok(())
+    log::say_with(generated, generated.fields());
+    match args.events {
+        Some(events) if generated.events < events && stop.load(Ordering::Relaxed) => {
+            Err(failed(anyhow!("interrupted after {} of {events} events", generated.events)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn run_top(args: &TopArgs) -> Result<(), Failure> {
+    let options = config::top(args).map_err(wrong_settings)?;
     let mut source = config::lists(args).map_err(failed)?;
     let stop = stop_on_signals().map_err(failed)?;
-    let options =
-        TopOptions { item: args.item.as_deref().map(Into::into), follow: args.follow, limit: args.limit };
     let summary =
         top(&mut *source, &options, &stop, &mut io::stdout().lock()).map_err(|error| failed(error.into()))?;
     if summary.unreadable > 0 {
@@ -106,9 +127,17 @@ fn run_top(args: &TopArgs) -> Result<(), Failure> {
     if let (Some(item), 0) = (&args.item, summary.lists) {
         log::say(format_args!("no list of {}", escaped(item)));
     }
-    let more = summary.lists.saturating_sub(summary.shown);
+    if summary.interrupted {
+        let records = counted(summary.records, "record(s)");
+        return Err(failed(anyhow!("interrupted: the lists are of the {records} read so far")));
+    }
+    let more = summary.lists.saturating_sub(summary.shown) as u64;
     if !args.follow && more > 0 {
-        log::say(format_args!("{more} more lists: see --item and --limit"));
+        log::say(format_args!(
+            "{} of {} shown: see --limit and --item",
+            summary.shown,
+            counted(summary.lists as u64, "list(s)")
+        ));
     }
     Ok(())
 }

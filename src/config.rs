@@ -1,5 +1,6 @@
 //! Flags to settings: everything that can be wrong about a command line is found here, before anything runs.
 
+mod effects;
 mod inputs;
 
 use crate::cli::{
@@ -7,12 +8,14 @@ use crate::cli::{
 };
 use crate::cluster::{Secret, is_loopback};
 use crate::demo::DemoOptions;
+use crate::files::{ExistingFile, Written, refuse_lost_files};
 use crate::generate::GenerateOptions;
 use crate::job::{
     AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, StatePlace, Stream, Streams,
     Timeouts, Verify,
 };
 use crate::output::{OutputOptions, WORKER_SLOTS};
+use crate::top::TopOptions;
 use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
 use deltacart_dataflows::{ListParams, Params, Scoring};
@@ -49,6 +52,7 @@ const LIST_BYTES_MAX: usize = 16 << 20;
 /// # Errors
 /// When flags contradict each other or a value is out of its range; the message names the flag.
 pub fn job(args: RunArgs) -> Result<Job> {
+    effects::check_run(&args)?;
     let streams = inputs::streams(&args)?;
     let params = params(&args, &streams)?;
     let cluster = cluster(&args)?;
@@ -56,12 +60,6 @@ pub fn job(args: RunArgs) -> Result<Job> {
     let state = state(&args, &streams)?;
     let output = destination(&args.output);
     let dead_letters = args.dead_letter.as_ref().map(destination);
-    if let Some(Destination::File(path)) = &dead_letters {
-        ensure!(
-            output != Destination::File(path.clone()),
-            "--output and --dead-letter cannot both be {path}"
-        );
-    }
     check_topics(&args)?;
     let inputs = args.input.iter().map(|input| &input.place);
     let mut places = inputs.chain([&args.output]).chain(args.dead_letter.as_ref());
@@ -69,7 +67,7 @@ pub fn job(args: RunArgs) -> Result<Job> {
         true => Some(kafka(&args.kafka)?),
         false => None,
     };
-    Ok(Job {
+    let job = Job {
         streams,
         params,
         output,
@@ -92,11 +90,22 @@ pub fn job(args: RunArgs) -> Result<Job> {
             (None, false) => None,
         },
         delivery: delivery(&args, &cluster)?,
-        resume: args.state.is_some(),
+        existing: existing(&args),
         cluster,
         kafka,
         state,
-    })
+    };
+    job.check_files()?;
+    Ok(job)
+}
+
+/// What becomes of files that are there already.
+fn existing(args: &RunArgs) -> ExistingFile {
+    match (&args.state, args.overwrite) {
+        (Some(_), _) => ExistingFile::Resume,
+        (None, true) => ExistingFile::Replace,
+        (None, false) => ExistingFile::Refuse,
+    }
 }
 
 /// Each topic is one thing: a job that reads what it writes, or writes lists among dead letters, would never end, or
@@ -322,7 +331,23 @@ fn secret(args: &RunArgs) -> Result<Option<Secret>> {
     secret.transpose().context(SECRET_VARIABLE)
 }
 
+/// What `top` is to show.
+///
+/// # Errors
+/// When flags contradict each other; the message names the flag.
+pub fn top(args: &TopArgs) -> Result<TopOptions> {
+    effects::check_top(args)?;
+    if let Place::Topic(_) = args.input {
+        kafka(&args.kafka)?;
+    }
+    let item = args.item.as_deref().map(Into::into);
+    Ok(TopOptions { item, follow: args.follow, limit: args.limit.get(), sort: args.sort, json: args.json })
+}
+
 /// The lists that `top` reads: all of a topic, or what is there now.
+///
+/// # Errors
+/// When they cannot be reached.
 pub fn lists(args: &TopArgs) -> Result<Box<dyn Source>> {
     let share = Share::WHOLE;
     match &args.input {
@@ -361,6 +386,7 @@ pub fn demo(args: &DemoArgs, is_terminal: bool) -> Result<DemoOptions> {
 
 /// What the flags of `generate` describe.
 pub fn generate(args: &GenerateArgs) -> Result<GenerateOptions> {
+    effects::check_generate(args)?;
     let topic = matches!(args.output, Place::Topic(_));
     let options = GenerateOptions {
         shop: ShopSettings {
@@ -378,8 +404,13 @@ pub fn generate(args: &GenerateArgs) -> Result<GenerateOptions> {
         partitions: args.partitions.get(),
         rate: args.rate,
         head_start: 0,
+        existing: if args.overwrite { ExistingFile::Replace } else { ExistingFile::Refuse },
     };
     options.validate()?;
+    if let Destination::File(path) = &options.output {
+        let output = Written { flag: "--output", path: path.clone(), existing: options.existing };
+        refuse_lost_files(&[], &[output])?;
+    }
     Ok(options)
 }
 

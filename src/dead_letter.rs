@@ -46,7 +46,7 @@ pub enum Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn name(self) -> &'a str {
+    pub(crate) fn name(self) -> &'a str {
         match self {
             Found::Topic(name) | Found::File(name) => name,
         }
@@ -170,6 +170,9 @@ impl DeadLetters {
 
     /// Waits until every letter taken has arrived.
     pub fn finish(&mut self, patience: Duration) -> Result<(), SinkError> {
+        if let Destination::File { sink, .. } = &mut self.destination {
+            return sink.finish(patience);
+        }
         let deadline = Instant::now() + patience;
         loop {
             let in_flight = self.poll()?;

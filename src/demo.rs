@@ -13,6 +13,7 @@ mod screen;
 #[cfg(test)]
 mod tests;
 
+use crate::files::ExistingFile;
 use crate::generate::{GenerateOptions, Generated, generate_watched};
 use crate::job::{
     AheadLimits, Cluster, Cut, Delivery, Destination, Handle, Input, Job, Streams, run_prepared,
@@ -230,6 +231,7 @@ fn shop(options: &DemoOptions, settings: KafkaSettings) -> GenerateOptions {
         partitions: PARTITIONS,
         rate: Some(options.rate),
         head_start: HEAD_START,
+        existing: ExistingFile::Refuse,
     }
 }
 
@@ -263,7 +265,7 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
         kafka: Some(settings),
         // The mock knows no transactions.
         delivery: Delivery::AtLeastOnce,
-        resume: false,
+        existing: ExistingFile::Refuse,
         state: None,
     }
 }
@@ -323,8 +325,8 @@ impl Show<'_, '_> {
             elapsed: self.start.elapsed(),
             events: self.events.load(Ordering::Relaxed),
             changes: held.records(),
-            lists: held.len(),
-            changed: held.take_changed(BLOCK_LISTS),
+            lists: held.lists().len(),
+            changed: held.take_changed().into_iter().take(BLOCK_LISTS).collect(),
         };
         self.screen.show(&block)?;
         self.shown += block.changed.len() as u64;

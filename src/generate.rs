@@ -16,14 +16,17 @@ mod pace;
 #[cfg(test)]
 mod tests;
 
+use crate::files::ExistingFile;
 use crate::job::Destination;
 use crate::output::kafka::{Message, Offered, Producer};
-use crate::output::{FileSink, Sent, Sink, SinkError, TopicSpec, ensure_topic};
+use crate::output::{FileSink, Lines, Sent, Sink, SinkError, TopicSpec, ensure_topic};
+use crate::words::counted;
 use anyhow::{Context, Result, bail};
 use deltacart_inputs::generate::{CartEvent, Shop, ShopError, ShopSettings};
 use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
 use deltacart_inputs::{Share, Source};
 use pace::Pace;
+use serde_json::{Map, Value};
 use std::fmt;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,14 +49,16 @@ pub struct GenerateOptions {
     pub rate: Option<f64>,
     /// So many events are written at once, before the rate holds.
     pub head_start: u64,
+    /// What becomes of a file that is there already.
+    pub existing: ExistingFile,
 }
 
 /// Settings that cannot be: the command line is wrong, not the run.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum GenerateError {
     /// There is no such shop.
-    #[error(transparent)]
-    Shop(#[from] ShopError),
+    #[error("{0} ({flags})", flags = flags_of(.0))]
+    Shop(ShopError),
     /// A rate that is none.
     #[error(
         "a rate of {0} events a second is out of range: --rate takes {min} to {max}",
@@ -95,6 +100,37 @@ const FULL_PAUSE: Duration = Duration::from_millis(1);
 /// How long the brokers may take at the end for what is still on its way.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
+impl From<ShopError> for GenerateError {
+    fn from(error: ShopError) -> Self {
+        GenerateError::Shop(error)
+    }
+}
+
+/// The flags that a shop which cannot be came from.
+fn flags_of(error: &ShopError) -> &'static str {
+    match error {
+        ShopError::OutOfRange { setting: "items", .. } => "--items",
+        ShopError::OutOfRange { setting: "users", .. } => "--users",
+        ShopError::OutOfRange { setting: "zipf exponent", .. } => "--zipf",
+        ShopError::OutOfRange { setting: "removes per add", .. } => "--removes",
+        ShopError::OutOfRange { setting: "purchases per add", .. } => "--purchases",
+        ShopError::OutOfRange { .. } => "the settings of the shop",
+        ShopError::TooMuchTaken { .. } => "--removes, --purchases",
+    }
+}
+
+impl Generated {
+    /// Every number under a name of its own, for programs.
+    pub fn fields(&self) -> Map<String, Value> {
+        let fields = [
+            ("events", self.events.into()),
+            ("bytes", self.bytes.into()),
+            ("seconds", self.elapsed.as_secs_f64().into()),
+        ];
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
 impl GenerateOptions {
     /// The slowest rate.
     pub const RATE_MIN: f64 = 0.001;
@@ -111,6 +147,7 @@ impl GenerateOptions {
         {
             return Err(GenerateError::Rate(rate));
         }
+        self.shop.validate()?;
         let endless = self.shop.events.is_none();
         match &self.output {
             Destination::File(path) if endless && keeps_what_it_gets(path) => {
@@ -238,7 +275,8 @@ impl Outlet {
     fn open(options: &GenerateOptions) -> Result<Outlet> {
         match &options.output {
             Destination::File(path) => {
-                Ok(Outlet::Lines { file: FileSink::create(path)?, paced: options.rate.is_some() })
+                let file = FileSink::open(path, options.existing, Lines::Events)?;
+                Ok(Outlet::Lines { file, paced: options.rate.is_some() })
             }
             Destination::Topic(name) => {
                 let Some(kafka) = &options.kafka else { bail!(GenerateError::NoBrokers(name.clone())) };
@@ -315,7 +353,7 @@ impl Outlet {
 
 impl fmt::Display for Generated {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Generated { events, bytes, elapsed } = self;
-        write!(formatter, "{events} events of {bytes} bytes, {:.2} s", elapsed.as_secs_f64())
+        let (events, bytes) = (counted(self.events, "event(s)"), counted(self.bytes, "byte(s)"));
+        write!(formatter, "{events} of {bytes}, {:.2} s", self.elapsed.as_secs_f64())
     }
 }

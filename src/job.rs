@@ -9,26 +9,30 @@
 //! A cluster fails whole: the first worker that cannot go on ends its process, and the others follow
 //! ([`crate::cluster`]).
 
+mod description;
+
 use crate::cluster::{self, Joined, Settings, Turns, Watchdog};
+use crate::files::{ExistingFile, Written, refuse_lost_files};
 use crate::metrics::Meter;
-use crate::output::{FileSink, OutputOptions, SinkError, TopicSpec, ensure_topic};
+use crate::output::{FileSink, Lines, OutputOptions, Sink, SinkError, TopicSpec, ensure_topic};
 use crate::slow_reader::SlowReader;
 use crate::state::open::State;
 use crate::summary::Summary;
+use crate::unusable::Complaints;
 use crate::worker;
 use anyhow::{Context, Result, anyhow};
 use deltacart_dataflows::Params;
-use deltacart_inputs::OnExpired;
-use deltacart_inputs::file::FileProgress;
+use deltacart_inputs::file::{FileProgress, FileSource};
 use deltacart_inputs::kafka::{KafkaSettings, TopicState, topic_partitions};
-use std::fs;
+use deltacart_inputs::{OnExpired, Share};
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub use crate::cluster::{Cluster, Timeouts};
+use crate::streams::share_of;
 pub use crate::streams::{Input, Stream, Streams};
 
 /// All of a run.
@@ -58,8 +62,8 @@ pub struct Job {
     pub kafka: Option<KafkaSettings>,
     /// How often consumers of an output topic get a record.
     pub delivery: Delivery,
-    /// Whether an output file is gone on with, rather than made anew.
-    pub resume: bool,
+    /// What becomes of files that are there already, where lists and dead letters are written.
+    pub existing: ExistingFile,
     /// Where snapshots are kept; none are taken without.
     pub state: Option<StateOptions>,
 }
@@ -69,7 +73,7 @@ impl Job {
     pub fn resumes(&self) -> bool {
         match &self.output {
             Destination::Topic(_) => true,
-            Destination::File(path) => self.resume && path != "-",
+            Destination::File(path) => self.existing == ExistingFile::Resume && path != "-",
         }
     }
 }
@@ -110,6 +114,40 @@ pub enum StatePlace {
 }
 
 impl Job {
+    /// The file that this process writes lists to, if any.
+    fn output_path(&self) -> Option<&str> {
+        match &self.output {
+            Destination::File(path) if self.cluster.process == 0 => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The file that this process writes dead letters to, if any: each process has its own, those after the first with
+    /// their number.
+    fn dead_letter_path(&self) -> Option<String> {
+        match (&self.dead_letters, self.cluster.process) {
+            (Some(Destination::File(path)), 0) => Some(path.clone()),
+            (Some(Destination::File(path)), _) if path == "-" => Some(path.clone()),
+            (Some(Destination::File(path)), process) => Some(format!("{path}.{process}")),
+            _ => None,
+        }
+    }
+
+    /// Whether no file is read and written by this process, or written twice, or lost.
+    ///
+    /// # Errors
+    /// When one is; the message names the flags.
+    pub fn check_files(&self) -> Result<()> {
+        let files = self.streams.iter().flat_map(|(_number, stream)| stream.files());
+        let read: Vec<(&'static str, &Path)> = files.map(|path| ("--input", path.as_path())).collect();
+        let existing = self.existing;
+        let output = self.output_path().map(str::to_owned);
+        let written = [("--output", output), ("--dead-letter", self.dead_letter_path())];
+        let written =
+            written.into_iter().filter_map(|(flag, path)| Some(Written { flag, path: path?, existing }));
+        refuse_lost_files(&read, &written.collect::<Vec<_>>())
+    }
+
     /// The limits of a run, by the names that metrics have for them.
     fn bounds(&self) -> Vec<(&'static str, u64)> {
         // These two are the same for all streams.
@@ -186,6 +224,8 @@ pub(crate) struct Shared {
     pub(crate) summary: Arc<Mutex<Option<Summary>>>,
     /// What can be seen of the run from outside.
     pub(crate) meter: Meter,
+    /// What is said of what cannot be used.
+    pub(crate) complaints: Complaints,
 }
 
 /// How a run is watched and ended from outside.
@@ -205,6 +245,17 @@ impl Handle {
         &self.shared.meter
     }
 
+    /// Why this process has not done what it was to do, though nothing failed: it was interrupted before the end of its
+    /// input, or nothing of an input could be used.
+    pub fn verdict(&self) -> Option<String> {
+        self.shared.complaints.verdict()
+    }
+
+    /// Why the first record was rejected, if one was.
+    pub fn first_reject(&self) -> Option<String> {
+        self.shared.complaints.first()
+    }
+
     /// How far the input files have been read.
     pub fn progress(&self) -> &FileProgress {
         &self.shared.progress
@@ -217,7 +268,14 @@ impl Handle {
 /// When a place cannot be reached at the start. A failure later on ends the process with exit code 1: its workers, and
 /// those of other processes, are not to go on without it.
 pub fn run(job: Job, handle: &Handle) -> Result<Option<Summary>> {
-    join_and_run(job, handle, prepare_topics)
+    // Before anything is made or emptied.
+    job.check_files()?;
+    check_input(&job)?;
+    join_and_run(job, handle, |job| {
+        let output = prepare_topics(job)?;
+        tracing::info!("{}", job.described());
+        Ok(output)
+    })
 }
 
 /// Runs a job whose topics are known to be there and as they should be.
@@ -229,6 +287,10 @@ pub(crate) fn run_prepared(job: Job, handle: &Handle) -> Result<Option<Summary>>
 type Prepare = fn(&Job) -> Result<Option<TopicState>>;
 
 fn join_and_run(job: Job, handle: &Handle, prepare: Prepare) -> Result<Option<Summary>> {
+    let processes = job.cluster.addresses.len();
+    if processes > 1 {
+        handle.meter().wait_for(format!("the other processes of the cluster, {processes} in all"));
+    }
     let joined = cluster::join(&job.cluster, Settings::of(&job), &handle.shared.stop)?;
     let Some(mut joined) = joined else { return Ok(None) };
     run_joined(job, handle, &mut joined, prepare).inspect_err(|error| joined.tell(error))
@@ -243,8 +305,11 @@ fn run_joined(job: Job, handle: &Handle, joined: &mut Joined, prepare: Prepare) 
     let merging = differential_dataflow::Config::default().idle_merge_effort(Some(1000));
     differential_dataflow::configure(&mut config, &merging);
     // Before the output is touched: what cannot go on is to leave it as it is.
+    handle.meter().wait_for("the newest good snapshot to be found");
     let state = State::open(&job)?.map(Arc::new);
+    handle.meter().wait_for("the brokers to answer about the topics");
     let output_topic = prepare(&job)?;
+    handle.meter().wait_no_more();
     let shared = Shared {
         output: output_file(&job)?,
         dead_letters: dead_letter_file(&job)?,
@@ -253,6 +318,7 @@ fn run_joined(job: Job, handle: &Handle, joined: &mut Joined, prepare: Prepare) 
         state,
         ..handle.shared.clone()
     };
+    let files = [shared.output.clone(), shared.dead_letters.clone()];
     let _watchdog = watchdog(&job, &shared)?;
     let _slow_readers = slow_readers(&job, &shared)?;
     let job = Arc::new(job);
@@ -265,6 +331,9 @@ fn run_joined(job: Job, handle: &Handle, joined: &mut Joined, prepare: Prepare) 
     .map_err(|error| anyhow!("cannot start the workers: {error}"))?;
     for result in guards.join() {
         result.map_err(|error| anyhow!("a worker stopped: {error}"))?;
+    }
+    for mut file in files.into_iter().flatten() {
+        file.finish(Duration::ZERO).unwrap_or_else(|error| fail(&error.into()));
     }
     let summary = handle.shared.summary.lock().map_err(|_| anyhow!("a worker stopped"))?.take();
     Ok(summary.map(|summary| Summary { elapsed: start.elapsed(), ..summary }))
@@ -295,22 +364,26 @@ fn slow_readers(job: &Job, shared: &Shared) -> Result<Vec<SlowReader>> {
 
 /// The output, if it is a file: worker 0 writes it.
 fn output_file(job: &Job) -> Result<Option<FileSink>> {
-    match &job.output {
-        Destination::File(path) if job.cluster.process == 0 && job.resumes() => {
-            Ok(Some(FileSink::resume(path)?))
-        }
-        Destination::File(path) if job.cluster.process == 0 => Ok(Some(FileSink::create(path)?)),
-        _ => Ok(None),
-    }
+    let path = job.output_path();
+    Ok(path.map(|path| FileSink::open(path, job.existing, Lines::Lists)).transpose()?)
 }
 
-/// The dead letters, if they go to a file: each process writes its own, those after the first with its number.
+/// The dead letters, if they go to a file.
 fn dead_letter_file(job: &Job) -> Result<Option<FileSink>> {
-    match (&job.dead_letters, job.cluster.process) {
-        (Some(Destination::File(path)), 0) => Ok(Some(FileSink::create(path)?)),
-        (Some(Destination::File(path)), process) => Ok(Some(FileSink::create(&format!("{path}.{process}"))?)),
-        _ => Ok(None),
+    let path = job.dead_letter_path();
+    Ok(path.map(|path| FileSink::open(&path, job.existing, Lines::DeadLetters)).transpose()?)
+}
+
+/// Whether the files that this process reads are there.
+fn check_input(job: &Job) -> Result<()> {
+    let Cluster { threads, process, ref addresses, .. } = job.cluster;
+    let workers = threads * addresses.len().max(1);
+    for (number, stream) in job.streams.iter() {
+        for worker in process * threads..(process + 1) * threads {
+            FileSource::check(stream.files(), share_of(Share { worker, workers }, number))?;
+        }
     }
+    Ok(())
 }
 
 /// Ends the process, and with it the cluster: with 0 where a reader has simply had enough, else with a message and 1.
@@ -350,7 +423,8 @@ fn partitions_of_inputs(streams: &Streams, kafka: &KafkaSettings) -> Result<u32>
     Ok(partitions)
 }
 
-/// How many partitions an input has; files count as one. Fails if it is not there.
+/// How many partitions an input has; files, which were looked at before, count as one. Fails if it is not
+/// there.
 fn partitions_of_input(input: &Input, kafka: &KafkaSettings) -> Result<u32> {
     match input {
         Input::Topic { name, .. } => {
@@ -361,11 +435,6 @@ fn partitions_of_input(input: &Input, kafka: &KafkaSettings) -> Result<u32> {
             };
             Ok(partitions.with_context(absent)? as u32)
         }
-        Input::Files(paths) => {
-            for path in paths.iter().filter(|path| path.as_os_str() != "-") {
-                fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-            }
-            Ok(1)
-        }
+        Input::Files(_) => Ok(1),
     }
 }

@@ -13,6 +13,8 @@ pub mod job;
 
 pub mod streams;
 
+pub mod files;
+
 pub mod cluster;
 
 pub mod state;
@@ -25,11 +27,15 @@ mod slow_reader;
 
 mod verify;
 
+mod unusable;
+
 pub mod summary;
 
 pub mod metrics;
 
 pub mod log;
+
+mod words;
 
 pub mod pages;
 

@@ -1,7 +1,7 @@
 //! What the job says on standard error: log lines, the summary, and the last message of one that fails.
 //!
 //! ```text
-//!  tracing events ──▶ filter (--log, RUST_LOG, or warn) ──┐
+//!  tracing events ──▶ filter (--log, RUST_LOG, or info) ──┐
 //!  last messages, summaries: never filtered ──────────────┴─▶ a line each, text or JSON ──▶ standard error
 //! ```
 //!
@@ -10,6 +10,7 @@
 
 use anyhow::{Result, anyhow, ensure};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::str::FromStr;
@@ -42,7 +43,10 @@ impl FromStr for LogFormat {
 /// The format in force, once it is known.
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
-/// Says from now on what `filter` lets through, and how; without a filter `RUST_LOG` is one, or else warnings are said.
+/// What is said unless something else is asked for: how the job goes, and what is wrong.
+const USUAL: &str = "warn,deltacart=info";
+
+/// Says from now on what `filter` lets through, and how; without a filter `RUST_LOG` is one, or else [`USUAL`].
 ///
 /// # Errors
 /// When the filter cannot be understood.
@@ -51,7 +55,7 @@ pub fn set_up(format: LogFormat, filter: Option<&str>) -> Result<()> {
     let format = *FORMAT.get_or_init(|| format);
     let filter = match filter {
         Some(text) => parse(text)?,
-        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")),
+        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL)),
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     match format {
@@ -82,15 +86,20 @@ fn parse(text: &str) -> Result<EnvFilter> {
 /// Says the last thing: why the command ends without having done what it was to do.
 pub fn last_words(message: impl fmt::Display) {
     match FORMAT.get() {
-        Some(LogFormat::Json) => json_line("ERROR", &message.to_string()),
+        Some(LogFormat::Json) => json_line("ERROR", &message.to_string(), Map::new()),
         _ => text_line(&format!("deltacart: {message}")),
     }
 }
 
 /// Says what was done: part of what the command is for, whatever the filter.
 pub fn say(message: impl fmt::Display) {
+    say_with(message, Map::new());
+}
+
+/// Says what was done, with numbers that belong to it: fields of the object, where lines are objects.
+pub fn say_with(message: impl fmt::Display, fields: Map<String, Value>) {
     match FORMAT.get() {
-        Some(LogFormat::Json) => json_line("INFO", &message.to_string()),
+        Some(LogFormat::Json) => json_line("INFO", &message.to_string(), fields),
         _ => text_line(&message.to_string()),
     }
 }
@@ -104,15 +113,17 @@ fn text_line(message: &str) {
     put(message, escape_text);
 }
 
-fn json_line(level: &'static str, message: &str) {
+fn json_line(level: &'static str, message: &str, fields: Map<String, Value>) {
     #[derive(Serialize)]
     struct Line<'a> {
         timestamp: String,
         level: &'static str,
         message: &'a str,
+        #[serde(flatten)]
+        fields: Map<String, Value>,
     }
     let timestamp = jiff::Timestamp::now().to_string();
-    let line = serde_json::to_string(&Line { timestamp, level, message });
+    let line = serde_json::to_string(&Line { timestamp, level, message, fields });
     put(&line.expect("text is always JSON"), escape_json);
 }
 

@@ -1,6 +1,5 @@
 //! The command line of deltacart: parse, run, exit code.
 
-use clap::Parser;
 use deltacart::cli::{Cli, redacted};
 use deltacart::{commands, log, pages};
 use std::process::ExitCode;
@@ -10,7 +9,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     pages::use_small_pages();
-    let cli = Cli::try_parse().unwrap_or_else(|error| redacted(error).exit());
+    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| redacted(error).exit());
     match commands::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

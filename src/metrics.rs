@@ -17,7 +17,7 @@ mod server;
 
 pub use server::{ServeError, serve};
 
-pub(crate) use report::{PartitionLabel, Probe, Turn, WorkerMeter};
+pub(crate) use report::{PartitionLabel, Probe, Step, Turn, WorkerMeter};
 
 use deltacart_dataflows::Epoch;
 use page::Page;
@@ -40,12 +40,23 @@ struct Inner {
     /// Whether anybody looks: without a server, workers leave nothing here.
     watched: AtomicBool,
     /// What the job waits for, as a whole, before it is ready.
-    held: Mutex<Option<&'static str>>,
+    held: Mutex<Option<String>>,
     seen: Mutex<Seen>,
     /// When the first record was read into each epoch that is not out.
     begun: Mutex<BTreeMap<Epoch, Instant>>,
     epoch_seconds: Histogram,
     snapshot_seconds: Histogram,
+}
+
+/// How far a process has come with its input.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InputProgress {
+    /// Records read.
+    pub records: u64,
+    /// Records of topics that are there and not read; 0 where that is not known.
+    pub left: u64,
+    /// What is waited for until everything that was there at the start has been read and is out; nothing then.
+    pub waits_for: Option<String>,
 }
 
 /// What has been left here.
@@ -93,10 +104,29 @@ impl Meter {
         (seen.workers, seen.bounds) = (workers, bounds);
     }
 
-    /// Holds readiness back (false), or lets it depend on the workers alone (true, as at the start). For what a job
-    /// does as a whole before it serves, such as a recovery.
-    pub fn ready(&self, ready: bool) {
-        *lock(&self.0.held) = (!ready).then_some("the job is recovering");
+    /// Holds readiness back, and says what for: what the job does as a whole before its workers run.
+    pub(crate) fn wait_for(&self, what: impl Into<String>) {
+        *lock(&self.0.held) = Some(what.into());
+    }
+
+    /// Lets readiness depend on the workers alone, as at first.
+    pub(crate) fn wait_no_more(&self) {
+        *lock(&self.0.held) = None;
+    }
+
+    /// Asks the workers to leave what they have counted.
+    pub fn watch(&self) {
+        self.0.watched.store(true, Ordering::Relaxed);
+    }
+
+    /// How far this process has come with its input.
+    pub fn progress(&self) -> InputProgress {
+        let waits_for = self.readiness(Instant::now()).err();
+        let seen = lock(&self.0.seen);
+        let records = seen.reports.values().map(Report::records).sum();
+        let lags =
+            seen.reports.values().flat_map(|report| report.lags.iter().map(|(_partition, lag)| lag.offsets));
+        InputProgress { records, left: lags.sum(), waits_for }
     }
 
     /// A snapshot was completed at `at`, took so long, and has so many bytes.
@@ -150,8 +180,8 @@ impl Meter {
     /// Once it is so, it stays: how far the job is behind later on is its lag.
     fn readiness(&self, now: Instant) -> Result<(), String> {
         self.health(now)?;
-        if let Some(held) = *lock(&self.0.held) {
-            return Err(held.to_owned());
+        if let Some(held) = &*lock(&self.0.held) {
+            return Err(format!("starting: waiting for {held}"));
         }
         let seen = lock(&self.0.seen);
         let running = seen.reports.len();
@@ -163,10 +193,7 @@ impl Meter {
             Some((worker, report)) if report.reached_end => {
                 Err(format!("worker {worker} has read what there was, and waits for it to be out"))
             }
-            Some((worker, report)) => Err(format!(
-                "worker {worker} is still reading what there was: {} records so far",
-                report.records()
-            )),
+            Some((worker, report)) => Err(report.doing(*worker)),
             None => Ok(()),
         }
     }

@@ -32,7 +32,7 @@ mod tests;
 pub use change::ListChange;
 pub use decimal::{Decimal, DecimalError};
 pub use encode::{CONNECTOR, Envelope, EnvelopeError, OutputOptions, STREAM, VERSION, encode};
-pub use file::FileSink;
+pub use file::{FileSink, Lines};
 pub use fold::{Entry, FoldError, Lists, Published};
 pub use kafka::{
     KafkaSink, OutputWatch, TABLE_PROPERTIES, TopicSpec, TransactionalSink, WORKER_SLOTS, ensure_topic,

@@ -70,6 +70,14 @@ impl Stream {
         }
     }
 
+    /// The paths of its files: none, if it is a topic.
+    pub fn files(&self) -> &[PathBuf] {
+        match &self.input {
+            Input::Files(paths) => paths,
+            Input::Topic { .. } => &[],
+        }
+    }
+
     /// Whether it ends by itself, and is there whole from the beginning.
     pub fn is_bounded(&self) -> bool {
         match &self.input {

@@ -1,7 +1,9 @@
-//! What a run did, in one line.
+//! What a run did: a line for people, fields for programs.
 
+use crate::words::counted;
 use deltacart_dataflows::Note;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -138,52 +140,103 @@ pub struct Summary {
     pub elapsed: Duration,
 }
 
+/// What is only said when there was any: its counter, its name as a field, and its noun.
+const SELDOM: [(Counter, &str, &str); 11] = [
+    (Counter::Views, "views", "view(s)"),
+    (Counter::Others, "others", "other(s)"),
+    (Counter::Anonymous, "anonymous", "anonymous"),
+    (Counter::Duplicates, "duplicates", "duplicate(s)"),
+    (Counter::RepeatedOrders, "repeated_orders", "repeated order(s)"),
+    (Counter::Headers, "headers", "header(s)"),
+    (Counter::NoEffect, "no_effect", "without effect"),
+    (Counter::SplitBaskets, "split_baskets", "basket(s) over several partitions"),
+    (Counter::LinesEvicted, "lines_evicted", "line(s) evicted from full baskets"),
+    (Counter::BasketsExpired, "baskets_expired", "idle basket(s) forgotten"),
+    (Counter::ItemsSampled, "items_sampled", "item(s) sampled at the end"),
+];
+
+impl Summary {
+    fn count(&self, counter: Counter) -> u64 {
+        self.tally.get(&counter)
+    }
+
+    /// Whether records were read and none was used.
+    pub fn is_unusable(&self) -> bool {
+        use Counter::{Anonymous, Duplicates, Events, Others, RepeatedOrders, Views};
+        let used = [Events, Views, Others, Anonymous, Duplicates, RepeatedOrders];
+        self.tally.rejects().count() > 0 && used.into_iter().all(|counter| self.count(counter) == 0)
+    }
+
+    /// Every count under a name of its own, for programs: zeros, too.
+    pub fn fields(&self) -> Map<String, Value> {
+        let mut fields = Map::new();
+        let always = [
+            (Counter::Records, "records"),
+            (Counter::Events, "events"),
+            (Counter::Epochs, "epochs"),
+            (Counter::ListsChanged, "lists_changed"),
+            (Counter::RecordsOut, "records_out"),
+            (Counter::BytesOut, "bytes_out"),
+            (Counter::Verified, "verified"),
+        ];
+        let seldom = SELDOM.into_iter().map(|(counter, name, _noun)| (counter, name));
+        for (counter, name) in always.into_iter().chain(seldom) {
+            fields.insert(name.to_owned(), self.count(counter).into());
+        }
+        fields.insert("inputs".to_owned(), by_name(self.tally.inputs()));
+        fields.insert("rejects".to_owned(), by_name(self.tally.rejects()));
+        fields.insert("rejected_lines".to_owned(), by_name(self.tally.part_rejects()));
+        fields.insert("unreadable_fields".to_owned(), by_name(self.tally.flaws()));
+        fields.insert("seconds".to_owned(), self.elapsed.as_secs_f64().into());
+        fields
+    }
+}
+
+/// Counts by name, as an object.
+fn by_name<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> Value {
+    Value::Object(counts.map(|(name, count)| (name.to_owned(), count.into())).collect())
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = |counter| self.tally.get(&counter);
-        write!(formatter, "{} events of {} records", count(Counter::Events), count(Counter::Records))?;
+        let counted = |counter, noun| counted(self.count(counter), noun);
+        write!(
+            formatter,
+            "{} of {}",
+            counted(Counter::Events, "event(s)"),
+            counted(Counter::Records, "record(s)")
+        )?;
         let inputs: Vec<_> = self.tally.inputs().map(|(name, count)| format!("{count} of {name}")).collect();
         if !inputs.is_empty() {
             write!(formatter, " ({})", inputs.join(", "))?;
         }
-        for (counter, what) in [
-            (Counter::Views, "views"),
-            (Counter::Others, "others"),
-            (Counter::Anonymous, "anonymous"),
-            (Counter::Duplicates, "duplicates"),
-            (Counter::RepeatedOrders, "repeated orders"),
-            (Counter::Headers, "headers"),
-            (Counter::NoEffect, "without effect"),
-            (Counter::SplitBaskets, "baskets over several partitions"),
-            (Counter::LinesEvicted, "lines evicted from full baskets"),
-            (Counter::BasketsExpired, "idle baskets forgotten"),
-            (Counter::ItemsSampled, "items sampled at the end"),
-        ] {
-            if count(counter.clone()) > 0 {
-                write!(formatter, ", {} {what}", count(counter))?;
+        for (counter, _name, noun) in SELDOM {
+            if self.count(counter.clone()) > 0 {
+                write!(formatter, ", {}", counted(counter, noun))?;
             }
         }
-        let rejects: u64 = self.tally.rejects().map(|(_reason, count)| count).sum();
-        write!(formatter, ", {rejects} rejects")?;
-        write_by_name(formatter, self.tally.rejects())?;
+        let sum = |counts: &[(&str, u64)]| counts.iter().map(|(_name, count)| count).sum::<u64>();
+        let rejects: Vec<_> = self.tally.rejects().collect();
+        write!(formatter, ", {}", crate::words::counted(sum(&rejects), "reject(s)"))?;
+        write_by_name(formatter, rejects.into_iter())?;
         let parts: Vec<_> = self.tally.part_rejects().collect();
         let flaws: Vec<_> = self.tally.flaws().collect();
-        for (what, counts) in [("rejected lines", parts), ("unreadable fields", flaws)] {
+        for (noun, counts) in [("rejected line(s)", parts), ("unreadable field(s)", flaws)] {
             if !counts.is_empty() {
-                write!(formatter, ", {} {what}", counts.iter().map(|(_name, count)| count).sum::<u64>())?;
+                write!(formatter, ", {}", crate::words::counted(sum(&counts), noun))?;
                 write_by_name(formatter, counts.into_iter())?;
             }
         }
-        write!(formatter, ", {} epochs", count(Counter::Epochs))?;
-        write!(formatter, ", {} lists changed", count(Counter::ListsChanged))?;
         write!(
             formatter,
-            " in {} records of {} bytes",
-            count(Counter::RecordsOut),
-            count(Counter::BytesOut)
+            ", {}, {} in {} of {}",
+            counted(Counter::Epochs, "epoch(s)"),
+            counted(Counter::ListsChanged, "list(s) changed"),
+            counted(Counter::RecordsOut, "record(s)"),
+            counted(Counter::BytesOut, "byte(s)")
         )?;
-        if count(Counter::Verified) > 0 {
-            write!(formatter, ", verified {} times", count(Counter::Verified))?;
+        if self.count(Counter::Verified) > 0 {
+            write!(formatter, ", verified {}", counted(Counter::Verified, "time(s)"))?;
         }
         write!(formatter, ", {:.2} s", self.elapsed.as_secs_f64())
     }
@@ -225,6 +278,12 @@ mod tests {
             summary.to_string(),
             "7 events of 10 records, 3 rejects (bad-json 2, empty 1), 4 rejected lines (missing-item 4), 7 unreadable fields (unreadable-time 6, unreadable-user 1), 3 epochs, 5 lists changed in 0 records of 0 bytes, 1.50 s"
         );
+        let fields = Value::Object(summary.fields());
+        assert_eq!(
+            (&fields["events"], &fields["views"], &fields["seconds"]),
+            (&7.into(), &0.into(), &1.5.into())
+        );
+        assert_eq!(fields["rejects"], serde_json::json!({"bad-json": 2, "empty": 1}));
         let mut tally = summary.tally;
         for (number, name, count) in [(0, "kafka:carts", 6), (1, "files", 0), (0, "kafka:carts", 4)] {
             tally.add(Counter::RecordsOf(number, name.to_owned()), count);
@@ -232,5 +291,27 @@ mod tests {
         let summary = Summary { tally, ..summary }.to_string();
         let beginning = "7 events of 10 records (10 of kafka:carts, 0 of files), 3 rejects";
         assert!(summary.starts_with(beginning), "{summary}");
+    }
+
+    #[test]
+    fn one_of_each() {
+        let mut tally = Tally::default();
+        for (counter, _name, _noun) in SELDOM {
+            tally.add(counter, 1);
+        }
+        for counter in [Counter::Records, Counter::Events, Counter::Epochs, Counter::Rejects("empty".into())]
+        {
+            tally.add(counter, 1);
+        }
+        for counter in [Counter::ListsChanged, Counter::RecordsOut, Counter::BytesOut, Counter::Verified] {
+            tally.add(counter, 1);
+        }
+        let summary = Summary { tally, elapsed: Duration::ZERO }.to_string();
+        assert!(summary.starts_with("1 event of 1 record, 1 view, 1 other, 1 anonymous, "), "{summary}");
+        assert!(summary.contains(", 1 without effect, 1 basket over several partitions, "), "{summary}");
+        assert!(
+            summary.ends_with("1 epoch, 1 list changed in 1 record of 1 byte, verified 1 time, 0.00 s"),
+            "{summary}"
+        );
     }
 }

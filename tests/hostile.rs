@@ -175,7 +175,7 @@ fn odd_times_and_lines_lose_nothing() {
     ];
     let done = run_among(&folder, "--format json --basket-idle 1h", good, &[]);
     assert_eq!(lists_of_file(&folder.path("lists")), GOOD_LISTS);
-    done.says("4 events of 3 records, 0 rejects, 1 rejected lines (missing-item 1)")
+    done.says("4 events of 3 records, 0 rejects, 1 rejected line (missing-item 1)")
         .says("3 unreadable fields (unreadable-time 2, unreadable-user 1)")
         .says(r#"unreadable-time: time: "-1" is no time"#);
     let letter: Value = serde_json::from_str(&fs::read_to_string(folder.path("letters")).unwrap()).unwrap();
@@ -222,7 +222,7 @@ fn a_quotation_mark_that_is_never_closed() {
     let input = folder.file("open.csv", rows);
     let letters = folder.path("letters");
     let flags = "run --format csv --columns basket=basket,item=item";
-    run(&format!("{flags} --input {input} --dead-letter {letters}"), &[]).expect(0).says("1 events of ");
+    run(&format!("{flags} --input {input} --dead-letter {letters}"), &[]).expect(0).says("1 event of ");
     let letters = fs::read_to_string(letters).unwrap();
     assert!(letters.lines().count() > 0);
 }

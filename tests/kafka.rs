@@ -209,7 +209,7 @@ fn shop(broker: &Broker, folder: &Folder) -> (String, String) {
 /// The lists of a run over the file.
 fn lists_of_file_run(folder: &Folder, input: &str, flags: &str) -> String {
     let output = folder.path("lists.jsonl");
-    run(&format!("run --input {input} --output {output} {flags} --verify"), &[]).expect(0);
+    run(&format!("run --input {input} --output {output} --overwrite {flags} --verify"), &[]).expect(0);
     lists_of_file(&output)
 }
 

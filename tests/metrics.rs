@@ -116,12 +116,12 @@ fn metrics_are_the_summary_of_a_job_that_runs() {
         for (sample, words) in [
             ("deltacart_events_total", " events of "),
             ("deltacart_records_total", " records, "),
-            ("deltacart_duplicates_total", " duplicates"),
-            ("deltacart_views_total", " views"),
+            ("deltacart_duplicates_total", " duplicate"),
+            ("deltacart_views_total", " view"),
             ("deltacart_lists_changed_total", " lists changed"),
             ("deltacart_records_out_total", " records of "),
             ("deltacart_bytes_out_total", " bytes, "),
-            ("deltacart_epoch_seconds_count", " epochs, "),
+            ("deltacart_epoch_seconds_count", " epoch"),
         ] {
             assert!(page.get(sample) > 0.0 || said(summary, words) == 0.0, "{sample}");
             assert_eq!(page.get(sample), said(summary, words), "{sample} of {summary}");
@@ -194,7 +194,7 @@ fn what_is_forgotten_is_counted() {
     });
     let page = scrape(&address);
     drop(stdin);
-    running.finish().expect(0).says("1 idle baskets forgotten");
+    running.finish().expect(0).says("1 idle basket forgotten");
     assert_eq!(page.get("deltacart_baskets_expired_total"), 1.0);
     assert_eq!(page.get(r#"deltacart_bound{bound="basket_idle_ms"}"#), 600_000.0);
     // Noon and twelve minutes.
@@ -365,8 +365,9 @@ fn a_topics_lag_and_readiness() {
     let start = |flags: &str| {
         let (address, output) = (free_address(), folder.path("lists.jsonl"));
         let brokers = broker.bootstrap_servers();
-        let line =
-            format!("run -b {brokers} --input kafka:carts --output {output} --metrics {address} {flags}");
+        let line = format!(
+            "run -b {brokers} --input kafka:carts --output {output} --overwrite --metrics {address} {flags}"
+        );
         (start(&line, &[]), address)
     };
     // An epoch that takes ten events of each partition, or of one, and does not end.
@@ -381,7 +382,10 @@ fn a_topics_lag_and_readiness() {
     });
     let answer = get(&address, "/readyz").unwrap();
     assert_eq!(answer.status, 503);
-    assert!(answer.body.starts_with("worker 0 is still reading what there was: "), "{}", answer.body);
+    let (read, all) = answer.body.split_once(" of ").unwrap_or_else(|| panic!("{}", answer.body));
+    assert!(read.starts_with("worker 0 is still reading what there was: "), "{read}");
+    // Of a partition from which nothing has come the end is not known yet.
+    assert!(["100 records\n", "200 records\n"].contains(&all), "it says of how many: {all}");
     running.terminate();
     running.finish().expect(0);
 
@@ -394,5 +398,7 @@ fn a_topics_lag_and_readiness() {
     });
     assert_eq!(scrape(&address).get("deltacart_events_total"), 200.0);
     running.terminate();
-    running.finish().expect(0).says("200 events of 200 records");
+    let done = running.finish().expect(0).says("200 events of 200 records");
+    assert!(done.told.contains(" INFO reading topic carts from its beginning as json; "), "{}", done.told);
+    assert!(done.told.contains(" s: 200 records read, every list is out; waiting for more"), "{}", done.told);
 }

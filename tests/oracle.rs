@@ -55,7 +55,7 @@ fn random_input(folder: &Folder, seed: u64) -> String {
 /// Runs it and returns the bytes of its output file.
 fn output_of(folder: &Folder, flags: &str) -> Vec<u8> {
     let output = folder.path("out.jsonl");
-    run(&format!("run --output {output} {flags}"), &[]).expect(0);
+    run(&format!("run --output {output} --overwrite {flags}"), &[]).expect(0);
     fs::read(output).unwrap()
 }
 
@@ -171,7 +171,8 @@ fn processes_write_the_same_bytes() {
     {
         let expected = output_of(&folder, &format!("{job} {more}"));
         let output = folder.path("cluster.jsonl");
-        let done = run_cluster(&folder, 2, &format!("run --output {output} {job} {more} -w 2"), &[]);
+        let done =
+            run_cluster(&folder, 2, &format!("run --output {output} --overwrite {job} {more} -w 2"), &[]);
         for process in done {
             process.expect(0);
         }

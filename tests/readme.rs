@@ -1,13 +1,13 @@
 //! The README, held to what it says: its first command prints its first output, its other commands are commands, and
 //! its table of limits has the defaults that the flags have.
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use deltacart::cli::{Cli, Command as Subcommand};
 use deltacart::config;
 use std::path::Path;
 use std::process::Command;
 
-const README: &str = include_str!("../README.md");
+pub(crate) const README: &str = include_str!("../README.md");
 const DOCUMENTS: [&str; 4] = [
     README,
     include_str!("../docs/generator.md"),
@@ -23,7 +23,7 @@ fn blocks<'a>(document: &'a str, language: &str) -> Vec<&'a str> {
 }
 
 /// The words of every `deltacart` command in the shell blocks, with those of a pipe apart.
-fn commands(document: &str) -> Vec<Vec<&str>> {
+pub(crate) fn commands(document: &str) -> Vec<Vec<&str>> {
     let lines = blocks(document, "sh").into_iter().flat_map(str::lines);
     let parts = lines.filter(|line| !line.starts_with('#')).flat_map(|line| line.split('|'));
     let words =
@@ -50,7 +50,7 @@ fn commands_are_understood() {
     for words in commands {
         // What a reader would have to have, and this test has not.
         let has_files = words.contains(&"-F") || words.contains(&"--hostfile");
-        match Cli::try_parse_from(&words).map(|cli| cli.command) {
+        match Cli::read(&words).map(|cli| cli.command) {
             Err(error) => panic!("{}: {error}", words.join(" ")),
             Ok(Subcommand::Run(arguments)) if !has_files => {
                 config::job(*arguments).unwrap_or_else(|error| panic!("{}: {error:#}", words.join(" ")));

@@ -57,7 +57,7 @@ fn rees46() {
     for basket in ["session", "user"] {
         for more in ["", "--measure llr --engine reference -w 2"] {
             let job = "run --format rees46 --epoch-events 50 --verify-every 1";
-            let places = format!("--input {} --output {output}", files.join(" "));
+            let places = format!("--input {} --output {output} --overwrite", files.join(" "));
             let done = run(&format!("{job} {places} --basket {basket} {more}"), &[]).expect(0);
             // Five files of 999 rows and a header each.
             let summary = done.summary();

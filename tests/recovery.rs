@@ -11,6 +11,7 @@ use crate::support::{
 use clap::Parser;
 use deltacart::cli::{Cli, Command};
 use deltacart::config;
+use deltacart::files::ExistingFile;
 use deltacart::job::{self, Handle};
 use deltacart::output::{Lists, wait_for_open_transactions};
 use deltacart_inputs::Share;
@@ -148,7 +149,7 @@ fn online_retail() -> Option<Vec<(String, Vec<u8>)>> {
 pub(crate) fn lists_from_file(folder: &Folder, events: &[(String, Vec<u8>)], flags: &str) -> String {
     let lines: Vec<&[u8]> = events.iter().map(|(_key, value)| value.as_slice()).collect();
     let (input, output) = (folder.file("carts.jsonl", lines.join(&b'\n')), folder.path("lists.jsonl"));
-    run(&format!("run --input {input} --output {output} {flags}"), &[]).expect(0);
+    run(&format!("run --input {input} --output {output} --overwrite {flags}"), &[]).expect(0);
     lists_of_file(&output)
 }
 
@@ -394,10 +395,10 @@ fn somebody_elses_records_are_refused() {
 
 /// Runs a job that goes on with its output file.
 fn resume(line: &str) {
-    let cli = Cli::try_parse_from(format!("deltacart {line}").split_whitespace()).unwrap();
+    let cli = Cli::try_parse_from(format!("deltacart {line} --overwrite").split_whitespace()).unwrap();
     let Command::Run(arguments) = cli.command else { panic!("{line}") };
     let mut job = config::job(*arguments).unwrap();
-    job.resume = true;
+    job.existing = ExistingFile::Resume;
     job::run(job, &Handle::default()).unwrap();
 }
 
@@ -410,7 +411,8 @@ fn a_file_is_gone_on_with() {
     for flags in ["", "--envelope changes", "--envelope debezium --scores off"] {
         let expected = lists_from_file(&folder, &events, flags);
         let (input, output) = (folder.path("carts.jsonl"), folder.path("resumed.jsonl"));
-        run(&format!("run --input {input} --output {output} --epoch-events 200 {flags}"), &[]).expect(0);
+        run(&format!("run --input {input} --output {output} --overwrite --epoch-events 200 {flags}"), &[])
+            .expect(0);
         let whole = fs::read(&output).unwrap();
         for workers in [1, 2] {
             let torn = &whole[..random.below(whole.len() as u64) as usize];

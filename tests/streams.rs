@@ -61,7 +61,7 @@ fn files_with_formats_of_their_own() {
     let own = format!("{second}{OWN_NAMES}");
     let csv = format!("{rows}#csv&columns=basket=basket,item=item");
     let output = folder.path("out");
-    let inputs = ["--input", &first, &own, &csv, "--output", &output];
+    let inputs = ["--input", &first, &own, &csv, "--output", &output, "--overwrite"];
     for flags in ["--epoch-events 100 --verify-every 3", "-w 2 --epoch 1ms", "-w 3 --verify"] {
         let done = run(&format!("run {flags}"), &inputs).expect(0);
         assert!(done.summary().contains(", 0 rejects"), "{}", done.summary());
@@ -72,7 +72,7 @@ fn files_with_formats_of_their_own() {
     assert!(lists_of_file(&output) == expected);
     // The order of the list changes nothing here, and a format may be said for each.
     let defaults = format!("{csv}&format=csv").replace("#csv&", "#");
-    let inputs = ["--input", &defaults, &format!("{first}#json"), &own, "--output", &output];
+    let inputs = ["--input", &defaults, &format!("{first}#json"), &own, "--output", &output, "--overwrite"];
     run("run --format csv --columns basket=#1,item=#2", &inputs).expect(0);
     assert!(lists_of_file(&output) == expected);
 }
@@ -94,7 +94,7 @@ fn in_an_epoch_the_earlier_time_comes_first() {
     for inputs in [[&adds, &others], [&others, &adds]] {
         for (workers, own) in [(1, ""), (2, ""), (3, "#json")] {
             let second = format!("{}{own}", inputs[1]);
-            let more = ["--input", inputs[0], &second, "--output", &output];
+            let more = ["--input", inputs[0], &second, "--output", &output, "--overwrite"];
             run(&format!("run -w {workers} --verify"), &more).expect(0);
             let lists = lists_of_file(&output);
             assert!(lists.contains("pot") && lists.contains("tea") && !lists.contains("mug"), "{lists}");
@@ -158,11 +158,11 @@ fn a_snapshot_of_version_2_is_read() {
     // A format of its own makes the third a stream of its own.
     let third = format!("{more}#json&event-names=add=put");
     let all = [&inputs[..], &[&third]].concat();
-    job(&all, &state).expect(0).says("1 events of 1 records");
+    job(&all, &state).expect(0).says("1 event of 1 record");
     let and_more = lists_of_file(&output);
-    job(&inputs, &[]).expect(0);
+    job(&inputs, &["--overwrite"]).expect(0);
     assert_eq!(lists_of_file(&output), resumed);
-    job(&all, &[]).expect(0);
+    job(&all, &["--overwrite"]).expect(0);
     assert_eq!(lists_of_file(&output), and_more);
     assert_ne!(resumed, and_more);
 }
@@ -174,7 +174,11 @@ fn dead_letters_say_where_they_are_from() {
     let letters = folder.path("letters");
     let own = format!("{b}#csv&columns=basket=basket,item=item");
     let more = ["--input", &a, &own, "--output", &folder.path("out"), "--dead-letter", &letters];
-    run("run", &more).expect(0);
+    // Of neither file anything could be used: each is named, with its own reason.
+    let done = run("run", &more).expect(1);
+    let done =
+        done.says(&format!("nothing of {a} could be used: 1 record rejected, the first as malformed: "));
+    drop(done.says(&format!("nothing of {b} could be used: 1 record rejected, the first as missing-item: ")));
     let letters = fs::read_to_string(letters).unwrap();
     let mut found: Vec<[String; 2]> = letters
         .lines()

@@ -65,7 +65,9 @@ pub(crate) struct Running {
 pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
+    /// What went wrong, and the summary; how it went is in `told`.
     pub(crate) stderr: String,
+    pub(crate) told: String,
     pub(crate) took: Duration,
     what: String,
 }
@@ -181,7 +183,10 @@ impl Running {
         let stdout = self.stdout.take().unwrap().join().unwrap();
         self.stderr.take().unwrap().join().unwrap();
         let stderr = String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned();
-        Finished { status, stdout, stderr, took: start.elapsed(), what: self.what.clone() }
+        let (told, stderr): (Vec<&str>, Vec<&str>) =
+            stderr.split_inclusive('\n').partition(|line| line.starts_with(" INFO "));
+        let (told, stderr) = (told.concat(), stderr.concat());
+        Finished { status, stdout, stderr, told, took: start.elapsed(), what: self.what.clone() }
     }
 }
 

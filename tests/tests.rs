@@ -21,6 +21,12 @@ mod cli;
 // Files as shops have them: encodings, arrays, archives, headers, orders.
 mod files;
 
+// Files that a command reads, writes or finds: none is lost, whatever is typed.
+mod file_safety;
+
+// What is said of inputs that cannot be used, and while a job works; exit codes of runs that did not do all.
+mod honesty;
+
 // Records that nobody should send, in every format: dead letters, exit 0, and those between them count.
 mod hostile;
 

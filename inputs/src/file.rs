@@ -77,12 +77,8 @@ impl FileSource {
     /// When one of them does not exist, is a directory, may not be read, or holds no records as it is (an archive).
     pub fn new(paths: &[PathBuf], params: FileParams) -> Result<FileSource, SourceError> {
         let mut files = BTreeMap::new();
+        FileSource::check(paths, params.share)?;
         for (partition, path) in (0..).zip(paths) {
-            let repeated = is_stdin(path) && paths[..partition as usize].iter().any(|path| is_stdin(path));
-            if repeated {
-                let source = io::Error::new(io::ErrorKind::InvalidInput, "standard input is named twice");
-                return Err(file_error(path, source));
-            }
             if params.share.owns(partition) {
                 let state = begin(path, &params.progress).map_err(|source| file_error(path, source))?;
                 let framer = Framer::new(params.framing, params.record_bytes_max);
@@ -93,6 +89,24 @@ impl FileSource {
             }
         }
         Ok(FileSource { files, progress: params.progress })
+    }
+
+    /// Whether the files that a worker with this share reads are there, and may be read. Nothing is read, and what may
+    /// make a reader wait is not opened.
+    ///
+    /// # Errors
+    /// When one of them does not exist, is a directory or may not be read, or standard input is named twice.
+    pub fn check(paths: &[PathBuf], share: Share) -> Result<(), SourceError> {
+        for (partition, path) in (0..).zip(paths) {
+            if is_stdin(path) && paths[..partition as usize].iter().any(|path| is_stdin(path)) {
+                let source = io::Error::new(io::ErrorKind::InvalidInput, "standard input is named twice");
+                return Err(file_error(path, source));
+            }
+            if share.owns(partition) && !is_stdin(path) {
+                check(path).map_err(|source| file_error(path, source))?;
+            }
+        }
+        Ok(())
     }
 
     /// Goes on at the offset of each file that is given, before anything is read; with `keep_first`, the first record
@@ -217,17 +231,26 @@ fn begin(path: &Path, progress: &FileProgress) -> io::Result<State> {
         return Ok(State::Open(Content::of_pipe(None)?));
     }
     let metadata = fs::metadata(path)?;
-    if metadata.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory; name the files in it"));
-    }
     if !metadata.is_file() {
         progress.add_pipe();
         return Ok(State::Open(Content::of_pipe(Some(path.to_owned()))?));
     }
-    // Opened to see whether it may be and what it is; closed until it is read: there may be more files than open ones.
-    drop(Content::of_file(path, &FileProgress::default())?);
+    // Kept closed until it is read, for there may be more files than open ones.
     progress.add_file(metadata.len());
     Ok(State::Waiting)
+}
+
+/// Whether a path can be read, as far as that can be told without waiting.
+fn check(path: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory; name the files in it"));
+    }
+    if metadata.is_file() {
+        // Opened to see whether it may be, and what it is.
+        drop(Content::of_file(path, &FileProgress::default())?);
+    }
+    Ok(())
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -235,7 +258,18 @@ fn is_stdin(path: &Path) -> bool {
 }
 
 fn file_error(path: &Path, source: io::Error) -> SourceError {
-    SourceError::File { path: path.display().to_string(), source }
+    SourceError::File { path: path.display().to_string(), source: explained(path, source) }
+}
+
+/// What the operating system said about a path; where the folder is missing, that is said instead.
+pub fn explained(path: &Path, source: io::Error) -> io::Error {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    match folder {
+        Some(folder) if source.kind() == io::ErrorKind::NotFound && !folder.exists() => {
+            io::Error::new(io::ErrorKind::NotFound, format!("there is no folder {}", folder.display()))
+        }
+        _ => source,
+    }
 }
 
 #[cfg(test)]

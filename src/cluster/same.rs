@@ -4,6 +4,7 @@
 //! has said whether processes may differ in it.
 
 use super::settings::Settings;
+use crate::files::ExistingFile;
 use crate::job::{AheadLimits, Cut, Input, Job, Stream, Streams};
 use crate::output::OutputOptions;
 use deltacart_dataflows::{ListParams, Params, Scoring};
@@ -15,7 +16,7 @@ impl Settings {
         let mut settings = Settings::default();
         // Each process may reach the brokers by other names, has its own index, and gives up when it thinks fit.
         let Job { streams, params, output, records, output_partitions, .. } = job;
-        let Job { dead_letters, cut, limits, verify, cluster, kafka: _, delivery, resume, .. } = job;
+        let Job { dead_letters, cut, limits, verify, cluster, kafka: _, delivery, existing, .. } = job;
         settings.set("the version", env!("CARGO_PKG_VERSION"));
         settings.set_streams(streams);
         settings.set_params(params);
@@ -34,7 +35,8 @@ impl Settings {
         settings.set("--max-epoch-bytes", epoch_bytes);
         settings.set("--verify", verify);
         settings.set("--delivery, --job or --slots", delivery);
-        settings.set("--state", resume);
+        settings.set("--state", *existing == ExistingFile::Resume);
+        settings.set("--overwrite", *existing == ExistingFile::Replace);
         settings.set("--workers", cluster.threads);
         settings.set("--processes", cluster.processes());
         settings

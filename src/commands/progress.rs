@@ -1,11 +1,16 @@
-//! How far a replay of files has come, as a bar on the terminal.
+//! What `run` says of itself while it works: how far a replay has come, and when it has caught up.
+//!
+//! A replay of files has a bar where standard error is a terminal; everything else has a line now and then.
 
+use crate::job::Handle;
+use crate::metrics::InputProgress;
+use crate::words::counted;
 use deltacart_inputs::file::FileProgress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the bar is drawn.
 const REFRESH: Duration = Duration::from_millis(100);
@@ -48,5 +53,143 @@ impl Drop for Bar {
             // A bar that could not be drawn is no reason to fail.
             let _ = thread.join();
         }
+    }
+}
+
+/// How often it is looked how far the job has come.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often a replay says how far it has come.
+const REPLAY_EVERY: Duration = Duration::from_secs(10);
+
+/// How often a job that has caught up says that it is there, if it has read something.
+const LIVE_EVERY: Duration = Duration::from_secs(600);
+
+/// Lines in the log, until it is dropped.
+pub(super) struct Reporter {
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reporter {
+    /// Says from now on how the job goes.
+    /// `is_live` says that there is a moment when it has caught up, and more may come.
+    pub(super) fn start(handle: Handle, is_live: bool) -> Self {
+        handle.meter().watch();
+        let done = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&done);
+        let thread = thread::spawn(move || {
+            let mut report =
+                Report { start: Instant::now(), said: Instant::now(), before: 0, has_caught_up: false };
+            while !until.load(Ordering::Relaxed) {
+                thread::sleep(LOOK_EVERY);
+                let (records, files) = (handle.meter().progress(), handle.progress());
+                let bytes =
+                    files.bytes_total().filter(|total| *total > 0).map(|total| (files.bytes_read(), total));
+                if let Some(line) = report.line(records, bytes, is_live, Instant::now()) {
+                    tracing::info!("{line}");
+                }
+            }
+        });
+        Reporter { done, thread: Some(thread) }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // Lines that could not be written are no reason to fail.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What has been said, and when.
+struct Report {
+    start: Instant,
+    said: Instant,
+    /// Records read when it was said.
+    before: u64,
+    has_caught_up: bool,
+}
+
+impl Report {
+    /// The line that is due now, if one is. Of files the bytes read, and their size, are known.
+    fn line(
+        &mut self,
+        now: InputProgress,
+        bytes: Option<(u64, u64)>,
+        is_live: bool,
+        at: Instant,
+    ) -> Option<String> {
+        let since = at.saturating_duration_since(self.said).as_secs_f64();
+        let elapsed = at.saturating_duration_since(self.start).as_secs_f64();
+        let rate = now.records.saturating_sub(self.before) as f64 / since.max(0.001);
+        let records = now.records;
+        if now.waits_for.is_none() && is_live && !self.has_caught_up {
+            (self.has_caught_up, self.said, self.before) = (true, at, records);
+            let read = counted(records, "record(s)");
+            return Some(format!(
+                "caught up after {elapsed:.1} s: {read} read, every list is out; waiting for more"
+            ));
+        }
+        let every = if self.has_caught_up { LIVE_EVERY } else { REPLAY_EVERY };
+        if since < every.as_secs_f64() {
+            return None;
+        }
+        let has_moved = records > self.before;
+        if self.has_caught_up && !has_moved {
+            return None;
+        }
+        (self.said, self.before) = (at, records);
+        if !has_moved {
+            return now.waits_for;
+        }
+        let read = counted(records, "record(s)");
+        Some(match bytes {
+            _ if self.has_caught_up => format!("{read} read, {rate:.0} a second; {} behind", now.left),
+            Some((done, total)) => {
+                let left = total.saturating_sub(done) as f64 * elapsed / (done.max(1) as f64);
+                let percent = done as f64 * 100.0 / total as f64;
+                format!("{percent:.0} % of the input, {read}, {rate:.0} a second, about {left:.0} s left")
+            }
+            None if now.left > 0 => {
+                let (all, left) = (records + now.left, now.left as f64 / rate.max(1.0));
+                format!("{read} of {all} read, {rate:.0} a second, about {left:.0} s left")
+            }
+            None => format!("{read} read, {rate:.0} a second"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(records: u64, left: u64, caught_up: bool) -> InputProgress {
+        InputProgress { records, left, waits_for: (!caught_up).then(|| "starting".to_owned()) }
+    }
+
+    #[test]
+    fn a_replay_says_how_far_how_fast_and_how_long_still() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let report = || Report { start, said: start, before: 0, has_caught_up: false };
+        let mut topic = report();
+        assert_eq!(topic.line(progress(500, 100, false), None, true, at(9)), None);
+        let line = topic.line(progress(4000, 12000, false), None, true, at(10)).unwrap();
+        assert_eq!(line, "4000 records of 16000 read, 400 a second, about 30 s left");
+        let line = topic.line(progress(16000, 0, true), None, true, at(15)).unwrap();
+        assert_eq!(line, "caught up after 15.0 s: 16000 records read, every list is out; waiting for more");
+        assert_eq!(topic.line(progress(16000, 0, true), None, true, at(3000)), None, "nothing has come");
+        let line = topic.line(progress(16600, 3, true), None, true, at(3015)).unwrap();
+        assert_eq!(line, "16600 records read, 0 a second; 3 behind");
+        let mut waiting = report();
+        assert_eq!(waiting.line(progress(0, 0, false), None, true, at(10)).as_deref(), Some("starting"));
+        let mut file = report();
+        let line = file.line(progress(1000, 0, false), Some((25, 100)), false, at(10)).unwrap();
+        assert_eq!(line, "25 % of the input, 1000 records, 100 a second, about 30 s left");
+        assert_eq!(file.line(progress(4000, 0, true), Some((100, 100)), false, at(11)), None);
     }
 }

@@ -41,13 +41,7 @@ pub(super) fn streams(args: &RunArgs) -> Result<Streams> {
     let mut streams: Vec<Stream> = streams.into_iter().map(|(_, stream)| stream).collect();
     share_registry(args, &mut streams)?;
     let streams = Streams::new(streams)?;
-    let topic_only = [("--from", args.from != StartFrom::Beginning), ("--until-end", args.until_end)];
-    for (flag, given) in topic_only {
-        ensure!(
-            !given || !streams.is_files(),
-            "{flag} goes with a topic; a file is read from its beginning to its end"
-        );
-    }
+    warn_of_future(args.from);
     stdin_once(&streams)?;
     Ok(streams)
 }
@@ -85,6 +79,17 @@ fn share_registry(args: &RunArgs, streams: &mut [Stream]) -> Result<()> {
         stream.decode.decoder()?;
     }
     Ok(())
+}
+
+/// Says so when reading begins later than now: then what a topic holds is not read.
+fn warn_of_future(from: StartFrom) {
+    let StartFrom::Timestamp(from) = from else { return };
+    let time = jiff::Timestamp::from_millisecond(from).unwrap_or(jiff::Timestamp::MAX);
+    if time > jiff::Timestamp::now() {
+        tracing::warn!(
+            "--from {time} is in the future: what the topic holds now is not read, only what comes"
+        );
+    }
 }
 
 /// Standard input can be read by one stream only. That a stream names it twice is found where files are opened.

@@ -1,6 +1,8 @@
 //! Letters to a file, and to a topic of librdkafka's mock broker.
 
 use super::*;
+use crate::files::ExistingFile;
+use crate::output::Lines;
 use crate::output::kafka::mock::{Consumed, Mock};
 use deltacart_inputs::{PartReject, Reason};
 use serde_json::{Value, json};
@@ -85,7 +87,9 @@ fn a_part_of_a_record_says_which_it_was() {
 fn letters_reach_a_file_when_polled() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rejects.jsonl");
-    let mut letters = DeadLetters::to_file(FileSink::create(path.to_str().unwrap()).unwrap());
+    let mut letters = DeadLetters::to_file(
+        FileSink::open(path.to_str().unwrap(), ExistingFile::Refuse, Lines::DeadLetters).unwrap(),
+    );
     for _ in 0..3 {
         letters.write(of(Found::Topic("carts")), &record(None, None), &Rejected::record(&reject())).unwrap();
     }

@@ -10,15 +10,9 @@
 //! Ids may come from anybody who reaches the broker, so they are escaped. A terminal does not wrap the lines of a
 //! block, or it would be higher than it is told.
 
-use super::SCORE_DIGITS;
-use super::reader::ChangedList;
-use crate::output::Entry;
-use crate::top::escaped;
+use crate::top::{ChangedList, Part};
 use std::io::{self, Write};
 use std::time::Duration;
-
-/// How long the longest usual id is.
-const ITEM_WIDTH: usize = 11;
 
 const BOLD: &str = "\x1b[1m";
 const GREEN: &str = "\x1b[32m";
@@ -90,24 +84,11 @@ impl<'a> Screen<'a> {
             "{seconds} s · {events} events in · {changes} list changes out · {lists} items have a list"
         );
         let head = self.painted(BOLD, head);
-        std::iter::once(head).chain(changed.iter().map(|list| self.line(list))).collect()
-    }
-
-    fn line(&self, list: &ChangedList) -> String {
-        let entry = |entry: &Entry| {
-            let score =
-                entry.score.map_or(String::new(), |score| format!(" {}", score.to_fixed(SCORE_DIGITS)));
-            let item = escaped(&entry.item);
-            match list.is_new(&entry.item) {
-                true => self.painted(GREEN, format!("+{item}{score}")),
-                false => format!("{item}{score}"),
-            }
+        let paint = |part: Part, text: String| match part {
+            Part::Came => self.painted(GREEN, text),
+            Part::Went => self.painted(RED, text),
         };
-        let entries: Vec<String> = list.after.iter().map(entry).collect();
-        let entries = if entries.is_empty() { "(no list any more)".to_owned() } else { entries.join(" · ") };
-        let left: String =
-            list.left().map(|item| self.painted(RED, format!("  −{}", escaped(item)))).collect();
-        format!("  {:ITEM_WIDTH$} → {entries}{left}", escaped(&list.item))
+        std::iter::once(head).chain(changed.iter().map(|list| list.line(&paint))).collect()
     }
 
     fn painted(&self, colour: &str, text: String) -> String {

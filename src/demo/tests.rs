@@ -1,8 +1,8 @@
 //! The demo itself for a few seconds, and what it writes, line by line.
 
-use super::reader::{ChangedList, Held};
 use super::screen::{Block, Screen};
 use super::*;
+use crate::top::{ChangedList, Watched};
 use deltacart_inputs::RawRecord;
 
 static NEVER: AtomicBool = AtomicBool::new(false);
@@ -75,7 +75,7 @@ fn impossible_options() {
 }
 
 /// Lists as `item: neighbour=score …`, one record each.
-fn take(held: &mut Held, records: &[(&str, &[(&str, f64)])]) {
+fn take(held: &mut Watched, records: &[(&str, &[(&str, f64)])]) {
     for (item, entries) in records {
         let rows: Vec<String> = entries
             .iter()
@@ -88,7 +88,7 @@ fn take(held: &mut Held, records: &[(&str, &[(&str, f64)])]) {
             r#"{{"version":1,"item":"{item}","epoch":1,"recommendations":[{}],"changes":{{}}}}"#,
             rows.join(",")
         );
-        held.take(&record(item, Some(&value)));
+        held.take(&record(item, Some(&value))).unwrap();
     }
 }
 
@@ -110,24 +110,24 @@ fn items(changed: &[ChangedList]) -> Vec<&str> {
 
 #[test]
 fn other_members_come_first_then_the_last_changed() {
-    let mut held = Held::default();
+    let mut held = Watched::default();
     take(&mut held, &[("a", &[("x", 0.5)]), ("b", &[("x", 0.5)]), ("c", &[("x", 0.5)])]);
-    assert_eq!(items(&held.take_changed(2)), ["c", "b"]);
-    assert_eq!(held.take_changed(2), []);
+    assert_eq!(items(&held.take_changed()), ["c", "b", "a"]);
+    assert_eq!(held.take_changed(), []);
     let both: &[(&str, f64)] = &[("x", 0.5), ("y", 0.25)];
     take(&mut held, &[("a", both), ("b", &[("x", 0.75)]), ("c", &[("x", 0.4)]), ("c", &[("x", 0.5)])]);
     // The last is as it was shown.
-    let changed = held.take_changed(10);
+    let changed = held.take_changed();
     assert_eq!(items(&changed), ["a", "b"]);
     assert!(changed[0].is_new("y") && !changed[0].is_new("x"));
     take(&mut held, &[("a", &[("z", 0.5)])]);
-    held.take(&record("b", None));
-    held.take(&record("b", Some("no list")));
-    let changed = held.take_changed(10);
+    held.take(&record("b", None)).unwrap();
+    held.take(&record("b", Some("no list"))).unwrap_err();
+    let changed = held.take_changed();
     assert_eq!(items(&changed), ["b", "a"]);
     assert_eq!(changed[0].after, []);
     assert_eq!(changed[1].left().collect::<Vec<_>>(), ["x", "y"]);
-    assert_eq!((held.len(), held.records()), (2, 10));
+    assert_eq!((held.lists().len(), held.records()), (2, 10));
 }
 
 fn written(is_terminal: bool, blocks: &[Block]) -> String {
@@ -139,12 +139,12 @@ fn written(is_terminal: bool, blocks: &[Block]) -> String {
 
 #[test]
 fn a_block_says_what_entered_and_what_left() {
-    let mut held = Held::default();
+    let mut held = Watched::default();
     take(&mut held, &[("tea-3", &[("cup-4", 0.4), ("bed-40", 0.125)]), ("pen-9", &[("cup-4", 1.0)])]);
-    held.take_changed(10);
+    held.take_changed();
     take(&mut held, &[("tea-3", &[("cup-4", 0.412), ("\u{1b}[2J", 0.3)])]);
-    held.take(&record("pen-9", None));
-    let changed = held.take_changed(10);
+    held.take(&record("pen-9", None)).unwrap();
+    let changed = held.take_changed();
     let block = Block { elapsed: Duration::from_millis(2_900), events: 7, changes: 4, lists: 1, changed };
     let expected = "\
 2 s · 7 events in · 4 list changes out · 1 items have a list

@@ -9,7 +9,15 @@ static NEVER: AtomicBool = AtomicBool::new(false);
 
 fn options(output: Destination, events: Option<u64>) -> GenerateOptions {
     let shop = ShopSettings { events, seed: 5, ..ShopSettings::default() };
-    GenerateOptions { shop, output, kafka: None, partitions: 4, rate: None, head_start: 0 }
+    GenerateOptions {
+        shop,
+        output,
+        kafka: None,
+        partitions: 4,
+        rate: None,
+        head_start: 0,
+        existing: ExistingFile::Replace,
+    }
 }
 
 /// The events as the shop gives them.
@@ -48,6 +56,7 @@ fn a_rate_is_kept() {
     let options = GenerateOptions {
         rate: Some(1_000.0),
         head_start: 500,
+        existing: ExistingFile::Refuse,
         ..options(Destination::File(path), Some(800))
     };
     let generated = generate(&options, &NEVER).unwrap();

@@ -33,6 +33,7 @@ pub(super) struct Report {
     pub(super) epoch: Epoch,
     /// How many epochs are not out.
     pub(super) open: u64,
+    pub(super) step: Step,
     pub(super) reached_end: bool,
     pub(super) caught_up: bool,
     pub(super) lags: Vec<(PartitionLabel, Lag)>,
@@ -48,6 +49,39 @@ impl Report {
     pub(super) fn records(&self) -> u64 {
         self.tally.get(&Counter::Records)
     }
+
+    /// What a worker is at that has not caught up.
+    pub(super) fn doing(&self, worker: usize) -> String {
+        match self.step {
+            Step::Restoring => format!("worker {worker} is restoring a snapshot"),
+            Step::ReadingOutput { records } => {
+                format!("worker {worker} is reading what the output holds: {records} records so far")
+            }
+            Step::Reading => {
+                let (read, left) =
+                    (self.records(), self.lags.iter().map(|(_partition, lag)| lag.offsets).sum::<u64>());
+                let of_how_many = if left > 0 { format!(" of {}", read + left) } else { String::new() };
+                let so_far = if left > 0 { "" } else { " so far" };
+                format!(
+                    "worker {worker} is still reading what there was: {read}{of_how_many} records{so_far}"
+                )
+            }
+        }
+    }
+}
+
+/// How far a worker is with its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It restores a snapshot.
+    Restoring,
+    /// It reads what consumers hold, and has read so many records.
+    ReadingOutput {
+        /// How many.
+        records: u64,
+    },
+    /// It reads the input.
+    Reading,
 }
 
 /// What is known on every turn.
@@ -61,6 +95,8 @@ pub(crate) struct Turn {
     pub(crate) has_read: bool,
     /// Whether each partition has been read to its end once.
     pub(crate) reached_end: bool,
+    /// What is being done.
+    pub(crate) step: Step,
 }
 
 /// What a partition of the input is called: its topic or its file, and its number.
@@ -210,6 +246,7 @@ impl WorkerMeter {
             items_sampled: self.items_sampled(),
             epoch: turn.epoch,
             open: turn.oldest.map_or(0, |oldest| (turn.epoch + 1).saturating_sub(oldest)),
+            step: turn.step,
             reached_end: turn.reached_end,
             caught_up: self.caught_up,
             lags: probe.lags,

@@ -77,7 +77,7 @@ pub fn serve(address: SocketAddr, meter: Meter) -> Result<SocketAddr, ServeError
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    meter.0.watched.store(true, Ordering::Relaxed);
+    meter.watch();
     thread::Builder::new().name("metrics".into()).spawn(move || run(&runtime, listener, meter))?;
     tracing::info!("metrics at http://{bound}/metrics");
     Ok(bound)

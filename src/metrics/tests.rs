@@ -1,8 +1,14 @@
 //! Health and readiness of a meter, by a clock that is moved by hand.
 
 use super::*;
-use crate::metrics::report::Report;
+use crate::metrics::report::{Report, Step};
 use deltacart_dataflows::Sizes;
+use deltacart_inputs::Lag;
+
+fn lag(number: u32, offsets: u64) -> (PartitionLabel, Lag) {
+    let label = PartitionLabel { kind: "topic", name: "carts".to_owned(), number };
+    (label, Lag { partition: number, offsets, hidden: 0 })
+}
 
 fn report(at: Instant, caught_up: bool) -> Report {
     Report {
@@ -13,6 +19,7 @@ fn report(at: Instant, caught_up: bool) -> Report {
         items_sampled: 0,
         epoch: 0,
         open: 1,
+        step: Step::Reading,
         reached_end: caught_up,
         caught_up,
         lags: vec![],
@@ -33,16 +40,22 @@ fn ready_when_every_worker_has_caught_up_and_nothing_holds() {
     meter.leave(0, report(now, true));
     assert_eq!(why(&meter), "starting: 1 of 2 workers run");
     meter.leave(1, report(now, false));
-    assert!(why(&meter).starts_with("worker 1 is still reading"), "{}", why(&meter));
+    assert_eq!(why(&meter), "worker 1 is still reading what there was: 0 records so far");
+    meter.leave(1, Report { lags: vec![lag(0, 7), lag(2, 3)], ..report(now, false) });
+    assert_eq!(why(&meter), "worker 1 is still reading what there was: 0 of 10 records");
+    meter.leave(1, Report { step: Step::ReadingOutput { records: 5 }, ..report(now, false) });
+    assert_eq!(why(&meter), "worker 1 is reading what the output holds: 5 records so far");
+    meter.leave(1, Report { step: Step::Restoring, ..report(now, false) });
+    assert_eq!(why(&meter), "worker 1 is restoring a snapshot");
     meter.leave(1, Report { reached_end: true, ..report(now, false) });
     assert!(why(&meter).starts_with("worker 1 has read what there was"), "{}", why(&meter));
     meter.leave(1, report(now, true));
     assert_eq!(meter.readiness(now), Ok(()));
     assert!(meter.page(now).contains("\ndeltacart_ready 1\n"));
-    meter.ready(false);
-    assert_eq!(why(&meter), "the job is recovering");
+    meter.wait_for("the other processes of the cluster, 3 in all");
+    assert_eq!(why(&meter), "starting: waiting for the other processes of the cluster, 3 in all");
     assert!(meter.page(now).contains("\ndeltacart_ready 0\n"));
-    meter.ready(true);
+    meter.wait_no_more();
     assert_eq!(meter.readiness(now), Ok(()));
 }
 

@@ -8,7 +8,9 @@
 //! Between workers the order of lines depends on timing; the lines of one item come from one worker, in order.
 
 use super::{Records, Sent, Sink, SinkError};
+use crate::files::ExistingFile;
 use deltacart_dataflows::Epoch;
+use deltacart_inputs::file::explained;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -29,26 +31,58 @@ pub struct FileSink {
 }
 
 impl FileSink {
-    /// Makes the file `path`, emptying the one that is there; `-` is standard output.
-    pub fn create(path: &str) -> Result<Self, SinkError> {
-        let file: Box<dyn Write + Send> = match path {
-            "-" => Box::new(io::stdout()),
-            _ => Box::new(File::create(path).map_err(|error| failed(path, error))?),
-        };
-        Ok(FileSink::new(path, file))
+    /// Opens the file `path`, or makes it; `-` is standard output. `lines` says what a file holds that can be resumed.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or holds what is neither to be replaced nor can be resumed.
+    pub fn open(path: &str, existing: ExistingFile, lines: Lines) -> Result<Self, SinkError> {
+        match existing {
+            _ if path == "-" => Ok(FileSink::new(path, Box::new(io::stdout()))),
+            ExistingFile::Refuse => FileSink::create(path, None),
+            ExistingFile::Replace => FileSink::create(path, Some(lines)),
+            ExistingFile::Resume => FileSink::resume(path, lines),
+        }
     }
 
-    /// Goes on with the file `path`, or makes it. What follows its last whole line, which a run that was cut off left,
-    /// is cut away.
-    pub fn resume(path: &str) -> Result<Self, SinkError> {
-        let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
-        let file = open.and_then(|mut file| {
-            let length = whole_lines(&mut file)?;
-            file.set_len(length)?;
-            file.seek(SeekFrom::Start(length))?;
-            Ok(file)
-        });
-        Ok(FileSink::new(path, Box::new(file.map_err(|error| failed(path, error))?)))
+    /// Makes the file `path`. What one of that name holds is replaced, if it is lines of the kind that `replaced` says:
+    /// with the first write, or at the end. A job that fails before leaves it as it was.
+    fn create(path: &str, replaced: Option<Lines>) -> Result<Self, SinkError> {
+        let open = || {
+            let file = File::options().write(true).create(true).truncate(false).open(path)?;
+            let metadata = file.metadata()?;
+            Ok((file, if metadata.is_file() { metadata.len() } else { 0 }))
+        };
+        let (file, length) = open().map_err(|error| failed(path, error))?;
+        match replaced {
+            _ if length == 0 => {}
+            None => return Err(SinkError::Exists { path: path.to_owned(), length }),
+            Some(lines) => {
+                let are_there = File::open(path).and_then(|mut file| lines.are_in(&mut file));
+                if !are_there.map_err(|error| failed(path, error))? {
+                    return Err(SinkError::Foreign { path: path.to_owned(), lines });
+                }
+            }
+        }
+        Ok(FileSink::new(path, Box::new(Replaced { file, is_to_empty: length > 0 })))
+    }
+
+    /// Resumes the file `path`, or makes it. What follows its last whole line, which a run that was cut off left, is
+    /// cut away.
+    fn resume(path: &str, lines: Lines) -> Result<Self, SinkError> {
+        let open = || {
+            let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+            let is_ours = lines.are_in(&mut file)?;
+            if is_ours && file.metadata()?.is_file() {
+                let length = whole_lines(&mut file)?;
+                file.set_len(length)?;
+                file.seek(SeekFrom::Start(length))?;
+            }
+            Ok((file, is_ours))
+        };
+        match open().map_err(|error| failed(path, error))? {
+            (file, true) => Ok(FileSink::new(path, Box::new(file))),
+            (_, false) => Err(SinkError::Foreign { path: path.to_owned(), lines }),
+        }
     }
 
     /// Writes to `writer`, which is called `path` in errors.
@@ -118,6 +152,76 @@ impl Sink for FileSink {
     }
 }
 
+/// What the lines of a file are, which is told by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// Records of lists, in any envelope.
+    Lists,
+    /// Dead letters.
+    DeadLetters,
+    /// Events of a made-up shop.
+    Events,
+}
+
+impl Lines {
+    /// How a file of them begins.
+    fn beginnings(self) -> &'static [&'static [u8]] {
+        match self {
+            Lines::Lists => &[b"{\"version\":1,", b"{\"before\":"],
+            Lines::DeadLetters => &[b"{\"reason\":\""],
+            Lines::Events => &[b"{\"event\":\""],
+        }
+    }
+
+    /// Whether a file holds such lines as far as it goes: an empty one does.
+    fn are_in(self, file: &mut File) -> io::Result<bool> {
+        if !file.metadata()?.is_file() {
+            return Ok(true);
+        }
+        let mut found = Vec::new();
+        file.seek(SeekFrom::Start(0))?;
+        file.take(32).read_to_end(&mut found)?;
+        let begins = |expected: &&[u8]| {
+            let length = expected.len().min(found.len());
+            found[..length] == expected[..length]
+        };
+        Ok(found.is_empty() || self.beginnings().iter().any(begins))
+    }
+
+    /// What they are called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Lines::Lists => "lists",
+            Lines::DeadLetters => "dead letters",
+            Lines::Events => "events",
+        }
+    }
+}
+
+/// A file whose old content goes when there is something to take its place, or nothing to come.
+struct Replaced {
+    file: File,
+    is_to_empty: bool,
+}
+
+impl Replaced {
+    fn empty(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.is_to_empty) { self.file.set_len(0) } else { Ok(()) }
+    }
+}
+
+impl Write for Replaced {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.empty()?;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.empty()?;
+        self.file.flush()
+    }
+}
+
 /// How many bytes the whole lines of a file have: the place behind its last line break, looked for from the end.
 fn whole_lines(file: &mut File) -> io::Result<u64> {
     let mut end = file.metadata()?.len();
@@ -149,7 +253,7 @@ fn failed(path: &str, source: io::Error) -> SinkError {
     let path = path.to_owned();
     match source.kind() {
         io::ErrorKind::BrokenPipe => SinkError::Closed { path },
-        _ => SinkError::File { path, source },
+        _ => SinkError::File { source: explained(std::path::Path::new(&path), source), path },
     }
 }
 
@@ -176,13 +280,17 @@ mod tests {
     fn whole_epochs_reach_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lists.jsonl");
-        std::fs::write(&path, "what a run before left").unwrap();
-        let mut sink = FileSink::create(path.to_str().unwrap()).unwrap();
+        std::fs::write(&path, r#"{"version":1,"item":"what a run before left"}"#).unwrap();
+        let mut sink = FileSink::create(path.to_str().unwrap(), Some(Lines::Lists)).unwrap();
         let mut other = sink.clone();
         let mut sent = records(&["a", "b"], false);
         sink.send(&mut sent).unwrap();
         assert!(sent.is_empty());
-        assert_eq!((sink.poll().unwrap(), std::fs::read_to_string(&path).unwrap().as_str()), (2, ""));
+        let found = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(
+            (sink.poll().unwrap(), found.as_str()),
+            (2, r#"{"version":1,"item":"what a run before left"}"#)
+        );
         sink.close_epoch(1).unwrap();
         assert_eq!(sink.poll().unwrap(), 0);
         other.send(&mut records(&["a"], true)).unwrap();
@@ -212,8 +320,13 @@ mod tests {
             (&format!("one\n{long}"), "one\n".into()),
             (&format!("{long}\n{long}\n{long}"), format!("{long}\n{long}\n")),
         ] {
+            let (left, whole) = match whole.as_str() {
+                _ if left.is_empty() => (String::new(), whole),
+                "" => (r#"{"vers"#.to_owned(), whole),
+                _ => (format!(r#"{{"version":1,{left}"#), format!(r#"{{"version":1,{whole}"#)),
+            };
             std::fs::write(&path, left).unwrap();
-            let mut sink = FileSink::resume(path.to_str().unwrap()).unwrap();
+            let mut sink = FileSink::resume(path.to_str().unwrap(), Lines::Lists).unwrap();
             sink.send(&mut records(&["a"], false)).unwrap();
             sink.close_epoch(1).unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
@@ -233,7 +346,38 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_made_is_named() {
-        let error = FileSink::create("/nowhere/lists.jsonl").err().unwrap();
+        let error = FileSink::create("/nowhere/lists.jsonl", None).err().unwrap();
         assert_eq!(error.to_string(), "cannot write /nowhere/lists.jsonl");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(source, "there is no folder /nowhere");
+    }
+
+    #[test]
+    fn what_is_no_file_of_ours_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("orders.jsonl");
+        let path = path.to_str().unwrap();
+        for left in ["a letter without an end", "{\"basket\":1}\n{\"basket\":2", "{\"reason", "\n"] {
+            for existing in [ExistingFile::Refuse, ExistingFile::Resume, ExistingFile::Replace] {
+                std::fs::write(path, left).unwrap();
+                assert!(FileSink::open(path, existing, Lines::Lists).is_err(), "{left}");
+                assert_eq!(std::fs::read_to_string(path).unwrap(), left);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_replaced_at_the_end_if_nothing_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lists.jsonl");
+        std::fs::write(&path, r#"{"version":1,"item":"what a run before left"}"#).unwrap();
+        let open = || FileSink::open(path.to_str().unwrap(), ExistingFile::Replace, Lines::Lists).unwrap();
+        drop(open());
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            r#"{"version":1,"item":"what a run before left"}"#
+        );
+        open().finish(Duration::ZERO).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
     }
 }

@@ -121,6 +121,18 @@ impl Lists {
         self.apply_value(said)
     }
 
+    /// Whose list a record is about, if it is one of a job's; [`Lists::apply`] says whether it changes that list.
+    pub(crate) fn about(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Option<Name> {
+        match (key, value, self.envelope) {
+            (_, Some(value), _) => said::read(value).ok().map(|said: Said<Vec<Entry>>| said.item),
+            (Some(key), None, Some(Envelope::Changes)) => {
+                serde_json::from_slice::<(Name, Name)>(key).ok().map(|(item, _other)| item)
+            }
+            (Some(key), None, _) => std::str::from_utf8(key).ok().map(Into::into),
+            (None, None, _) => None,
+        }
+    }
+
     fn apply_value(&mut self, said: Said<Vec<Entry>>) -> Result<Option<Name>, FoldError> {
         let Said { envelope, item, epoch, what } = said;
         match *self.envelope.get_or_insert(envelope) {
@@ -218,18 +230,23 @@ impl Lists {
     /// agree on to the last byte, whatever their envelopes, workers and epochs were.
     pub fn write_canonical(&self, out: &mut impl Write) -> io::Result<()> {
         let mut line = Vec::new();
-        for (item, list) in &self.lists {
+        for item in self.lists.keys() {
             line.clear();
-            line.extend_from_slice(b"{\"item\":");
-            push_text(&mut line, item);
-            line.extend_from_slice(b",\"recommendations\":");
-            push_list(
-                &mut line,
-                list.entries.iter().map(|entry| (entry.item.as_str(), entry.score.zip(entry.count))),
-            );
-            line.extend_from_slice(b"}\n");
+            self.push_json(item, &mut line);
+            line.push(b'\n');
             out.write_all(&line)?;
         }
         Ok(())
+    }
+
+    /// Appends the list of `item` as JSON, without a line's end: `{"item":…,"recommendations":[…]}`. An item without a
+    /// list has no recommendations.
+    pub fn push_json(&self, item: &str, line: &mut Vec<u8>) {
+        line.extend_from_slice(b"{\"item\":");
+        push_text(line, item);
+        line.extend_from_slice(b",\"recommendations\":");
+        let entries = self.get(item).map(|list| list.entries.as_slice()).unwrap_or_default();
+        push_list(line, entries.iter().map(|entry| (entry.item.as_str(), entry.score.zip(entry.count))));
+        line.push(b'}');
     }
 }

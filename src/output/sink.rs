@@ -1,6 +1,7 @@
 //! What every destination of records can do: take some without waiting, and say what has arrived.
 
 use super::Records;
+use super::file::Lines;
 use deltacart_dataflows::Epoch;
 use std::iter::Sum;
 use std::time::{Duration, Instant};
@@ -102,6 +103,22 @@ pub enum SinkError {
         path: String,
         /// What the operating system said.
         source: std::io::Error,
+    },
+    /// A file is there and holds something.
+    #[error("{path} is a file of {length} bytes: --overwrite replaces it, or name another")]
+    Exists {
+        /// The path.
+        path: String,
+        /// How many bytes it has.
+        length: u64,
+    },
+    /// A file that is to be resumed holds something else.
+    #[error("{path} is not a file of {}: name another, or move it away", lines.name())]
+    Foreign {
+        /// The path.
+        path: String,
+        /// What it was to hold.
+        lines: Lines,
     },
     /// The broker, the topic, a permission or a limit.
     #[error("{message}")]

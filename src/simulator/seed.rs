@@ -8,6 +8,7 @@ use super::fuse::Fuse;
 use super::input::Witness;
 use super::life::{Life, Running, World};
 use super::shop::Shop;
+use crate::files::ExistingFile;
 use crate::job::{
     AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, StatePlace, Stream, Streams,
     Verify,
@@ -229,7 +230,7 @@ impl Seed {
                 job: "job".to_owned(),
                 slots: WORKERS as u32 * WORKER_SLOTS as u32,
             },
-            resume: true,
+            existing: ExistingFile::Resume,
             state: keeps_state.then(|| StateOptions {
                 place: StatePlace::Folder("state".into()),
                 every,

@@ -71,7 +71,7 @@ fn batches() -> [Vec<Records>; 2] {
 }
 
 fn run(mut source: Script<'_>, item: Option<&str>, follow: bool, limit: usize) -> (TopSummary, String) {
-    let options = TopOptions { item: item.map(Name::from), follow, limit };
+    let options = TopOptions { item: item.map(Name::from), follow, limit, sort: Sort::Support, json: false };
     let mut out = Vec::new();
     let never = AtomicBool::new(false);
     let stop = source.stop.unwrap_or(&never);
@@ -88,13 +88,13 @@ fn the_lists_at_the_end() {
         text,
         format!("{HEADER}a        1  y            0.5      2\nb        1  x            0.5      2\n")
     );
-    assert_eq!(summary, TopSummary { records: 5, unreadable: 0, lists: 2, shown: 2 });
+    assert_eq!(summary, TopSummary { records: 5, lists: 2, shown: 2, ..TopSummary::default() });
 }
 
 #[test]
 fn fewer_than_there_are() {
     let (summary, text) = run(Script { batches: batches(), stop: None }, None, false, 1);
-    assert_eq!(text, format!("{HEADER}a        1  y            0.5      2\n… and 1 more\n"));
+    assert_eq!(text, format!("{HEADER}a        1  y            0.5      2\n"));
     assert_eq!((summary.lists, summary.shown), (2, 1));
 }
 
@@ -102,7 +102,7 @@ fn fewer_than_there_are() {
 fn one_item() {
     let (summary, text) = run(Script { batches: batches(), stop: None }, Some("b"), false, 20);
     assert_eq!(text, format!("{HEADER}b        1  x            0.5      2\n"));
-    assert_eq!(summary, TopSummary { records: 5, unreadable: 0, lists: 1, shown: 1 });
+    assert_eq!(summary, TopSummary { records: 5, lists: 1, shown: 1, ..TopSummary::default() });
     let (summary, text) = run(Script { batches: batches(), stop: None }, Some("c"), false, 20);
     assert_eq!((text.as_str(), summary.lists), ("", 0));
 }
@@ -111,26 +111,65 @@ fn one_item() {
 fn lists_as_they_change() {
     let stop = AtomicBool::new(false);
     let (summary, text) = run(Script { batches: batches(), stop: Some(&stop) }, None, true, 20);
-    let until_the_pause = "\
+    let at_the_pause = "\
 item  rank  neighbour  score  count
 a        1  x            0.5      2
 b        1  x            0.5      2
 c        1  x            0.5      2
 ";
-    let after_it = "\
-item  rank  neighbour           score  count
-a        1  y                     0.5      2
-c        -  (no list any more)
-";
-    assert_eq!(text, format!("{until_the_pause}{after_it}"));
-    assert_eq!(summary, TopSummary { records: 5, unreadable: 0, lists: 2, shown: 5 });
+    let after_it = "  a           → +y 0.5  −x\n  c           → (no list any more)  −x\n";
+    assert_eq!(text, format!("{at_the_pause}{after_it}"));
+    assert_eq!(summary, TopSummary { records: 5, lists: 2, shown: 5, ..TopSummary::default() });
+}
+
+/// A list with larger counts comes first, whatever its id; as JSON, each list is a line.
+#[test]
+fn the_most_supported_come_first() {
+    let list = |item: &str, count| {
+        let after = vec![Neighbour { item: "x".into(), score: 500, count }];
+        let change = ListChange { item: item.into(), epoch: 1, before: Vec::new(), after };
+        let mut records = Records::new();
+        let options = OutputOptions { envelope: Envelope::Changes, scores: true, score_digits: 3 };
+        encode(&change, &options, &mut records);
+        records
+    };
+    let batches = || [vec![list("a", 2), list("b", 7)], vec![list("c", 7)]];
+    for (sort, json, expected) in [
+        (Sort::Support, true, vec!["b 7", "c 7"]),
+        (Sort::Item, true, vec!["a 2", "b 7"]),
+        (Sort::Support, false, vec!["b 7", "c 7"]),
+    ] {
+        let options = TopOptions { item: None, follow: false, limit: 2, sort, json };
+        let mut out = Vec::new();
+        let mut source = Script { batches: batches(), stop: None };
+        let summary = top(&mut source, &options, &AtomicBool::new(false), &mut out).unwrap();
+        assert_eq!((summary.lists, summary.shown), (3, 2));
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<String> = match json {
+            true => text
+                .lines()
+                .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+                .map(|line| {
+                    format!("{} {}", line["item"].as_str().unwrap(), line["recommendations"][0]["count"])
+                })
+                .collect(),
+            false => text
+                .lines()
+                .skip(1)
+                .map(|line| line.split_whitespace().collect::<Vec<_>>())
+                .map(|words| format!("{} {}", words[0], words[4]))
+                .collect(),
+        };
+        assert_eq!(lines, expected, "{text}");
+    }
 }
 
 #[test]
 fn stopped_at_once() {
     let stop = AtomicBool::new(true);
     let (summary, text) = run(Script { batches: batches(), stop: Some(&stop) }, None, false, 20);
-    assert_eq!((summary, text.as_str()), (TopSummary::default(), ""));
+    assert_eq!((summary.records, summary.interrupted), (2, true));
+    assert!(text.starts_with(HEADER), "what was read is shown: {text}");
 }
 
 #[test]
@@ -152,9 +191,9 @@ fn other_records_are_skipped_and_counted() {
             Ok(Fetched { records: 1, ended: true, ..Fetched::default() })
         }
     }
-    let options = TopOptions { item: None, follow: false, limit: 20 };
+    let options = TopOptions { item: None, follow: false, limit: 20, sort: Sort::Item, json: false };
     let summary = top(&mut Foreign, &options, &AtomicBool::new(false), &mut Vec::new()).unwrap();
-    assert_eq!(summary, TopSummary { records: 1, unreadable: 1, lists: 0, shown: 0 });
+    assert_eq!(summary, TopSummary { records: 1, unreadable: 1, ..TopSummary::default() });
 }
 
 #[test]
@@ -168,7 +207,7 @@ fn a_reader_that_left_is_an_end() {
             Ok(())
         }
     }
-    let options = TopOptions { item: None, follow: false, limit: 20 };
+    let options = TopOptions { item: None, follow: false, limit: 20, sort: Sort::Item, json: false };
     let mut source = Script { batches: batches(), stop: None };
     let summary = top(&mut source, &options, &AtomicBool::new(false), &mut Closed).unwrap();
     assert_eq!(summary.records, 5);

@@ -1,6 +1,7 @@
 //! What a batch of records was made of.
 
 use crate::summary::{Counter, Tally};
+use crate::unusable::Uses;
 use deltacart_inputs::Decoded;
 
 /// What a batch was made of, counted apart: a tally is looked up for each count.
@@ -14,9 +15,16 @@ pub(super) struct Counts {
     duplicates: u64,
     repeated_orders: u64,
     headers: u64,
+    pub(super) rejects: u64,
 }
 
 impl Counts {
+    /// Of what use the records were.
+    pub(super) fn uses(self) -> Uses {
+        let useful = self.events + self.views + self.anonymous + self.duplicates + self.repeated_orders;
+        Uses { rejected: self.rejects, useful, others: self.others }
+    }
+
     pub(super) fn add(&mut self, decoded: &Decoded) {
         let &Decoded { events, views, others, anonymous, duplicates, repeated_orders, header, defects: _ } =
             decoded;
@@ -30,7 +38,17 @@ impl Counts {
     }
 
     pub(super) fn add_to(self, tally: &mut Tally) {
-        let Counts { records, events, views, others, anonymous, duplicates, repeated_orders, headers } = self;
+        let Counts {
+            records,
+            events,
+            views,
+            others,
+            anonymous,
+            duplicates,
+            repeated_orders,
+            headers,
+            rejects: _,
+        } = self;
         tally.add(Counter::Records, records);
         tally.add(Counter::Events, events);
         tally.add(Counter::Views, views);

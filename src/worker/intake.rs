@@ -1,19 +1,23 @@
 //! What one worker reads: records of its partitions, decoded, counted, and accounted for when their epoch is out.
 
-use crate::dead_letter::{DeadLetters, Found, Rejected};
+mod batch;
+
+use crate::dead_letter::{DeadLetters, Found};
 use crate::job::{Job, Shared, Stream, Streams};
-use crate::metrics::{PartitionLabel, Probe, Turn};
+use crate::metrics::{PartitionLabel, Probe, Step, Turn};
 use crate::state::manifest::PartitionOffset;
 use crate::state::open;
 use crate::summary::{Counter, Tally};
+use crate::unusable::{Complaints, Uses};
 use crate::worker::backlog::Backlog;
 use crate::worker::counts::Counts;
 use crate::worker::inputs::{Inputs, StreamInput};
 use crate::worker::places::Places;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
+use batch::Reader;
 use deltacart_dataflows::{Epoch, Event, Millis, Partition};
-use deltacart_inputs::registry::{Readiness, Registry};
-use deltacart_inputs::{Decoder, Defects, EventIds, Lag, RawRecord, Reason, Share};
+use deltacart_inputs::registry::Registry;
+use deltacart_inputs::{EventIds, Fetched, Lag, RawRecord, Share};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -25,6 +29,9 @@ pub(super) struct Intake<'a> {
     inputs: Inputs<'a>,
     dead_letters: Option<DeadLetters>,
     tally: Rc<RefCell<Tally>>,
+    complaints: Complaints,
+    /// Whether the times of events decide what is held.
+    times_matter: bool,
     partitions: BTreeMap<Partition, Progress>,
     /// The partition that is read first: the one for which there was no room.
     first: Partition,
@@ -70,10 +77,44 @@ struct Progress {
     epoch_records: u64,
     /// Records that wait for their schema; nothing is read behind them.
     backlog: Backlog,
+    uses: Uses,
+    /// That its clock is ahead has been told.
+    has_leapt: bool,
     ended: bool,
     /// Everything had been read that was there at some moment.
     reached_end: bool,
 }
+
+impl Progress {
+    /// A batch of it has been read.
+    fn take(&mut self, counts: Counts, next_offset: u64, clock: Millis, fetched: &Fetched) {
+        (self.next_offset, self.clock) = (next_offset, clock);
+        self.epoch_records += counts.records;
+        self.ended = fetched.ended;
+        self.reached_end |= fetched.ended || fetched.at_end;
+        self.uses.add(counts.uses());
+    }
+
+    /// Says once that its clock is ahead of the machine's: what is older than `--basket-idle` by it is forgotten.
+    fn warn_of_leap(&mut self, found: Found<'_>, partition: u32) {
+        let now = jiff::Timestamp::now().as_millisecond();
+        let clock = i64::try_from(self.clock).unwrap_or(i64::MAX);
+        if self.has_leapt || clock <= now.saturating_add(LEAP_MAX) {
+            return;
+        }
+        self.has_leapt = true;
+        let time = jiff::Timestamp::from_millisecond(clock).unwrap_or(jiff::Timestamp::MAX);
+        tracing::warn!(
+            "{}, partition {partition}: an event says {time}, which is ahead of this machine's clock; by it \
+             --basket-idle forgets the baskets of the partition",
+            found.name()
+        );
+    }
+}
+
+/// How far ahead of the machine's clock the time of an event may be, in milliseconds, before that is told: a day, for
+/// times written without their zone.
+const LEAP_MAX: i64 = 86_400_000;
 
 /// How much may be read into an epoch.
 #[derive(Clone, Copy)]
@@ -120,6 +161,8 @@ impl<'a> Intake<'a> {
             inputs: Inputs::open(job, shared, places, share)?,
             dead_letters: places.dead_letters(share)?,
             tally,
+            complaints: shared.complaints.clone(),
+            times_matter: job.params.basket_idle.is_some(),
             partitions: BTreeMap::new(),
             first: Partition::default(),
             clocks,
@@ -172,6 +215,7 @@ impl<'a> Intake<'a> {
                 decoder: &mut **decoder,
                 dead_letters: self.dead_letters.as_mut(),
                 tally: &mut self.tally.borrow_mut(),
+                complaints: &self.complaints,
                 events: &mut self.events,
                 send,
                 counts: Counts::default(),
@@ -187,10 +231,16 @@ impl<'a> Intake<'a> {
             if counts.records > 0 {
                 count_of_input(self.streams, number.stream(), stream, counts.records, tally);
             }
-            (partition.next_offset, partition.clock) = (next_offset, clock);
-            partition.epoch_records += counts.records;
-            partition.ended = fetched.ended;
-            partition.reached_end |= fetched.ended || fetched.at_end;
+            partition.take(counts, next_offset, clock, &fetched);
+            let origin = stream.origin(number.number());
+            if counts.records > 0 || fetched.ended {
+                let is_whole = fetched.ended && source.first_offset(number.number()) == 0;
+                let is_last = is_whole && matches!(origin.found, Found::File(_));
+                self.complaints.judge(origin, partition.uses, is_last);
+            }
+            if self.times_matter {
+                partition.warn_of_leap(origin.found, number.number());
+            }
             self.epoch_events += counts.events as usize;
             self.epoch_bytes += fetched.bytes;
             found |= counts.records > 0;
@@ -241,6 +291,7 @@ impl<'a> Intake<'a> {
         Turn {
             epoch,
             oldest,
+            step: Step::Reading,
             has_read: self.partitions.values().any(|partition| partition.epoch_records > 0),
             reached_end: self.has_looked && self.partitions.values().all(|partition| partition.reached_end),
         }
@@ -378,108 +429,5 @@ impl<'a> Intake<'a> {
 fn count_of_input(streams: &Streams, number: u8, stream: &Stream, records: u64, tally: &mut Tally) {
     if streams.count() > 1 {
         tally.add(Counter::RecordsOf(number, stream.name()), records);
-    }
-}
-
-/// Events go on when so many are together: few enough to stay in the cache until they are dealt with.
-const CHUNK_EVENTS: usize = 1024;
-
-/// Takes the records of one batch.
-struct Reader<'a> {
-    stream: &'a Stream,
-    partition: Partition,
-    decoder: &'a mut dyn Decoder,
-    dead_letters: Option<&'a mut DeadLetters>,
-    tally: &'a mut Tally,
-    events: &'a mut Vec<Event>,
-    send: &'a mut dyn FnMut(&mut Vec<Event>),
-    counts: Counts,
-    next_offset: u64,
-    clock: Millis,
-    failed: Result<()>,
-}
-
-impl Reader<'_> {
-    /// Takes a record, unless it has to wait: then it is to be offered again.
-    fn take(&mut self, record: &RawRecord<'_>) -> bool {
-        if self.failed.is_err() {
-            return true;
-        }
-        match self.decoder.prepare(record) {
-            Ok(Readiness::Ready) => self.decode(record),
-            Ok(Readiness::Waiting) => return false,
-            Err(error) => self.failed = Err(error.into()),
-        }
-        true
-    }
-
-    fn decode(&mut self, record: &RawRecord<'_>) {
-        // A header is read again where the reading begins behind it.
-        self.next_offset = self.next_offset.max(record.offset + 1);
-        self.counts.records += 1;
-        let before = self.events.len();
-        match self.decoder.decode(record, self.events) {
-            Ok(decoded) => {
-                self.counts.add(&decoded);
-                for event in &mut self.events[before..] {
-                    self.clock = self.clock.max(event.time);
-                    event.time = self.clock;
-                    event.position.partition = self.partition;
-                }
-                if let Some(defects) = decoded.defects {
-                    self.take_defects(record, &defects);
-                }
-                if self.events.len() >= CHUNK_EVENTS {
-                    (self.send)(self.events);
-                    self.events.clear();
-                    self.events.reserve(CHUNK_EVENTS);
-                }
-            }
-            Err(reject) => {
-                self.tally.add(Counter::Rejects(reject.reason.name().to_owned()), 1);
-                self.write_letter(record, &Rejected::record(&reject));
-                // Nothing of a file can be used whose columns are not found. Of a topic, another partition may be.
-                if let (Reason::BadHeader, Found::File(path)) =
-                    (reject.reason, self.stream.origin(record.partition).found)
-                {
-                    self.failed = Err(anyhow!("cannot use the header of {path}: {}", reject.detail));
-                }
-            }
-        }
-    }
-
-    /// Counts what of a record could not be used, and writes a dead letter for each line and event.
-    fn take_defects(&mut self, record: &RawRecord<'_>, defects: &Defects) {
-        for (reason, count) in defects.rejects() {
-            self.tally.add(Counter::PartRejects(reason.name().to_owned()), count.into());
-        }
-        for (flaw, &count) in &defects.flaws {
-            let is_first = self.tally.get(&Counter::Flaws(flaw.name().to_owned())) == 0;
-            self.tally.add(Counter::Flaws(flaw.name().to_owned()), count.into());
-            if is_first {
-                let (input, partition, offset) = (self.stream.name(), record.partition, record.offset);
-                let detail = defects.first_flaw.as_deref().unwrap_or_default();
-                tracing::warn!(
-                    input,
-                    partition,
-                    offset,
-                    "{flaw}: {detail}; such events are used all the same, and counted in deltacart_unreadable_fields_total"
-                );
-            }
-        }
-        for (place, part) in defects.parts.iter().enumerate() {
-            let is_last = place + 1 == defects.parts.len();
-            let more = if is_last { defects.more.values().sum() } else { 0 };
-            let record = RawRecord { value: Some(part.text.as_bytes()), ..*record };
-            self.write_letter(&record, &Rejected::part(part, more));
-        }
-    }
-
-    fn write_letter(&mut self, record: &RawRecord<'_>, rejected: &Rejected<'_>) {
-        let Some(dead_letters) = &mut self.dead_letters else { return };
-        let origin = self.stream.origin(record.partition);
-        if let Err(error) = dead_letters.write(origin, record, rejected) {
-            self.failed = Err(error.into());
-        }
     }
 }

@@ -51,6 +51,7 @@ struct Reader {
     source: Box<dyn Source>,
     ended: BTreeSet<u32>,
     largest: Option<Epoch>,
+    records: u64,
     /// The file or the topic.
     place: String,
     /// A file cannot change its envelope: it has no tombstones.
@@ -67,13 +68,21 @@ impl Recovery {
             Destination::File(path) => (path.clone(), Some(job.records.envelope)),
             Destination::Topic(topic) => (format!("topic {topic}"), None),
         };
-        let reader = Reader { source, ended: BTreeSet::new(), largest: None, place, only };
+        let reader = Reader { source, ended: BTreeSet::new(), largest: None, records: 0, place, only };
         Recovery { step: Step::Reading(Box::new(reader), input), resumption }
     }
 
     /// Whether nothing is held back any more: what is out is what consumers are to have.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.step, Step::Over)
+    }
+
+    /// How many records have been read of what consumers hold, while they are being read.
+    pub(super) fn reads_output(&self) -> Option<u64> {
+        match &self.step {
+            Step::Reading(reader, _) => Some(reader.records),
+            _ => None,
+        }
     }
 
     /// Whether the job ends before it has caught up.
@@ -123,7 +132,7 @@ impl Recovery {
                 Step::Published
             }
             Step::Published if control.all_passed(Stage::Published).is_some() => {
-                tracing::info!("caught up: every epoch is published from now on");
+                tracing::debug!("caught up: every epoch is published from now on");
                 Step::Over
             }
             Step::Publishing | Step::Published | Step::Over | Step::Never => return Ok(false),
@@ -149,6 +158,7 @@ impl Reader {
                 }
             })?;
             read?;
+            self.records += fetched.records as u64;
             found |= fetched.records > 0;
             if fetched.ended {
                 self.ended.insert(partition);

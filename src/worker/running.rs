@@ -7,7 +7,7 @@ use super::recovery::{HeldInput, Recovery};
 use super::snapshots::Snapshots;
 use super::{Context, Turn};
 use crate::job::Destination;
-use crate::metrics::WorkerMeter;
+use crate::metrics::{Step, WorkerMeter};
 use crate::output::{Sink, Watch};
 use crate::publish::{Outlet, Publisher, Resumption, publish};
 use crate::summary::Counter;
@@ -95,8 +95,14 @@ impl<'a> Running<'a> {
     /// Tells those who watch how far this worker has come. After the reading, so that an epoch's first record is seen
     /// before the epoch ends.
     fn tell(&mut self, oldest: Option<Epoch>) {
+        let step = match self.recovery.reads_output() {
+            _ if self.is_restoring() => Step::Restoring,
+            Some(records) => Step::ReadingOutput { records },
+            None => Step::Reading,
+        };
         let Running { intake, pace, recovery, meter, .. } = self;
         let mut turn = intake.turn(pace.epoch(), oldest);
+        turn.step = step;
         // What is only computed again is not out.
         turn.reached_end &= recovery.is_over();
         meter.turn(turn, || intake.probe());
@@ -161,6 +167,12 @@ impl<'a> Running<'a> {
     /// Waits until what belongs to the records that are out is safe, too.
     pub(super) fn finish(&mut self, context: &Context<'a>) -> Result<()> {
         context.trouble.check()?;
+        // Of a pipe there is no telling.
+        let has_pipe = context.shared.progress.bytes_total().is_none();
+        let ends = context.job.streams.is_bounded() && !has_pipe;
+        if ends && !self.intake.has_ended()? {
+            context.shared.complaints.interrupt();
+        }
         self.intake.finish(!self.recovery.is_given_up(), context.places.now())?;
         self.snapshots.as_mut().map_or(Ok(()), Snapshots::finish)?;
         context.places.settle(context.share)?;

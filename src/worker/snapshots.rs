@@ -346,7 +346,7 @@ impl Lead {
         (self.keeper, self.completing) = (Some(keeper), None);
         match result {
             Ok(manifest) => {
-                tracing::info!(name = manifest.name(), epoch, "a snapshot is safe");
+                tracing::debug!(name = manifest.name(), epoch, "a snapshot is safe");
                 self.newest = Some(epoch);
                 let taken = now.saturating_duration_since(self.announced_at);
                 let bytes = manifest.parts.iter().map(|part| part.bytes).sum();

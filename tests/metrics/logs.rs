@@ -19,10 +19,17 @@ fn objects(stderr: &str) -> Vec<Value> {
 
 #[test]
 fn a_summary_and_a_last_message_are_objects() {
-    let done = run_with_input("run --input - --log-format json", &[], b"{}\n").expect(0);
-    let [summary] = &objects(&done.stderr)[..] else { panic!("{}", done.stderr) };
+    let view: &[u8] = br#"{"event":"view","basket":"a","item":"b"}"#;
+    let done = run_with_input("run --input - --log-format json", &[], view).expect(0);
+    let [beginning, summary] = &objects(&done.stderr)[..] else { panic!("{}", done.stderr) };
+    assert!(
+        beginning["message"].as_str().unwrap().starts_with("reading standard input as json"),
+        "{beginning}"
+    );
     assert_eq!(summary["level"], "INFO");
-    assert!(summary["message"].as_str().unwrap().starts_with("0 events of 1 records"), "{summary}");
+    assert!(summary["message"].as_str().unwrap().starts_with("0 events of 1 record, 1 view"), "{summary}");
+    assert_eq!([&summary["records"], &summary["views"], &summary["events"]], [1, 1, 0]);
+    assert!(summary["rejects"].as_object().is_some_and(serde_json::Map::is_empty), "{summary}");
 
     let done = run("--log-format json run --input no-such-file", &[]).expect(1);
     let [last] = &objects(&done.stderr)[..] else { panic!("{}", done.stderr) };

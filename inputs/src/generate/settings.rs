@@ -51,7 +51,11 @@ impl ShopSettings {
     /// must have been added before, and some of it was added twice or is given up.
     pub const TAKEN_PER_ADD_MAX: f64 = 0.9;
 
-    pub(super) fn validate(&self) -> Result<(), ShopError> {
+    /// Whether there can be such a shop.
+    ///
+    /// # Errors
+    /// When a setting is out of its range, or more is taken out of carts than is added.
+    pub fn validate(&self) -> Result<(), ShopError> {
         let ranges = [
             ("items", f64::from(self.items), 1.0, f64::from(Self::ITEMS_MAX)),
             ("users", f64::from(self.users), 1.0, f64::from(u32::MAX)),

@@ -164,6 +164,24 @@ pub enum SettingsError {
         /// What the job sets it to.
         value: &'static str,
     },
+    /// A start position in seconds.
+    #[error("{text} is {meaning}; milliseconds? {wanted} is {instead}")]
+    Seconds {
+        /// What was given.
+        text: String,
+        /// The time that it stands for.
+        meaning: String,
+        /// The time that was meant.
+        wanted: String,
+        /// How that is written.
+        instead: i64,
+    },
+    /// A start position in microseconds or smaller.
+    #[error("{text} is beyond the year 9999; milliseconds since 1970 have 13 digits in our days")]
+    Far {
+        /// What was given.
+        text: String,
+    },
     /// A start position that is none.
     #[error(
         "{text:?} is no start position: beginning, end, committed, an RFC 3339 time or epoch milliseconds"

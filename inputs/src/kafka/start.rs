@@ -31,19 +31,38 @@ impl FromStr for StartFrom {
     type Err = SettingsError;
 
     fn from_str(text: &str) -> Result<StartFrom, SettingsError> {
-        let milliseconds = || {
-            let time = text.parse::<i64>().ok();
-            time.or_else(|| text.parse::<jiff::Timestamp>().ok().map(|time| time.as_millisecond()))
-        };
         match text {
             "beginning" => Ok(StartFrom::Beginning),
             "end" => Ok(StartFrom::End),
             "committed" => Ok(StartFrom::Committed),
-            _ => milliseconds()
-                .filter(|milliseconds| *milliseconds >= 0)
-                .map(StartFrom::Timestamp)
-                .ok_or_else(|| SettingsError::Start { text: text.chars().take(100).collect() }),
+            _ => milliseconds(text).map(StartFrom::Timestamp),
         }
+    }
+}
+
+/// Below this, milliseconds are of times before any topic, and seconds of our days: 1973-03-03, or the year 5138.
+const SECONDS_MAX: i64 = 100_000_000_000;
+
+/// The end of the year 9999. What is above is not in milliseconds.
+const MILLISECONDS_MAX: i64 = 253_402_300_799_999;
+
+/// A time, as milliseconds since 1970 or in RFC 3339.
+fn milliseconds(text: &str) -> Result<i64, SettingsError> {
+    let is_number = text.parse::<i64>().is_ok();
+    let time = text.parse::<i64>().ok();
+    let time = time.or_else(|| text.parse::<jiff::Timestamp>().ok().map(|time| time.as_millisecond()));
+    let found = time.filter(|time| *time >= 0);
+    let time = found.ok_or_else(|| SettingsError::Start { text: text.chars().take(100).collect() })?;
+    let written = |milliseconds| jiff::Timestamp::from_millisecond(milliseconds).map(|time| time.to_string());
+    match time {
+        1..SECONDS_MAX if is_number => Err(SettingsError::Seconds {
+            text: text.to_owned(),
+            meaning: written(time).unwrap_or_default(),
+            instead: time * 1000,
+            wanted: written(time * 1000).unwrap_or_default(),
+        }),
+        0..=MILLISECONDS_MAX => Ok(time),
+        _ => Err(SettingsError::Far { text: text.to_owned() }),
     }
 }
 

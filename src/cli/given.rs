@@ -1,0 +1,42 @@
+//! What was typed: a command line, and which of its flags were not left to their defaults.
+
+use super::{Cli, Command};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+/// Which flags of a command were typed, by the names of their fields; the others have their defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given(BTreeSet<String>);
+
+impl Given {
+    fn of(matches: &ArgMatches) -> Given {
+        let typed = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        Given(matches.ids().filter(typed).map(ToString::to_string).collect())
+    }
+
+    /// Whether a flag was typed.
+    pub fn has(&self, flag: &str) -> bool {
+        self.0.contains(flag)
+    }
+}
+
+impl Cli {
+    /// Reads the words of a command line, the first of which is the program's name.
+    ///
+    /// # Errors
+    /// When they cannot be understood, or ask for help: the error is what to print, and knows the exit code.
+    pub fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, clap::Error> {
+        let matches = Cli::command().try_get_matches_from(words)?;
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        let given = matches.subcommand().map(|(_name, matches)| Given::of(matches)).unwrap_or_default();
+        match &mut cli.command {
+            Command::Run(args) => args.given = given,
+            Command::Generate(args) => args.given = given,
+            Command::Top(args) => args.given = given,
+            Command::Demo(_) | Command::Completions { .. } => {}
+        }
+        Ok(cli)
+    }
+}

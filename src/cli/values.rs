@@ -1,0 +1,144 @@
+//! Values of flags: how each is read from what was typed, and what is said when it cannot be.
+
+use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use deltacart_inputs::Format;
+use std::fmt::Display;
+use std::str::FromStr;
+
+/// One of some names: the help lists them, the shell completes them, and the nearest is suggested.
+pub(super) fn one_of<T>(names: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: Display> + Clone + Send + Sync + 'static,
+{
+    typed(names.into_iter().map(PossibleValue::new))
+}
+
+/// The name of a format; `cloudevents`, which is none, has an answer of its own.
+pub(super) fn format_name() -> impl TypedValueParser<Value = Format> {
+    let names = Format::ALL.iter().map(|format| PossibleValue::new(format.name()));
+    typed(names.chain([PossibleValue::new("cloudevents").hide(true)]))
+}
+
+fn typed<T>(names: impl Iterator<Item = PossibleValue>) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: Display> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>().map_err(|error| error.to_string()))
+}
+
+/// A whole number, from 1 where `T` has no 0.
+pub(super) fn whole<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse::<T>().map_err(|_| match text.parse::<u128>() {
+        Ok(0) => "it must be at least 1".to_owned(),
+        Ok(_) => "it is too large".to_owned(),
+        Err(_) => "want a whole number".to_owned(),
+    })
+}
+
+/// A number.
+pub(super) fn number(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| "want a number, such as 0.5".to_owned())
+}
+
+/// A source or a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A topic.
+    Topic(String),
+    /// A file, or `-`.
+    File(String),
+}
+
+impl std::str::FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text.strip_prefix("kafka:"), scheme(text)) {
+            (Some(""), _) => Err("kafka: wants the name of a topic behind it".to_owned()),
+            (Some(topic), _) => Ok(Place::Topic(topic.to_owned())),
+            (None, Some(scheme)) => Err(format!(
+                "{scheme}: is no kind of place: a topic is kafka:TOPIC, a file is its path (with a colon in its name, \
+                 ./{text})"
+            )),
+            (None, None) if text.is_empty() => {
+                Err("a file has a name; - is standard input or output".to_owned())
+            }
+            (None, None) => Ok(Place::File(text.to_owned())),
+        }
+    }
+}
+
+/// What stands before a colon, if it looks like the name of a kind of place, as in `s3:` or `kafak:`.
+fn scheme(text: &str) -> Option<&str> {
+    let (scheme, _) = text.split_once(':')?;
+    let is_word =
+        |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_'));
+    (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && is_word(scheme)).then_some(scheme)
+}
+
+/// Where to listen: an address, or a port of loopback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen(pub String);
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = if text.parse::<u16>().is_ok() { format!("127.0.0.1:{text}") } else { text.to_owned() };
+        let port = text.rsplit_once(':').filter(|(host, _port)| !host.is_empty()).map(|(_host, port)| port);
+        match port.and_then(|port| port.parse::<u16>().ok()) {
+            Some(_) => Ok(Listen(text)),
+            None => Err("want host:port or a port, such as 0.0.0.0:9464 or 9464".to_owned()),
+        }
+    }
+}
+
+/// A span of time, such as 50ms or 10s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time(pub std::time::Duration);
+
+impl std::str::FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let span = text.parse::<jiff::SignedDuration>().ok();
+        let span = span.and_then(|span| std::time::Duration::try_from(span).ok());
+        span.filter(|span| !span.is_zero())
+            .map(Time)
+            .ok_or_else(|| "want a time such as 50ms, 10s or 5m".to_owned())
+    }
+}
+
+/// How often something happens; 0 is never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period(pub Option<std::time::Duration>);
+
+impl std::str::FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "0" | "0s" => Ok(Period(None)),
+            _ => text.parse().map(|Time(span)| Period(Some(span))),
+        }
+    }
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnOff {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// How often a record arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeliveryKind {
+    /// Once.
+    ExactlyOnce,
+    /// Some of them again after a crash.
+    AtLeastOnce,
+}

@@ -1,0 +1,159 @@
+//! Flags that were typed and would do nothing, with what they go with.
+//!
+//! Somebody who types a flag expects something of it. Where nothing would come of it, the command says so and does not
+//! start.
+
+use crate::cli::{DeliveryKind, GenerateArgs, Given, OnOff, Place, RunArgs, TopArgs};
+use anyhow::{Result, bail};
+use deltacart_dataflows::Measure;
+use deltacart_inputs::Format;
+
+/// Flags, by the names of their fields, and what must be so for them to do something.
+struct Need {
+    flags: &'static [&'static str],
+    is_met: bool,
+    /// What they go with.
+    what: &'static str,
+}
+
+/// Flags of the Kafka client.
+const KAFKA: &[&str] = &["brokers", "property", "properties_file", "startup_timeout"];
+
+/// Refuses flags of `run` that would do nothing.
+pub(super) fn check_run(args: &RunArgs) -> Result<()> {
+    let is_topic = |place: &Place| matches!(place, Place::Topic(_));
+    let is_file = |place: &Place| matches!(place, Place::File(_));
+    let reads_topic = args.input.iter().any(|input| is_topic(&input.place));
+    let writes_topic = is_topic(&args.output);
+    let letters_to_topic = args.dead_letter.as_ref().is_some_and(is_topic);
+    let letters_to_file = args.dead_letter.as_ref().is_some_and(is_file);
+    let is_exactly_once = args.delivery == DeliveryKind::ExactlyOnce;
+    // Many processes are started from one template, which may say -n 1.
+    let is_cluster = args.processes.get() > 1 || args.given.has("processes");
+    let cuts_by_count =
+        args.epoch_events.is_some() || (!reads_topic && args.epoch.is_none() && !reads_stdin(args));
+    // An input may have a format of its own.
+    let has_event_names = !matches!(args.format, Format::Fimi | Format::OnlineRetail)
+        || args.input.iter().any(|input| !input.settings.is_empty());
+    let kafka_place = if hints_at_topic(args) { NO_TOPIC_HINT } else { "a topic, kafka:TOPIC" };
+    let needs = [
+        Need { flags: KAFKA, is_met: reads_topic || writes_topic || letters_to_topic, what: kafka_place },
+        Need {
+            flags: &["from", "until_end", "metadata_refresh", "group"],
+            is_met: reads_topic,
+            what: "an --input that is a topic; a file is read from its beginning to its end",
+        },
+        Need {
+            flags: &["output_partitions"],
+            is_met: writes_topic || letters_to_topic,
+            what: "an --output or a --dead-letter that is a topic",
+        },
+        Need { flags: &["delivery"], is_met: writes_topic, what: "an --output that is a topic" },
+        Need {
+            flags: &["job", "slots"],
+            is_met: writes_topic && is_exactly_once,
+            what: "an --output that is a topic, with --delivery exactly-once",
+        },
+        Need {
+            flags: &["overwrite"],
+            is_met: is_file(&args.output) || letters_to_file,
+            what: "an --output or a --dead-letter that is a file",
+        },
+        Need {
+            flags: &["alpha", "damping"],
+            is_met: args.measure == Measure::Cosine,
+            what: "--measure cosine",
+        },
+        Need { flags: &["score_digits"], is_met: args.scores == OnOff::On, what: "--scores on" },
+        Need { flags: &["event_names"], is_met: has_event_names, what: "a --format whose events have names" },
+        Need {
+            flags: &["max_epoch_events", "max_epoch_bytes"],
+            is_met: !cuts_by_count,
+            what: "--epoch; an epoch of so many records is bounded by them",
+        },
+        Need {
+            flags: &["on_expired"],
+            is_met: reads_topic,
+            what: "an --input that is a topic; a file does not expire",
+        },
+        Need {
+            flags: &["hostfile", "listen", "cluster_secret_file", "join_timeout", "peer_timeout"],
+            is_met: is_cluster,
+            what: "a cluster of processes: -n",
+        },
+    ];
+    check(&args.given, &needs)
+}
+
+fn reads_stdin(args: &RunArgs) -> bool {
+    args.input.iter().any(|input| input.place == Place::File("-".to_owned()))
+}
+
+/// Somebody names brokers and then a topic as if it were a file.
+fn hints_at_topic(args: &RunArgs) -> bool {
+    let is_missing = |place: &Place| match place {
+        Place::File(path) => path != "-" && !std::path::Path::new(path).exists(),
+        Place::Topic(_) => false,
+    };
+    args.input.iter().any(|input| is_missing(&input.place))
+}
+
+const NO_TOPIC_HINT: &str =
+    "a topic, and there is none: the topic carts is written kafka:carts, as in --input kafka:carts";
+
+/// Refuses flags of `generate` that would do nothing.
+pub(super) fn check_generate(args: &GenerateArgs) -> Result<()> {
+    let writes_topic = matches!(args.output, Place::Topic(_));
+    let needs = [
+        Need { flags: KAFKA, is_met: writes_topic, what: "an --output that is a topic, kafka:TOPIC" },
+        Need { flags: &["partitions"], is_met: writes_topic, what: "an --output that is a topic" },
+        Need { flags: &["group"], is_met: false, what: "commands that read and commit, such as run" },
+        Need { flags: &["overwrite"], is_met: !writes_topic, what: "an --output that is a file" },
+    ];
+    check(&args.given, &needs)
+}
+
+/// Refuses flags of `top` that would do nothing.
+pub(super) fn check_top(args: &TopArgs) -> Result<()> {
+    let reads_topic = matches!(args.input, Place::Topic(_));
+    let needs = [
+        Need { flags: KAFKA, is_met: reads_topic, what: "an --input that is a topic, kafka:TOPIC" },
+        Need { flags: &["group"], is_met: false, what: "commands that read and commit, such as run" },
+        Need {
+            flags: &["limit", "sort"],
+            is_met: args.item.is_none(),
+            what: "several lists; --item shows one",
+        },
+        Need {
+            flags: &["follow"],
+            is_met: reads_topic || ends_later(&args.input),
+            what: "a topic or a pipe; a file ends where it ends",
+        },
+    ];
+    check(&args.given, &needs)
+}
+
+/// Whether more may come of a file: of a pipe, a device, standard input.
+fn ends_later(place: &Place) -> bool {
+    let Place::File(path) = place else { return false };
+    path == "-" || std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
+}
+
+fn check(given: &Given, needs: &[Need]) -> Result<()> {
+    for Need { flags, is_met, what } in needs {
+        let idle = flags.iter().find(|flag| given.has(flag));
+        if let (Some(flag), false) = (idle, is_met) {
+            bail!("{} has no effect: it goes with {what}", typed(flag));
+        }
+    }
+    Ok(())
+}
+
+/// A flag as it is typed.
+fn typed(field: &str) -> String {
+    match field {
+        "property" => "-X".to_owned(),
+        "brokers" => "-b/--brokers".to_owned(),
+        _ => format!("--{}", field.replace('_', "-")),
+    }
+}

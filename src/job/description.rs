@@ -1,0 +1,54 @@
+//! A job in one line, for its log.
+
+use super::{Cut, Destination, Input, Job, Stream};
+use crate::words::counted;
+use deltacart_inputs::kafka::StartFrom;
+
+impl Job {
+    /// What is read, and what comes of it, in one line.
+    pub(super) fn described(&self) -> String {
+        let job = self;
+        let inputs: Vec<String> = job.streams.iter().map(|(_number, stream)| described(stream)).collect();
+        let input = inputs.join(", ");
+        let output = match &job.output {
+            Destination::File(path) => shown(path, "standard output"),
+            Destination::Topic(name) => format!("topic {name}"),
+        };
+        let epoch = match job.cut {
+            Cut::Tick(tick) => format!("every {tick:?}"),
+            Cut::Records(records) => format!("every {records} records"),
+        };
+        let workers = counted(job.cluster.threads as u64, "worker(s)");
+        let lists = &job.params.lists;
+        format!(
+            "reading {input}; lists of {} by {} go to {output} {epoch}; {workers}",
+            lists.k,
+            lists.scoring.measure.name()
+        )
+    }
+}
+
+fn described(stream: &Stream) -> String {
+    let format = stream.decode.format.name();
+    match &stream.input {
+        Input::Files(paths) if paths.len() == 1 => {
+            format!("{} as {format}", shown(&paths[0].display().to_string(), "standard input"))
+        }
+        Input::Files(paths) => format!("{} files as {format}", paths.len()),
+        Input::Topic { name, from, .. } => {
+            let from = match from {
+                StartFrom::Beginning => "its beginning".to_owned(),
+                StartFrom::End => "its end".to_owned(),
+                StartFrom::Committed => "where its group stopped".to_owned(),
+                StartFrom::Timestamp(time) => {
+                    jiff::Timestamp::from_millisecond(*time).map(|time| time.to_string()).unwrap_or_default()
+                }
+            };
+            format!("topic {name} from {from} as {format}")
+        }
+    }
+}
+
+fn shown(path: &str, stream: &str) -> String {
+    if path == "-" { stream.to_owned() } else { path.to_owned() }
+}

@@ -1,0 +1,129 @@
+//! What became of lists since they were shown: what came, what went, and a line that says it.
+//!
+//! ```text
+//!   tea-3       → cup-4 0.412 · +coffee-8 0.377 · spice-2 0.301  −bed-40
+//! ```
+
+use super::escaped;
+use crate::output::{Decimal, Entry, FoldError, Lists};
+use deltacart_dataflows::Name;
+use deltacart_inputs::RawRecord;
+use std::collections::BTreeMap;
+
+/// How long the longest usual id is.
+const ITEM_WIDTH: usize = 11;
+
+/// Lists as they are read, and those that changed since they were shown.
+#[derive(Default)]
+pub(crate) struct Watched {
+    lists: Lists,
+    records: u64,
+    /// As they were shown, and the number of the record that changed them last.
+    changed: BTreeMap<Name, (Vec<Entry>, u64)>,
+}
+
+/// A list that is not what it was when it was shown last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChangedList {
+    pub(crate) item: Name,
+    pub(crate) before: Vec<Entry>,
+    pub(crate) after: Vec<Entry>,
+}
+
+/// How a part of a line is painted: what came, what went, the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Came,
+    Went,
+}
+
+impl Watched {
+    /// The lists as they are now, none of which has changed.
+    pub(crate) fn of(lists: Lists) -> Watched {
+        Watched { lists, ..Watched::default() }
+    }
+
+    /// The lists as they are now.
+    pub(crate) fn lists(&self) -> &Lists {
+        &self.lists
+    }
+
+    /// How many records have been read: one for each change of a list.
+    pub(crate) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// When it is none of a job's.
+    pub(crate) fn take(&mut self, record: &RawRecord<'_>) -> Result<(), FoldError> {
+        self.records += 1;
+        let about = self.lists.about(record.key, record.value);
+        let before = about.map(|item| self.entries(&item)).unwrap_or_default();
+        if let Some(item) = self.lists.apply_in(record.partition, record.key, record.value)? {
+            self.changed.entry(item).or_insert((before, 0)).1 = self.records;
+        }
+        Ok(())
+    }
+
+    /// All lists that changed since the last call: those of other members first, the last changed first.
+    pub(crate) fn take_changed(&mut self) -> Vec<ChangedList> {
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        let mut changed: Vec<(u64, ChangedList)> = changed
+            .map(|(item, (before, record))| {
+                let after = self.entries(&item);
+                (record, ChangedList { item, before, after })
+            })
+            .filter(|(_record, list)| list.before != list.after)
+            .collect();
+        changed.sort_by_key(|(record, list)| (!list.has_other_members(), u64::MAX - record));
+        changed.into_iter().map(|(_record, list)| list).collect()
+    }
+
+    fn entries(&self, item: &str) -> Vec<Entry> {
+        self.lists.get(item).map_or_else(Vec::new, |list| list.entries.clone())
+    }
+}
+
+impl ChangedList {
+    /// Whether an item is in the list that was not there before.
+    pub(crate) fn is_new(&self, item: &str) -> bool {
+        !self.before.iter().any(|entry| entry.item == item)
+    }
+
+    /// The items that are no longer in the list, by the rank they had.
+    pub(crate) fn left(&self) -> impl Iterator<Item = &str> {
+        let stayed = |left: &Entry| self.after.iter().any(|entry| entry.item == left.item);
+        self.before.iter().filter(move |entry| !stayed(entry)).map(|entry| entry.item.as_str())
+    }
+
+    /// Whether other items are in it, or they are in another order: more than scores differ.
+    pub(crate) fn has_other_order(&self) -> bool {
+        let items = |entries: &[Entry]| entries.iter().map(|entry| entry.item.clone()).collect::<Vec<_>>();
+        items(&self.before) != items(&self.after)
+    }
+
+    fn has_other_members(&self) -> bool {
+        self.left().next().is_some() || self.after.iter().any(|entry| self.is_new(&entry.item))
+    }
+
+    /// The list in one line, with what came and what went.
+    pub(crate) fn line(&self, painted: &dyn Fn(Part, String) -> String) -> String {
+        let scores = self.after.iter().filter_map(|entry| entry.score);
+        let digits = scores.map(Decimal::digits).max().unwrap_or_default();
+        let entry = |entry: &Entry| {
+            let score = entry.score.map_or(String::new(), |score| format!(" {}", score.to_fixed(digits)));
+            let item = escaped(&entry.item);
+            match self.is_new(&entry.item) {
+                true => painted(Part::Came, format!("+{item}{score}")),
+                false => format!("{item}{score}"),
+            }
+        };
+        let entries: Vec<String> = self.after.iter().map(entry).collect();
+        let entries = if entries.is_empty() { "(no list any more)".to_owned() } else { entries.join(" · ") };
+        let left: String =
+            self.left().map(|item| painted(Part::Went, format!("  −{}", escaped(item)))).collect();
+        format!("  {:ITEM_WIDTH$} → {entries}{left}", escaped(&self.item))
+    }
+}

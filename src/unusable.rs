@@ -1,0 +1,146 @@
+//! What is said of records and inputs that cannot be used, at once and at the end.
+//!
+//! ```text
+//!  first reject of each reason ────────────────▶ a warning, with the place and the reason
+//!  many records, and none of them used ────────▶ a warning, once
+//!  a file has ended, and none of it was used ──▶ the last message of the run, and exit code 1
+//! ```
+
+use crate::dead_letter::{Found, Origin};
+use crate::words::counted;
+use deltacart_inputs::{RawRecord, Reject};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// After so many records of which none was used, that is said.
+const MANY: u64 = 100;
+
+/// What a process has said, and what it has to say at the end. Its workers share it through clones.
+#[derive(Clone, Default)]
+pub(crate) struct Complaints(Arc<Mutex<Said>>);
+
+#[derive(Default)]
+struct Said {
+    /// The names of reasons that records were rejected for.
+    reasons: BTreeSet<&'static str>,
+    /// That of an input nothing is used was said.
+    is_useless: bool,
+    /// What the first reject was, of each topic and file.
+    first: BTreeMap<String, String>,
+    /// Inputs of which nothing could be used.
+    unusable: Vec<String>,
+    is_interrupted: bool,
+}
+
+/// What has become of the records of one partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Uses {
+    /// Records that were rejected.
+    pub(crate) rejected: u64,
+    /// Events that were understood and concern baskets, though perhaps without effect.
+    pub(crate) useful: u64,
+    /// Events that were understood and concern no baskets.
+    pub(crate) others: u64,
+}
+
+impl Uses {
+    pub(crate) fn add(&mut self, more: Uses) {
+        self.rejected += more.rejected;
+        self.useful += more.useful;
+        self.others += more.others;
+    }
+}
+
+fn shown(path: &str) -> &str {
+    if path == "-" { "standard input" } else { path }
+}
+
+impl Complaints {
+    /// A record was rejected, or a part of one: the first of each reason is told.
+    pub(crate) fn reject(&self, origin: Origin<'_>, record: &RawRecord<'_>, reject: &Reject, is_part: bool) {
+        let mut said = self.lock();
+        let name = reject.reason.name();
+        let why = || format!("{name}: {}", reject.detail);
+        let found = origin.found.name();
+        if !is_part && !said.first.contains_key(found) {
+            said.first.insert(found.to_owned(), why());
+        }
+        if !said.reasons.insert(name) {
+            return;
+        }
+        let place = match origin.found {
+            Found::File(path) => format!("{}, record {}", shown(path), record.offset + 1),
+            Found::Topic(topic) => {
+                format!("topic {topic}, partition {}, offset {}", record.partition, record.offset)
+            }
+        };
+        let what = if is_part { "a line of " } else { "" };
+        tracing::warn!("{what}{place} cannot be used: {}; more like it are only counted", why());
+    }
+
+    /// More of a partition has been read: if much, and none of it of use, that is told once. `ended` says that it was
+    /// the last of a file.
+    pub(crate) fn judge(&self, origin: Origin<'_>, uses: Uses, ended: bool) {
+        let Uses { rejected, useful, others } = uses;
+        let format = origin.format;
+        let is_due = ended || rejected + others >= MANY;
+        if useful > 0 || rejected + others == 0 || !is_due {
+            return;
+        }
+        let place = match origin.found {
+            Found::File(path) => shown(path).to_owned(),
+            Found::Topic(topic) => format!("topic {topic}"),
+        };
+        let mut said = self.lock();
+        if others > 0 {
+            if !std::mem::replace(&mut said.is_useless, true) {
+                let others = counted(others, "event(s)");
+                tracing::warn!(
+                    "nothing of {place} concerns baskets so far: {others} of other kinds; --event-names says what a \
+                     shop's own names mean, --format what shape the events have (now {format})"
+                );
+            }
+            return;
+        }
+        let why = said.first.get(origin.found.name()).cloned().unwrap_or_default();
+        if ended {
+            let records = counted(rejected, "record(s)");
+            let message = format!(
+                "nothing of {place} could be used: {records} rejected, the first as {why}; check --format (now \
+                 {format}): docs/formats.md has what each expects"
+            );
+            said.unusable.push(message);
+        } else if !std::mem::replace(&mut said.is_useless, true) {
+            tracing::warn!(
+                "none of the first {rejected} records of {place} could be used, the first as {why}; check --format (now \
+                 {format})"
+            );
+        }
+    }
+
+    /// The input was not read to its end.
+    pub(crate) fn interrupt(&self) {
+        self.lock().is_interrupted = true;
+    }
+
+    /// Why the run has not done what it was to do, if it has not.
+    pub(crate) fn verdict(&self) -> Option<String> {
+        let said = self.lock();
+        if said.is_interrupted {
+            return Some(
+                "interrupted before the end of the input: the lists are of what was read".to_owned(),
+            );
+        }
+        (!said.unusable.is_empty()).then(|| said.unusable.join("; "))
+    }
+
+    /// The first reject of the first input that had one.
+    pub(crate) fn first(&self) -> Option<String> {
+        self.lock().first.values().next().cloned()
+    }
+
+    /// What is kept is valid after every assignment.
+    fn lock(&self) -> MutexGuard<'_, Said> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
