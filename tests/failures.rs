@@ -13,6 +13,7 @@ use deltacart_inputs::kafka::{KafkaSettings, Role, topic_partitions};
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -361,6 +362,8 @@ fn kafka_permissions_that_are_withdrawn() {
     let mut case = Case::new(&own.broker, "allowed");
     let login = "security.protocol=SASL_PLAINTEXT\nsasl.mechanisms=PLAIN\nsasl.username=reader\n";
     let login = case.folder.file("login", format!("{login}sasl.password=reader-secret\n"));
+    // As a secret is to be kept: else the job warns of it.
+    fs::set_permissions(&login, fs::Permissions::from_mode(0o600)).unwrap();
     let flags = format!("-b {} -F {login}", own.script("brokers", "--sasl"));
     case.job = case.job.replace(" -G ", " --job readable -G readable-");
     let (topic, output) = (&case.topic, &case.output);
