@@ -24,7 +24,7 @@ use deltacart_inputs::{
 };
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
-use values::{format_name, number, one_of, whole};
+use values::{BasketName, format_name, number, one_of, whole};
 
 /// Live, exact item-to-item recommendations from a stream of cart events.
 ///
@@ -116,9 +116,9 @@ pub struct RunArgs {
     /// The shape of the events. CloudEvents around JSON are recognised. docs/formats.md has every field
     #[arg(long, default_value = "json", value_parser = format_name(), help_heading = "Input")]
     pub format: Format,
-    /// What makes the basket, the unit in which items are together: auto, order, cart, session, user or key (the
-    /// record's own), or several columns together, such as member+date
-    #[arg(long, default_value = "auto", help_heading = "Input")]
+    /// What makes the basket, the unit in which items are together: an id, where key is the record's own, or several
+    /// columns, such as member+date
+    #[arg(long, default_value = "auto", value_parser = BasketName, help_heading = "Input")]
     pub basket: Basket,
     /// For --format csv, which column is what: basket=NAME,item=NAME and perhaps quantity, time, user, event, id. NAME
     /// is in the file's header, or #1, #2, … for a file without one

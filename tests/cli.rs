@@ -123,7 +123,7 @@ fn names_are_suggested_and_completed() {
     wrong("run --input - --format cloudevents", "cloudevents is an envelope");
     let script = String::from_utf8(run("completions bash", &[]).expect(0).stdout).unwrap();
     assert!(script.contains("cosine jaccard dice"), "measures are completed");
-    assert!(script.contains("json ga4 segment"), "formats are completed");
+    assert!(script.contains("json shopify woocommerce ga4 segment"), "formats are completed");
 }
 
 #[test]

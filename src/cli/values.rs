@@ -1,8 +1,9 @@
 //! Values of flags: how each is read from what was typed, and what is said when it cannot be.
 
-use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use deltacart_inputs::Format;
+use clap::{Arg, Command, ValueEnum};
+use deltacart_inputs::{Basket, BasketField, Format};
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -25,6 +26,30 @@ where
     T: FromStr<Err: Display> + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(names).try_map(|name| name.parse::<T>().map_err(|error| error.to_string()))
+}
+
+/// What makes the basket: the name of an id, which is suggested and completed, or several columns, `member+date`.
+#[derive(Clone)]
+pub(super) struct BasketName;
+
+impl TypedValueParser for BasketName {
+    type Value = Basket;
+
+    fn parse_ref(&self, cmd: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Basket, clap::Error> {
+        match value.to_str().map(str::parse) {
+            Some(Ok(basket)) => Ok(basket),
+            _ => one_of(id_names()).parse_ref(cmd, arg, value),
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(id_names().map(PossibleValue::new)))
+    }
+}
+
+/// The names of the ids that may make a basket.
+fn id_names() -> impl Iterator<Item = &'static str> {
+    BasketField::ALL.iter().map(|basket| basket.name())
 }
 
 /// A whole number, from 1 where `T` has no 0.
