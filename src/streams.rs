@@ -175,11 +175,6 @@ pub(crate) fn partition(stream: u8, number: u32) -> Result<Partition> {
     Partition::new(stream, number).with_context(too_many)
 }
 
-/// How messages call the input at this place of a list: as people count.
-pub(crate) fn ordinal(index: usize) -> String {
-    format!("input {}", index + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

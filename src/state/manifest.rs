@@ -12,7 +12,6 @@
 //! `format` and `program` of the first: both stay.
 
 use super::{StateError, part};
-use crate::streams::ordinal;
 use deltacart_dataflows::{Epoch, Millis, Partition};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -275,4 +274,9 @@ pub(super) fn sequence_of(name: &str) -> Option<(u64, bool)> {
         "json" => Some((sequence, true)),
         _ => rest.strip_prefix("part-").map(|_worker| (sequence, false)),
     }
+}
+
+/// How messages call the input at this place of a list: as people count.
+fn ordinal(index: usize) -> String {
+    format!("input {}", index + 1)
 }
