@@ -134,44 +134,38 @@ impl<'a> Writer<'a> {
 
     fn array_of(&mut self, item: usize, depth: usize) -> Result<(), Broken> {
         self.text.push(b'[');
-        let mut is_first = true;
-        loop {
-            let count = self.block()?;
-            if count == 0 {
-                break;
-            }
-            for _ in 0..count {
-                if !std::mem::take(&mut is_first) {
-                    self.text.push(b',');
-                }
-                self.write(item, depth + 1)?;
-                self.check_length()?;
-            }
-        }
+        self.blocks(|writer| writer.write(item, depth + 1))?;
         self.text.push(b']');
         Ok(())
     }
 
     fn map_of(&mut self, value: usize, depth: usize) -> Result<(), Broken> {
         self.text.push(b'{');
+        self.blocks(|writer| {
+            writer.string()?;
+            writer.text.push(b':');
+            writer.write(value, depth + 1)
+        })?;
+        self.text.push(b'}');
+        Ok(())
+    }
+
+    /// Writes the items of all blocks up to the empty one, with commas between them.
+    fn blocks(&mut self, mut write: impl FnMut(&mut Self) -> Result<(), Broken>) -> Result<(), Broken> {
         let mut is_first = true;
         loop {
             let count = self.block()?;
             if count == 0 {
-                break;
+                return Ok(());
             }
             for _ in 0..count {
                 if !std::mem::take(&mut is_first) {
                     self.text.push(b',');
                 }
-                self.string()?;
-                self.text.push(b':');
-                self.write(value, depth + 1)?;
+                write(self)?;
                 self.check_length()?;
             }
         }
-        self.text.push(b'}');
-        Ok(())
     }
 
     /// How many items the next block has. A negative number is followed by the block's length in bytes, for readers
