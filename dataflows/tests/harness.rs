@@ -6,6 +6,7 @@ use deltacart_dataflows::{
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -220,15 +221,14 @@ pub(crate) fn model(epochs: &[Vec<Event>], params: Params) -> Vec<Lists> {
 pub(crate) fn check(epochs: &[Vec<Event>], params: Params, workers: usize) {
     let (expected, actual) = (model(epochs, params), run(epochs, params, workers));
     for (epoch, (expected, actual)) in expected.iter().zip(&actual).enumerate() {
-        if expected != actual {
-            let item =
-                expected.keys().chain(actual.keys()).find(|&item| expected.get(item) != actual.get(item));
-            let item = item.expect("they differ somewhere");
-            panic!(
-                "{params:?} on {workers} workers, epoch {epoch}, item {item}:\nexpected {:?}\n  actual {:?}",
-                expected.get(item),
-                actual.get(item)
-            );
-        }
+        check_lists(expected, actual, &format_args!("{params:?} on {workers} workers, epoch {epoch}"));
+    }
+}
+
+/// Fails, naming the first item, where the lists of `what` are not as expected.
+pub(crate) fn check_lists(expected: &Lists, actual: &Lists, what: &dyn Display) {
+    let mut items = expected.keys().chain(actual.keys());
+    if let Some(item) = items.find(|&item| expected.get(item) != actual.get(item)) {
+        panic!("{what}, item {item}:\nexpected {:?}\n  actual {:?}", expected.get(item), actual.get(item));
     }
 }

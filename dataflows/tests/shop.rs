@@ -2,6 +2,7 @@
 
 use crate::harness::{event, params};
 use deltacart_dataflows::{Action, Engine, Event, Measure, Millis, Name, Params};
+pub(crate) use deltacart_testing::item_name;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -27,11 +28,6 @@ impl Random {
             things.swap(end - 1, self.below(end as u64) as usize);
         }
     }
-}
-
-/// An item's name. Of every two, one is told apart from others only after its first eight bytes.
-pub(crate) fn item_name(item: u64) -> Name {
-    if item.is_multiple_of(2) { format!("article {item}").into() } else { format!("i{item}").into() }
 }
 
 /// Something an event may say; small numbers, so that everything meets everything.

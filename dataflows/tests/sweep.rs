@@ -3,8 +3,8 @@
 //! Small shops are compared at every epoch, large ones at a few epochs and at the end. `DELTACART_TEST_SHOPS` says how
 //! many shops are drawn, and `DELTACART_TEST_SEED` where their seeds begin; `scripts/sweep` sets both.
 
-use crate::harness::{Reader, params, updates};
-use deltacart_dataflows::{Engine, Event, Measure, Model, Name, Params};
+use crate::harness::{Reader, check_lists, params, updates};
+use deltacart_dataflows::{Engine, Event, Measure, Model, Params};
 use deltacart_testing::{Plan, Random, Shop, Size};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -142,17 +142,7 @@ fn compare(shop: &Shop) {
         rest = later;
         reader.take(now);
         if number % every == every - 1 || number == epochs.len() - 1 {
-            let expected = model.lists();
-            let names = expected.keys().chain(reader.lists.keys());
-            let mut differing = names.filter(|&name| expected.get(name) != reader.lists.get(name));
-            let differing: Option<&Name> = differing.next();
-            if let Some(name) = differing {
-                panic!(
-                    "epoch {number}, item {name}, {plan:?}:\nexpected {:?}\n  actual {:?}",
-                    expected.get(name),
-                    reader.lists.get(name)
-                );
-            }
+            check_lists(&model.lists(), &reader.lists, &format_args!("{plan:?}, epoch {number}"));
         }
     }
     assert!(rest.is_empty(), "nothing comes after the last epoch");

@@ -14,4 +14,4 @@ pub use random::Random;
 mod plan;
 pub use plan::{Plan, Size};
 mod shop;
-pub use shop::{Shop, Zipf};
+pub use shop::{Shop, Zipf, item_name};

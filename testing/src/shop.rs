@@ -150,7 +150,7 @@ fn user_of(basket: u64, plan: &Plan) -> Option<Name> {
 }
 
 /// The name of an item. Every other name differs from its neighbours only after its first eight bytes.
-fn item_name(item: u64) -> Name {
+pub fn item_name(item: u64) -> Name {
     if item.is_multiple_of(2) { format!("article {item}").into() } else { format!("i{item}").into() }
 }
 
