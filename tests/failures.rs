@@ -138,7 +138,11 @@ fn a_full_disk_under_the_snapshots() {
     let job = format!("run --input {input} --output {output} --epoch 1ms --snapshot-every 20ms -w 2");
     let running = start(&job, &["--state", &state]);
     let mut writer = fs::OpenOptions::new().write(true).open(&input).unwrap();
-    writer.write_all(&lines(&events)).unwrap();
+    // In portions, each of which a snapshot follows: those that are read at once may need one snapshot, the last one.
+    for portion in events.chunks(500) {
+        writer.write_all(&lines(portion)).unwrap();
+        thread::sleep(Duration::from_millis(25));
+    }
     wait_until("a snapshot is given up", || running.has_said("a snapshot is given up: cannot write "));
     drop(writer);
     let done = running.finish().expect(1).says("a snapshot is given up: cannot write ");
