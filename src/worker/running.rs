@@ -199,7 +199,7 @@ fn build(
     let meter = worker.dataflow_named("Recommend", |scope| {
         let events = scope.input_from(&mut input);
         let held = scope.input_from(&mut held);
-        let Recommendations { lists, notes, work, sampling, census } =
+        let Recommendations { lists, notes, work, sampling, state_stats } =
             recommend_core(events.clone(), job.params, snapshots);
         if let Some(when) = job.verify {
             let verified = verify(events, lists.clone(), when, job.params, Rc::clone(tally), trouble.clone());
@@ -208,7 +208,7 @@ fn build(
         let counts = Rc::clone(tally);
         notes.inspect(move |&note| counts.borrow_mut().add(Counter::of(note), 1)).probe_with(&out);
         publish(lists, held, publisher, resumption, outlet).probe_with(&out);
-        WorkerMeter::new(&shared.meter, scope.index(), Rc::clone(tally), work, sampling, census)
+        WorkerMeter::new(&shared.meter, scope.index(), Rc::clone(tally), work, sampling, state_stats)
     });
     Dataflow { input, held, out, meter }
 }
