@@ -13,8 +13,8 @@
 //! Shapes: one worker, the tick of `--tick`; `--properties` of librdkafka hold for the job and for the clients here;
 //! unless others are given, those that send at once (`linger.ms=0`, `socket.nagle.disable=true`). The row is
 //! `kafka/WORKLOAD/TICKms/RATE/MODE`, the run with the median p99 of `--runs`, each with topics and a job of its own.
-//! Modes, which take turns: `exactly-once`, a transaction an epoch; `at-least-once`; and `snapshots`, exactly once with
-//! a snapshot every second, so that hardly an event comes while none is taken.
+//! Modes, which take turns: `exactly-once`, in transactions of whole epochs; `at-least-once`; and `snapshots`, exactly
+//! once with a snapshot every second, so that hardly an event comes while none is taken.
 //!
 //! `idle_cpu_percent` is what the job used of a core, with all of its state, in the seconds after the last event. Then
 //! the job is killed and started again, and `ready_s` is how long it takes until `/readyz` says so: it has taken the
@@ -23,7 +23,7 @@
 //!
 //! ```text
 //! cargo bench --bench kafka -- [--workload journey] [--modes exactly-once,at-least-once,snapshots] [--rate N]
-//!     [--tick MS] [--ahead N] [--seconds N] [--warm-up N] [--marked N]
+//!     [--tick MS] [--ahead N] [--lists-every TIME] [--seconds N] [--warm-up N] [--marked N]
 //!     [--properties NAME=VALUE,…] [--brokers HOST:PORT] [--partitions N] [--lines N] [--runs N] [--data DIR]
 //!     [--json FILE]
 //! ```
@@ -65,6 +65,8 @@ struct Options {
     tick_ms: u64,
     /// Epochs that may be open, if not the job's default.
     ahead: Option<u64>,
+    /// At most how often lists leave, if not with every epoch.
+    lists_every: Option<String>,
     seconds: f64,
     warm_up: f64,
     /// Of so many events one is the second of a marked pair.
@@ -130,6 +132,7 @@ fn run() -> Result<()> {
         rate: arguments.value("--rate", 10_000.0)?,
         tick_ms: arguments.value("--tick", 5)?,
         ahead: arguments.option("--ahead")?,
+        lists_every: arguments.option("--lists-every")?,
         seconds: arguments.value("--seconds", 30.0)?,
         warm_up: arguments.value("--warm-up", 5.0)?,
         marked: arguments.value("--marked", 50)?,
@@ -240,6 +243,9 @@ impl Job {
         command.args(["--epoch", &format!("{}ms", options.tick_ms), "--metrics", &address.to_string()]);
         if let Some(epochs) = options.ahead {
             command.args(["--max-epochs-ahead", &epochs.to_string()]);
+        }
+        if let Some(every) = &options.lists_every {
+            command.args(["--lists-every", every]);
         }
         if let Mode::AtLeastOnce = mode {
             command.args(["--delivery", "at-least-once"]);

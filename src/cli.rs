@@ -15,7 +15,7 @@ use crate::output::Envelope;
 use crate::top::Sort;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use deltacart_dataflows::{Algorithm, Measure};
+use deltacart_dataflows::{Engine, Measure};
 use deltacart_inputs::OnExpired;
 use deltacart_inputs::kafka::StartFrom;
 use deltacart_inputs::{
@@ -224,10 +224,10 @@ pub struct RunArgs {
     #[arg(
         long,
         default_value = "fast",
-        value_parser = one_of::<Algorithm>(["fast", "reference"]),
+        value_parser = one_of::<Engine>(["fast", "reference"]),
         help_heading = "What to compute"
     )]
-    pub engine: Algorithm,
+    pub engine: Engine,
     /// Compare the lists with a computation from scratch at the end, and fail if any differs
     #[arg(long, help_heading = "What to compute")]
     pub verify: bool,
@@ -253,6 +253,9 @@ pub struct RunArgs {
     /// Digits after the point of a published score, from 0 to 9. A change that the rounding hides is not published
     #[arg(long, default_value_t = 3, value_name = "DIGITS", value_parser = clap::value_parser!(u32).range(0..=9), help_heading = "Output")]
     pub score_digits: u32,
+    /// How often a changed list leaves the job at most, such as 1s: it is exact at the epoch it names. 0: at every epoch
+    #[arg(long, default_value = "0", value_name = "TIME", help_heading = "Output")]
+    pub lists_every: Period,
     /// How many partitions a topic gets that has to be made [default: as many as the input has, or 1]
     #[arg(long, value_name = "N", help_heading = "Output", value_parser = whole::<NonZeroU32>)]
     pub output_partitions: Option<NonZeroU32>,
@@ -264,7 +267,7 @@ pub struct RunArgs {
     /// [default: deltacart-TOPIC, by the output's topic]
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub job: Option<String>,
-    /// How many transactional ids any run of the job may have: two for each worker, over all processes
+    /// How many transactional ids any run of the job may have: three for each worker, over all processes
     #[arg(long, default_value = "64", value_name = "N", help_heading = "Output", value_parser = whole::<NonZeroU32>)]
     pub slots: NonZeroU32,
     /// Where records go that cannot be used, with the reason: kafka:TOPIC, a file, or -. Without it they are counted
@@ -284,7 +287,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "RECORDS", conflicts_with = "epoch", help_heading = "Epochs and limits", value_parser = whole::<NonZeroU64>)]
     pub epoch_events: Option<NonZeroU64>,
     /// How many epochs may be open: beyond, a worker does not read on
-    #[arg(long, default_value = "2", value_name = "EPOCHS", help_heading = "Epochs and limits", value_parser = whole::<NonZeroU64>)]
+    #[arg(long, default_value = "3", value_name = "EPOCHS", help_heading = "Epochs and limits", value_parser = whole::<NonZeroU64>)]
     pub max_epochs_ahead: NonZeroU64,
     /// The most events of one worker in one epoch of --epoch
     #[arg(long, default_value = "1000000", value_name = "EVENTS", help_heading = "Epochs and limits", value_parser = whole::<NonZeroUsize>)]

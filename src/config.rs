@@ -76,6 +76,7 @@ pub fn job(args: RunArgs) -> Result<Job> {
             scores: params.lists.scores,
             score_digits: args.score_digits,
         },
+        lists_every: args.lists_every.0,
         output_partitions: args.output_partitions.map(u32::from),
         dead_letters,
         cut,
@@ -226,7 +227,7 @@ fn params(args: &RunArgs, streams: &Streams) -> Result<Params> {
     let lists = ListParams { k: args.top_k.get(), scoring, scores: args.scores == OnOff::On };
     ensure!(lists.k <= K_MAX, "--top-k must be at most {K_MAX}");
     Ok(Params {
-        algorithm: args.engine,
+        engine: args.engine,
         lists,
         basket_items_max: args.max_basket_items.get(),
         basket_idle: basket_idle(args, streams)?,

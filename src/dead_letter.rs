@@ -155,7 +155,7 @@ impl DeadLetters {
     pub fn poll(&mut self) -> Result<usize, SinkError> {
         match &mut self.destination {
             Destination::File { sink, .. } => {
-                if sink.poll()? > 0 {
+                if sink.poll()?.records > 0 {
                     sink.flush()?;
                 }
                 Ok(0)

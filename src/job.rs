@@ -46,6 +46,8 @@ pub struct Job {
     pub output: Destination,
     /// How they are written.
     pub records: OutputOptions,
+    /// At most how often lists leave; with every epoch, without.
+    pub lists_every: Option<Duration>,
     /// How many partitions an output topic gets if it has to be made; as many as the input has without a number.
     pub output_partitions: Option<u32>,
     /// Where records go that cannot be used; nowhere, but into the summary, without a place.

@@ -39,4 +39,4 @@ pub use kafka::{
     fence, wait_for_open_transactions,
 };
 pub use records::{Record, Records};
-pub use sink::{Sent, Sink, SinkError, Watch};
+pub use sink::{Delivery, Sent, Sink, SinkError, Watch};

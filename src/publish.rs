@@ -16,26 +16,31 @@
 //! what is out: that is what bounds the work ahead, and what input offsets may be committed for. While it catches up
 //! it holds nothing open: reading is to go on.
 //!
-//! # Notes
-//! One epoch is on its way at a time, in order, as a transaction.
+//! With `--lists-every`, lists leave less often than at every epoch ([`Cadence`]): what changes meanwhile is held back.
+//!
+//! Epochs leave in their order. While some are on their way the next is handed to the sink, which says how many of the
+//! last ones have not arrived.
 
+mod cadence;
 mod outlet;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cadence::Cadence;
 pub(crate) use outlet::Outlet;
 
 use crate::output::held::{Held, HeldRecord, route_held};
+use cadence::HeldBack;
 use deltacart_dataflows::{Diff, Epoch, List, Name, route};
 use differential_dataflow::VecCollection;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
-use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::{Capability, generic::Operator};
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::frontier::MutableAntichain;
 use timely::scheduling::Activator;
 
@@ -53,9 +58,6 @@ const POLL: Duration = Duration::from_millis(1);
 
 /// What an emptied buffer keeps for the next epoch; one large epoch must not hold its memory for ever.
 const SPARE_UPDATES_MAX: usize = 1 << 16;
-
-/// What is sent on: only that epochs are out.
-type Nothing = CapacityContainerBuilder<Vec<()>>;
 
 /// A list that went or came.
 type Update = ((Name, List), Epoch, Diff);
@@ -92,15 +94,27 @@ impl Resumption {
     }
 }
 
-/// Publishes every change of the lists, after a `resumption` if there is one. When the stream returned passes an epoch,
-/// the epoch is out.
+/// How far publishing has come. Nothing is in these streams; they pass an epoch.
+pub(crate) struct Published<'scope> {
+    /// When its changes are out.
+    pub(crate) out: StreamVec<'scope, Epoch, ()>,
+    /// When they are out or held back: what bounds the work ahead.
+    pub(crate) taken: StreamVec<'scope, Epoch, ()>,
+}
+
+/// The ports of the operator's outputs.
+const OUT: usize = 0;
+const TAKEN: usize = 1;
+
+/// Publishes every change of the lists, after a `resumption` if there is one, as often as the `cadence` says.
 pub(crate) fn publish<'scope>(
     lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
     held: StreamVec<'scope, Epoch, HeldRecord>,
     publisher: Publisher,
     resumption: Option<Rc<Resumption>>,
+    cadence: Rc<Cadence>,
     outlet: Outlet,
-) -> StreamVec<'scope, Epoch, ()> {
+) -> Published<'scope> {
     let scope = lists.scope();
     let index = scope.index() as u64;
     let (resumes, envelope) = (resumption.is_some(), outlet.envelope());
@@ -114,44 +128,73 @@ pub(crate) fn publish<'scope>(
         Publisher::Each => route_held(record, envelope),
         Publisher::First => 0,
     });
-    lists.inner.binary_frontier::<_, Nothing, _, _, _, _>(
-        held,
-        to_publisher,
-        held_route,
-        "Publish",
-        move |capability, info| {
-            let activator = scope.activator_for(info.address);
-            let mut publishing = Publishing::new(outlet);
-            publishing.catching_up = resumption.map(|resumption| {
-                *resumption.operator.borrow_mut() = Some(activator.clone());
-                CatchingUp::new(resumption, capability)
-            });
-            move |(lists, lists_frontier), (held, held_frontier), output| {
-                lists.for_each(|capability, updates: &mut Vec<Update>| {
-                    // A message may hold updates of several epochs, none of them before its own.
-                    for update in updates.drain(..) {
-                        publishing.hold(update, |epoch| capability.delayed(&epoch, output.output_index()));
-                    }
-                });
-                held.for_each(|_capability, records: &mut Vec<HeldRecord>| {
-                    let Publishing { outlet, catching_up, .. } = &mut publishing;
-                    if let Some(CatchingUp { held, .. }) = catching_up {
-                        records.drain(..).for_each(|record| outlet.hold(record, held));
-                    }
-                });
-                if publishing.work(lists_frontier, held_frontier.is_empty()) {
-                    activator.activate_after(POLL);
+    let mut builder = OperatorBuilder::new("Publish".to_owned(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
+    let mut lists = builder.new_input(lists.inner, to_publisher);
+    let mut held = builder.new_input(held, held_route);
+    let (out_output, out) = builder.new_output::<Vec<()>>();
+    let (taken_output, taken) = builder.new_output::<Vec<()>>();
+    builder.build(move |capabilities| {
+        let _unused = (out_output, taken_output);
+        let mut publishing = Publishing::new(outlet, Rc::clone(&cadence));
+        cadence.calls(activator.clone());
+        publishing.catching_up = resumption.map(|resumption| {
+            *resumption.operator.borrow_mut() = Some(activator.clone());
+            let [out, taken] = capabilities.try_into().expect("each output has a capability");
+            CatchingUp::new(resumption, Right { out, taken: Some(taken) })
+        });
+        move |frontiers: &[MutableAntichain<Epoch>]| {
+            lists.for_each(|capability, updates: &mut Vec<Update>| {
+                // A message may hold updates of several epochs, none of them before its own.
+                for update in updates.drain(..) {
+                    publishing.hold(update, |epoch| Right {
+                        out: capability.delayed(&epoch, OUT),
+                        taken: Some(capability.delayed(&epoch, TAKEN)),
+                    });
                 }
+            });
+            held.for_each(|_capability, records: &mut Vec<HeldRecord>| {
+                let Publishing { outlet, catching_up, .. } = &mut publishing;
+                if let Some(CatchingUp { held, .. }) = catching_up {
+                    records.drain(..).for_each(|record| outlet.hold(record, held));
+                }
+            });
+            if publishing.work(&frontiers[0], frontiers[1].is_empty()) {
+                activator.activate_after(POLL);
             }
-        },
-    )
+        }
+    });
+    Published { out, taken }
+}
+
+/// What holds an epoch open.
+struct Right {
+    out: Capability<Epoch>,
+    /// Gone when its changes are held back: then it does not bound the work ahead.
+    taken: Option<Capability<Epoch>>,
+}
+
+impl Right {
+    fn epoch(&self) -> Epoch {
+        *self.out.time()
+    }
+
+    fn downgrade(&mut self, epoch: &Epoch) {
+        self.out.downgrade(epoch);
+        if let Some(taken) = &mut self.taken {
+            taken.downgrade(epoch);
+        }
+    }
 }
 
 /// A worker's part of the operator.
 struct Publishing {
     outlet: Outlet,
-    waiting: BTreeMap<Epoch, (Capability<Epoch>, Vec<Update>)>,
-    under_way: Option<Capability<Epoch>>,
+    cadence: Rc<Cadence>,
+    waiting: BTreeMap<Epoch, (Right, Vec<Update>)>,
+    held_back: HeldBack,
+    /// What has been handed to the outlet and has not arrived, in the order of epochs.
+    under_way: VecDeque<Right>,
     spare: Vec<Update>,
     /// Until the difference is on its way.
     catching_up: Option<CatchingUp>,
@@ -162,11 +205,13 @@ struct Publishing {
 }
 
 impl Publishing {
-    fn new(outlet: Outlet) -> Self {
+    fn new(outlet: Outlet, cadence: Rc<Cadence>) -> Self {
         Publishing {
             outlet,
+            cadence,
             waiting: BTreeMap::new(),
-            under_way: None,
+            held_back: HeldBack::default(),
+            under_way: VecDeque::new(),
             spare: Vec::new(),
             catching_up: None,
             correcting: None,
@@ -174,8 +219,8 @@ impl Publishing {
         }
     }
 
-    fn hold(&mut self, update: Update, capability: impl Fn(Epoch) -> Capability<Epoch>) {
-        let hold = || (capability(update.1), std::mem::take(&mut self.spare));
+    fn hold(&mut self, update: Update, right: impl Fn(Epoch) -> Right) {
+        let hold = || (right(update.1), std::mem::take(&mut self.spare));
         self.waiting.entry(update.1).or_insert_with(hold).1.push(update);
     }
 
@@ -189,24 +234,58 @@ impl Publishing {
             return false;
         }
         loop {
-            if let Some(capability) = &self.under_way {
-                if !self.outlet.has_arrived(*capability.time()) {
-                    return true;
-                }
-                self.under_way = None;
-                if let Some(resumption) = self.correcting.take() {
-                    resumption.is_published.set(true);
-                }
+            if !self.under_way.is_empty() {
+                let Some(epochs) = self.outlet.push() else { return true };
+                self.arrived(epochs);
             }
-            match self.waiting.first_entry() {
-                Some(entry) if !frontier.less_equal(entry.key()) => {
-                    let (capability, mut updates) = entry.remove();
-                    self.outlet.take(*capability.time(), &mut updates);
-                    self.under_way = Some(capability);
-                    self.empty(updates);
-                }
-                _ => return false,
+            if !self.take_epoch(frontier) && !self.let_go(frontier) {
+                return !self.under_way.is_empty();
             }
+        }
+    }
+
+    /// Takes the next epoch that is closed; false if there is none, or no room for it.
+    fn take_epoch(&mut self, frontier: &MutableAntichain<Epoch>) -> bool {
+        // What is held back needs room when it is due.
+        let has_room = self.outlet.has_room() || !self.cadence.is_due();
+        let next = self.waiting.first_entry().filter(|entry| has_room && !frontier.less_equal(entry.key()));
+        let Some(entry) = next else { return false };
+        let (right, mut updates) = entry.remove();
+        if self.cadence.is_every_epoch() {
+            self.outlet.take(right.epoch(), &mut updates);
+            self.under_way.push_back(right);
+        } else {
+            self.held_back.add(right.out, &mut updates, &mut self.outlet);
+        }
+        self.empty(updates);
+        true
+    }
+
+    /// Lets go what was held back, if it is time, or at the end; false if it is not, or there is no room.
+    fn let_go(&mut self, frontier: &MutableAntichain<Epoch>) -> bool {
+        let is_time = self.cadence.is_due() || frontier.is_empty();
+        if !is_time && !self.held_back.is_empty() {
+            self.cadence.wait();
+        }
+        if !is_time || !self.outlet.has_room() {
+            return false;
+        }
+        let Some((changes, epoch, out)) = self.held_back.take() else { return false };
+        self.outlet.take_changes(epoch, changes);
+        self.under_way.push_back(Right { out, taken: None });
+        self.cadence.leave();
+        true
+    }
+
+    /// All but the last `epochs` have arrived.
+    fn arrived(&mut self, epochs: usize) {
+        let arrived = self.under_way.len().saturating_sub(epochs);
+        self.under_way.drain(..arrived);
+        // The difference was the first of them.
+        if arrived > 0
+            && let Some(resumption) = self.correcting.take()
+        {
+            resumption.is_published.set(true);
         }
     }
 
@@ -215,23 +294,25 @@ impl Publishing {
         while let Some(entry) = self.waiting.first_entry()
             && !frontier.less_equal(entry.key())
         {
-            let (capability, mut updates) = entry.remove();
+            let (right, mut updates) = entry.remove();
             if let Some(catching_up) = &mut self.catching_up {
                 catching_up.compute(&mut updates, &mut self.outlet);
-                catching_up.closed = *capability.time();
+                catching_up.closed = right.epoch();
             }
             self.empty(updates);
         }
         let Some(mut catching_up) = self.catching_up.take() else { return true };
         if let Some(open) = frontier.frontier().first() {
-            catching_up.capability.downgrade(open);
+            catching_up.right.downgrade(open);
             catching_up.closed = catching_up.closed.max(open.saturating_sub(1));
         }
         match catching_up.resumption.begin.get() {
             Some(Begin::At { base, caught_up }) if all_held && !frontier.less_equal(&caught_up) => {
-                let CatchingUp { resumption, capability, held, computed, closed } = catching_up;
+                let CatchingUp { resumption, right, held, computed, closed } = catching_up;
                 self.outlet.correct(base, closed.max(caught_up), held, computed);
-                (self.under_way, self.correcting) = (Some(capability), Some(resumption));
+                self.under_way.push_back(right);
+                self.cadence.leave();
+                self.correcting = Some(resumption);
                 true
             }
             Some(Begin::Never) => {
@@ -256,7 +337,7 @@ impl Publishing {
 struct CatchingUp {
     resumption: Rc<Resumption>,
     /// Of the oldest epoch that is not closed: the difference will hold it.
-    capability: Capability<Epoch>,
+    right: Right,
     held: Held,
     computed: HashMap<Name, List>,
     /// The last epoch in `computed`.
@@ -264,8 +345,8 @@ struct CatchingUp {
 }
 
 impl CatchingUp {
-    fn new(resumption: Rc<Resumption>, capability: Capability<Epoch>) -> Self {
-        CatchingUp { resumption, capability, held: Held::default(), computed: HashMap::new(), closed: 0 }
+    fn new(resumption: Rc<Resumption>, right: Right) -> Self {
+        CatchingUp { resumption, right, held: Held::default(), computed: HashMap::new(), closed: 0 }
     }
 
     fn compute(&mut self, updates: &mut [Update], outlet: &mut Outlet) {

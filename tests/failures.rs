@@ -201,7 +201,7 @@ impl Case {
         let expected = lists_from_file(&folder, &events, "");
         let (topic, output) = (broker.topic(name), format!("{}-lists", unused(name)));
         let places = format!("--input kafka:{topic} --output kafka:{output} --metadata-refresh 200ms");
-        let job = format!("run {places} -G {} --slots 4 -w 2", unused(name));
+        let job = format!("run {places} -G {} --slots 6 -w 2", unused(name));
         let case = Case { folder, events, expected, topic, output, job };
         case.produce(broker, 0..1500);
         case

@@ -163,7 +163,7 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
     let folder = Folder::new();
     let (topic, output, group) = (broker.topic("carts"), unused("lists"), unused("group"));
     let job = format!(
-        "run {} --input kafka:{topic} --output kafka:{output} --output-partitions 3 -G {group} --epoch 10ms --slots 18",
+        "run {} --input kafka:{topic} --output kafka:{output} --output-partitions 3 -G {group} --epoch 10ms --slots 27",
         broker.flags
     );
     let mut sent = 0;
@@ -172,7 +172,10 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
         // Every other run keeps snapshots, or goes on from those that an earlier one has kept.
         let state = format!("--state {} --snapshot-every 300ms", folder.path("state"));
         let state = if random.below(2) == 0 { &state } else { "" };
-        let cluster = Cluster::start(&folder, processes as usize, &format!("{job} -w {workers} {state}"));
+        // And every other one lets lists leave less often than they change.
+        let every = if random.below(2) == 0 { "--lists-every 150ms" } else { "" };
+        let line = format!("{job} -w {workers} {state} {every}");
+        let cluster = Cluster::start(&folder, processes as usize, &line);
         // Events go on coming while it starts and works, and until it is killed.
         let until = 300 + random.below(2200);
         let share = (events.len() - sent) / (kills - kill) as usize;
@@ -180,7 +183,7 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
         sent += share;
         cluster.kill(random.below(3) as usize);
         println!(
-            "kill {kill}: {processes} processes of {workers} workers after {until} ms, {sent} events {state}"
+            "kill {kill}: {processes} processes of {workers} workers after {until} ms, {sent} events {state} {every}"
         );
     }
     let rest = &events[sent..];
@@ -284,7 +287,7 @@ fn a_cluster_goes_on_from_its_snapshot() {
     let (topic, output, group) = (broker.topic("carts"), unused("lists"), unused("group"));
     let state = folder.path("state");
     let job = format!(
-        "run {} --input kafka:{topic} --output kafka:{output} -G {group} --epoch 10ms --slots 8 --state {state}",
+        "run {} --input kafka:{topic} --output kafka:{output} -G {group} --epoch 10ms --slots 12 --state {state}",
         broker.flags
     );
     let events = shop(3000);
@@ -322,7 +325,7 @@ fn a_run_that_was_asleep_is_fenced() {
     let folder = Folder::new();
     let (topic, output, group) = (broker.topic("carts"), unused("lists"), unused("group"));
     let job = format!(
-        "run {} --input kafka:{topic} --output kafka:{output} -G {group} --epoch 10ms --slots 4",
+        "run {} --input kafka:{topic} --output kafka:{output} -G {group} --epoch 10ms --slots 6",
         broker.flags
     );
     let events = shop(6000);
@@ -357,7 +360,7 @@ fn restarted_with_anything_changed() {
     let events = shop(3000);
     broker.produce(&topic, events.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
     let job = format!(
-        "run {} --input kafka:{topic} --until-end --output kafka:{output} -G {group} --slots 4",
+        "run {} --input kafka:{topic} --until-end --output kafka:{output} -G {group} --slots 6",
         broker.flags
     );
     for flags in [
@@ -385,7 +388,7 @@ fn somebody_elses_records_are_refused() {
     broker.produce(&output, [("a", &b"{\"price\":3}"[..])]);
     let job = format!("run {} --input kafka:{topic} --until-end --output kafka:{output}", broker.flags);
     let job = format!("{job} -G {}", unused("group"));
-    for process in run_cluster(&Folder::new(), 1, &format!("{job} --slots 4 -w 2"), &[]) {
+    for process in run_cluster(&Folder::new(), 1, &format!("{job} --slots 6 -w 2"), &[]) {
         let done = process.expect(1).says(&output).says("offset 0").says("--output");
         let said = done.stderr.lines().filter(|line| line.starts_with("deltacart: ")).count();
         assert_eq!(said, 1, "one message: {}", done.stderr);

@@ -218,7 +218,7 @@ fn an_output_that_grows_is_noticed_and_every_list_moves_to_its_partition() {
     for envelope in Envelope::ALL {
         let (topic, output) = (broker.topic("carts"), unused("lists"));
         let places = format!("--input kafka:{topic} --output kafka:{output} -G {}", unused("group"));
-        let flags = format!("--output-partitions 2 --slots 8 --epoch 10ms --envelope {envelope}");
+        let flags = format!("--output-partitions 2 --slots 9 --epoch 10ms --envelope {envelope}");
         let job = format!("run {} {places} {flags} --metadata-refresh 100ms", broker.flags);
         let produce = |part: &[(String, Vec<u8>)]| {
             broker.produce(&topic, part.iter().map(|(key, value)| (key.as_str(), value.as_slice())));

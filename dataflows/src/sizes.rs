@@ -8,7 +8,7 @@ use crate::neighbours::SharedEngine;
 
 /// What one worker holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StateStats {
+pub struct Sizes {
     /// Baskets with at least one line, of those that this worker owns.
     pub baskets: u64,
     /// Their lines.
@@ -26,30 +26,30 @@ pub struct StateStats {
     /// The names of items.
     pub names_bytes: u64,
     /// The interactions, by basket and by item.
-    pub index_bytes: u64,
+    pub store_bytes: u64,
     /// Reserves, estimates, lists and supports.
     pub rows_bytes: u64,
 }
 
 /// Where the sizes of one worker can be asked for, between two steps of it.
 #[derive(Clone)]
-pub struct StateCollector {
+pub struct Census {
     pub(crate) ledger: SharedLedger,
     pub(crate) names: SharedNames,
     /// None for the reference, whose arrangements do not tell.
     pub(crate) engine: Option<SharedEngine>,
 }
 
-impl StateCollector {
+impl Census {
     /// Walks over everything: some nanoseconds for each basket, item and row.
-    pub fn collect(&self) -> StateStats {
-        let mut stats = StateStats::default();
-        self.ledger.borrow().measure(&mut stats);
-        self.names.borrow().measure(&mut stats);
+    pub fn take(&self) -> Sizes {
+        let mut sizes = Sizes::default();
+        self.ledger.borrow().measure(&mut sizes);
+        self.names.borrow().measure(&mut sizes);
         if let Some(engine) = &self.engine {
-            engine.borrow().measure(&mut stats);
+            engine.borrow().measure(&mut sizes);
         }
-        stats
+        sizes
     }
 }
 

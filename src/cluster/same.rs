@@ -15,7 +15,7 @@ impl Settings {
     pub(crate) fn of(job: &Job) -> Settings {
         let mut settings = Settings::default();
         // Each process may reach the brokers by other names, has its own index, and gives up when it thinks fit.
-        let Job { streams, params, output, records, output_partitions, .. } = job;
+        let Job { streams, params, output, records, lists_every, output_partitions, .. } = job;
         let Job { dead_letters, cut, limits, verify, cluster, kafka: _, delivery, existing, .. } = job;
         settings.set("the version", env!("CARGO_PKG_VERSION"));
         settings.set_streams(streams);
@@ -23,6 +23,7 @@ impl Settings {
         settings.set("--output", output);
         let OutputOptions { envelope, scores: _, score_digits: _ } = records;
         settings.set("--envelope", envelope);
+        settings.set("--lists-every", lists_every);
         settings.set("--output-partitions", output_partitions);
         settings.set("--dead-letter", dead_letters);
         match cut {
@@ -98,10 +99,10 @@ impl Settings {
     }
 
     fn set_params(&mut self, params: &Params) {
-        let Params { algorithm, lists, basket_items_max, basket_idle, item_baskets_max } = params;
+        let Params { engine, lists, basket_items_max, basket_idle, item_baskets_max } = params;
         let ListParams { k, scoring, scores } = lists;
         let Scoring { measure, alpha, damping, min_count, digits } = scoring;
-        self.set("--engine", algorithm);
+        self.set("--engine", engine);
         self.set("--top-k", k);
         self.set("--measure", measure);
         self.set("--alpha", alpha);

@@ -3,7 +3,7 @@
 use super::Meter;
 use crate::streams::Stream;
 use crate::summary::{Counter, Tally};
-use deltacart_dataflows::{Epoch, Millis, Sampling, StateCollector, StateStats, Work};
+use deltacart_dataflows::{Census, Epoch, Millis, Sampling, Sizes, Work};
 use deltacart_inputs::Lag;
 use deltacart_inputs::registry::RegistryStatus;
 use std::cell::RefCell;
@@ -42,7 +42,7 @@ pub(super) struct Report {
     /// Records that wait for their schema.
     pub(super) waiting: u64,
     pub(super) registry: RegistryStatus,
-    pub(super) stats: StateStats,
+    pub(super) sizes: Sizes,
 }
 
 impl Report {
@@ -91,6 +91,8 @@ pub(crate) struct Turn {
     pub(crate) epoch: Epoch,
     /// The oldest that is not out.
     pub(crate) oldest: Option<Epoch>,
+    /// The oldest that is neither out nor held back.
+    pub(crate) oldest_ahead: Option<Epoch>,
     /// Whether a record was read into this epoch.
     pub(crate) has_read: bool,
     /// Whether each partition has been read to its end once.
@@ -141,8 +143,8 @@ pub(crate) struct WorkerMeter {
     tally: Rc<RefCell<Tally>>,
     work: Work,
     sampling: Option<Sampling>,
-    state_stats: StateCollector,
-    stats: StateStats,
+    census: Census,
+    sizes: Sizes,
     measure_at: Instant,
     report_at: Instant,
     /// The epoch that was told as begun last.
@@ -155,14 +157,14 @@ pub(crate) struct WorkerMeter {
 }
 
 impl WorkerMeter {
-    /// Of a worker that counts in `tally` and `work`, and holds what `state_stats` tells.
+    /// Of a worker that counts in `tally` and `work`, and holds what `census` tells.
     pub(crate) fn new(
         meter: &Meter,
         worker: usize,
         tally: Rc<RefCell<Tally>>,
         work: Work,
         sampling: Option<Sampling>,
-        state_stats: StateCollector,
+        census: Census,
     ) -> Self {
         let meter = meter.is_watched().then(|| meter.clone());
         let now = Instant::now();
@@ -172,8 +174,8 @@ impl WorkerMeter {
             tally,
             work,
             sampling,
-            state_stats,
-            stats: StateStats::default(),
+            census,
+            sizes: Sizes::default(),
             measure_at: now,
             report_at: now,
             begun: None,
@@ -234,7 +236,7 @@ impl WorkerMeter {
 
     fn report(&mut self, turn: Turn, probe: Probe, now: Instant, is_last: bool) -> Report {
         if now >= self.measure_at {
-            self.stats = self.state_stats.collect();
+            self.sizes = self.census.take();
             let took = now.elapsed();
             self.measure_at = now + MEASURE_EVERY.max(took * MEASURE_SHARE);
         }
@@ -245,7 +247,7 @@ impl WorkerMeter {
             work: self.work.get(),
             items_sampled: self.items_sampled(),
             epoch: turn.epoch,
-            open: turn.oldest.map_or(0, |oldest| (turn.epoch + 1).saturating_sub(oldest)),
+            open: turn.oldest_ahead.map_or(0, |oldest| (turn.epoch + 1).saturating_sub(oldest)),
             step: turn.step,
             reached_end: turn.reached_end,
             caught_up: self.caught_up,
@@ -254,7 +256,7 @@ impl WorkerMeter {
             ids_remembered: probe.ids_remembered as u64,
             waiting: probe.waiting,
             registry: probe.registry,
-            stats: self.stats,
+            sizes: self.sizes,
         }
     }
 }

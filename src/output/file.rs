@@ -7,7 +7,7 @@
 //!
 //! Between workers the order of lines depends on timing; the lines of one item come from one worker, in order.
 
-use super::{Records, Sent, Sink, SinkError};
+use super::{Delivery, Records, Sent, Sink, SinkError};
 use crate::files::ExistingFile;
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::file::explained;
@@ -135,8 +135,9 @@ impl Sink for FileSink {
         Ok(())
     }
 
-    fn poll(&mut self) -> Result<usize, SinkError> {
-        Ok(self.unflushed)
+    fn poll(&mut self) -> Result<Delivery, SinkError> {
+        // An epoch that is closed has been written out.
+        Ok(Delivery { records: self.unflushed, epochs: 0 })
     }
 
     fn close_epoch(&mut self, _epoch: Epoch) -> Result<(), SinkError> {
@@ -288,11 +289,11 @@ mod tests {
         assert!(sent.is_empty());
         let found = std::fs::read_to_string(&path).unwrap();
         assert_eq!(
-            (sink.poll().unwrap(), found.as_str()),
+            (sink.poll().unwrap().records, found.as_str()),
             (2, r#"{"version":1,"item":"what a run before left"}"#)
         );
         sink.close_epoch(1).unwrap();
-        assert_eq!(sink.poll().unwrap(), 0);
+        assert_eq!(sink.poll().unwrap(), Delivery::default());
         other.send(&mut records(&["a"], true)).unwrap();
         other.finish(Duration::ZERO).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();

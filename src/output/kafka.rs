@@ -24,7 +24,7 @@ pub use topic::{TABLE_PROPERTIES, TopicSpec, ensure_topic};
 pub use transaction::{TransactionalSink, WORKER_SLOTS, fence};
 pub use watch::OutputWatch;
 
-use super::{Record, Records, Sent, Sink, SinkError};
+use super::{Delivery, Record, Records, Sent, Sink, SinkError};
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::SourceError;
 use deltacart_inputs::kafka::{KafkaSettings, Released, Role};
@@ -44,23 +44,25 @@ const QUEUE: [(&str, &str); 2] =
 /// How many records are taken at a time: some milliseconds' worth, so that a large epoch holds nobody up.
 const SEND_RECORDS_MAX: usize = 2_000;
 
-/// A Kafka topic as the destination of one worker's records.
+/// A Kafka topic as the destination of one worker's records. One epoch is on its way at a time.
 pub struct KafkaSink {
     producer: Producer,
+    /// Epochs that are closed and on their way; the next one waits for them.
+    epochs: usize,
 }
 
 impl KafkaSink {
     /// Connects to `topic`, which must exist (see [`ensure_topic`]). Fails within the settings' start-up timeout if no
     /// broker answers.
     pub fn connect(settings: &KafkaSettings, topic: &str) -> Result<Self, SinkError> {
-        Ok(KafkaSink { producer: Producer::connect(settings, topic)? })
+        Ok(KafkaSink { producer: Producer::connect(settings, topic)?, epochs: 0 })
     }
 }
 
 impl Sink for KafkaSink {
     fn send(&mut self, records: &mut Records) -> Result<(), SinkError> {
         for _ in 0..SEND_RECORDS_MAX {
-            let Some(record) = records.front() else { break };
+            let Some(record) = records.front().filter(|_| self.epochs == 0) else { break };
             let message = self.producer.message(&record);
             match self.producer.offer(&message)? {
                 Offered::Taken => records.pop(),
@@ -71,11 +73,16 @@ impl Sink for KafkaSink {
         Ok(())
     }
 
-    fn poll(&mut self) -> Result<usize, SinkError> {
-        self.producer.poll()
+    fn poll(&mut self) -> Result<Delivery, SinkError> {
+        let records = self.producer.poll()?;
+        if records == 0 {
+            self.epochs = 0;
+        }
+        Ok(Delivery { records, epochs: self.epochs })
     }
 
     fn close_epoch(&mut self, _epoch: Epoch) -> Result<(), SinkError> {
+        self.epochs += 1;
         Ok(())
     }
 

@@ -13,9 +13,11 @@ use thiserror::Error;
 ///
 /// ```text
 /// every turn:             sink.send(&mut records)   until `records` is empty
-///                         sink.poll()               0: everything sent so far has arrived
+///                         sink.poll()               how far delivery has come
 /// at the end of an epoch: sink.close_epoch(epoch)   once its records have been sent
 /// ```
+///
+/// The records of the next epoch may follow at once. Epochs arrive in their order.
 ///
 /// What has arrived stays, and what has not, after a failure, may have: whether records can come twice is the sink's.
 pub trait Sink {
@@ -23,12 +25,11 @@ pub trait Sink {
     /// offered again after a [`Sink::poll`].
     fn send(&mut self, records: &mut Records) -> Result<(), SinkError>;
 
-    /// Pushes delivery on, and says how many of the records taken have not arrived yet. An error is final: some
-    /// record will not arrive.
-    fn poll(&mut self) -> Result<usize, SinkError>;
+    /// Pushes delivery on, and says how far it has come. An error is final: some record will not arrive.
+    fn poll(&mut self) -> Result<Delivery, SinkError>;
 
-    /// Says that every record of `epoch` has been taken, and that those of later ones follow. This is where a sink
-    /// makes an epoch visible as a whole, if it can.
+    /// Says that every record of `epoch` has been taken, if it has any, and that those of later ones follow. This is
+    /// where a sink makes an epoch visible as a whole, if it can.
     fn close_epoch(&mut self, epoch: Epoch) -> Result<(), SinkError>;
 
     /// Makes sure that nobody has taken over since this was made. May wait for the answer; called once, before the
@@ -51,7 +52,7 @@ pub trait Sink {
     fn finish(&mut self, patience: Duration) -> Result<(), SinkError> {
         let deadline = Instant::now() + patience;
         loop {
-            let in_flight = self.poll()?;
+            let in_flight = self.poll()?.records;
             if in_flight == 0 {
                 return Ok(());
             }
@@ -67,6 +68,15 @@ pub trait Sink {
 pub trait Watch {
     /// Fails when the destination is not any more what it was when the job began. Never waits.
     fn check(&mut self) -> Result<(), SinkError>;
+}
+
+/// What is on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// Records that have been taken and have not arrived.
+    pub records: usize,
+    /// Epochs that have been closed and have not arrived, the last ones.
+    pub epochs: usize,
 }
 
 /// What a sink has taken.

@@ -1,6 +1,7 @@
 //! One worker's way out: an epoch's updates become changes by item, changes become records, and records are pushed on.
 
 use super::Update;
+use super::cadence::Changes;
 use crate::output::held::{Correction, Held, HeldRecord};
 use crate::output::{Envelope, ListChange, OutputOptions, Records, Sent, Sink, SinkError, encode};
 use crate::summary::{Counter, Tally};
@@ -9,10 +10,10 @@ use anyhow::anyhow;
 use deltacart_dataflows::{Diff, Epoch, List, Name};
 use differential_dataflow::consolidation::consolidate;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, btree_map};
 use std::rc::Rc;
 
-/// How much of a difference is encoded at a time.
+/// How much is encoded at a time of what may be all lists.
 const ENCODED_BYTES: usize = 1 << 20;
 
 /// One worker's way out.
@@ -24,16 +25,39 @@ pub(crate) struct Outlet {
     trouble: Trouble,
     /// Added to an epoch to give the one that is told: epochs go on where those of the run before ended.
     base: Epoch,
-    /// What is still to be encoded of the difference to what consumers hold.
-    correction: Option<Correction>,
-    /// Encoded, and not taken by the sink yet.
+    /// What is still to be encoded.
+    unencoded: Option<Unencoded>,
+    /// The epoch that is handed to the sink.
+    open: Option<Epoch>,
+    /// Its records that are encoded, and not taken by the sink yet.
     records: Records,
-    /// Records have been taken since the epoch before was closed.
-    is_open: bool,
     /// Scratch: an epoch's updates in the order of their items.
     order: Vec<Place>,
     /// What the tally has of what was sent.
     counted: Sent,
+}
+
+/// More than one would want to have encoded at a time.
+enum Unencoded {
+    /// The difference to what consumers hold.
+    Difference(Correction),
+    /// Changes that were held back, and the epoch they tell.
+    Changes(Epoch, btree_map::IntoIter<Name, (List, List)>),
+}
+
+impl Unencoded {
+    /// Encodes the next piece; `None` when there is none left, else how many lists change.
+    fn encode_next(&mut self, options: &OutputOptions, records: &mut Records) -> Option<u64> {
+        match self {
+            Unencoded::Difference(correction) => correction.encode_next(records),
+            Unencoded::Changes(epoch, changes) => {
+                let (item, (before, after)) = changes.next()?;
+                let already = records.len();
+                encode(&ListChange { item, epoch: *epoch, before, after }, options, records);
+                Some(u64::from(records.len() > already))
+            }
+        }
+    }
 }
 
 /// Where an update is, behind the first bytes of its item's name: they decide most comparisons without a look at it.
@@ -85,9 +109,9 @@ impl Outlet {
             tally,
             trouble,
             base: 0,
-            correction: None,
+            unencoded: None,
+            open: None,
             records: Records::new(),
-            is_open: false,
             order: Vec::new(),
             counted: Sent::default(),
         }
@@ -103,9 +127,15 @@ impl Outlet {
         held.apply(record, home);
     }
 
+    /// Whether the sink has taken all records of the epoch before, so that another may follow.
+    pub(super) fn has_room(&self) -> bool {
+        self.open.is_none()
+    }
+
     /// Makes an epoch's updates records, in the order of their items; they wait to be sent.
     pub(super) fn take(&mut self, epoch: Epoch, updates: &mut [Update]) {
         let (options, mut changed) = (self.options, 0);
+        self.open = Some(epoch);
         let Some(epoch) = self.told(epoch) else { return };
         self.each_change(epoch, updates, &mut |change, records| {
             let before = records.len();
@@ -115,12 +145,20 @@ impl Outlet {
         self.tally.borrow_mut().add(Counter::ListsChanged, changed);
     }
 
+    /// Makes changes that were held back the next to be sent, in the order of their items.
+    pub(super) fn take_changes(&mut self, epoch: Epoch, changes: Changes) {
+        self.open = Some(epoch);
+        let Some(epoch) = self.told(epoch) else { return };
+        self.unencoded = Some(Unencoded::Changes(epoch, changes.into_iter()));
+    }
+
     /// Makes the difference between what consumers hold and what is computed up to `epoch` the next to be sent.
     pub(super) fn correct(&mut self, base: Epoch, epoch: Epoch, held: Held, computed: HashMap<Name, List>) {
         self.base = base;
+        self.open = Some(epoch);
         let Some(epoch) = self.told(epoch) else { return };
         match Correction::new(held, computed, epoch, &self.options) {
-            Ok(correction) => self.correction = Some(correction),
+            Ok(correction) => self.unencoded = Some(Unencoded::Difference(correction)),
             Err(error) => self
                 .trouble
                 .set(anyhow!(error).context("the output has a record that this job did not write")),
@@ -170,49 +208,52 @@ impl Outlet {
         }
     }
 
-    /// Pushes the epoch on; true when all its records have arrived. After a failure nothing ever arrives.
-    pub(super) fn has_arrived(&mut self, epoch: Epoch) -> bool {
+    /// Pushes delivery on, and says how many of the last epochs have not arrived. After a failure nobody knows.
+    pub(super) fn push(&mut self) -> Option<usize> {
         if self.trouble.is_some() {
-            return false;
+            return None;
         }
-        match self.push(epoch) {
-            Ok(arrived) => {
+        match self.try_push() {
+            Ok(epochs) => {
                 self.count();
-                arrived
+                Some(epochs)
             }
             Err(error) => {
                 self.trouble.set(error.into());
-                false
+                None
             }
         }
     }
 
-    fn push(&mut self, epoch: Epoch) -> Result<bool, SinkError> {
+    fn try_push(&mut self) -> Result<usize, SinkError> {
         self.encode_more();
-        let Some(sink) = &mut self.sink else { return Ok(self.records.is_empty()) };
+        let is_encoded = self.unencoded.is_none();
+        let Some(sink) = &mut self.sink else {
+            // Nothing comes here that would have to leave.
+            self.open = self.open.filter(|_| !is_encoded || !self.records.is_empty());
+            return Ok(usize::from(self.open.is_some()));
+        };
         if !self.records.is_empty() {
-            self.is_open = true;
             sink.send(&mut self.records)?;
         }
-        if !self.records.is_empty() || self.correction.is_some() {
-            sink.poll()?;
-            return Ok(false);
-        }
-        if std::mem::take(&mut self.is_open) {
+        if is_encoded
+            && self.records.is_empty()
+            && let Some(epoch) = self.open.take()
+        {
             sink.close_epoch(epoch)?;
         }
-        Ok(sink.poll()? == 0)
+        Ok(sink.poll()?.epochs + usize::from(self.open.is_some()))
     }
 
-    /// Encodes more of the difference, if there is room.
+    /// Encodes more of what is not encoded yet, if there is room.
     fn encode_more(&mut self) {
         let mut changed = 0;
-        while let Some(correction) = &mut self.correction
+        while let Some(unencoded) = &mut self.unencoded
             && self.records.bytes() < ENCODED_BYTES
         {
-            match correction.encode_next(&mut self.records) {
+            match unencoded.encode_next(&self.options, &mut self.records) {
                 Some(lists) => changed += lists,
-                None => self.correction = None,
+                None => self.unencoded = None,
             }
         }
         self.tally.borrow_mut().add(Counter::ListsChanged, changed);

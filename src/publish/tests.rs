@@ -3,20 +3,24 @@
 
 use super::*;
 use crate::output::held::read_held;
-use crate::output::{Envelope, OutputOptions, Records, Sent, Sink, SinkError};
+use crate::output::{Delivery, Envelope, OutputOptions, Records, Sent, Sink, SinkError};
 use crate::worker::Trouble;
 use deltacart_dataflows::Neighbour;
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::time::Instant;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::{Input, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 
 type Seen = Rc<RefCell<Vec<(String, Option<String>)>>>;
 
-/// A sink whose records take some asking to arrive.
+/// A sink whose epochs take some asking to arrive, while it takes more.
+#[derive(Default)]
 struct Remembering {
     seen: Seen,
-    open: usize,
+    epochs: usize,
     asked: usize,
 }
 
@@ -25,19 +29,21 @@ impl Sink for Remembering {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         if let Some(record) = records.front() {
             self.seen.borrow_mut().push((text(record.key), record.value.map(text)));
-            self.open += 1;
             records.pop();
         }
         Ok(())
     }
 
-    fn poll(&mut self) -> Result<usize, SinkError> {
+    fn poll(&mut self) -> Result<Delivery, SinkError> {
         self.asked += 1;
-        Ok(if self.asked.is_multiple_of(3) { self.open } else { 1 })
+        if self.asked.is_multiple_of(3) {
+            self.epochs = self.epochs.saturating_sub(1);
+        }
+        Ok(Delivery { records: 0, epochs: self.epochs })
     }
 
     fn close_epoch(&mut self, _epoch: Epoch) -> Result<(), SinkError> {
-        self.open = 0;
+        self.epochs += 1;
         Ok(())
     }
 
@@ -45,6 +51,9 @@ impl Sink for Remembering {
         Sent::default()
     }
 }
+
+/// Where epochs go on.
+const BASE: Epoch = 4;
 
 const ITEMS: [&str; 3] = ["a", "b", "c"];
 const OPTIONS: OutputOptions = OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: 2 };
@@ -63,6 +72,10 @@ fn record(item: &str, score: u8) -> HeldRecord {
     read_held(0, Some(item.as_bytes()), Some(value.as_bytes())).unwrap().0
 }
 
+fn every_epoch() -> Rc<Cadence> {
+    Rc::new(Cadence::new(None, Instant::now()))
+}
+
 /// What happens in a run: of each epoch the items that get another list.
 #[derive(Clone, Debug)]
 struct Run {
@@ -71,24 +84,31 @@ struct Run {
     /// When the job has caught up: after which epoch it is known, and which epoch it was.
     known_after: usize,
     caught_up: usize,
+    /// At most how often lists leave, and how long each epoch takes, in milliseconds.
+    every: Option<u64>,
+    took: Vec<u64>,
 }
 
 fn any_run() -> impl Strategy<Value = Run> {
     let epoch = prop::collection::vec((0..ITEMS.len(), 0..3_u8), 0..4);
-    let parts = (prop::collection::vec(0..3_u8, ITEMS.len()), prop::collection::vec(epoch, 1..8));
-    (parts, any::<prop::sample::Index>(), any::<prop::sample::Index>()).prop_map(
-        |((held, epochs), known_after, caught_up)| {
+    let parts = (prop::collection::vec(0..3_u8, ITEMS.len()), prop::collection::vec(epoch, 1..12));
+    let times = (prop::option::of(1..9_u64), prop::collection::vec(0..4_u64, 12));
+    (parts, any::<prop::sample::Index>(), any::<prop::sample::Index>(), times).prop_map(
+        |((held, epochs), known_after, caught_up, (every, took))| {
             let known_after = known_after.index(epochs.len());
-            Run { caught_up: caught_up.index(known_after + 1), held, epochs, known_after }
+            Run { caught_up: caught_up.index(known_after + 1), held, epochs, known_after, every, took }
         },
     )
 }
 
-/// Runs it, and gives what a consumer sees, and the lists at the end.
-fn play(run: Run) -> (Vec<(String, Option<String>)>, Vec<List>) {
+/// A record as a consumer sees it; without a value it is a tombstone.
+type KeyValue = (String, Option<String>);
+
+/// Runs it, and gives what a consumer sees, and the lists at the end of each epoch.
+fn play(run: Run) -> (Vec<KeyValue>, Vec<Vec<List>>) {
     timely::execute_directly(move |worker| {
         let seen = Seen::default();
-        let sink = Remembering { seen: Rc::clone(&seen), open: 0, asked: 0 };
+        let sink = Remembering { seen: Rc::clone(&seen), ..Remembering::default() };
         let outlet = Outlet::new(Some(Box::new(sink)), OPTIONS, Rc::default(), Trouble::default());
         let resumption = Rc::<Resumption>::default();
         let (mut lists, mut held) = (
@@ -97,16 +117,21 @@ fn play(run: Run) -> (Vec<(String, Option<String>)>, Vec<List>) {
         );
         let out = ProbeHandle::new();
         let begin = Some(Rc::clone(&resumption));
+        let mut time = Instant::now();
+        let cadence = Rc::new(Cadence::new(run.every.map(Duration::from_millis), time));
+        let (clock, taken) = (Rc::clone(&cadence), ProbeHandle::new());
         worker.dataflow(|scope| {
             let lists = scope.input_from(&mut lists).as_collection();
             let held = scope.input_from(&mut held);
-            publish(lists, held, Publisher::Each, begin, outlet).probe_with(&out);
+            let published = publish(lists, held, Publisher::Each, begin, cadence, outlet);
+            published.out.probe_with(&out);
+            published.taken.probe_with(&taken);
         });
         for (item, score) in ITEMS.iter().zip(&run.held).filter(|(_item, score)| **score > 0) {
             held.send(record(item, *score));
         }
         held.close();
-        let mut now = vec![List::new(); ITEMS.len()];
+        let (mut now, mut history) = (vec![List::new(); ITEMS.len()], Vec::new());
         for (epoch, changes) in run.epochs.iter().enumerate() {
             let before = now.clone();
             changes.iter().for_each(|(item, score)| now[*item] = list(*score));
@@ -119,6 +144,9 @@ fn play(run: Run) -> (Vec<(String, Option<String>)>, Vec<List>) {
                 }
             }
             lists.advance_to(epoch as Epoch + 1);
+            history.push(now.clone());
+            time += Duration::from_millis(run.took[epoch]);
+            clock.turn(time);
             // A step to schedule it, and some until the probe hears of it.
             (0..4).for_each(|_| {
                 worker.step();
@@ -126,13 +154,13 @@ fn play(run: Run) -> (Vec<(String, Option<String>)>, Vec<List>) {
             assert!(epoch >= run.known_after || seen.borrow().is_empty(), "published while catching up");
             assert!(epoch >= run.known_after || !out.less_than(&(epoch as Epoch)), "reading is held up");
             if epoch == run.known_after {
-                resumption.begin(Begin::At { base: 4, caught_up: run.caught_up as Epoch });
+                resumption.begin(Begin::At { base: BASE, caught_up: run.caught_up as Epoch });
             }
         }
         lists.close();
         worker.step_while(|| !out.done());
-        assert!(resumption.is_published());
-        (seen.take(), now)
+        assert!(resumption.is_published() && taken.done());
+        (seen.take(), history)
     })
 }
 
@@ -143,7 +171,8 @@ proptest! {
         for (item, score) in ITEMS.iter().zip(&run.held).filter(|(_item, score)| **score > 0) {
             shown.insert((*item).to_owned(), (3, text(&list(*score))));
         }
-        let (seen, lists) = play(run);
+        let (seen, history) = play(run.clone());
+        let mut told = BTreeSet::new();
         for (key, value) in seen {
             let before = shown.get(&key).cloned();
             let Some(value) = value else {
@@ -152,14 +181,22 @@ proptest! {
             };
             let value: serde_json::Value = serde_json::from_str(&value).unwrap();
             let (epoch, list) = (value["epoch"].as_u64().unwrap(), value["recommendations"].to_string());
+            let at = ITEMS.iter().position(|item| *item == key).unwrap();
+            prop_assert_eq!(&list, &text(&history[(epoch - BASE) as usize][at]), "{} at epoch {}", key, epoch);
+            told.insert(epoch);
             if let Some((epoch_before, list_before)) = before {
                 prop_assert!(epoch > epoch_before && list != list_before, "{} {} {}", key, epoch, list);
             }
             shown.insert(key, (epoch, list));
         }
-        for (item, list) in ITEMS.iter().zip(lists) {
+        for (item, list) in ITEMS.iter().zip(&history[history.len() - 1]) {
             let shown = shown.get(*item).map_or_else(String::new, |(_epoch, list)| list.clone());
-            prop_assert_eq!(shown, text(&list));
+            prop_assert_eq!(shown, text(list));
+        }
+        if let Some(every) = run.every {
+            // The difference, as often as there was time for, and what is left at the end.
+            let times = 2 + run.took[run.known_after..run.epochs.len()].iter().sum::<u64>() / every;
+            prop_assert!(told.len() as u64 <= times, "lists leave at {:?}, and there was time for {}", told, times);
         }
     }
 }
@@ -169,7 +206,7 @@ proptest! {
 fn nothing_is_published_that_is_not_caught_up() {
     timely::execute_directly(|worker| {
         let seen = Seen::default();
-        let sink = Remembering { seen: Rc::clone(&seen), open: 0, asked: 0 };
+        let sink = Remembering { seen: Rc::clone(&seen), ..Remembering::default() };
         let outlet = Outlet::new(Some(Box::new(sink)), OPTIONS, Rc::default(), Trouble::default());
         let resumption = Rc::<Resumption>::default();
         let mut lists = InputHandle::<Epoch, CapacityContainerBuilder<Vec<Update>>>::new();
@@ -179,7 +216,7 @@ fn nothing_is_published_that_is_not_caught_up() {
         worker.dataflow(|scope| {
             let lists = scope.input_from(&mut lists).as_collection();
             let held = scope.input_from(&mut held);
-            publish(lists, held, Publisher::Each, begin, outlet).probe_with(&out);
+            publish(lists, held, Publisher::Each, begin, every_epoch(), outlet).out.probe_with(&out);
         });
         held.send(record("a", 1));
         lists.send((("b".into(), list(1)), 0, 1));
@@ -197,6 +234,68 @@ fn nothing_is_published_that_is_not_caught_up() {
         lists.close();
         worker.step_while(|| !out.done());
         assert!(seen.borrow().is_empty() && !resumption.is_published());
+    });
+}
+
+/// What is held back bounds no work, and is not out until it has left: the worker's clock says when.
+#[test]
+fn lists_that_wait_hold_up_no_epoch() {
+    timely::execute_directly(|worker| {
+        let seen = Seen::default();
+        let sink = Remembering { seen: Rc::clone(&seen), ..Remembering::default() };
+        let outlet = Outlet::new(Some(Box::new(sink)), OPTIONS, Rc::default(), Trouble::default());
+        let mut lists = InputHandle::<Epoch, CapacityContainerBuilder<Vec<Update>>>::new();
+        let mut held = InputHandle::<Epoch, CapacityContainerBuilder<Vec<HeldRecord>>>::new();
+        let (out, taken, start) = (ProbeHandle::new(), ProbeHandle::new(), Instant::now());
+        let cadence = Rc::new(Cadence::new(Some(Duration::from_secs(10)), start));
+        let clock = Rc::clone(&cadence);
+        worker.dataflow(|scope| {
+            let lists = scope.input_from(&mut lists).as_collection();
+            let held = scope.input_from(&mut held);
+            let published = publish(lists, held, Publisher::Each, None, cadence, outlet);
+            published.out.probe_with(&out);
+            published.taken.probe_with(&taken);
+        });
+        held.close();
+        for score in 1..4 {
+            let epoch = Epoch::from(score) - 1;
+            if score > 1 {
+                lists.send((("a".into(), list(score - 1)), epoch, -1));
+            }
+            lists.send((("a".into(), list(score)), epoch, 1));
+            lists.advance_to(epoch + 1);
+            (0..20).for_each(|_| {
+                worker.step();
+            });
+        }
+        let epochs = |seen: &Seen| -> Vec<u64> {
+            let value = |(_key, value): &(String, Option<String>)| value.clone().unwrap();
+            let epoch =
+                |value: String| serde_json::from_str::<serde_json::Value>(&value).unwrap()["epoch"].as_u64();
+            seen.borrow().iter().map(value).filter_map(epoch).collect()
+        };
+        assert_eq!(epochs(&seen), [0], "a change after a quiet time leaves at once, the next ones wait");
+        assert!(!taken.less_than(&3) && out.less_than(&2) && !out.less_than(&1));
+        assert_eq!(clock.turn(start + Duration::from_secs(4)), Some(Duration::from_secs(6)));
+        (0..20).for_each(|_| {
+            worker.step();
+        });
+        assert_eq!(epochs(&seen), [0]);
+        clock.turn(start + Duration::from_secs(10));
+        worker.step_while(|| out.less_than(&3));
+        assert_eq!(epochs(&seen), [0, 2], "the newest state, at the epoch at which it is exact");
+        // At the end nothing waits, and what cancels leaves nothing.
+        lists.send((("a".into(), list(3)), 3, -1));
+        lists.advance_to(4);
+        (0..20).for_each(|_| {
+            worker.step();
+        });
+        lists.send((("a".into(), list(3)), 4, 1));
+        lists.send((("b".into(), list(1)), 4, 1));
+        lists.close();
+        worker.step_while(|| !out.done());
+        assert_eq!(epochs(&seen), [0, 2, 4]);
+        assert_eq!(seen.borrow().last().unwrap().0, "b");
     });
 }
 

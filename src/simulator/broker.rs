@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub(super) key: Vec<u8>,
     pub(super) value: Option<Vec<u8>>,
     pub(super) transaction: usize,
+    /// How many epochs its writer had closed before.
+    pub(super) closed: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +118,7 @@ impl Broker {
     pub(super) fn write(
         &self,
         owner: &Owner,
-        partition: u32,
+        (partition, closed): (u32, usize),
         key: &[u8],
         value: Option<&[u8]>,
     ) -> Result<(), Fenced> {
@@ -128,7 +130,7 @@ impl Broker {
             transactions.push(Transaction { state: State::Open, life: owner.life, order: 0, since });
             transactions.len() - 1
         });
-        let entry = Entry { key: key.to_vec(), value: value.map(<[u8]>::to_vec), transaction };
+        let entry = Entry { key: key.to_vec(), value: value.map(<[u8]>::to_vec), transaction, closed };
         fate.note(format_args!("{} writes {transaction} to {partition}: {}", owner.life, entry.text()));
         partitions[partition as usize].push(entry);
         Ok(())

@@ -123,7 +123,7 @@ pub(super) fn history(world: &World, lives: &[LifeSettings], commits: &[Commit])
         );
     }
     each_list_once(&told)?;
-    told.sort_by_key(|told| (told.order, told.partition));
+    told.sort_by_key(|told| (told.order, told.entry.closed, told.partition));
     one_run_after_the_other(&told)?;
     // An estimate may fall.
     if lives.iter().all(|life| life.params.item_baskets_max.is_none()) {
@@ -228,25 +228,22 @@ fn epochs_are_points_of_the_input(
         let LifeSettings { params, workers, .. } = &lives[first.life];
         let mut model = Model::new(*params);
         meanings[..point].iter().flatten().for_each(|event| model.apply(event));
-        // Whose epoch it is that a transaction of tombstones belongs to, nobody can say.
-        let (mut epoch, mut is_whole) = (None, true);
+        let mut closed = None;
         for of_transaction in of_life.chunk_by(|told, next| told.order == next.order) {
-            let next = of_transaction.iter().find_map(|told| told.epoch);
             // Of a life with more workers, one may have told more epochs than the others.
-            if *workers == 1 && is_whole && next.is_some() && epoch.is_some() && next != epoch {
+            let begins_epoch = closed.is_some_and(|closed| closed != of_transaction[0].entry.closed);
+            if *workers == 1 && begins_epoch {
                 let held = canonical(&held.lists()?)?;
                 while canonical(&lists(&model, params)?)? != held {
                     let more = meanings.get(point).with_context(|| {
-                        format!(
-                            "life {}: after epoch {epoch:?} lists are at no point of the input",
-                            first.life
-                        )
+                        let (life, text) = (first.life, of_transaction[0].entry.text());
+                        format!("life {life}: before {text} lists are at no point of the input")
                     })?;
                     more.iter().for_each(|event| model.apply(event));
                     point += 1;
                 }
             }
-            (epoch, is_whole) = (next.or(epoch), next.is_some());
+            closed = of_transaction.last().map(|told| told.entry.closed);
             of_transaction.iter().for_each(|told| held.apply(told));
         }
     }

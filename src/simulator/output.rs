@@ -1,9 +1,10 @@
-//! The output as one worker writes it, a transaction an epoch, as `TransactionalSink` does; and as it is read back.
+//! The output as one worker writes it, in transactions of whole epochs, one filled while the one before is committed, as
+//! `TransactionalSink` does; and as it is read back.
 
 use super::broker::{Broker, Entry, Owner, home};
 use super::fate::{Bug, Fate, Fault};
 use super::fuse::Fuse;
-use crate::output::{Records, Sent, Sink, SinkError, WORKER_SLOTS, Watch};
+use crate::output::{Delivery, Records, Sent, Sink, SinkError, WORKER_SLOTS, Watch};
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::{Fetched, RawRecord, Share, Source, SourceError};
 use std::collections::BTreeMap;
@@ -18,42 +19,57 @@ pub(super) struct Output {
     owners: [Owner; WORKER_SLOTS],
     /// How many partitions the topic had.
     partitions: u32,
-    /// Whose turn it is.
+    /// Whose turn it is: the slot of the open transaction, or of the next.
     turn: usize,
-    state: State,
+    open: Open,
+    committing: Option<Committing>,
+    /// Epochs that are closed.
+    closed: usize,
     sent: Sent,
 }
 
-#[derive(Clone, Copy)]
-enum State {
-    Idle,
-    Open {
-        records: usize,
-        is_closing: bool,
-    },
-    /// The broker has been asked so often; the answer is on its way, or not.
-    Committing {
-        is_done: bool,
-    },
+/// The transaction that is filled, if it has records.
+#[derive(Default)]
+struct Open {
+    records: usize,
+    epochs: usize,
+    is_whole: bool,
+    is_closing: bool,
+}
+
+/// The transaction that is committed.
+struct Committing {
+    slot: usize,
+    records: usize,
+    epochs: usize,
+    /// The broker has done it; the answer is on its way, or not.
+    is_done: bool,
 }
 
 impl Output {
     pub(super) fn new(broker: &Broker, fate: &Fate, fuse: &Fuse, slots: &[String; WORKER_SLOTS]) -> Output {
         let owners = slots.each_ref().map(|slot| broker.own(slot, fuse.life()));
-        let (partitions, state, sent) = (broker.partitions(), State::Idle, Sent::default());
+        let (partitions, sent) = (broker.partitions(), Sent::default());
         let (broker, fate, fuse) = (broker.clone(), fate.clone(), fuse.clone());
-        Output { broker, fate, fuse, owners, partitions, turn: 0, state, sent }
+        let (open, committing) = (Open::default(), None);
+        Output { broker, fate, fuse, owners, partitions, turn: 0, open, committing, closed: 0, sent }
     }
 
     fn owner(&self) -> &Owner {
         &self.owners[self.turn]
     }
 
-    /// What fails takes its transaction back, if it can.
+    /// What fails takes its transactions back, if it can.
     fn failed(&mut self, why: &str) -> SinkError {
         self.fuse.excuse();
         if !self.fuse.is_dead() && self.fate.one_in(2) {
             let _ = self.broker.end(self.owner(), false);
+        }
+        if let Some(Committing { slot, .. }) = self.committing.take()
+            && !self.fuse.is_dead()
+            && self.fate.one_in(2)
+        {
+            let _ = self.broker.end(&self.owners[slot], false);
         }
         SinkError::Kafka { message: format!("simulated: {why}") }
     }
@@ -67,83 +83,84 @@ impl Output {
         self.fuse.burn().map_err(|cut| self.failed(&cut.to_string()))
     }
 
-    /// Asks the broker to commit; what it answers is known later.
-    fn commit(&mut self) -> Result<usize, SinkError> {
+    /// Pushes the commit on; what the broker answers is known later.
+    fn commit(&mut self) -> Result<(), SinkError> {
+        let Some(Committing { slot, is_done, .. }) = &mut self.committing else { return Ok(()) };
+        if *is_done {
+            if self.fate.one_in(2) {
+                self.committing = None;
+            }
+            return Ok(());
+        }
         if self.fate.strikes(Fault::CommitRetried) {
-            return Ok(1);
+            return Ok(());
         }
         if self.fate.strikes(Fault::CommitLost) {
             return Err(self.failed("no answer to a commit"));
         }
-        self.broker.end(self.owner(), true).map_err(|_fenced| self.fenced())?;
+        *is_done = true;
+        self.broker.end(&self.owners[*slot], true).map_err(|_fenced| self.fenced())?;
         if self.fate.strikes(Fault::CommitUnanswered) {
             return Err(self.failed("no answer to a commit"));
         }
-        self.state = State::Committing { is_done: true };
-        Ok(1)
+        Ok(())
     }
 }
 
 impl Sink for Output {
     fn send(&mut self, records: &mut Records) -> Result<(), SinkError> {
         self.burn()?;
-        let (mut count, mut is_closing) = match self.state {
-            State::Idle => (0, false),
-            State::Open { records, is_closing } => (records, is_closing),
-            State::Committing { .. } => return Ok(()),
-        };
         let room = if self.fate.strikes(Fault::SinkFull) { self.fate.below(3) } else { 100 };
         for _ in 0..room {
-            let Some(record) = records.front().filter(|_| !is_closing) else { break };
+            let Some(record) = records.front().filter(|_| !self.open.is_closing) else { break };
             let partition = record.partition.unwrap_or_else(|| home(record.key, self.partitions));
-            let written = self.broker.write(self.owner(), partition, record.key, record.value);
+            let place = (partition, self.closed);
+            let written = self.broker.write(self.owner(), place, record.key, record.value);
             written.map_err(|_fenced| self.fenced())?;
             self.sent.records += 1;
-            count += 1;
-            is_closing = count >= RECORDS_MAX && record.is_last;
+            self.open.records += 1;
+            self.open.is_whole = false;
+            self.open.is_closing = self.open.records >= RECORDS_MAX && record.is_last;
             records.pop();
-        }
-        if count > 0 {
-            self.state = State::Open { records: count, is_closing };
         }
         Ok(())
     }
 
-    fn poll(&mut self) -> Result<usize, SinkError> {
+    fn poll(&mut self) -> Result<Delivery, SinkError> {
         self.burn()?;
-        match self.state {
-            State::Idle => Ok(0),
-            State::Open { records, is_closing } => {
-                if self.fate.strikes(Fault::DeliveryFailed) {
-                    return Err(self.failed("a record cannot be delivered"));
-                }
-                // Acknowledgements take their time.
-                if is_closing && self.fate.one_in(2) {
-                    self.state = State::Committing { is_done: false };
-                    return Ok(1);
-                }
-                Ok(records)
-            }
-            State::Committing { is_done: false } => self.commit(),
-            State::Committing { is_done: true } if self.fate.one_in(2) => Ok(1),
-            State::Committing { is_done: true } => {
+        if self.open.records > 0 && self.fate.strikes(Fault::DeliveryFailed) {
+            return Err(self.failed("a record cannot be delivered"));
+        }
+        self.commit()?;
+        if self.committing.is_none() {
+            self.open.is_closing |= self.open.is_whole;
+            // Acknowledgements take their time.
+            if self.open.is_closing && self.fate.one_in(2) {
+                let Open { records, epochs, .. } = std::mem::take(&mut self.open);
+                self.committing = Some(Committing { slot: self.turn, records, epochs, is_done: false });
                 self.turn = (self.turn + 1) % WORKER_SLOTS;
-                self.state = State::Idle;
-                Ok(0)
             }
         }
+        let (records, epochs) = self.committing.as_ref().map_or((0, 0), |it| (it.records, it.epochs));
+        Ok(Delivery { records: self.open.records + records, epochs: self.open.epochs + epochs })
     }
 
     fn close_epoch(&mut self, _epoch: Epoch) -> Result<(), SinkError> {
-        if let State::Open { is_closing, .. } = &mut self.state {
-            *is_closing = true;
+        self.closed += 1;
+        match &mut self.committing {
+            _ if self.open.records > 0 => {
+                self.open.epochs += 1;
+                self.open.is_whole = true;
+            }
+            Some(committing) => committing.epochs += 1,
+            None => {}
         }
         Ok(())
     }
 
     fn confirm(&mut self) -> Result<(), SinkError> {
         self.burn()?;
-        let confirmed = self.broker.write(self.owner(), 0, b"deltacart", None);
+        let confirmed = self.broker.write(self.owner(), (0, 0), b"deltacart", None);
         let confirmed = confirmed.and_then(|()| self.broker.end(self.owner(), false));
         confirmed.map_err(|_fenced| self.fenced())
     }

@@ -15,7 +15,7 @@ use crate::job::{
 };
 use crate::output::{Envelope, OutputOptions, WORKER_SLOTS};
 use anyhow::{Context, Result, ensure};
-use deltacart_dataflows::{Algorithm, ListParams, Measure, Params, Scoring};
+use deltacart_dataflows::{Engine, ListParams, Measure, Params, Scoring};
 use deltacart_inputs::kafka::StartFrom;
 use deltacart_inputs::{DecodeOptions, Format, OnExpired};
 use std::cell::{OnceCell, RefCell};
@@ -174,7 +174,7 @@ impl Seed {
         scoring.digits = fate.below(5) as u32;
         let lists = ListParams { k: 1 + fate.below(5) as usize, scoring, scores: !fate.one_in(8) };
         let mut params = Params {
-            algorithm: Algorithm::Fast,
+            engine: Engine::Fast,
             lists,
             basket_items_max: self.basket_items_max,
             basket_idle: None,
@@ -212,6 +212,7 @@ impl Seed {
                 scores: params.lists.scores,
                 score_digits: params.lists.scoring.digits,
             },
+            lists_every: fate.pick(&[None, None, Some(2), Some(50), Some(1000)]).map(Duration::from_millis),
             output_partitions: None,
             dead_letters: None,
             cut: match NonZeroU64::new(fate.below(20)) {

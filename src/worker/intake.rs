@@ -287,10 +287,11 @@ impl<'a> Intake<'a> {
     }
 
     /// How far reading has come, for those who watch.
-    pub(super) fn turn(&self, epoch: Epoch, oldest: Option<Epoch>) -> Turn {
+    pub(super) fn turn(&self, epoch: Epoch, oldest: Option<Epoch>, oldest_ahead: Option<Epoch>) -> Turn {
         Turn {
             epoch,
             oldest,
+            oldest_ahead,
             step: Step::Reading,
             has_read: self.partitions.values().any(|partition| partition.epoch_records > 0),
             reached_end: self.has_looked && self.partitions.values().all(|partition| partition.reached_end),

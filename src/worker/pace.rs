@@ -45,7 +45,7 @@ impl Pace {
 
     /// Reads what may be read now; true if there was something.
     ///
-    /// `oldest` is the oldest epoch that is not out.
+    /// `oldest` is the oldest epoch that is neither out nor held back.
     pub(super) fn fetch(
         &self,
         intake: &mut Intake<'_>,

@@ -9,7 +9,7 @@ use super::{Context, Turn};
 use crate::job::Destination;
 use crate::metrics::{Step, WorkerMeter};
 use crate::output::{Sink, Watch};
-use crate::publish::{Outlet, Publisher, Resumption, publish};
+use crate::publish::{Cadence, Outlet, Publisher, Resumption, publish};
 use crate::summary::Counter;
 use crate::verify::verify;
 use anyhow::Result;
@@ -30,8 +30,12 @@ pub(super) struct Running<'a> {
     snapshots: Option<Snapshots>,
     /// Open until there is nothing more to read.
     input: Option<EventInput>,
+    /// When lists leave.
+    cadence: Rc<Cadence>,
     /// What is out.
     out: ProbeHandle<Epoch>,
+    /// What is out or held back.
+    taken: ProbeHandle<Epoch>,
     /// Looks at the output.
     watch: Option<Box<dyn Watch>>,
     /// What tells those who watch.
@@ -43,6 +47,7 @@ struct Dataflow {
     input: EventInput,
     held: HeldInput,
     out: ProbeHandle<Epoch>,
+    taken: ProbeHandle<Epoch>,
     meter: WorkerMeter,
 }
 
@@ -62,11 +67,13 @@ impl<'a> Running<'a> {
         let held = places.held(share)?;
         tracing::debug!(worker = share.worker, "the input and the output are open");
         let resumption = held.is_some().then(Rc::<Resumption>::default);
-        let Dataflow { input, held: held_input, out, meter } =
-            build(worker, context, sink, request, resumption.clone());
+        let cadence = Rc::new(Cadence::new(job.lists_every, places.now()));
+        let Dataflow { input, held: held_input, out, taken, meter } =
+            build(worker, context, sink, request, resumption.clone(), Rc::clone(&cadence));
         let pace = Pace::new(job.cut, job.limits, snapshots.is_some(), places.now());
         let recovery = Recovery::new(job, held.zip(resumption), held_input);
-        Ok(Running { intake, pace, recovery, snapshots, input: Some(input), out, watch, meter })
+        let input = Some(input);
+        Ok(Running { intake, pace, recovery, snapshots, input, cadence, out, taken, watch, meter })
     }
 
     /// One turn; done when everything is out.
@@ -78,30 +85,36 @@ impl<'a> Running<'a> {
             watch.check()?;
         }
         let now = context.places.now();
+        let until_lists_leave = self.cadence.turn(now);
         let oldest = self.out.with_frontier(|frontier| frontier.first().copied());
+        let oldest_ahead = self.taken.with_frontier(|frontier| frontier.first().copied());
         // Epochs that are only computed again are not out.
         self.intake.commit(if self.recovery.is_over() { oldest } else { Some(0) }, now)?;
-        self.pace.keep_time(control, oldest, now);
+        self.pace.keep_time(control, oldest_ahead, now);
         if let Some(snapshots) = &mut self.snapshots {
             snapshots.turn(control, &self.intake, context.places)?;
         }
-        let mut busy = self.read(control, oldest)?;
+        let mut busy = self.read(control, oldest_ahead)?;
         busy |= self.recover(control)?;
-        self.tell(oldest);
+        self.tell(oldest, oldest_ahead);
         busy |= self.advance(control)?;
-        Ok(if busy { Turn::Busy } else { Turn::Idle(self.pace.patience(&self.intake, control, now)) })
+        if busy {
+            return Ok(Turn::Busy);
+        }
+        let patience = self.pace.patience(&self.intake, control, now);
+        Ok(Turn::Idle(until_lists_leave.map_or(patience, |left| left.min(patience))))
     }
 
     /// Tells those who watch how far this worker has come. After the reading, so that an epoch's first record is seen
     /// before the epoch ends.
-    fn tell(&mut self, oldest: Option<Epoch>) {
+    fn tell(&mut self, oldest: Option<Epoch>, oldest_ahead: Option<Epoch>) {
         let step = match self.recovery.reads_output() {
             _ if self.is_restoring() => Step::Restoring,
             Some(records) => Step::ReadingOutput { records },
             None => Step::Reading,
         };
         let Running { intake, pace, recovery, meter, .. } = self;
-        let mut turn = intake.turn(pace.epoch(), oldest);
+        let mut turn = intake.turn(pace.epoch(), oldest, oldest_ahead);
         turn.step = step;
         // What is only computed again is not out.
         turn.reached_end &= recovery.is_over();
@@ -176,7 +189,7 @@ impl<'a> Running<'a> {
         self.intake.finish(!self.recovery.is_given_up(), context.places.now())?;
         self.snapshots.as_mut().map_or(Ok(()), Snapshots::finish)?;
         context.places.settle(context.share)?;
-        self.meter.last_turn(self.intake.turn(self.pace.epoch(), None), || self.intake.probe());
+        self.meter.last_turn(self.intake.turn(self.pace.epoch(), None, None), || self.intake.probe());
         context.tally.borrow_mut().add(Counter::ItemsSampled, self.meter.items_sampled());
         Ok(())
     }
@@ -188,6 +201,7 @@ fn build(
     sink: Option<Box<dyn Sink>>,
     snapshots: Option<SnapshotRequest>,
     resumption: Option<Rc<Resumption>>,
+    cadence: Rc<Cadence>,
 ) -> Dataflow {
     let Context { job, shared, tally, trouble, .. } = context;
     let publisher = match &job.output {
@@ -195,20 +209,24 @@ fn build(
         Destination::Topic(_) => Publisher::Each,
     };
     let outlet = Outlet::new(sink, job.records, Rc::clone(tally), trouble.clone());
-    let (mut input, mut held, out) = (EventInput::new(), HeldInput::new(), ProbeHandle::new());
+    let (mut input, mut held) = (EventInput::new(), HeldInput::new());
+    let (out, taken) = (ProbeHandle::new(), ProbeHandle::new());
     let meter = worker.dataflow_named("Recommend", |scope| {
         let events = scope.input_from(&mut input);
         let held = scope.input_from(&mut held);
-        let Recommendations { lists, notes, work, sampling, state_stats } =
+        let Recommendations { lists, notes, work, sampling, census } =
             recommend_core(events.clone(), job.params, snapshots);
         if let Some(when) = job.verify {
             let verified = verify(events, lists.clone(), when, job.params, Rc::clone(tally), trouble.clone());
-            verified.probe_with(&out);
+            verified.probe_with(&out).probe_with(&taken);
         }
         let counts = Rc::clone(tally);
-        notes.inspect(move |&note| counts.borrow_mut().add(Counter::of(note), 1)).probe_with(&out);
-        publish(lists, held, publisher, resumption, outlet).probe_with(&out);
-        WorkerMeter::new(&shared.meter, scope.index(), Rc::clone(tally), work, sampling, state_stats)
+        let notes = notes.inspect(move |&note| counts.borrow_mut().add(Counter::of(note), 1));
+        notes.probe_with(&out).probe_with(&taken);
+        let published = publish(lists, held, publisher, resumption, cadence, outlet);
+        published.out.probe_with(&out);
+        published.taken.probe_with(&taken);
+        WorkerMeter::new(&shared.meter, scope.index(), Rc::clone(tally), work, sampling, census)
     });
-    Dataflow { input, held, out, meter }
+    Dataflow { input, held, out, taken, meter }
 }

@@ -68,7 +68,7 @@ fn what_is_read_back_adds_up() {
             assert!(records.is_empty());
         }
         sink.finish(Duration::from_secs(10)).unwrap();
-        assert_eq!(sink.poll().unwrap(), 0);
+        assert_eq!(sink.poll().unwrap(), Delivery::default());
         let mut lists = Lists::new();
         for record in mock.consume(sent) {
             lists.apply(record.key.as_deref(), record.value.as_deref()).unwrap();
@@ -91,7 +91,7 @@ fn a_full_queue_makes_nobody_wait() {
     sink.send(&mut waiting).unwrap();
     sink.send(&mut waiting).unwrap();
     assert!(start.elapsed() < Duration::from_secs(1));
-    assert_eq!((waiting.len(), sink.poll().unwrap()), (15, 10));
+    assert_eq!((waiting.len(), sink.poll().unwrap().records), (15, 10));
     mock.cluster.broker_up(1).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while !waiting.is_empty() {

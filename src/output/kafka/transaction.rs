@@ -1,16 +1,20 @@
-//! Records to a Kafka topic, each epoch as one transaction: who reads committed records sees all of an epoch of this
+//! Records to a Kafka topic in transactions of whole epochs: who reads committed records sees all of an epoch of this
 //! worker, or nothing.
 //!
 //! ```text
-//!          send                  all acknowledged            the broker has it
-//! idle ──────────▶ open ──────────────────────▶ committing ────────────────────▶ idle
-//!        begins    │  ▲ more of the epoch   (close_epoch, or   on a thread
-//!                  └──┘                       large enough)      of its own
+//! slot 0:  ─ records, acknowledged ─┬─ commit ─┬┄ marked ┄
+//! slot 1:                           └─ records, acknowledged ─┬─ commit ─┬┄ marked ┄
+//! slot 2:                                                     └─ records, …
 //! ```
 //!
+//! Two transactions are under way at a time: while one is committed, on a thread of its own, the next is filled. When an
+//! epoch ends before that commit is answered, its transaction stays open for the next epoch: a broker that takes long
+//! for a commit gets fewer and larger ones. Consumers read records in order, because a transaction begins when all
+//! records of the one before are acknowledged, and is committed when the commit of that one is answered.
+//!
 //! A transactional id is a *slot*. Whoever initialises it takes it over: what an earlier producer of that id still
-//! writes is refused, and its open transaction is taken back. A worker has two, which take turns: a broker has answered
-//! a commit before it is through with the transaction, and makes the next one of that slot wait.
+//! writes is refused, and its open transaction is taken back. The slots of a worker take turns: a broker has answered a
+//! commit before it is through with the transaction, and makes the next one of that slot wait.
 //!
 //! # Notes
 //! - An epoch that is too large for one transaction becomes several, each ending with a whole list.
@@ -20,7 +24,7 @@
 
 use super::partition::Partitions;
 use super::{Message, Offered, Producer, SEND_RECORDS_MAX};
-use crate::output::{Records, Sent, Sink, SinkError};
+use crate::output::{Delivery, Records, Sent, Sink, SinkError};
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::kafka::{KafkaSettings, Role, release};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -51,25 +55,39 @@ const FENCING_THREADS: usize = 32;
 /// The key of the record by which [`Sink::confirm`] asks whether a slot is still its own; no consumer ever sees it.
 const PROBE_KEY: &[u8] = b"deltacart";
 
-/// The slots of one worker. With one, librdkafka finds the transaction before it not over yet, and asks again after
-/// 20 ms.
-pub const WORKER_SLOTS: usize = 2;
+/// The slots of one worker: one that is filled, one that is committed, and one that the broker is not through with yet.
+/// A slot that is used too soon finds its transaction not over, and librdkafka asks again after 20 ms.
+pub const WORKER_SLOTS: usize = 3;
 
-/// A Kafka topic as the destination of one worker's records, an epoch a transaction.
+/// A Kafka topic as the destination of one worker's records, in transactions of whole epochs.
 pub struct TransactionalSink {
-    /// A producer for each slot. One transaction is under way at a time.
+    /// A producer for each slot.
     producers: [Producer; WORKER_SLOTS],
-    /// Whose turn it is.
+    /// Whose turn it is: the slot of the open transaction, or of the next.
     turn: usize,
+    open: Option<Open>,
+    /// That of the slot before.
+    committing: Option<Committing>,
     committer: Committer,
-    state: State,
     patience: Duration,
 }
 
-enum State {
-    Idle,
-    Open { since: Instant, records: usize, bytes: usize, is_closing: bool },
-    Committing,
+/// A transaction that is being filled.
+struct Open {
+    since: Instant,
+    records: usize,
+    bytes: usize,
+    /// How many epochs end in it.
+    epochs: usize,
+    /// Its last record is the last one of an epoch.
+    is_whole: bool,
+    /// It takes no more.
+    is_closing: bool,
+}
+
+/// A transaction that is being committed.
+struct Committing {
+    epochs: usize,
 }
 
 impl TransactionalSink {
@@ -78,7 +96,7 @@ impl TransactionalSink {
     pub fn connect(
         settings: &KafkaSettings,
         topic: &str,
-        [first, second]: &[String; WORKER_SLOTS],
+        ids: &[String; WORKER_SLOTS],
     ) -> Result<Self, SinkError> {
         let partitions = Partitions::of_topic(settings, topic)?;
         let patience = settings.startup_timeout();
@@ -88,10 +106,11 @@ impl TransactionalSink {
             initialised.map_err(|error| producer.client.context().explain(&error))?;
             Ok(producer)
         };
-        let producers = [connect(first)?, connect(second)?];
+        let producers = ids.iter().map(|id| connect(id)).collect::<Result<Vec<_>, _>>()?;
+        let producers = producers.try_into().map_err(|_more| ()).expect("there is a producer for each id");
         let no_thread = |error| SinkError::Kafka { message: format!("no thread to commit {topic}: {error}") };
         let committer = Committer::new().map_err(no_thread)?;
-        Ok(TransactionalSink { producers, turn: 0, committer, state: State::Idle, patience })
+        Ok(TransactionalSink { producers, turn: 0, open: None, committing: None, committer, patience })
     }
 
     fn producer(&self) -> &Producer {
@@ -100,10 +119,9 @@ impl TransactionalSink {
 
     /// Takes the open transaction back, if that is quickly done, and gives the error on.
     fn failed(&mut self, error: SinkError) -> SinkError {
-        if !matches!(self.state, State::Idle) {
+        if self.open.take().is_some() {
             // What cannot be taken back now, the next start takes back.
             let _ = self.producer().client.abort_transaction(ABORT_PATIENCE);
-            self.state = State::Idle;
         }
         error
     }
@@ -126,31 +144,48 @@ impl TransactionalSink {
         })
     }
 
+    /// Takes the transaction back that could not be committed, if that is quickly done, and the one after it.
+    fn not_committed(&mut self, error: &KafkaError) -> SinkError {
+        let slot = (self.turn + WORKER_SLOTS - 1) % WORKER_SLOTS;
+        let error = self.producers[slot].explain(error);
+        let error = self.failed(error);
+        let _ = self.producers[slot].client.abort_transaction(ABORT_PATIENCE);
+        self.committing = None;
+        error
+    }
+
     fn begin(&mut self) -> Result<(), SinkError> {
         self.producer().client.begin_transaction().map_err(|error| self.explained(&error))?;
-        self.state = State::Open { since: Instant::now(), records: 0, bytes: 0, is_closing: false };
+        let since = Instant::now();
+        self.open = Some(Open { since, records: 0, bytes: 0, epochs: 0, is_whole: false, is_closing: false });
         Ok(())
     }
 
     /// Takes records until there is no room, or enough for one transaction.
     fn offer(&mut self, waiting: &mut Records) -> Result<(), SinkError> {
-        let State::Open { since, records, bytes, is_closing } = &mut self.state else { return Ok(()) };
+        let Some(open) = &mut self.open else { return Ok(()) };
         let producer = &mut self.producers[self.turn];
         for _ in 0..SEND_RECORDS_MAX {
-            let Some(record) = waiting.front().filter(|_| !*is_closing) else { break };
+            let Some(record) = waiting.front().filter(|_| !open.is_closing) else { break };
             let message = producer.message(&record);
             match producer.offer(&message)? {
                 Offered::Taken => {}
                 Offered::Full => break,
                 Offered::TooLarge => return Err(producer.too_large(&message)),
             }
-            *records += 1;
-            *bytes += record.key.len() + record.value.map_or(0, <[u8]>::len);
-            let is_large = *records >= RECORDS_MAX || *bytes >= BYTES_MAX || since.elapsed() >= TIME_MAX;
-            *is_closing = is_large && record.is_last;
+            open.records += 1;
+            open.bytes += record.key.len() + record.value.map_or(0, <[u8]>::len);
+            open.is_whole = false;
+            open.is_closing = record.is_last && open.is_large();
             waiting.pop();
         }
         Ok(())
+    }
+}
+
+impl Open {
+    fn is_large(&self) -> bool {
+        self.records >= RECORDS_MAX || self.bytes >= BYTES_MAX || self.since.elapsed() >= TIME_MAX
     }
 }
 
@@ -159,37 +194,48 @@ impl Sink for TransactionalSink {
         if records.is_empty() {
             return Ok(());
         }
-        if matches!(self.state, State::Idle) {
+        if self.open.is_none() {
             self.begin()?;
         }
         self.offer(records).map_err(|error| self.failed(error))
     }
 
-    fn poll(&mut self) -> Result<usize, SinkError> {
+    fn poll(&mut self) -> Result<Delivery, SinkError> {
         let unacknowledged = self.collect()?;
-        match &self.state {
-            State::Open { is_closing: true, .. } if unacknowledged == 0 => {
-                self.committer.commit(&self.producer().client);
-                self.state = State::Committing;
-                Ok(1)
+        if self.committing.is_some() {
+            match self.committer.answer() {
+                None => {}
+                Some(Ok(())) => self.committing = None,
+                Some(Err(error)) => return Err(self.not_committed(&error)),
             }
-            State::Committing => match self.committer.answer() {
-                None => Ok(1),
-                Some(Ok(())) => {
-                    self.state = State::Idle;
-                    self.turn = (self.turn + 1) % WORKER_SLOTS;
-                    Ok(0)
-                }
-                Some(Err(error)) => Err(self.explained(&error)),
-            },
-            State::Open { records, .. } => Ok(*records),
-            State::Idle => Ok(0),
         }
+        if self.committing.is_none()
+            && let Some(open) = &mut self.open
+        {
+            open.is_closing |= open.is_whole;
+            if open.is_closing && unacknowledged == 0 {
+                self.committing = Some(Committing { epochs: open.epochs });
+                self.open = None;
+                self.committer.commit(&self.producer().client);
+                self.turn = (self.turn + 1) % WORKER_SLOTS;
+            }
+        }
+        let (open, committing) = (self.open.as_ref(), self.committing.as_ref());
+        Ok(Delivery {
+            records: open.map_or(0, |open| open.records) + usize::from(committing.is_some()),
+            epochs: open.map_or(0, |open| open.epochs) + committing.map_or(0, |committing| committing.epochs),
+        })
     }
 
     fn close_epoch(&mut self, _epoch: Epoch) -> Result<(), SinkError> {
-        if let State::Open { is_closing, .. } = &mut self.state {
-            *is_closing = true;
+        match (&mut self.open, &mut self.committing) {
+            (Some(open), _) => {
+                open.epochs += 1;
+                open.is_whole = true;
+            }
+            // It has no records of its own, or its last one is on its way.
+            (None, Some(committing)) => committing.epochs += 1,
+            (None, None) => {}
         }
         Ok(())
     }
@@ -207,7 +253,7 @@ impl Sink for TransactionalSink {
             }
             thread::sleep(Duration::from_millis(1));
         }
-        self.state = State::Idle;
+        self.open = None;
         self.producers[self.turn].forget_sent();
         let aborted = until(deadline, |left| self.producer().client.abort_transaction(left));
         aborted.map_err(|error| self.producer().explain(&error))
