@@ -19,7 +19,7 @@ use common::memory;
 use common::programs::{config, params};
 use common::random::Random;
 use common::rows::{Rows, number};
-use deltacart_dataflows::{Action, Event, Millis, Name, Params, Position, Sizes, recommend};
+use deltacart_dataflows::{Action, Event, Millis, Name, Params, Position, StateStats, recommend};
 use serde_json::json;
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -107,7 +107,7 @@ impl Iterator for Shop {
 struct Evening {
     resident: u64,
     seconds: f64,
-    sizes: Sizes,
+    stats: StateStats,
 }
 
 fn run() -> Result<()> {
@@ -123,9 +123,9 @@ fn run() -> Result<()> {
         let open = VecDeque::with_capacity(OPEN + 1);
         let mut shop = Shop { random: Random::new(7), events: 0, events_a_day, items, open, baskets: 0 };
         let mut input = InputHandle::new();
-        let (probe, census) = worker.dataflow(|scope| {
+        let (probe, state_stats) = worker.dataflow(|scope| {
             let recommendations = recommend(scope.input_from(&mut input), params);
-            (recommendations.lists.probe().0, recommendations.census)
+            (recommendations.lists.probe().0, recommendations.state_stats)
         });
         let (mut epoch, start) = (0, Instant::now());
         let evening = |_day: u64| {
@@ -138,7 +138,7 @@ fn run() -> Result<()> {
                 worker.step_while(|| probe.less_than(&epoch));
             }
             let resident = memory::resident().saturating_sub(before);
-            Evening { resident, seconds: start.elapsed().as_secs_f64(), sizes: census.take() }
+            Evening { resident, seconds: start.elapsed().as_secs_f64(), stats: state_stats.collect() }
         };
         (1..=days).map(evening).collect::<Vec<_>>()
     })
@@ -152,20 +152,20 @@ fn run() -> Result<()> {
     };
     let growth = mean(&evenings[2 * third..]) / mean(&evenings[third..2 * third]) - 1.0;
     let mut rows = Rows::default();
-    for (day, Evening { resident, seconds, sizes }) in (1..).zip(&evenings) {
+    for (day, Evening { resident, seconds, stats }) in (1..).zip(&evenings) {
         let megabytes = |bytes: u64| number(bytes as f64 / 1e6);
         let mut figures = vec![
             ("seconds", number(*seconds)),
             ("resident_mb", megabytes(*resident)),
-            ("baskets", json!(sizes.baskets)),
-            ("lines", json!(sizes.lines)),
-            ("users", json!(sizes.users)),
-            ("items", json!(sizes.items)),
-            ("items_forgotten", json!(sizes.items_forgotten)),
-            ("ledger_mb", megabytes(sizes.ledger_bytes)),
-            ("names_mb", megabytes(sizes.names_bytes)),
-            ("store_mb", megabytes(sizes.store_bytes)),
-            ("rows_mb", megabytes(sizes.rows_bytes)),
+            ("baskets", json!(stats.baskets)),
+            ("lines", json!(stats.lines)),
+            ("users", json!(stats.users)),
+            ("items", json!(stats.items)),
+            ("items_forgotten", json!(stats.items_forgotten)),
+            ("ledger_mb", megabytes(stats.ledger_bytes)),
+            ("names_mb", megabytes(stats.names_bytes)),
+            ("store_mb", megabytes(stats.index_bytes)),
+            ("rows_mb", megabytes(stats.rows_bytes)),
         ];
         if day == days {
             figures.push(("growth_percent", number(growth * 100.0)));

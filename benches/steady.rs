@@ -28,7 +28,7 @@ use common::rows::{Rows, number};
 use common::workload::Change;
 use common::{children, memory, workload};
 use deltacart::pages;
-use deltacart_dataflows::Census;
+use deltacart_dataflows::StateCollector;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::PathBuf;
@@ -170,8 +170,8 @@ fn go_on(path: &std::path::Path, lines: usize, minutes: f64) -> Result<Outcome> 
 
 /// What the collections of each part have allocated.
 fn parts(running: &Running) -> [u64; 4] {
-    let sizes = running.census.as_ref().map(Census::take).unwrap_or_default();
-    [sizes.ledger_bytes, sizes.names_bytes, sizes.store_bytes, sizes.rows_bytes]
+    let stats = running.state_stats.as_ref().map(StateCollector::collect).unwrap_or_default();
+    [stats.ledger_bytes, stats.names_bytes, stats.index_bytes, stats.rows_bytes]
 }
 
 /// How many directed pairs share a basket after so many more changes.

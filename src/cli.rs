@@ -15,7 +15,7 @@ use crate::output::Envelope;
 use crate::top::Sort;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use deltacart_dataflows::{Engine, Measure};
+use deltacart_dataflows::{Algorithm, Measure};
 use deltacart_inputs::OnExpired;
 use deltacart_inputs::kafka::StartFrom;
 use deltacart_inputs::{
@@ -224,10 +224,10 @@ pub struct RunArgs {
     #[arg(
         long,
         default_value = "fast",
-        value_parser = one_of::<Engine>(["fast", "reference"]),
+        value_parser = one_of::<Algorithm>(["fast", "reference"]),
         help_heading = "What to compute"
     )]
-    pub engine: Engine,
+    pub engine: Algorithm,
     /// Compare the lists with a computation from scratch at the end, and fail if any differs
     #[arg(long, help_heading = "What to compute")]
     pub verify: bool,

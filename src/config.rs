@@ -227,7 +227,7 @@ fn params(args: &RunArgs, streams: &Streams) -> Result<Params> {
     let lists = ListParams { k: args.top_k.get(), scoring, scores: args.scores == OnOff::On };
     ensure!(lists.k <= K_MAX, "--top-k must be at most {K_MAX}");
     Ok(Params {
-        engine: args.engine,
+        algorithm: args.engine,
         lists,
         basket_items_max: args.max_basket_items.get(),
         basket_idle: basket_idle(args, streams)?,

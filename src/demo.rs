@@ -22,7 +22,7 @@ use crate::output::{Envelope, OutputOptions};
 use crate::summary::{Counter, Summary};
 use anyhow::{Context, Result, anyhow};
 use broker::{Broker, CARTS, PARTITIONS, RECOMMENDATIONS};
-use deltacart_dataflows::{Engine, ListParams, Measure, Params, Scoring};
+use deltacart_dataflows::{Algorithm, ListParams, Measure, Params, Scoring};
 use deltacart_inputs::generate::ShopSettings;
 use deltacart_inputs::kafka::{KafkaSettings, StartFrom};
 use deltacart_inputs::{DecodeOptions, Format};
@@ -248,7 +248,7 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
             DecodeOptions::new(Format::Json),
         ),
         params: Params {
-            engine: Engine::Fast,
+            algorithm: Algorithm::Fast,
             lists: ListParams { k: options.k, scoring, scores: true },
             basket_items_max: BASKET_ITEMS_MAX,
             basket_idle: None,

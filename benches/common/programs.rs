@@ -10,8 +10,8 @@ use super::intake::{Events, Intake, Interactions};
 use super::observe::{Seen, Watch, observe};
 use super::workload::{Change, item_name};
 use deltacart_dataflows::{
-    Census, Engine, Epoch, Item, ListParams, Measure, Names, Neighbours, Params, Recommendations, Scoring,
-    SnapshotRequest, Work, neighbours, recommend_core, reference_neighbours,
+    Algorithm, Epoch, Item, ListParams, Measure, Names, Neighbours, Params, Recommendations, Scoring,
+    SnapshotRequest, StateCollector, Work, neighbours, recommend_core, reference_neighbours,
 };
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -52,7 +52,7 @@ pub(crate) fn list_params() -> ListParams {
 /// The settings of the pipeline.
 pub(crate) fn params() -> Params {
     Params {
-        engine: Engine::Fast,
+        algorithm: Algorithm::Fast,
         lists: list_params(),
         basket_items_max: 10_000,
         basket_idle: None,
@@ -68,7 +68,7 @@ pub(crate) struct Running {
     /// What the engine of this worker did, in its own units.
     pub(crate) work: Work,
     /// How much it holds, if it tells.
-    pub(crate) census: Option<Census>,
+    pub(crate) state_stats: Option<StateCollector>,
 }
 
 /// Timely's settings for `communication`, with the merging of arrangements that the job asks for.
@@ -110,7 +110,7 @@ pub(crate) fn build_with(
             }
         }
     });
-    Running { intake: Box::new(interactions), probe, seen, work, census: None }
+    Running { intake: Box::new(interactions), probe, seen, work, state_stats: None }
 }
 
 /// Builds the pipeline, of whose baskets copies can be asked for.
@@ -121,12 +121,12 @@ pub(crate) fn build_pipeline(
 ) -> Running {
     let seen = Rc::new(RefCell::new(Seen::default()));
     let mut events = Events::default();
-    let (probe, work, census) = worker.dataflow(|scope| {
+    let (probe, work, state_stats) = worker.dataflow(|scope| {
         let events = scope.input_from(&mut events.input);
-        let Recommendations { lists, work, census, .. } = recommend_core(events, params(), snapshots);
-        (observe(lists, watch, &seen), work, Some(census))
+        let Recommendations { lists, work, state_stats, .. } = recommend_core(events, params(), snapshots);
+        (observe(lists, watch, &seen), work, Some(state_stats))
     });
-    Running { intake: Box::new(events), probe, seen, work, census }
+    Running { intake: Box::new(events), probe, seen, work, state_stats }
 }
 
 /// The names of items that the engine alone is told beforehand.

@@ -24,7 +24,7 @@ mod ledger;
 mod units;
 mod walk;
 
-pub use walk::{BasketCopy, SnapshotRequest, TakeBaskets};
+pub use walk::{BasketCopy, SnapshotRequest, SnapshotSink};
 
 use crate::epochs::{EpochSession, PerEpoch};
 use crate::names::{SharedNames, route};

@@ -18,7 +18,7 @@ mod types;
 pub use types::*;
 
 mod params;
-pub use params::{Engine, ListParams, Params};
+pub use params::{Algorithm, ListParams, Params};
 
 mod epochs;
 pub use epochs::{EpochSession, PerEpoch};
@@ -33,7 +33,7 @@ mod sampling;
 pub use sampling::{Sampling, basket_level};
 
 mod baskets;
-pub use baskets::{BasketCopy, Baskets, Line, Note, SnapshotRequest, TakeBaskets, baskets, baskets_core};
+pub use baskets::{BasketCopy, Baskets, Line, Note, SnapshotRequest, SnapshotSink, baskets, baskets_core};
 
 mod interactions;
 pub use interactions::interactions;
@@ -53,7 +53,7 @@ pub use model::{Model, model_lists};
 mod tight;
 
 mod sizes;
-pub use sizes::{Census, Sizes};
+pub use sizes::{StateCollector, StateStats};
 
 use differential_dataflow::VecCollection;
 use timely::dataflow::StreamVec;
@@ -69,7 +69,7 @@ pub struct Recommendations<'scope> {
     /// How the items are that are in too many baskets, where that is limited.
     pub sampling: Option<Sampling>,
     /// How much this worker holds.
-    pub census: Census,
+    pub state_stats: StateCollector,
 }
 
 /// Maintains, for every item, the list of its `k` most similar items.
@@ -89,9 +89,9 @@ pub fn recommend_core<'scope>(
     let Baskets { lines, notes, held, ledger } = baskets_core(events, params, sampling.clone(), snapshots);
     let interactions = interactions(lines);
     let table = SharedNames::clone(&names);
-    let Neighbours { lists, work, engine } = match params.engine {
-        Engine::Fast => neighbours_core(interactions, table, params.lists, sampling.clone()),
-        Engine::Reference => {
+    let Neighbours { lists, work, engine } = match params.algorithm {
+        Algorithm::Fast => neighbours_core(interactions, table, params.lists, sampling.clone()),
+        Algorithm::Reference => {
             let named = interactions.map(move |(basket, item)| (basket, table.borrow().name(item).clone()));
             let lists = match sampling.clone() {
                 None => reference_neighbours(named, params.lists),
@@ -101,6 +101,6 @@ pub fn recommend_core<'scope>(
         }
     };
     let lists = forget(lists, held, SharedNames::clone(&names), reports);
-    let census = Census { ledger, names, engine };
-    Recommendations { lists, notes, work, sampling, census }
+    let state_stats = StateCollector { ledger, names, engine };
+    Recommendations { lists, notes, work, sampling, state_stats }
 }

@@ -57,7 +57,7 @@ impl Model {
         if let Action::Add(item, _)
         | Action::Set(item, _)
         | Action::Purchase(item, _)
-        | Action::Hold(item, ..) = &event.action
+        | Action::Restore(item, ..) = &event.action
             && !lines.iter().any(|line| line.0 == *item)
         {
             lines.push((item.clone(), 0, 0));
@@ -78,7 +78,7 @@ impl Model {
                 Action::Checkout => *bought = bought.saturating_add(std::mem::take(cart)),
                 Action::Cancel => *bought = 0,
                 Action::Forget => (*cart, *bought) = (0, 0),
-                Action::Hold(held, now, before) if held == item => (*cart, *bought) = (*now, *before),
+                Action::Restore(held, now, before) if held == item => (*cart, *bought) = (*now, *before),
                 _ => {}
             }
         }

@@ -28,7 +28,7 @@ mod registry;
 pub(crate) use forget::forget;
 
 use crate::numbers::ByName;
-use crate::sizes::{Sizes, bytes};
+use crate::sizes::{StateStats, bytes};
 use crate::{Epoch, Event, Item, Name};
 use foldhash::fast::RandomState;
 use forget::Report;
@@ -145,7 +145,7 @@ impl Names {
     }
 
     /// Adds up what it holds.
-    pub(crate) fn measure(&self, sizes: &mut Sizes) {
+    pub(crate) fn measure(&self, sizes: &mut StateStats) {
         sizes.items = self.items.len() as u64;
         sizes.items_forgotten = self.forgotten;
         let long = self.names.iter().filter(|name| name.is_heap_allocated());

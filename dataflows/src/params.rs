@@ -6,20 +6,20 @@ use std::str::FromStr;
 
 /// Which program computes the lists (`--engine`). Both give the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Engine {
+pub enum Algorithm {
     /// Counts on demand: [`neighbours`](crate::neighbours).
     Fast,
     /// The obvious differential program: [`reference_neighbours`](crate::reference_neighbours).
     Reference,
 }
 
-impl FromStr for Engine {
+impl FromStr for Algorithm {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "fast" => Ok(Engine::Fast),
-            "reference" => Ok(Engine::Reference),
+            "fast" => Ok(Algorithm::Fast),
+            "reference" => Ok(Algorithm::Reference),
             _ => Err("unknown engine; known are fast, reference".to_owned()),
         }
     }
@@ -65,7 +65,7 @@ impl ListParams {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Params {
     /// Which program.
-    pub engine: Engine,
+    pub algorithm: Algorithm,
     /// What a list is.
     pub lists: ListParams,
     /// The most lines of a basket, at least 1; the oldest makes room for a new one.

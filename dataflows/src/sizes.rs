@@ -8,7 +8,7 @@ use crate::neighbours::SharedEngine;
 
 /// What one worker holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sizes {
+pub struct StateStats {
     /// Baskets with at least one line, of those that this worker owns.
     pub baskets: u64,
     /// Their lines.
@@ -26,30 +26,30 @@ pub struct Sizes {
     /// The names of items.
     pub names_bytes: u64,
     /// The interactions, by basket and by item.
-    pub store_bytes: u64,
+    pub index_bytes: u64,
     /// Reserves, estimates, lists and supports.
     pub rows_bytes: u64,
 }
 
 /// Where the sizes of one worker can be asked for, between two steps of it.
 #[derive(Clone)]
-pub struct Census {
+pub struct StateCollector {
     pub(crate) ledger: SharedLedger,
     pub(crate) names: SharedNames,
     /// None for the reference, whose arrangements do not tell.
     pub(crate) engine: Option<SharedEngine>,
 }
 
-impl Census {
+impl StateCollector {
     /// Walks over everything: some nanoseconds for each basket, item and row.
-    pub fn take(&self) -> Sizes {
-        let mut sizes = Sizes::default();
-        self.ledger.borrow().measure(&mut sizes);
-        self.names.borrow().measure(&mut sizes);
+    pub fn collect(&self) -> StateStats {
+        let mut stats = StateStats::default();
+        self.ledger.borrow().measure(&mut stats);
+        self.names.borrow().measure(&mut stats);
         if let Some(engine) = &self.engine {
-            engine.borrow().measure(&mut sizes);
+            engine.borrow().measure(&mut stats);
         }
-        sizes
+        stats
     }
 }
 

@@ -123,7 +123,7 @@ pub enum Action<I> {
     ForgetUser,
     /// So many are in the cart and so many were bought, whatever was before: a line as a snapshot has it. For recovery
     /// only; no shop says this.
-    Hold(I, Quantity, Quantity),
+    Restore(I, Quantity, Quantity),
 }
 
 impl<I> Action<I> {
@@ -135,7 +135,7 @@ impl<I> Action<I> {
             | Action::Set(item, _)
             | Action::Purchase(item, _)
             | Action::Refund(item, _)
-            | Action::Hold(item, ..) => Some(item),
+            | Action::Restore(item, ..) => Some(item),
             Action::Clear | Action::Checkout | Action::Cancel | Action::Forget | Action::ForgetUser => None,
         }
     }
@@ -153,7 +153,7 @@ impl<I> Action<I> {
             Action::Cancel => Action::Cancel,
             Action::Forget => Action::Forget,
             Action::ForgetUser => Action::ForgetUser,
-            Action::Hold(item, cart, bought) => Action::Hold(f(item), cart, bought),
+            Action::Restore(item, cart, bought) => Action::Restore(f(item), cart, bought),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::harness::{Lists, check, event, last, model, params, run, updates};
 use crate::shop::{Random, cut, item_name, lengths, settings};
-use deltacart_dataflows::{Action, Engine, Event, Measure, Name, Params};
+use deltacart_dataflows::{Action, Algorithm, Event, Measure, Name, Params};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -77,15 +77,15 @@ proptest! {
 fn every_measure_with_a_limit() {
     for (seed, measure) in (1..).zip(Measure::ALL) {
         let epochs = fashions(seed);
-        for (engine, workers) in [(Engine::Fast, 1), (Engine::Fast, 4), (Engine::Reference, 2)] {
-            check(&epochs, limited(params(engine, measure, 2), 16), workers);
+        for (algorithm, workers) in [(Algorithm::Fast, 1), (Algorithm::Fast, 4), (Algorithm::Reference, 2)] {
+            check(&epochs, limited(params(algorithm, measure, 2), 16), workers);
         }
     }
 }
 
 #[test]
 fn a_limit_that_no_item_reaches_changes_nothing() {
-    let (epochs, exact) = (fashions(7), params(Engine::Fast, Measure::Cosine, 5));
+    let (epochs, exact) = (fashions(7), params(Algorithm::Fast, Measure::Cosine, 5));
     assert_eq!(updates(&epochs, exact, 2), updates(&epochs, limited(exact, 120), 2));
     assert_ne!(last(&epochs, exact, 2), last(&epochs, limited(exact, 16), 2));
 }
@@ -100,7 +100,7 @@ fn counted(of: &str, [row, other, both]: [u32; 3], max: u32) -> u32 {
     let events = (0..).zip(lines).map(|(offset, (basket, item))| {
         event(offset, &format!("{of} {basket}"), None, Action::Add(item.into(), 1))
     });
-    let params = limited(params(Engine::Fast, Measure::Count, 1), max);
+    let params = limited(params(Algorithm::Fast, Measure::Count, 1), max);
     let lists = model(&[events.collect()], params).swap_remove(0);
     lists.get("a").map_or(0, |list| list[0].count)
 }

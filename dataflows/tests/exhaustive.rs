@@ -8,7 +8,7 @@
 //! Baskets have no order, so the first event is always of the first basket. Items do have one: ties go by name.
 
 use crate::harness::{Lists, Update, event, params, updates};
-use deltacart_dataflows::{Action, Engine, Epoch, Event, Measure, Model, Name, Params};
+use deltacart_dataflows::{Action, Algorithm, Epoch, Event, Measure, Model, Name, Params};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One event: the basket, and what it says.
@@ -186,44 +186,44 @@ fn sequences_are_all_there() {
 fn adds_and_removes_recounted() {
     let shorter = sequences(5, adds_and_removes);
     for k in 1..=3 {
-        check_together(&shorter, params(Engine::Fast, Measure::Cosine, k), k, vec![]);
+        check_together(&shorter, params(Algorithm::Fast, Measure::Cosine, k), k, vec![]);
     }
-    check_together(&shorter, params(Engine::Fast, Measure::Jaccard, 1), 2, vec![]);
-    check_together(&sequences(6, adds_and_removes), params(Engine::Fast, Measure::Cosine, 1), 1, vec![]);
+    check_together(&shorter, params(Algorithm::Fast, Measure::Jaccard, 1), 2, vec![]);
+    check_together(&sequences(6, adds_and_removes), params(Algorithm::Fast, Measure::Cosine, 1), 1, vec![]);
 }
 
 #[test]
 fn adds_and_removes_followed() {
     let shorter = sequences(5, adds_and_removes);
     for k in 1..=3 {
-        check_together(&shorter, params(Engine::Fast, Measure::Cosine, k), k, large_for(&shorter));
+        check_together(&shorter, params(Algorithm::Fast, Measure::Cosine, k), k, large_for(&shorter));
     }
-    check_together(&shorter, params(Engine::Fast, Measure::Jaccard, 1), 2, large_for(&shorter));
+    check_together(&shorter, params(Algorithm::Fast, Measure::Jaccard, 1), 2, large_for(&shorter));
     let longer = sequences(6, adds_and_removes);
-    check_together(&longer, params(Engine::Fast, Measure::Cosine, 1), 1, large_for(&longer));
+    check_together(&longer, params(Algorithm::Fast, Measure::Cosine, 1), 1, large_for(&longer));
 }
 
 #[test]
 fn adds_and_removes_by_the_reference() {
     let sequences = sequences(5, adds_and_removes);
     for k in 1..=3 {
-        check_together(&sequences, params(Engine::Reference, Measure::Cosine, k), k, vec![]);
+        check_together(&sequences, params(Algorithm::Reference, Measure::Cosine, k), k, vec![]);
     }
 }
 
 #[test]
 fn anything_in_two_baskets() {
     let sequences = sequences(3, |_before| anything(2, &ITEMS));
-    check_together(&sequences, params(Engine::Fast, Measure::Cosine, 1), 2, vec![]);
-    check_together(&sequences, params(Engine::Fast, Measure::Cosine, 3), 1, large_for(&sequences));
-    check_together(&sequences, params(Engine::Reference, Measure::Cosine, 2), 1, vec![]);
+    check_together(&sequences, params(Algorithm::Fast, Measure::Cosine, 1), 2, vec![]);
+    check_together(&sequences, params(Algorithm::Fast, Measure::Cosine, 3), 1, large_for(&sequences));
+    check_together(&sequences, params(Algorithm::Reference, Measure::Cosine, 2), 1, vec![]);
 }
 
 #[test]
 fn anything_in_one_basket() {
     let sequences = sequences(4, |_before| anything(1, &ITEMS[..2]));
-    check_together(&sequences, params(Engine::Fast, Measure::Count, 2), 1, vec![]);
-    check_together(&sequences, params(Engine::Reference, Measure::Count, 1), 2, vec![]);
+    check_together(&sequences, params(Algorithm::Fast, Measure::Count, 2), 1, vec![]);
+    check_together(&sequences, params(Algorithm::Reference, Measure::Count, 1), 2, vec![]);
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn measures_that_use_the_number_of_baskets() {
     let sequences = sequences(4, adds_and_removes);
     for measure in [Measure::Llr, Measure::Npmi, Measure::Lift] {
         for (k, large) in [(1, 0), (2, 0), (1, 30), (3, 30)] {
-            check_in_turn(&sequences, params(Engine::Fast, measure, k), k, large_basket(large));
+            check_in_turn(&sequences, params(Algorithm::Fast, measure, k), k, large_basket(large));
         }
     }
 }
@@ -241,7 +241,7 @@ fn measures_that_use_the_number_of_baskets_by_the_reference() {
     let sequences = sequences(3, adds_and_removes);
     for measure in [Measure::Llr, Measure::Npmi, Measure::Lift] {
         for k in 1..=3 {
-            check_in_turn(&sequences, params(Engine::Reference, measure, k), k, vec![]);
+            check_in_turn(&sequences, params(Algorithm::Reference, measure, k), k, vec![]);
         }
     }
 }

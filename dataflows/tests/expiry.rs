@@ -1,9 +1,9 @@
 //! Baskets that nothing happens to give their lines back: everywhere at the same epochs, whatever the workers and the
 //! batching; and days of a shop whose baskets, items and users are new every day leave nothing behind.
 
-use crate::harness::{check, event, model, params, run, sizes};
+use crate::harness::{check, event, model, params, run, stats};
 use crate::shop::{Random, cut, events, item_name, lengths, settings};
-use deltacart_dataflows::{Action, Engine, Event, Measure, Millis, Name, Params, Partition, Sizes};
+use deltacart_dataflows::{Action, Algorithm, Event, Measure, Millis, Name, Params, Partition, StateStats};
 use proptest::prelude::*;
 use std::num::NonZeroU64;
 
@@ -43,7 +43,7 @@ proptest! {
         // Over partitions, the order of what concerns several baskets is that of epochs.
         events.retain(|event| event.action != Action::ForgetUser && event.basket != "b11");
         over_partitions(&mut events, partitions);
-        let params = with_idle(params(Engine::Fast, Measure::Count, 20), idle);
+        let params = with_idle(params(Algorithm::Fast, Measure::Count, 20), idle);
         let one_by_one: Vec<Vec<Event>> = events.iter().map(|event| vec![event.clone()]).collect();
         let after = run(&one_by_one, params, workers);
         events.sort_by_key(Event::order);
@@ -55,7 +55,7 @@ proptest! {
 /// The rule, in examples: baskets idle for 10.
 #[test]
 fn when_a_basket_is_over() {
-    let params = with_idle(params(Engine::Fast, Measure::Count, 9), 10);
+    let params = with_idle(params(Algorithm::Fast, Measure::Count, 9), 10);
     // Pairs of basket and time of events that each add an item of their own: what is together in the end.
     let together = |log: &[(u32, &str, Millis)]| {
         let add = |(offset, &(partition, basket, time)): (u64, &(u32, &str, Millis))| {
@@ -115,28 +115,28 @@ fn days(days: u64) -> Vec<Vec<Event>> {
 
 #[test]
 fn days_leave_nothing_behind() {
-    let params = with_idle(params(Engine::Fast, Measure::Cosine, 5), 6 * HOUR);
+    let params = with_idle(params(Algorithm::Fast, Measure::Cosine, 5), 6 * HOUR);
     for workers in [1, 3] {
-        let sizes = sizes(&days(30), params, workers, EVENTS_OF_A_DAY as usize / EPOCH);
-        let most = |days: &[Sizes], of: fn(&Sizes) -> u64| days.iter().map(of).max().unwrap();
+        let stats = stats(&days(30), params, workers, EVENTS_OF_A_DAY as usize / EPOCH);
+        let most = |days: &[StateStats], of: fn(&StateStats) -> u64| days.iter().map(of).max().unwrap();
         for (what, of) in [
-            ("baskets", (|sizes| sizes.baskets) as fn(&Sizes) -> u64),
-            ("lines", |sizes| sizes.lines),
-            ("users", |sizes| sizes.users),
-            ("items", |sizes| sizes.items),
-            ("rows", |sizes| sizes.rows),
-            ("bytes of the ledger", |sizes| sizes.ledger_bytes),
-            ("bytes of names", |sizes| sizes.names_bytes),
-            ("bytes of interactions", |sizes| sizes.store_bytes),
-            ("bytes of rows", |sizes| sizes.rows_bytes),
+            ("baskets", (|stats| stats.baskets) as fn(&StateStats) -> u64),
+            ("lines", |stats| stats.lines),
+            ("users", |stats| stats.users),
+            ("items", |stats| stats.items),
+            ("rows", |stats| stats.rows),
+            ("bytes of the ledger", |stats| stats.ledger_bytes),
+            ("bytes of names", |stats| stats.names_bytes),
+            ("bytes of interactions", |stats| stats.index_bytes),
+            ("bytes of rows", |stats| stats.rows_bytes),
         ] {
-            let (early, late) = (most(&sizes[..10], of), most(&sizes[10..], of));
+            let (early, late) = (most(&stats[..10], of), most(&stats[10..], of));
             assert!(
                 early > 0 && late * 10 <= early * 12,
                 "{workers} workers: {what} grew from {early} to {late}"
             );
         }
-        let last = sizes.last().unwrap();
+        let last = stats.last().unwrap();
         assert!(last.items < 150 && last.items_forgotten > 30 * 150, "{last:?}");
     }
 }

@@ -1,9 +1,9 @@
 //! Items that no basket holds any more are forgotten and their numbers given to others, while epochs are under way: the
 //! lists are the model's at every epoch, and what is held does not grow with the names that ever were.
 
-use crate::harness::{check, event, params, sizes};
+use crate::harness::{check, event, params, stats};
 use crate::shop::{Random, cut, settings};
-use deltacart_dataflows::{Action, Engine, Event, ListParams, Measure, Name, Params};
+use deltacart_dataflows::{Action, Algorithm, Event, ListParams, Measure, Name, Params};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -61,19 +61,22 @@ proptest! {
 
 #[test]
 fn what_is_held_does_not_grow() {
-    for (engine, workers) in [(Engine::Fast, 1), (Engine::Fast, 3), (Engine::Reference, 2)] {
-        let params = params(engine, Measure::Cosine, 3);
+    for (algorithm, workers) in [(Algorithm::Fast, 1), (Algorithm::Fast, 3), (Algorithm::Reference, 2)] {
+        let params = params(algorithm, Measure::Cosine, 3);
         let epochs: Vec<_> = seasons(5, 12_000, 20).chunks(10).map(<[_]>::to_vec).collect();
-        let sizes = sizes(&epochs, params, workers, 200);
-        let (short, long) = (sizes[0], sizes[5]);
+        let stats = stats(&epochs, params, workers, 200);
+        let (short, long) = (stats[0], stats[5]);
         assert!(long.items < 60, "{} names for a window of 20: {long:?}", long.items);
         assert!(long.items_forgotten > 1_000, "{long:?}");
         for (what, short, long) in [
             ("names", short.names_bytes, long.names_bytes),
             ("rows", short.rows_bytes, long.rows_bytes),
-            ("store", short.store_bytes, long.store_bytes),
+            ("store", short.index_bytes, long.index_bytes),
         ] {
-            assert!(long <= 2 * short, "{engine:?}, {workers} workers: {what} grew from {short} to {long}");
+            assert!(
+                long <= 2 * short,
+                "{algorithm:?}, {workers} workers: {what} grew from {short} to {long}"
+            );
         }
     }
 }
@@ -106,6 +109,6 @@ fn a_floor_outlives_its_item() {
     });
     let epochs: Vec<Vec<Event>> = numbered.collect();
     for workers in 1..=3 {
-        check(&epochs, params(Engine::Fast, Measure::Cosine, 1), workers);
+        check(&epochs, params(Algorithm::Fast, Measure::Cosine, 1), workers);
     }
 }

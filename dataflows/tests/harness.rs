@@ -1,8 +1,8 @@
 //! What the tests share: a dataflow run to its end over epochs of events, and what its updates add up to.
 
 use deltacart_dataflows::{
-    Action, Engine, Epoch, Event, List, ListParams, Measure, Model, Name, Params, Position, Scoring, Sizes,
-    recommend,
+    Action, Algorithm, Epoch, Event, List, ListParams, Measure, Model, Name, Params, Position, Scoring,
+    StateStats, recommend,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,9 +21,9 @@ pub(crate) type Lists = BTreeMap<Name, List>;
 pub(crate) type Update = (Epoch, Name, isize, List);
 
 /// Settings with one measure, and everything else as the command line has it.
-pub(crate) fn params(engine: Engine, measure: Measure, k: usize) -> Params {
+pub(crate) fn params(algorithm: Algorithm, measure: Measure, k: usize) -> Params {
     let lists = ListParams { k, scoring: Scoring::new(measure), scores: true };
-    Params { engine, lists, basket_items_max: 10_000, basket_idle: None, item_baskets_max: None }
+    Params { algorithm, lists, basket_items_max: 10_000, basket_idle: None, item_baskets_max: None }
 }
 
 /// An event of basket `basket` at the `offset`-th place of the input.
@@ -107,16 +107,16 @@ fn work(worker: &mut Worker, epochs: &[Vec<Event>], params: Params, panicked: &A
 }
 
 /// What all workers hold after every so many epochs; the names that each knows on the average.
-pub(crate) fn sizes(epochs: &[Vec<Event>], params: Params, workers: usize, every: usize) -> Vec<Sizes> {
+pub(crate) fn stats(epochs: &[Vec<Event>], params: Params, workers: usize, every: usize) -> Vec<StateStats> {
     let shared = epochs.to_vec();
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let (index, peers) = (worker.index(), worker.peers());
         let mut input = InputHandle::new();
-        let (probe, census) = worker.dataflow(|scope| {
+        let (probe, state_stats) = worker.dataflow(|scope| {
             let recommendations = recommend(scope.input_from(&mut input), params);
-            (recommendations.lists.probe().0, recommendations.census)
+            (recommendations.lists.probe().0, recommendations.state_stats)
         });
-        let mut sizes = Vec::new();
+        let mut stats = Vec::new();
         for (epoch, events) in (1..).zip(&shared) {
             let mine = events.iter().enumerate().filter(|(number, _event)| number % peers == index);
             mine.for_each(|(_number, event)| input.send(event.clone()));
@@ -126,12 +126,12 @@ pub(crate) fn sizes(epochs: &[Vec<Event>], params: Params, workers: usize, every
             let out = if is_due { epoch } else { epoch.saturating_sub(3) } as Epoch;
             worker.step_while(|| probe.less_than(&out));
             if is_due {
-                sizes.push(census.take());
+                stats.push(state_stats.collect());
             }
         }
-        sizes
+        stats
     });
-    let mut all = vec![Sizes::default(); epochs.len() / every];
+    let mut all = vec![StateStats::default(); epochs.len() / every];
     for of_worker in guards.unwrap().join() {
         for (all, one) in all.iter_mut().zip(of_worker.unwrap()) {
             all.baskets += one.baskets;
@@ -142,7 +142,7 @@ pub(crate) fn sizes(epochs: &[Vec<Event>], params: Params, workers: usize, every
             all.rows += one.rows;
             all.ledger_bytes += one.ledger_bytes;
             all.names_bytes += one.names_bytes;
-            all.store_bytes += one.store_bytes;
+            all.index_bytes += one.index_bytes;
             all.rows_bytes += one.rows_bytes;
         }
     }

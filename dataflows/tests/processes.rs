@@ -5,7 +5,7 @@
 
 use crate::harness::{Update, execute, params, updates};
 use crate::shop::small_changes;
-use deltacart_dataflows::{Engine, Event, Measure, Params};
+use deltacart_dataflows::{Algorithm, Event, Measure, Params};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use std::fs;
@@ -25,8 +25,8 @@ const FOLDER: &str = "DELTACART_TEST_FOLDER";
 
 /// What is run, one dataflow after the other: the same whenever and wherever it is asked for.
 fn runs() -> Vec<(Vec<Vec<Event>>, Params)> {
-    let fast = Measure::ALL.map(|measure| params(Engine::Fast, measure, 3));
-    let reference = [Measure::Cosine, Measure::Llr].map(|measure| params(Engine::Reference, measure, 3));
+    let fast = Measure::ALL.map(|measure| params(Algorithm::Fast, measure, 3));
+    let reference = [Measure::Cosine, Measure::Llr].map(|measure| params(Algorithm::Reference, measure, 3));
     let mut runner = TestRunner::deterministic();
     let runs = fast.into_iter().chain(reference).map(|params| {
         let mut epochs = small_changes().new_tree(&mut runner).unwrap().current();

@@ -6,7 +6,7 @@
 use crate::harness::{Reader, event, params, updates};
 use crate::shop::Random;
 use crate::skipped::skip;
-use deltacart_dataflows::{Action, Engine, Event, Measure, Model, Name, Params};
+use deltacart_dataflows::{Action, Algorithm, Event, Measure, Model, Name, Params};
 use std::fs;
 use std::num::NonZeroU32;
 
@@ -44,22 +44,22 @@ fn epochs(lines: usize) -> Option<Vec<Vec<Event>>> {
     Some(epochs)
 }
 
-/// Compares every update of the fast engine, on 1 and 3 workers, with the reference's, and every 25th epoch with the
+/// Compares every update of the fast algorithm, on 1 and 3 workers, with the reference's, and every 25th epoch with the
 /// model.
 fn check(lines: usize, measure: Measure, k: usize, item_baskets_max: Option<u32>) {
     let Some(epochs) = epochs(lines) else { return };
-    let params = |engine| {
+    let params = |algorithm| {
         let item_baskets_max = item_baskets_max.and_then(NonZeroU32::new);
-        Params { item_baskets_max, ..params(engine, measure, k) }
+        Params { item_baskets_max, ..params(algorithm, measure, k) }
     };
-    let expected = updates(&epochs, params(Engine::Reference), 1);
+    let expected = updates(&epochs, params(Algorithm::Reference), 1);
     for workers in [1, 3] {
-        let actual = updates(&epochs, params(Engine::Fast), workers);
+        let actual = updates(&epochs, params(Algorithm::Fast), workers);
         let differ = expected.iter().zip(&actual).find(|(expected, actual)| expected != actual);
         assert_eq!(differ, None, "{measure:?} on {workers} workers");
         assert_eq!(expected.len(), actual.len(), "{measure:?} on {workers} workers");
     }
-    let mut model = Model::new(params(Engine::Fast));
+    let mut model = Model::new(params(Algorithm::Fast));
     let (mut reader, mut rest) = (Reader::default(), expected.as_slice());
     for (epoch, events) in (0u64..).zip(&epochs) {
         let (now, later) = rest.split_at(rest.partition_point(|update| update.0 <= epoch));

@@ -1,7 +1,7 @@
 //! Random shops: events, settings and ways to cut epochs.
 
 use crate::harness::{event, params};
-use deltacart_dataflows::{Action, Engine, Event, Measure, Millis, Name, Params};
+use deltacart_dataflows::{Action, Algorithm, Event, Measure, Millis, Name, Params};
 pub(crate) use deltacart_testing::item_name;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -166,7 +166,7 @@ fn with_history(seed: u64, mut events: Vec<Event>, lengths: &[usize]) -> Vec<Vec
 
 prop_compose! {
     /// Settings of every kind.
-    pub(crate) fn settings()(engine in prop_oneof![3 => Just(Engine::Fast), 1 => Just(Engine::Reference)],
+    pub(crate) fn settings()(algorithm in prop_oneof![3 => Just(Algorithm::Fast), 1 => Just(Algorithm::Reference)],
         which in 0usize..8, k in 1usize..=20, min_count in prop_oneof![4 => Just(1u32), 1 => 2u32..4],
         digits in 0u32..=9, scores in any::<bool>(), alpha in prop_oneof![3 => Just(0.5), 1 => 0.0f64..=1.0],
         damping in prop_oneof![3 => Just(0.0), 1 => 0.0f64..30.0],
@@ -174,7 +174,7 @@ prop_compose! {
         idle in prop_oneof![2 => Just(None), 1 => (1u64..80).prop_map(NonZeroU64::new)],
         sample in prop_oneof![3 => Just(None), 2 => (1u32..24).prop_map(NonZeroU32::new)]) -> Params {
         let mut params = Params {
-            basket_items_max: cap, basket_idle: idle, item_baskets_max: sample, ..params(engine, Measure::ALL[which], k)
+            basket_items_max: cap, basket_idle: idle, item_baskets_max: sample, ..params(algorithm, Measure::ALL[which], k)
         };
         params.lists.scores = scores;
         let scoring = &mut params.lists.scoring;

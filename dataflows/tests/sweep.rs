@@ -4,7 +4,7 @@
 //! many shops are drawn, and `DELTACART_TEST_SEED` where their seeds begin; `scripts/sweep` sets both.
 
 use crate::harness::{Reader, check_lists, params, updates};
-use deltacart_dataflows::{Engine, Event, Measure, Model, Params};
+use deltacart_dataflows::{Algorithm, Event, Measure, Model, Params};
 use deltacart_testing::{Plan, Random, Shop, Size};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,7 +61,7 @@ fn seeds_that_failed() {
 #[test]
 fn items_in_turn() {
     for (items, baskets, epoch_events) in [(97, 500, 100), (40, 97, 7), (148, 17, 500)] {
-        let settings = params(Engine::Fast, Measure::Cosine, 10);
+        let settings = params(Algorithm::Fast, Measure::Cosine, 10);
         for workers in [1, 2] {
             compare(&shop_in_turn(items, baskets, 12_000, epoch_events, workers, settings));
         }
@@ -75,7 +75,7 @@ fn a_carrier_bag_in_every_basket() {
         let plan = Plan {
             carrier_bag: true,
             epoch_events: 1000,
-            ..plan(300, 5000, 15_000, params(Engine::Fast, measure, 10))
+            ..plan(300, 5000, 15_000, params(Algorithm::Fast, measure, 10))
         };
         compare(&Shop::of(plan, &mut Random::new(1)));
     }
@@ -85,7 +85,7 @@ fn a_carrier_bag_in_every_basket() {
 #[test]
 fn few_items_and_many_removes() {
     for (seed, measure) in (0..).zip(Measure::ALL) {
-        let settings = params(Engine::Fast, measure, 10);
+        let settings = params(Algorithm::Fast, measure, 10);
         let plan =
             Plan { item_skew: 1.0, removes: 0.3, epoch_events: 200, ..plan(40, 3000, 12_000, settings) };
         compare(&Shop::of(plan, &mut Random::new(seed)));

@@ -4,7 +4,7 @@
 use crate::harness::{Lists, last, model, params};
 use crate::shop::{cut, events, lengths};
 use deltacart_dataflows::{
-    BasketCopy, Engine, Epoch, Event, Measure, Params, SnapshotRequest, TakeBaskets, recommend_core,
+    Algorithm, BasketCopy, Epoch, Event, Measure, Params, SnapshotRequest, SnapshotSink, recommend_core,
 };
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -28,7 +28,7 @@ struct Taker {
     taken: Arc<Mutex<Taken>>,
 }
 
-impl TakeBaskets for Taker {
+impl SnapshotSink for Taker {
     fn is_ready(&self) -> bool {
         self.asked.set(self.asked.get() + 1);
         self.asked.get().is_multiple_of(2)
@@ -98,7 +98,7 @@ proptest! {
         idle in prop_oneof![Just(None), (1u64..80).prop_map(NonZeroU64::new)],
         workers in (1usize..4, 1usize..4),
     ) {
-        let params = params(Engine::Fast, Measure::Cosine, 4);
+        let params = params(Algorithm::Fast, Measure::Cosine, 4);
         let params = Params { basket_items_max: items_max, basket_idle: idle, ..params };
         let mut epochs = cut(&events, &lengths);
         epochs.push(Vec::new());

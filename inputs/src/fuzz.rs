@@ -116,7 +116,7 @@ fn check_event(event: &Event, options: &DecodeOptions) {
     let quantity = match &event.action {
         Action::Add(_, quantity) | Action::Set(_, quantity) | Action::Purchase(_, quantity) => *quantity,
         Action::Remove(_, quantity) | Action::Refund(_, quantity) => quantity.unwrap_or_default(),
-        Action::Hold(..) => panic!("no shop says this: {event:?}"),
+        Action::Restore(..) => panic!("no shop says this: {event:?}"),
         Action::Clear | Action::Checkout | Action::Cancel | Action::Forget | Action::ForgetUser => 0,
     };
     assert!(quantity <= limits.quantity_max * 10u32.pow(limits.quantity_decimals), "{event:?}");

@@ -99,10 +99,10 @@ impl Settings {
     }
 
     fn set_params(&mut self, params: &Params) {
-        let Params { engine, lists, basket_items_max, basket_idle, item_baskets_max } = params;
+        let Params { algorithm, lists, basket_items_max, basket_idle, item_baskets_max } = params;
         let ListParams { k, scoring, scores } = lists;
         let Scoring { measure, alpha, damping, min_count, digits } = scoring;
-        self.set("--engine", engine);
+        self.set("--engine", algorithm);
         self.set("--top-k", k);
         self.set("--measure", measure);
         self.set("--alpha", alpha);

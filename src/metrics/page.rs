@@ -5,7 +5,7 @@
 use super::Seen;
 use super::report::PartitionLabel;
 use crate::summary::{Counter, Tally};
-use deltacart_dataflows::Sizes;
+use deltacart_dataflows::StateStats;
 use deltacart_inputs::registry::RegistryStatus;
 use deltacart_inputs::{Flaw, Reason};
 use prometheus_client::collector::Collector;
@@ -70,8 +70,8 @@ impl Page {
         text
     }
 
-    fn sum(&self, of: impl Fn(&Sizes) -> u64) -> u64 {
-        self.seen.reports.values().map(|report| of(&report.sizes)).sum()
+    fn sum(&self, of: impl Fn(&StateStats) -> u64) -> u64 {
+        self.seen.reports.values().map(|report| of(&report.stats)).sum()
     }
 
     fn counts(&self, to: &mut Metrics<'_>) -> fmt::Result {
@@ -120,28 +120,28 @@ impl Page {
     }
 
     fn state(&self, to: &mut Metrics<'_>) -> fmt::Result {
-        to.gauge("deltacart_baskets", "Baskets with at least one line", self.sum(|sizes| sizes.baskets))?;
-        to.gauge("deltacart_lines", "Lines of baskets", self.sum(|sizes| sizes.lines))?;
+        to.gauge("deltacart_baskets", "Baskets with at least one line", self.sum(|stats| stats.baskets))?;
+        to.gauge("deltacart_lines", "Lines of baskets", self.sum(|stats| stats.lines))?;
         to.gauge(
             "deltacart_users",
             "Users with a basket, on each worker that has one",
-            self.sum(|sizes| sizes.users),
+            self.sum(|stats| stats.users),
         )?;
         // Each worker knows all of them.
-        let items = self.seen.reports.values().map(|report| report.sizes.items).max().unwrap_or(0);
+        let items = self.seen.reports.values().map(|report| report.stats.items).max().unwrap_or(0);
         to.gauge("deltacart_items", "Items that have a name", items)?;
-        let forgotten = self.sum(|sizes| sizes.items_forgotten);
+        let forgotten = self.sum(|stats| stats.items_forgotten);
         to.counter("deltacart_items_forgotten", "Items that no basket held any more", forgotten)?;
-        to.gauge("deltacart_rows", "Items with a row, and parts of rows", self.sum(|sizes| sizes.rows))?;
+        to.gauge("deltacart_rows", "Items with a row, and parts of rows", self.sum(|stats| stats.rows))?;
         let sampled: u64 = self.seen.reports.values().map(|report| report.items_sampled).sum();
         to.gauge("deltacart_items_sampled", "Items in more baskets than may speak for one", sampled)?;
         let ids: u64 = self.seen.reports.values().map(|report| report.ids_remembered).sum();
         to.gauge("deltacart_ids_remembered", "Event ids remembered to find duplicates", ids)?;
         let parts = [
-            ("ledger", self.sum(|sizes| sizes.ledger_bytes)),
-            ("names", self.sum(|sizes| sizes.names_bytes)),
-            ("store", self.sum(|sizes| sizes.store_bytes)),
-            ("rows", self.sum(|sizes| sizes.rows_bytes)),
+            ("ledger", self.sum(|stats| stats.ledger_bytes)),
+            ("names", self.sum(|stats| stats.names_bytes)),
+            ("store", self.sum(|stats| stats.index_bytes)),
+            ("rows", self.sum(|stats| stats.rows_bytes)),
         ];
         to.gauges(
             "deltacart_state_bytes",

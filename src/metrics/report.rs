@@ -3,7 +3,7 @@
 use super::Meter;
 use crate::streams::Stream;
 use crate::summary::{Counter, Tally};
-use deltacart_dataflows::{Census, Epoch, Millis, Sampling, Sizes, Work};
+use deltacart_dataflows::{Epoch, Millis, Sampling, StateCollector, StateStats, Work};
 use deltacart_inputs::Lag;
 use deltacart_inputs::registry::RegistryStatus;
 use std::cell::RefCell;
@@ -42,7 +42,7 @@ pub(super) struct Report {
     /// Records that wait for their schema.
     pub(super) waiting: u64,
     pub(super) registry: RegistryStatus,
-    pub(super) sizes: Sizes,
+    pub(super) stats: StateStats,
 }
 
 impl Report {
@@ -143,8 +143,8 @@ pub(crate) struct WorkerMeter {
     tally: Rc<RefCell<Tally>>,
     work: Work,
     sampling: Option<Sampling>,
-    census: Census,
-    sizes: Sizes,
+    state_stats: StateCollector,
+    stats: StateStats,
     measure_at: Instant,
     report_at: Instant,
     /// The epoch that was told as begun last.
@@ -157,14 +157,14 @@ pub(crate) struct WorkerMeter {
 }
 
 impl WorkerMeter {
-    /// Of a worker that counts in `tally` and `work`, and holds what `census` tells.
+    /// Of a worker that counts in `tally` and `work`, and holds what `state_stats` tells.
     pub(crate) fn new(
         meter: &Meter,
         worker: usize,
         tally: Rc<RefCell<Tally>>,
         work: Work,
         sampling: Option<Sampling>,
-        census: Census,
+        state_stats: StateCollector,
     ) -> Self {
         let meter = meter.is_watched().then(|| meter.clone());
         let now = Instant::now();
@@ -174,8 +174,8 @@ impl WorkerMeter {
             tally,
             work,
             sampling,
-            census,
-            sizes: Sizes::default(),
+            state_stats,
+            stats: StateStats::default(),
             measure_at: now,
             report_at: now,
             begun: None,
@@ -236,7 +236,7 @@ impl WorkerMeter {
 
     fn report(&mut self, turn: Turn, probe: Probe, now: Instant, is_last: bool) -> Report {
         if now >= self.measure_at {
-            self.sizes = self.census.take();
+            self.stats = self.state_stats.collect();
             let took = now.elapsed();
             self.measure_at = now + MEASURE_EVERY.max(took * MEASURE_SHARE);
         }
@@ -256,7 +256,7 @@ impl WorkerMeter {
             ids_remembered: probe.ids_remembered as u64,
             waiting: probe.waiting,
             registry: probe.registry,
-            sizes: self.sizes,
+            stats: self.stats,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::metrics::report::{Report, Step};
-use deltacart_dataflows::Sizes;
+use deltacart_dataflows::StateStats;
 use deltacart_inputs::Lag;
 
 fn lag(number: u32, offsets: u64) -> (PartitionLabel, Lag) {
@@ -27,7 +27,7 @@ fn report(at: Instant, caught_up: bool) -> Report {
         ids_remembered: 0,
         waiting: 0,
         registry: Default::default(),
-        sizes: Sizes::default(),
+        stats: StateStats::default(),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::job::{
 };
 use crate::output::{Envelope, OutputOptions, WORKER_SLOTS};
 use anyhow::{Context, Result, ensure};
-use deltacart_dataflows::{Engine, ListParams, Measure, Params, Scoring};
+use deltacart_dataflows::{Algorithm, ListParams, Measure, Params, Scoring};
 use deltacart_inputs::kafka::StartFrom;
 use deltacart_inputs::{DecodeOptions, Format, OnExpired};
 use std::cell::{OnceCell, RefCell};
@@ -174,7 +174,7 @@ impl Seed {
         scoring.digits = fate.below(5) as u32;
         let lists = ListParams { k: 1 + fate.below(5) as usize, scoring, scores: !fate.one_in(8) };
         let mut params = Params {
-            engine: Engine::Fast,
+            algorithm: Algorithm::Fast,
             lists,
             basket_items_max: self.basket_items_max,
             basket_idle: None,

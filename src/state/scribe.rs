@@ -9,7 +9,7 @@
 use super::manifest::Part;
 use super::part::{PartWriter, Written};
 use super::store::{Put, Store};
-use deltacart_dataflows::{BasketCopy, Epoch, Partition, TakeBaskets};
+use deltacart_dataflows::{BasketCopy, Epoch, Partition, SnapshotSink};
 use deltacart_inputs::EventIds;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -86,7 +86,7 @@ impl Scribe {
     }
 }
 
-impl TakeBaskets for Scribe {
+impl SnapshotSink for Scribe {
     fn is_ready(&self) -> bool {
         match &*self.0 {
             Pen::Thread { waiting, .. } => waiting.load(Ordering::Relaxed) < WAITING_LINES_MAX,

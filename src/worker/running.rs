@@ -214,7 +214,7 @@ fn build(
     let meter = worker.dataflow_named("Recommend", |scope| {
         let events = scope.input_from(&mut input);
         let held = scope.input_from(&mut held);
-        let Recommendations { lists, notes, work, sampling, census } =
+        let Recommendations { lists, notes, work, sampling, state_stats } =
             recommend_core(events.clone(), job.params, snapshots);
         if let Some(when) = job.verify {
             let verified = verify(events, lists.clone(), when, job.params, Rc::clone(tally), trouble.clone());
@@ -226,7 +226,7 @@ fn build(
         let published = publish(lists, held, publisher, resumption, cadence, outlet);
         published.out.probe_with(&out);
         published.taken.probe_with(&taken);
-        WorkerMeter::new(&shared.meter, scope.index(), Rc::clone(tally), work, sampling, census)
+        WorkerMeter::new(&shared.meter, scope.index(), Rc::clone(tally), work, sampling, state_stats)
     });
     Dataflow { input, held, out, taken, meter }
 }

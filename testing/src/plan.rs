@@ -2,7 +2,7 @@
 //! scales, since faults hide between the toy and the benchmark.
 
 use crate::Random;
-use deltacart_dataflows::{Engine, ListParams, Measure, Params, Scoring};
+use deltacart_dataflows::{Algorithm, ListParams, Measure, Params, Scoring};
 use std::num::{NonZeroU32, NonZeroU64};
 
 /// How large a shop may be.
@@ -119,7 +119,7 @@ fn params(random: &mut Random) -> Params {
     let sample =
         random.happens(0.2).then(|| NonZeroU32::MIN.saturating_add(random.log_scaled(1, 300) as u32));
     Params {
-        engine: Engine::Fast,
+        algorithm: Algorithm::Fast,
         lists,
         basket_items_max: basket_items_max as usize,
         basket_idle,

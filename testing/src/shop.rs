@@ -66,7 +66,7 @@ fn plain_json(event: &Event) -> Vec<u8> {
         Action::Clear => ("clear", None),
         Action::Cancel => ("cancel", None),
         Action::Forget | Action::ForgetUser => ("forget", None),
-        Action::Hold(..) => unreachable!("no shop says what a snapshot says"),
+        Action::Restore(..) => unreachable!("no shop says what a snapshot says"),
     };
     let mut json = serde_json::json!({ "event": kind });
     if event.action != Action::ForgetUser {

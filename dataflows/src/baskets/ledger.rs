@@ -9,7 +9,7 @@ use crate::baskets::walk::{BasketCopy, Walk};
 use crate::baskets::{Line, Note};
 use crate::numbers::Numbers;
 use crate::sampling::{Sampling, basket_level};
-use crate::sizes::{Sizes, bytes};
+use crate::sizes::{StateStats, bytes};
 use crate::{Action, Basket, Diff, Event, Item, Millis, Name, Partition, Quantity, tight};
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
@@ -114,7 +114,7 @@ impl Ledger {
             self.give_up(number, tell);
         }
         let number = match event.action {
-            Action::Add(..) | Action::Set(..) | Action::Purchase(..) | Action::Hold(..) => {
+            Action::Add(..) | Action::Set(..) | Action::Purchase(..) | Action::Restore(..) => {
                 self.number(&event.basket)
             }
             _ => match self.numbers.get(&event.basket) {
@@ -130,7 +130,7 @@ impl Ledger {
         let basket = self.basket(number);
         let (held, items_max) = (&mut self.baskets[number as usize], self.items_max);
         // What is made again may be said twice, to tell of several users.
-        let is_odd = !matches!(event.action, Action::Hold(..));
+        let is_odd = !matches!(event.action, Action::Restore(..));
         let changed = held.act(basket, event.action, items_max, &mut self.large, tell);
         if !changed && is_odd {
             tell(Effect::Note(Note::NoEffect));
@@ -273,7 +273,7 @@ impl Ledger {
     }
 
     /// Adds up what it holds.
-    pub(crate) fn measure(&self, sizes: &mut Sizes) {
+    pub(crate) fn measure(&self, sizes: &mut StateStats) {
         sizes.baskets = self.numbers.given() as u64;
         sizes.users = self.users.given() as u64;
         sizes.ledger_bytes =
@@ -378,7 +378,7 @@ fn quantities_after(action: &Action<Item>, cart: Quantity, bought: Quantity) -> 
         Action::Checkout => (0, bought.saturating_add(cart)),
         Action::Cancel => (cart, 0),
         Action::Forget | Action::ForgetUser => (0, 0),
-        Action::Hold(_item, cart, bought) => (cart, bought),
+        Action::Restore(_item, cart, bought) => (cart, bought),
     }
 }
 
@@ -438,9 +438,9 @@ mod tests {
         check(&[Add(1, 2), Purchase(2, 1), Forget], &[], 0);
         check(&[Add(1, 2), Purchase(2, 1), ForgetUser, Add(3, 1)], &[(3, 1)], 0);
         check(&[Add(1, u32::MAX), Purchase(2, 7), Add(1, 7)], &[(1, u32::MAX), (2, 7)], 1);
-        check(&[Add(1, 9), Hold(1, 2, 3), Hold(2, 0, 1), Cancel], &[(1, 2)], 0);
-        check(&[Hold(1, 2, 3), Hold(1, 2, 3), Clear], &[(1, 3)], 0);
-        check(&[Hold(1, 0, 0)], &[], 0);
+        check(&[Add(1, 9), Restore(1, 2, 3), Restore(2, 0, 1), Cancel], &[(1, 2)], 0);
+        check(&[Restore(1, 2, 3), Restore(1, 2, 3), Clear], &[(1, 3)], 0);
+        check(&[Restore(1, 0, 0)], &[], 0);
     }
 
     #[test]

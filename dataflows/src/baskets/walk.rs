@@ -9,7 +9,7 @@
 //!
 //! Whoever wants a snapshot says the epoch in a [`SnapshotRequest`] before the epoch is closed. The operator then
 //! copies some baskets whenever it is scheduled and schedules itself again, so nothing waits for the walk; what has
-//! been copied goes to a [`TakeBaskets`], which may ask for a rest.
+//! been copied goes to a [`SnapshotSink`], which may ask for a rest.
 //!
 //! # Notes
 //! What is copied before it changes is handed over even to a taker that is not ready: it would be lost otherwise. That
@@ -57,14 +57,14 @@ impl BasketCopy {
                 basket: basket.clone(),
                 user: users.get(index).cloned(),
                 time: last,
-                action: Action::Hold(item.clone(), *cart, *bought),
+                action: Action::Restore(item.clone(), *cart, *bought),
             }
         })
     }
 }
 
 /// Where copies go.
-pub trait TakeBaskets {
+pub trait SnapshotSink {
     /// Whether more can be taken now; the walk rests until it can.
     fn is_ready(&self) -> bool;
 
@@ -82,7 +82,7 @@ pub struct SnapshotRequest(Rc<Shared>);
 struct Shared {
     asked: Cell<Option<Epoch>>,
     walking: Cell<Option<Epoch>>,
-    taker: RefCell<Box<dyn TakeBaskets>>,
+    taker: RefCell<Box<dyn SnapshotSink>>,
 }
 
 /// Lines that are copied at a time: some 100 µs of work, baskets' names and users with them.
@@ -93,7 +93,7 @@ const REST: Duration = Duration::from_millis(1);
 
 impl SnapshotRequest {
     /// Copies are to go to `taker`.
-    pub fn new(taker: Box<dyn TakeBaskets>) -> Self {
+    pub fn new(taker: Box<dyn SnapshotSink>) -> Self {
         let (asked, walking) = (Cell::new(None), Cell::new(None));
         SnapshotRequest(Rc::new(Shared { asked, walking, taker: RefCell::new(taker) }))
     }

@@ -15,7 +15,7 @@ use crate::neighbours::tally::Tally;
 use crate::neighbours::touched::Touched;
 use crate::neighbours::watchers::Watchers;
 use crate::sampling::Sampling;
-use crate::sizes::{Sizes, bytes};
+use crate::sizes::{StateStats, bytes};
 use crate::{Diff, Item, List, ListParams, Name, Names, Neighbour, SharedNames};
 use std::rc::Rc;
 
@@ -95,9 +95,9 @@ impl Engine {
     }
 
     /// Adds up what it holds from epoch to epoch; scratch is left out.
-    pub(crate) fn measure(&self, sizes: &mut Sizes) {
+    pub(crate) fn measure(&self, sizes: &mut StateStats) {
         sizes.rows = self.rows.iter().filter(|row| !row.is_empty()).count() as u64;
-        sizes.store_bytes = self.store.bytes() + self.sample.as_ref().map_or(0, Sample::bytes);
+        sizes.index_bytes = self.store.bytes() + self.sample.as_ref().map_or(0, Sample::bytes);
         let rows = bytes(&self.rows) + self.rows.iter().map(Row::bytes).sum::<u64>();
         sizes.rows_bytes = rows + self.watchers.bytes() + self.supports.bytes();
     }

@@ -7,7 +7,7 @@ use crate::state::load::{Snapshot, load};
 use crate::state::manifest::{FORMAT, Manifest, PartitionOffset, StateShape, trailer};
 use crate::state::scribe::{Outcome, Scribe};
 use crate::state::store::{Store, put_whole};
-use deltacart_dataflows::{Action, Event, Name, Partition, TakeBaskets};
+use deltacart_dataflows::{Action, Event, Name, Partition, SnapshotSink};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ pub(super) fn mark_of(snapshot: &Snapshot) -> u32 {
         let baskets: BTreeSet<&Name> = events.iter().map(|event| &event.basket).collect();
         assert_eq!((events.len(), baskets.len()), (12, 6));
         let mark = |event: &Event| match (event.basket.as_str(), event.position.index, &event.action) {
-            ("basket 0" | "basket 10", 0, Action::Hold(_, cart, _)) => Some(*cart),
+            ("basket 0" | "basket 10", 0, Action::Restore(_, cart, _)) => Some(*cart),
             _ => None,
         };
         marks.extend(events.iter().filter_map(mark));
