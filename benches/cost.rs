@@ -32,7 +32,7 @@ use common::random::Random;
 use common::rows::{Figures, Rows, number};
 use common::workload::{Change, Lines};
 use common::{children, memory, workload};
-use deltacart_dataflows::{Item, ListParams};
+use deltacart_dataflows::ListParams;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::PathBuf;
@@ -267,7 +267,7 @@ fn shop(basket: usize, items: usize, removes: bool, events: usize) -> Vec<Change
     let mut changes = Vec::with_capacity(events + 1);
     // As everywhere, items are numbered in the order in which they appear.
     let (mut numbers, mut known) = (vec![None; items], 0);
-    let mut picked: Vec<Item> = Vec::new();
+    let mut picked: Vec<u32> = Vec::new();
     for number in 0.. {
         picked.clear();
         while picked.len() < basket && changes.len() < events {

@@ -29,7 +29,7 @@ use common::programs::{config, params};
 use common::rows::{Rows, number};
 use common::workload::{Lines, Prepared};
 use common::{children, memory, workload};
-use deltacart_dataflows::{Basket, List, Name, Params, Recommendations, recommend};
+use deltacart_dataflows::{List, Name, Params, Recommendations, recommend};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::cell::RefCell;
@@ -159,12 +159,12 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// The baskets of each item at the end, rising.
-struct Truth(BTreeMap<Name, Vec<Basket>>);
+struct Truth(BTreeMap<Name, Vec<u32>>);
 
 impl Truth {
     fn of(case: &Case) -> Result<Self> {
         let lines = Lines::after(workload::load(&case.path, case.lines)?.into_iter());
-        let mut baskets: BTreeMap<Name, Vec<Basket>> = BTreeMap::new();
+        let mut baskets: BTreeMap<Name, Vec<u32>> = BTreeMap::new();
         for (basket, item) in lines.all() {
             baskets.entry(workload::item_name(item)).or_default().push(basket);
         }
@@ -172,7 +172,7 @@ impl Truth {
         Ok(Truth(baskets))
     }
 
-    fn baskets(&self, item: &Name) -> &[Basket] {
+    fn baskets(&self, item: &Name) -> &[u32] {
         self.0.get(item).map_or(&[], Vec::as_slice)
     }
 

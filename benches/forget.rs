@@ -24,7 +24,7 @@ use common::random::Random;
 use common::rows::{Rows, number};
 use common::workload::{basket_name, item_name};
 use common::{children, memory};
-use deltacart_dataflows::{Action, Basket, Event, Item, Name, Position, recommend};
+use deltacart_dataflows::{Action, Event, Name, Position, recommend};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::cell::RefCell;
@@ -185,13 +185,13 @@ impl Shop {
         large < self.case.large && self.large_user(large) == user
     }
 
-    fn item(&mut self) -> Item {
+    fn item(&mut self) -> u32 {
         let all = self.popularity.last().copied().unwrap_or_default();
         let picked = self.random.share() * all;
-        self.popularity.partition_point(|&sum| sum <= picked) as Item
+        self.popularity.partition_point(|&sum| sum <= picked) as u32
     }
 
-    fn event(&self, user: Basket, action: Action<Name>) -> Event {
+    fn event(&self, user: u32, action: Action<Name>) -> Event {
         let is_forget = matches!(action, Action::ForgetUser);
         Event {
             position: Position { offset: self.lines, ..Position::default() },

@@ -300,7 +300,7 @@ impl Snapshots {
     fn end_of(&mut self, epoch: Epoch, now: Duration) {
         if self.ended.is_some() && now - self.began >= SNAPSHOT_EVERY {
             self.scribe.begin(self.name(), Vec::new());
-            self.request.ask(epoch);
+            self.request.request(epoch);
             (self.began, self.ended) = (now, None);
         }
     }

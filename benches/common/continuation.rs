@@ -6,7 +6,6 @@
 
 use super::random::Random;
 use super::workload::{Change, Lines};
-use deltacart_dataflows::{Basket, Item};
 use std::collections::VecDeque;
 
 /// Which lines go.
@@ -23,20 +22,20 @@ const OPEN: usize = 100;
 /// Endless changes, each with an effect.
 pub(crate) struct Continuation {
     /// The old baskets' items, one basket behind the other, and where each begins.
-    items: Vec<Item>,
+    items: Vec<u32>,
     begins: Vec<u32>,
     /// The order in which the old baskets come again, and how many of them have.
     order: Vec<u32>,
     begun: usize,
     open: Vec<Open>,
-    next_basket: Basket,
+    next_basket: u32,
     leaving: Leaving,
     random: Random,
 }
 
 /// A basket that is being filled.
 struct Open {
-    basket: Basket,
+    basket: u32,
     /// Which items are still to come.
     next: u32,
     end: u32,
@@ -45,7 +44,7 @@ struct Open {
 /// The lines that are there, as far as it takes to say which go.
 enum Leaving {
     Any { share: f64, lines: Lines },
-    Oldest { lines: VecDeque<(Basket, Item)>, one_goes: bool },
+    Oldest { lines: VecDeque<(u32, u32)>, one_goes: bool },
 }
 
 impl Continuation {
@@ -77,7 +76,7 @@ impl Continuation {
     pub(crate) fn bytes(&self) -> u64 {
         let numbers = self.items.capacity() + self.begins.capacity() + self.order.capacity();
         let leaving = match &self.leaving {
-            Leaving::Oldest { lines, .. } => lines.capacity() * size_of::<(Basket, Item)>(),
+            Leaving::Oldest { lines, .. } => lines.capacity() * size_of::<(u32, u32)>(),
             Leaving::Any { .. } => 0,
         };
         (numbers * size_of::<u32>() + leaving) as u64

@@ -8,15 +8,14 @@
 //! In bulk it may do what suits it best: first all baskets, then the pairs of each whole basket.
 
 use super::workload::Change;
-use deltacart_dataflows::Item;
 use hashbrown::HashMap;
 
-type Row = HashMap<Item, u32, foldhash::fast::FixedState>;
+type Row = HashMap<u32, u32, foldhash::fast::FixedState>;
 
 /// Baskets, and the counts of all pairs that share one.
 #[derive(Default)]
 pub(crate) struct Counting {
-    baskets: Vec<Vec<Item>>,
+    baskets: Vec<Vec<u32>>,
     rows: Vec<Row>,
 }
 
@@ -82,7 +81,7 @@ impl Counting {
     }
 }
 
-fn take_one(row: &mut Row, other: Item) {
+fn take_one(row: &mut Row, other: u32) {
     if let Some(count) = row.get_mut(&other) {
         *count -= 1;
         if *count == 0 {

@@ -3,7 +3,7 @@
 //! A change is made into what the dataflow takes before the clock runs: decoding is not what is measured here.
 
 use super::workload::Change;
-use deltacart_dataflows::{Basket, Diff, Epoch, Event, Item};
+use deltacart_dataflows::{Basket, Diff, Epoch, Event, Interaction, Item};
 use differential_dataflow::input::InputSession;
 use std::collections::VecDeque;
 use timely::container::CapacityContainerBuilder;
@@ -23,8 +23,8 @@ pub(crate) trait Intake {
 
 /// Interactions, for the engines.
 pub(crate) struct Interactions {
-    pub(crate) input: InputSession<Epoch, (Basket, Item), Diff>,
-    ready: VecDeque<Vec<((Basket, Item), Diff)>>,
+    pub(crate) input: InputSession<Epoch, Interaction, Diff>,
+    ready: VecDeque<Vec<(Interaction, Diff)>>,
 }
 
 impl Interactions {
@@ -35,12 +35,14 @@ impl Interactions {
 
 impl Intake for Interactions {
     fn prepare(&mut self, changes: &mut dyn Iterator<Item = Change>) {
-        self.ready.push_back(changes.map(|change| ((change.basket, change.item), change.diff())).collect());
+        let interaction =
+            |change: &Change| Interaction::new(Basket::new(change.basket), Item::new(change.item));
+        self.ready.push_back(changes.map(|change| (interaction(&change), change.diff())).collect());
     }
 
     fn send(&mut self) {
         let batch = self.ready.pop_front().unwrap_or_default();
-        batch.into_iter().for_each(|(line, diff)| self.input.update(line, diff));
+        batch.into_iter().for_each(|(interaction, diff)| self.input.update(interaction, diff));
     }
 
     fn advance_to(&mut self, next: Epoch) {

@@ -6,6 +6,7 @@
 
 use deltacart::output::{Envelope, ListChange, OutputOptions, Records, encode};
 use deltacart_dataflows::{Diff, Epoch, EpochSession, Item, List, Name, Neighbour, PerEpoch};
+use deltacart_testing::{FNV_START, fnv1a};
 use differential_dataflow::consolidation::consolidate_updates;
 use differential_dataflow::{ExchangeData, VecCollection};
 use std::cell::RefCell;
@@ -30,7 +31,7 @@ impl Id for Name {
 
 impl Id for Item {
     fn name(&self) -> Name {
-        item_name(*self)
+        item_name(self.number())
     }
 }
 
@@ -86,7 +87,10 @@ pub(crate) fn observe<I: Id>(
             seen.bytes += bytes;
             seen.lists_out += u64::from(!change.after.is_empty());
             if watch == Watch::Keep {
-                let hash = fnv(format!("{} {} {:?}", change.epoch, change.item, change.after).as_bytes());
+                let hash = fnv1a(
+                    FNV_START,
+                    format!("{} {} {:?}", change.epoch, change.item, change.after).as_bytes(),
+                );
                 seen.history = seen.history.wrapping_add(hash);
             }
             match (watch, change.after.is_empty()) {
@@ -150,7 +154,7 @@ impl Seen {
 
     /// What two programs with the same lists have in common.
     pub(crate) fn fingerprint(&self) -> String {
-        let sum = self.lines().fold(0u64, |sum, line| sum.wrapping_add(fnv(line.as_bytes())));
+        let sum = self.lines().fold(0u64, |sum, line| sum.wrapping_add(fnv1a(FNV_START, line.as_bytes())));
         format!("{sum:016x}")
     }
 }
@@ -159,10 +163,4 @@ impl Seen {
 fn number(name: &Name) -> &str {
     let digits = name.trim_start_matches('0');
     if digits.is_empty() { "0" } else { digits }
-}
-
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }

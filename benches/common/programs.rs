@@ -11,7 +11,7 @@ use super::observe::{Seen, Watch, observe};
 use super::workload::{Change, item_name};
 use deltacart_dataflows::{
     Algorithm, Epoch, Item, ListParams, Measure, Names, Neighbours, Params, Recommendations, Scoring,
-    SnapshotRequest, StateCollector, Work, neighbours, recommend_core, reference_neighbours,
+    SnapshotRequest, StateCollector, Work, name_lists, neighbours, recommend_core, reference_neighbours,
 };
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -80,7 +80,7 @@ pub(crate) fn config(communication: timely::CommunicationConfig) -> timely::Conf
 }
 
 /// Builds a program on a worker. `items` is how many items there will be.
-pub(crate) fn build(worker: &mut Worker, program: Program, items: Item, watch: Watch) -> Running {
+pub(crate) fn build(worker: &mut Worker, program: Program, items: u32, watch: Watch) -> Running {
     build_with(worker, program, items, watch, list_params())
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn build(worker: &mut Worker, program: Program, items: Item, watch: W
 pub(crate) fn build_with(
     worker: &mut Worker,
     program: Program,
-    items: Item,
+    items: u32,
     watch: Watch,
     lists: ListParams,
 ) -> Running {
@@ -105,8 +105,9 @@ pub(crate) fn build_with(
                 (observe(lists, watch, &seen), Work::default())
             }
             _ => {
-                let Neighbours { lists, work, .. } = neighbours(interactions, names(items), lists);
-                (observe(lists, watch, &seen), work)
+                let names = names(items);
+                let Neighbours { lists, work, .. } = neighbours(interactions, Rc::clone(&names), lists);
+                (observe(name_lists(lists, names), watch, &seen), work)
             }
         }
     });
@@ -130,14 +131,14 @@ pub(crate) fn build_pipeline(
 }
 
 /// The names of items that the engine alone is told beforehand.
-fn names(items: Item) -> Rc<RefCell<Names>> {
+fn names(items: u32) -> Rc<RefCell<Names>> {
     let mut names = Names::default();
-    (0..items).for_each(|item| names.insert(item, &item_name(item)));
+    (0..items).for_each(|item| names.insert(Item::new(item), &item_name(item)));
     Rc::new(RefCell::new(names))
 }
 
 /// One more than the largest item.
-pub(crate) fn items(changes: &[Change]) -> Item {
+pub(crate) fn items(changes: &[Change]) -> u32 {
     changes.iter().map(|change| change.item + 1).max().unwrap_or(0)
 }
 

@@ -15,7 +15,7 @@
 use super::random::Random;
 use super::sources;
 use anyhow::{Context, Result, bail, ensure};
-use deltacart_dataflows::{Action, Basket, Diff, Event, Item, Name, Position};
+use deltacart_dataflows::{Action, Diff, Event, Name, Position};
 use hashbrown::HashMap;
 use std::fs;
 use std::io::Write;
@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 /// One change of the set of interactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
-    pub(crate) basket: Basket,
-    pub(crate) item: Item,
+    pub(crate) basket: u32,
+    pub(crate) item: u32,
     /// Whether the line comes, or goes.
     pub(crate) comes: bool,
 }
@@ -49,12 +49,12 @@ impl Change {
 }
 
 /// An item's name: see the module's header.
-pub(crate) fn item_name(item: Item) -> Name {
+pub(crate) fn item_name(item: u32) -> Name {
     compact(format_args!("{item:07}"))
 }
 
 /// A basket's name.
-pub(crate) fn basket_name(basket: Basket) -> Name {
+pub(crate) fn basket_name(basket: u32) -> Name {
     compact(format_args!("b{basket}"))
 }
 
@@ -101,8 +101,8 @@ fn mix_removes(changes: &[Change], share: f64) -> Vec<Change> {
 /// The interactions as they are, of which one can be picked.
 #[derive(Default)]
 pub(crate) struct Lines {
-    lines: Vec<(Basket, Item)>,
-    places: HashMap<(Basket, Item), usize, foldhash::fast::FixedState>,
+    lines: Vec<(u32, u32)>,
+    places: HashMap<(u32, u32), usize, foldhash::fast::FixedState>,
 }
 
 impl Lines {
@@ -137,7 +137,7 @@ impl Lines {
     }
 
     /// One of the lines; there is one.
-    pub(crate) fn any(&self, random: &mut Random) -> (Basket, Item) {
+    pub(crate) fn any(&self, random: &mut Random) -> (u32, u32) {
         self.lines[random.below(self.lines.len())]
     }
 
@@ -146,7 +146,7 @@ impl Lines {
     }
 
     /// All of them, in no order that means anything.
-    pub(crate) fn all(&self) -> Vec<(Basket, Item)> {
+    pub(crate) fn all(&self) -> Vec<(u32, u32)> {
         self.lines.clone()
     }
 }

@@ -1,91 +1,134 @@
-//! 1 · Baskets: an ordered event log per basket becomes lines.
+//! 1 · Baskets: the ordered events of each basket become lines.
 //!
 //! ```text
 //!           by basket            ┌────────┐ lines (basket, item, quantity)
 //! events ───────────────────────▶│ ledger ├─────────────────────────────▶
-//!    forgets, clocks to everyone └───┬────┘
-//!                                    ├─ notes: what was odd, counted
-//!                                    └─ held: items that a basket here holds now, or none any more
+//!    clocks, to every worker     └───┬────┘
+//!                                    ├─ notes: what was odd about an event
+//!                                    └─ held: items that a basket here began to hold, or none holds any more
 //! ```
 //!
-//! The worker that a basket's name hashes to holds the basket. An epoch's events are applied in the order of
-//! [`Event::order`], whatever order they came in, and each action moves one or more lines of [`ledger`].
-//!
-//! Where baskets are given up that nothing happens to ([`expiry`]), everyone is told how far each partition has come.
+//! - The worker that a basket's name hashes to owns the basket.
+//! - At the end of an epoch its events are sorted by [`Event::order`] and applied to the [`ledger`], whatever
+//!   order they arrived in.
+//! - The largest time of each partition goes to every worker, if baskets expire ([`expiry`]).
+//! - [`SnapshotRequest`] copies all baskets while later epochs run.
 //!
 //! # Notes
-//! Two events of one basket from different partitions, of one stream or of two, have no order between them but that of
-//! epochs. In one epoch the earlier time comes first, then the lower stream, then the lower partition. Such baskets are
-//! counted as [`Note::SplitBasket`].
+//! Events of one basket from two partitions have no order between them but that of epochs. In one epoch the
+//! earlier time comes first, then the lower stream, then the lower partition. Such a basket is counted as
+//! [`Note::SplitBasket`].
+
+mod packed_quantity;
 
 mod expiry;
-mod holding;
-mod ledger;
-mod units;
-mod walk;
 
-pub use walk::{BasketCopy, SnapshotRequest, SnapshotSink};
+mod item_refcounts;
+
+mod snapshot_scan;
+pub use snapshot_scan::BasketCopy;
+
+mod stored_basket;
+pub use stored_basket::{Line, Note};
+
+mod ledger;
+
+mod snapshot_request;
+pub use snapshot_request::{SnapshotRequest, SnapshotSink};
 
 use crate::epochs::{EpochSession, PerEpoch};
-use crate::names::{SharedNames, route};
+use crate::names::{HeldChange, SharedNames, route};
 use crate::sampling::Sampling;
-use crate::{Action, Basket, Diff, Epoch, Event, Item, Millis, Params, Partition, Position, Quantity};
+use crate::state_stats::Measured;
+use crate::{Action, Diff, Epoch, Event, Item, Millis, Params, Partition, Position};
 use differential_dataflow::{AsCollection, VecCollection};
-use holding::Holding;
-use ledger::{Effect, Ledger};
+use item_refcounts::ItemRefcounts;
+use ledger::Ledger;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use stored_basket::Effect;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::core::OkErr;
 use timely::dataflow::operators::generic::Operator;
 use timely::scheduling::Activator;
 
-/// A basket holds an item in a quantity above 0, bought or not.
-pub type Line = (Basket, Item, Quantity);
-
-/// Something odd that happened to a basket: no error, but worth counting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Note {
-    /// An event changed nothing, such as the remove of something that was never added.
-    NoEffect,
-    /// A basket had events in more than one partition: their order is not defined. Counted once per basket.
-    SplitBasket,
-    /// The oldest line of a full basket made room for a new one (`--max-basket-items`).
-    LineEvicted,
-    /// Nothing had happened to a basket for too long (`--basket-idle`).
-    BasketExpired,
-}
-
-/// The lines of all baskets, and what was odd.
+/// The lines of all baskets, and what was odd about their events.
 pub struct Baskets<'scope> {
-    /// One record per line; a change of quantity replaces it.
+    /// One record per line. A change of quantity retracts the line and inserts it with the new quantity.
     pub lines: VecCollection<'scope, Epoch, Line, Diff>,
-    /// What was odd, each time it was.
+    /// One record each time that something was odd.
     pub notes: StreamVec<'scope, Epoch, Note>,
-    /// The items that baskets of this worker began to hold in an epoch (true), or hold no more.
-    pub(crate) held: StreamVec<'scope, Epoch, (Item, bool)>,
-    /// What they are made of.
-    pub(crate) ledger: SharedLedger,
+    /// The items that baskets of this worker began to hold in an epoch, and those that none holds any more.
+    pub(crate) held: StreamVec<'scope, Epoch, HeldChange>,
+    /// The ledger, to be measured.
+    pub(crate) ledger: Rc<RefCell<dyn Measured>>,
 }
 
-/// An effect as it is sent on: what happened to a line, or something beside.
-type Effects = Result<(Line, Epoch, Diff), Aside>;
+/// What the operator emits, before it is split into streams.
+#[derive(Clone)]
+enum Output {
+    Line((Line, Epoch, Diff)),
+    Aside(Aside),
+}
 
-/// What is odd, or holds an item.
-type Aside = Result<Note, (Item, bool)>;
+/// What the operator emits beside lines.
+#[derive(Clone)]
+enum Aside {
+    Note(Note),
+    Held(HeldChange),
+}
 
-/// A worker's baskets, for the operator that changes them and for those who look between its steps.
-pub(crate) type SharedLedger = Rc<RefCell<Ledger>>;
-
-/// Applies events to their baskets, which `params` bounds.
+/// Applies events to their baskets, within the limits of `params`.
+///
+/// Work is in proportion to the events and to the lines that they change. Memory is that of the lines, the names of
+/// baskets and users, and the events of open epochs.
+///
+/// # Examples
+/// Two units of an item are added, then one is removed:
+///
+/// ```
+/// use deltacart_dataflows::{
+///     Action, Algorithm, Event, Item, ListParams, Measure, Params, Position, Scoring, baskets,
+/// };
+/// use timely::dataflow::operators::capture::Extract;
+/// use timely::dataflow::operators::{Capture, Input};
+///
+/// let params = Params {
+///     algorithm: Algorithm::Fast,
+///     lists: ListParams { k: 10, scoring: Scoring::new(Measure::Cosine), scores: true },
+///     basket_items_max: 100,
+///     basket_idle: None,
+///     item_baskets_max: None,
+/// };
+/// let event = |offset, action| Event {
+///     position: Position { offset, ..Position::default() },
+///     basket: "ben".into(),
+///     user: None,
+///     time: 0,
+///     action,
+/// };
+/// let mug = Item::new(0);
+/// let captured = timely::example(move |scope| {
+///     let (mut input, events) = scope.new_input();
+///     input.send(event(0, Action::Add(mug, 2)));
+///     input.advance_to(1);
+///     input.send(event(1, Action::Remove(mug, Some(1))));
+///     baskets(events, params).lines.inner.capture()
+/// });
+/// let updates = captured.extract().into_iter().flat_map(|(_time, updates)| updates);
+/// let updates: Vec<_> = updates.map(|((_basket, item, units), epoch, diff)| (epoch, item, units, diff)).collect();
+/// assert_eq!(updates, [(0, mug, 2, 1), (1, mug, 2, -1), (1, mug, 1, 1)]);
+/// ```
 pub fn baskets<'scope>(events: StreamVec<'scope, Epoch, Event<Item>>, params: Params) -> Baskets<'scope> {
     baskets_core(events, params, None, None)
 }
 
-/// The same, and tells the levels of baskets, if they are wanted, and copies all of them whenever that is asked for.
+/// Applies events to their baskets. Records the levels of baskets in `sampling`, and serves `snapshots`, if there are.
+///
+/// A snapshot needs the names of items, because copies have names.
 pub fn baskets_core<'scope>(
     events: StreamVec<'scope, Epoch, Event<Item>>,
     params: Params,
@@ -95,89 +138,102 @@ pub fn baskets_core<'scope>(
     let (index, workers) = (events.scope().index(), events.scope().peers());
     let ledger = Ledger::new(index, workers, params.basket_items_max);
     let ledger = ledger.with_sampling(sampling).with_idle(params.basket_idle);
-    let shared = SharedLedger::new(RefCell::new(ledger));
-    let (ledger, walked) = (Rc::clone(&shared), Rc::clone(&shared));
+    let shared = Rc::new(RefCell::new(ledger));
+    let (ledger, scanned) = (Rc::clone(&shared), Rc::clone(&shared));
     let request = snapshots.as_ref().map(|(request, _names)| request.clone());
-    let mut holding = Holding::default();
-    let by_basket = Exchange::new(|(worker, _told): &Routed| *worker);
-    let apply = move |epoch, told: &mut Vec<Routed>, session: &mut EpochSession<'_, '_, Effects>| {
+    let mut refcounts = ItemRefcounts::default();
+    let by_worker = Exchange::new(|(worker, _message): &Routed| *worker);
+    let apply = move |epoch, messages: &mut Vec<Routed>, session: &mut EpochSession<'_, '_, Output>| {
         let mut ledger = ledger.borrow_mut();
         if let Some(request) = &request {
             request.begin(Some(epoch), &mut ledger);
         }
-        told.sort_by_key(|(_worker, told)| told.order());
-        let mut tell = |effect| match effect {
+        messages.sort_by_key(|(_worker, message)| message.order());
+        let mut emit = |effect| match effect {
             Effect::Line(line, diff) => {
-                holding.count(line.1, diff);
-                session.give(Ok((line, epoch, diff)));
+                refcounts.count(line.1, diff);
+                session.give(Output::Line((line, epoch, diff)));
             }
-            Effect::Note(note) => session.give(Err(Ok(note))),
+            Effect::Note(note) => session.give(Output::Aside(Aside::Note(note))),
         };
-        for (_worker, told) in told.drain(..) {
-            match told {
-                Told::Event(event) => ledger.apply(event, &mut tell),
-                Told::Tick(partition, time) => ledger.tick(partition, time),
+        for (_worker, message) in messages.drain(..) {
+            match message {
+                Message::Event(event) => ledger.apply(event, &mut emit),
+                Message::Clock { partition, time } => ledger.advance_clock(partition, time),
             }
         }
-        ledger.expire(&mut tell);
-        holding.end_epoch(|item, is_held| session.give(Err(Err((item, is_held)))));
+        ledger.expire(&mut emit);
+        refcounts.end_epoch(|change| session.give(Output::Aside(Aside::Held(change))));
     };
-    let walk = move |open: Option<Epoch>, activator: &Activator| {
+    let scan = move |open: Option<Epoch>, activator: &Activator| {
         if let Some((request, names)) = &snapshots {
-            request.step(open, &mut walked.borrow_mut(), &names.borrow(), activator);
+            request.advance(open, &mut scanned.borrow_mut(), &names.borrow(), activator);
         }
     };
-    let effects =
-        routed(events, params.basket_idle.is_some()).per_epoch_and_rest(by_basket, "Baskets", apply, walk);
-    let (lines, asides): (_, StreamVec<'_, Epoch, Aside>) = effects.ok_err(|effect: Effects| effect);
-    let (notes, held) = asides.ok_err(|aside: Aside| aside);
+    let messages = route_events(events, params.basket_idle.is_some());
+    let outputs = messages.per_epoch_with_background(by_worker, "Baskets", apply, scan);
+    let (lines, asides): (_, StreamVec<'_, Epoch, Aside>) = outputs.ok_err(|output| match output {
+        Output::Line(update) => Ok(update),
+        Output::Aside(aside) => Err(aside),
+    });
+    let (notes, held) = asides.ok_err(|aside| match aside {
+        Aside::Note(note) => Ok(note),
+        Aside::Held(change) => Err(change),
+    });
     Baskets { lines: lines.as_collection(), notes, held, ledger: shared }
 }
 
-/// What the owner of baskets is told.
+/// A message to an owner of baskets.
 #[derive(Clone, Serialize, Deserialize)]
-enum Told {
+enum Message {
     Event(Event<Item>),
-    /// A partition has come to this time in this epoch.
-    Tick(Partition, Millis),
+    /// The clock of a partition has reached this time in this epoch.
+    Clock {
+        partition: Partition,
+        time: Millis,
+    },
 }
 
-/// What is told, and to which worker, modulo the number of workers.
-type Routed = (u64, Told);
+/// A message and the worker that it goes to, modulo the number of workers.
+type Routed = (u64, Message);
 
-impl Told {
-    /// Of an event: they count in this order.
+impl Message {
+    /// The order in which the events of an epoch are applied.
     fn order(&self) -> Option<(Millis, Position)> {
         match self {
-            Told::Event(event) => Some(event.order()),
-            Told::Tick(..) => None,
+            Message::Event(event) => Some(event.order()),
+            Message::Clock { .. } => None,
         }
     }
 }
 
-/// Sends events to the owners of their baskets, and what concerns baskets of all workers to everyone.
-fn routed(events: StreamVec<'_, Epoch, Event<Item>>, ticks: bool) -> StreamVec<'_, Epoch, Routed> {
+/// Sends events to the owners of their baskets. What concerns baskets of all workers goes to every worker: users to be
+/// forgotten, and the clocks of partitions where `with_clocks`.
+fn route_events(
+    events: StreamVec<'_, Epoch, Event<Item>>,
+    with_clocks: bool,
+) -> StreamVec<'_, Epoch, Routed> {
     let workers = events.scope().peers() as u64;
-    let to_everyone = move |told: Told| (0..workers).map(move |worker| (worker, told.clone()));
+    let to_everyone = move |message: Message| (0..workers).map(move |worker| (worker, message.clone()));
     let mut clocks: BTreeMap<Partition, Millis> = BTreeMap::new();
     events.unary(Pipeline, "RouteEvents", move |_capability, _info| {
         move |input, output| {
             input.for_each(|capability, events: &mut Vec<Event<Item>>| {
                 let mut session = output.session(&capability);
                 for event in events.drain(..) {
-                    if ticks {
+                    if with_clocks {
                         let clock = clocks.entry(event.position.partition).or_default();
                         *clock = event.time.max(*clock);
                     }
                     match event.action {
-                        Action::ForgetUser => session.give_iterator(to_everyone(Told::Event(event))),
-                        _ if workers == 1 => session.give((0, Told::Event(event))),
-                        _ => session.give((route(&event.basket), Told::Event(event))),
+                        Action::ForgetUser => session.give_iterator(to_everyone(Message::Event(event))),
+                        _ if workers == 1 => session.give((0, Message::Event(event))),
+                        _ => session.give((route(&event.basket), Message::Event(event))),
                     }
                 }
-                // Of these events alone: those of a later epoch may have come before.
+                // The clocks of these events alone. Events of a later epoch may have arrived before.
                 while let Some((partition, time)) = clocks.pop_first() {
-                    session.give_iterator(to_everyone(Told::Tick(partition, time)));
+                    session.give_iterator(to_everyone(Message::Clock { partition, time }));
                 }
             });
         }

@@ -1,4 +1,11 @@
-//! Work per epoch, not per message: an operator that sees all records of an epoch at once, when no more can come.
+//! One call per epoch instead of one per message: [`PerEpoch`].
+//!
+//! An operator stashes the records of each epoch that is still open. When the input frontier has passed an epoch, no
+//! more records of it can come. Then its logic runs once, with all of the epoch's records on this worker.
+//!
+//! ```text
+//! records ─▶ stash by epoch ─▶ frontier passes an epoch ─▶ logic(epoch, records, session) ─▶ results at that epoch
+//! ```
 
 use crate::Epoch;
 use std::collections::BTreeMap;
@@ -9,17 +16,45 @@ use timely::dataflow::operators::generic::Session;
 use timely::dataflow::operators::{Capability, generic::Operator};
 use timely::scheduling::Activator;
 
-/// What an epoch's logic writes to: an output that stands at that epoch.
+/// The output of an epoch's logic. What is given to it has the timestamp of that epoch.
 pub type EpochSession<'a, 'b, D> =
     Session<'a, 'b, Epoch, CapacityContainerBuilder<Vec<D>>, Capability<Epoch>>;
 
-/// Streams whose records can be handed over an epoch at a time.
+/// Runs logic once per closed epoch.
+///
+/// All methods share these rules:
+/// - `logic` is called in the order of epochs, and only for epochs with records on this worker.
+/// - It gets the epoch, all of its records on this worker in no particular order, and a session for results.
+/// - The vector of records is emptied after the call, and its memory is reused.
+/// - `pact` says how records are exchanged before, `name` is the operator's name in timely's logs.
+///
+/// Memory follows the records of the open epochs.
+///
+/// # Examples
+/// The largest number of each epoch:
+///
+/// ```
+/// use deltacart_dataflows::PerEpoch;
+/// use timely::dataflow::channels::pact::Pipeline;
+/// use timely::dataflow::operators::capture::Extract;
+/// use timely::dataflow::operators::{Capture, Input};
+///
+/// let captured = timely::example(|scope| {
+///     let (mut input, numbers) = scope.new_input();
+///     for (epoch, batch) in [vec![3, 9, 4], vec![2], vec![]].into_iter().enumerate() {
+///         batch.into_iter().for_each(|number: u32| input.send(number));
+///         input.advance_to(epoch as u64 + 1);
+///     }
+///     numbers
+///         .per_epoch(Pipeline, "Largest", |_epoch, numbers, session| {
+///             session.give(numbers.drain(..).max().expect("logic runs for epochs with records only"));
+///         })
+///         .capture()
+/// });
+/// assert_eq!(captured.extract(), [(0, vec![9]), (1, vec![2])]);
+/// ```
 pub trait PerEpoch<'scope, D>: Sized {
-    /// Calls `logic` once for each epoch that brought records, in the order of epochs, as soon as the epoch is closed:
-    /// with the epoch, all its records on this worker in no particular order, and where to give results.
-    /// The vector is emptied afterwards and its memory used again.
-    ///
-    /// A record's epoch is that of its message.
+    /// Runs `logic` once per epoch. The epoch of a record is the timestamp of its message.
     fn per_epoch<R, P, L>(self, pact: P, name: &str, logic: L) -> StreamVec<'scope, Epoch, R>
     where
         R: Clone + 'static,
@@ -29,8 +64,9 @@ pub trait PerEpoch<'scope, D>: Sized {
         self.per_epoch_of(None, pact, name, logic)
     }
 
-    /// As [`PerEpoch::per_epoch`], where `own` tells a record's own epoch, at or after that of its message: the
-    /// updates of a collection have one.
+    /// Runs `logic` once per epoch, where `own` may read an epoch from the record itself.
+    ///
+    /// Updates of a collection carry their own time. It must not be before the timestamp of the message.
     fn per_epoch_of<R, P, L>(
         self,
         own: Option<fn(&D) -> Epoch>,
@@ -50,8 +86,10 @@ pub trait PerEpoch<'scope, D>: Sized {
         })
     }
 
-    /// As [`PerEpoch::per_epoch_of`], for logic that gives a lot: it is called until it returns true, and between two
-    /// calls those downstream take what it gave.
+    /// Runs `logic` again and again for one epoch, until it returns true.
+    ///
+    /// For logic with much output: between two calls, operators downstream take what it gave. `own` is that of
+    /// [`PerEpoch::per_epoch_of`].
     fn per_epoch_in_steps<R, P, L>(
         self,
         own: Option<fn(&D) -> Epoch>,
@@ -64,14 +102,16 @@ pub trait PerEpoch<'scope, D>: Sized {
         P: ParallelizationContract<Epoch, Vec<D>>,
         L: FnMut(Epoch, &mut Vec<D>, &mut EpochSession<'_, '_, R>) -> bool + 'static;
 
-    /// As [`PerEpoch::per_epoch`], with something to do between epochs: whenever the closed ones are done, `rest` is
-    /// called with the oldest epoch that is not closed, if any, and with what schedules the operator again.
-    fn per_epoch_and_rest<R, P, L, B>(
+    /// Runs `logic` once per epoch, and `background` whenever no closed epoch is left to do.
+    ///
+    /// `background` gets the oldest open epoch, or none after the last, and an activator that schedules the operator
+    /// again.
+    fn per_epoch_with_background<R, P, L, B>(
         self,
         pact: P,
         name: &str,
         logic: L,
-        rest: B,
+        background: B,
     ) -> StreamVec<'scope, Epoch, R>
     where
         R: Clone + 'static,
@@ -96,12 +136,12 @@ impl<'scope, D: Clone + 'static> PerEpoch<'scope, D> for StreamVec<'scope, Epoch
         operator(self, own, pact, name, logic, |_open, _activator| {})
     }
 
-    fn per_epoch_and_rest<R, P, L, B>(
+    fn per_epoch_with_background<R, P, L, B>(
         self,
         pact: P,
         name: &str,
         mut logic: L,
-        rest: B,
+        background: B,
     ) -> StreamVec<'scope, Epoch, R>
     where
         R: Clone + 'static,
@@ -113,18 +153,18 @@ impl<'scope, D: Clone + 'static> PerEpoch<'scope, D> for StreamVec<'scope, Epoch
             logic(epoch, records, session);
             true
         };
-        operator(self, None, pact, name, logic, rest)
+        operator(self, None, pact, name, logic, background)
     }
 }
 
-/// The one operator of all of these.
+/// The operator behind every method of [`PerEpoch`].
 fn operator<'scope, D, R, P, L, B>(
     stream: StreamVec<'scope, Epoch, D>,
     own: Option<fn(&D) -> Epoch>,
     pact: P,
     name: &str,
     mut logic: L,
-    mut rest: B,
+    mut background: B,
 ) -> StreamVec<'scope, Epoch, R>
 where
     D: Clone + 'static,
@@ -176,13 +216,13 @@ where
                     spare.push(records);
                 }
             }
-            rest(frontier.frontier().first().copied(), &activator);
+            background(frontier.frontier().first().copied(), &activator);
         }
     })
 }
 
-/// Emptied buffers kept for the next epochs; few epochs are ever open together.
+/// Emptied buffers that are kept for the next epochs. Few epochs are ever open together.
 const SPARE_BUFFERS_MAX: usize = 2;
 
-/// What each of them keeps room for; one large epoch must not hold its memory for ever.
+/// Records for which such a buffer keeps room, so that one large epoch does not keep its memory for ever.
 const SPARE_RECORDS_MAX: usize = 1 << 16;

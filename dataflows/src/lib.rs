@@ -1,18 +1,49 @@
-//! The recommender as pure functions of collections: no Kafka, no JSON, no flags, no clock, no disk.
+//! The recommender as a dataflow: events of baskets in, changed neighbour lists out.
+//!
+//! No Kafka, no JSON, no flags, no clock and no disk. A published list is a function of the events taken in so far,
+//! whatever the workers, the batching and the timing.
 //!
 //! ```text
-//! events ─▶ number_items ─▶ baskets ─lines─▶ interactions ─▶ neighbours ─▶ forget ─▶ lists
-//!           names, told      an ordered log    (basket, item)   counts on demand, │
-//!           to everyone      per basket        each once        similarity, top-k │
-//!              ▲                                                                  │
-//!              └───────────────── items that no basket holds any more ◀───────────┘
+//!                  ┌╌╌╌╌╌╌╌╌╌╌╌┬╌╌╌╌ names: item ⇄ name, one table per worker ╌╌╌╌╌╌╌╌╌┬╌╌╌╌╌╌╌╌╌╌╌╌┐
+//!                  ╎           ╎                                 ╎                     ╎            ╎
+//! events ─▶ number_items ─▶ baskets ─lines▶ interactions ─▶ neighbours ─numbered▶ name_lists ─▶ forget ─▶ lists
+//!                  ▲         │ │ ╎                               ╎       lists                   ▲  │
+//!                  │         │ │ └╌╌╌╌╌╌╌╌ sampling: levels ╌╌╌╌╌┘                               │  │
+//!                  │         │ └────────── held: items that baskets hold, or hold no more ───────┘  │
+//!                  │         └─▶ notes                                                              │
+//!                  └──────────────── reports: held, released and forgotten items ───────────────────┘
 //! ```
 //!
-//! [`recommend`] is this picture. Each box is a file and a function from collections to collections, so another
-//! composition can use it. [`reference_neighbours`] is the last box as anyone would write it, and [`Model`] all of them
-//! in plain loops: read those first.
+//! Solid lines are streams of the dataflow. [`recommend`] builds them, one statement per box:
 //!
-//! A published list is a function of the events taken in so far, whatever the workers, the batching and the timing.
+//! | box | what it does | exchange between workers |
+//! |---|---|---|
+//! | `number_items` | ids of items become numbers, known to every worker | new names, to all |
+//! | [`baskets`] | the ordered events of each basket become lines | events, to the owner of the basket |
+//! | [`interactions`] | which basket holds which item, whatever the quantity | none |
+//! | [`neighbours`] | counts on demand, similarities, the k best | changes, to the owners of items |
+//! | [`name_lists`] | numbers become names again | none |
+//! | `forget` | reports which numbers may be reused, passes lists on | reports, to the owner of the item |
+//!
+//! Each public box is a function from collections to collections, so it can be used in another dataflow. All work is
+//! done per epoch: [`PerEpoch`] calls a box once, when no more records of the epoch can come.
+//!
+//! Dotted lines are memory that boxes of one worker share. The frontier makes each of them safe:
+//! - **names.** A name is in the table of every worker before an event with its number leaves `number_items`. It stays
+//!   until every worker's `forget` has passed all epochs that may name the item. So every box in between finds it.
+//! - **levels.** `baskets` sets the level of a basket before it emits the first line of it. `neighbours`
+//!   reads the level when it handles that line's epoch, on the same worker. A basket's number keeps its level
+//!   for ever.
+//! - **state.** A [`StateCollector`] reads the ledger of `baskets`, the table of names and the engine of
+//!   `neighbours`. It is called between two steps of the worker, when no box runs.
+//!
+//! [`reference_neighbours`] does what [`neighbours`] does as anyone would write it. [`Model`] does all of it in plain
+//! loops. The tests compare all three at every epoch. Read those two first.
+
+mod id_vec;
+
+mod ids;
+pub use ids::{Basket, Item};
 
 mod types;
 pub use types::*;
@@ -23,10 +54,15 @@ pub use params::{Algorithm, ListParams, Params};
 mod epochs;
 pub use epochs::{EpochSession, PerEpoch};
 
-mod numbers;
+mod state_stats;
+pub use state_stats::{StateCollector, StateStats};
+
+mod compact_vec;
+
+mod interner;
 
 mod names;
-pub use names::{Names, SharedNames, route};
+pub use names::{Names, SharedNames, name_lists, route};
 use names::{Numbered, forget, number_items};
 
 mod sampling;
@@ -36,7 +72,7 @@ mod baskets;
 pub use baskets::{BasketCopy, Baskets, Line, Note, SnapshotRequest, SnapshotSink, baskets, baskets_core};
 
 mod interactions;
-pub use interactions::interactions;
+pub use interactions::{Interaction, Weight, interactions};
 
 mod measure;
 pub use measure::{Counts, Measure, Scoring};
@@ -44,63 +80,115 @@ pub use measure::{Counts, Measure, Scoring};
 mod reference;
 pub use reference::{reference_neighbours, reference_neighbours_sampled};
 
+mod prefetch;
+
+mod interaction_index;
+
 mod neighbours;
-pub use neighbours::{Neighbours, Work, neighbours, neighbours_core};
+pub use neighbours::{AllPairs, Neighbours, PairFilter, Work, neighbours, neighbours_core};
 
 mod model;
 pub use model::{Model, model_lists};
 
-mod tight;
-
-mod sizes;
-pub use sizes::{StateCollector, StateStats};
-
 use differential_dataflow::VecCollection;
 use timely::dataflow::StreamVec;
 
-/// What [`recommend`] maintains.
+/// The outputs of [`recommend`].
 pub struct Recommendations<'scope> {
     /// The neighbour list of every item that has one.
     pub lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
-    /// What was odd about the events, each time it was.
+    /// One record each time that something was odd about an event or a basket.
     pub notes: StreamVec<'scope, Epoch, Note>,
-    /// What this worker has done for the lists so far; the reference does not say.
+    /// The work of this worker for the lists so far. Stays 0 with [`Algorithm::Reference`].
     pub work: Work,
-    /// How the items are that are in too many baskets, where that is limited.
+    /// The state of sampling, where the baskets of an item are limited.
     pub sampling: Option<Sampling>,
-    /// How much this worker holds.
+    /// Measures the state of this worker.
     pub state_stats: StateCollector,
 }
 
 /// Maintains, for every item, the list of its `k` most similar items.
+///
+/// Events may arrive on any worker and in any order within an epoch. Lists change when an epoch is closed: at most one
+/// retraction and one insertion per item and epoch.
+///
+/// # Panics
+/// If `params.basket_items_max` is 0.
+///
+/// # Examples
+/// Tea and milk are in the same two carts, tea and a mug in one of them:
+///
+/// ```
+/// use deltacart_dataflows::{
+///     Action, Algorithm, Event, ListParams, Measure, Params, Position, Scoring, recommend,
+/// };
+/// use timely::dataflow::operators::capture::Extract;
+/// use timely::dataflow::operators::{Capture, Input};
+///
+/// let params = Params {
+///     algorithm: Algorithm::Fast,
+///     lists: ListParams { k: 2, scoring: Scoring::new(Measure::Count), scores: true },
+///     basket_items_max: 100,
+///     basket_idle: None,
+///     item_baskets_max: None,
+/// };
+/// let carts = [("ann", "tea"), ("ann", "milk"), ("ben", "tea"), ("ben", "milk"), ("ben", "mug")];
+/// let captured = timely::example(move |scope| {
+///     let (mut input, events) = scope.new_input();
+///     for (offset, (basket, item)) in (0..).zip(carts) {
+///         let position = Position { offset, ..Position::default() };
+///         let action = Action::Add(item.into(), 1);
+///         input.send(Event { position, basket: basket.into(), user: None, time: 0, action });
+///     }
+///     input.advance_to(1);
+///     recommend(events, params).lists.inner.capture()
+/// });
+/// let updates = captured.extract().into_iter().flat_map(|(_time, updates)| updates);
+/// let tea = updates.into_iter().find(|((item, _list), _epoch, _diff)| item == "tea").expect("tea has a list");
+/// let ((_item, list), epoch, diff) = tea;
+/// let list: Vec<_> = list.iter().map(|neighbour| (neighbour.item.as_str(), neighbour.count)).collect();
+/// assert_eq!((list.as_slice(), epoch, diff), ([("milk", 2), ("mug", 1)].as_slice(), 0, 1));
+/// ```
 pub fn recommend<'scope>(events: StreamVec<'scope, Epoch, Event>, params: Params) -> Recommendations<'scope> {
     recommend_core(events, params, None)
 }
 
-/// The same, and copies all baskets whenever that is asked for.
+/// Maintains the lists, and serves requests for snapshots of all baskets.
 pub fn recommend_core<'scope>(
     events: StreamVec<'scope, Epoch, Event>,
     params: Params,
     snapshots: Option<SnapshotRequest>,
 ) -> Recommendations<'scope> {
+    let mut state_stats = StateCollector::default();
     let Numbered { events, names, reports } = number_items(events);
     let sampling = params.item_baskets_max.map(Sampling::new);
     let snapshots = snapshots.map(|request| (request, SharedNames::clone(&names)));
     let Baskets { lines, notes, held, ledger } = baskets_core(events, params, sampling.clone(), snapshots);
     let interactions = interactions(lines);
-    let table = SharedNames::clone(&names);
-    let Neighbours { lists, work, engine } = match params.algorithm {
-        Algorithm::Fast => neighbours_core(interactions, table, params.lists, sampling.clone()),
+    let (lists, work) = match params.algorithm {
+        Algorithm::Fast => {
+            let table = SharedNames::clone(&names);
+            let Neighbours { lists, work, engine } =
+                neighbours_core(interactions, table, params.lists, sampling.clone(), AllPairs);
+            state_stats.add(engine);
+            (name_lists(lists, SharedNames::clone(&names)), work)
+        }
         Algorithm::Reference => {
-            let named = interactions.map(move |(basket, item)| (basket, table.borrow().name(item).clone()));
+            let table = SharedNames::clone(&names);
+            let named = interactions.map(move |Interaction { basket, item, weight }| Interaction {
+                basket,
+                item: table.borrow().name(item).clone(),
+                weight,
+            });
             let lists = match sampling.clone() {
                 None => reference_neighbours(named, params.lists),
                 Some(sampling) => reference_neighbours_sampled(named, params.lists, sampling),
             };
-            Neighbours { lists, work: Work::default(), engine: None }
+            (lists, Work::default())
         }
     };
     let lists = forget(lists, held, SharedNames::clone(&names), reports);
-    let state_stats = StateCollector { ledger, names, engine };
+    state_stats.add(ledger);
+    state_stats.add(names);
     Recommendations { lists, notes, work, sampling, state_stats }
 }

@@ -1,14 +1,28 @@
-//! 3 · The measures: from four counts to a score, its order, and a bound on it.
+//! The measures: from four counts to a score, its order in a list, and a bound on it.
 //!
-//! A score says how similar item b is to item a, the item whose list it is. It is a function of [`Counts`] alone, and
-//! comes in three forms:
+//! A score says how similar item b is to item a, in whose list it stands. It is a function of [`Counts`]
+//! alone. It comes in three forms:
 //!
-//! - the **key** orders a row. It is the score, or something that rises with it inside the row and keeps exact ties:
-//!   cosine is ordered by c²/(n(b)+λ), where equal quotients of small integers are equal doubles;
-//! - the **bound** is a key that no pair with at most this count and at least these supports can exceed;
-//! - the **published** score is an integer number of units of the last digit, computed from the counts afterwards.
+//! - the **key** orders a list. It is the score, or something that rises with the score inside one list and keeps exact
+//!   ties. Cosine is ordered by c²/(n(b)+λ), where equal quotients of small integers are equal doubles;
+//! - the **bound** is at least the key of every pair with at most this count and at least these supports;
+//! - the **published** score is an integer, in units of the last digit.
 //!
-//! Logarithms and powers are those of `libm`, the same bits on every machine, since workers must agree.
+//! What each measure depends on decides how much work a change of a support is:
+//!
+//! ```text
+//! measure      range       order in the list of a depends on    score also depends on
+//! cosine       0 … 1       c, n(b)                              n(a)
+//! jaccard      0 … 1       c, n(a), n(b)
+//! dice         0 … 1       c, n(a), n(b)
+//! llr          0 …         c, n(a), n(b), N
+//! lift         0 …         c, n(b)                              n(a), N
+//! npmi         0 … 1       c, n(a), n(b), N
+//! confidence   0 … 1       c                                    n(a)
+//! count        1 …         c
+//! ```
+//!
+//! Logarithms and powers are those of `libm`: the same bits on every machine, because workers must agree.
 //!
 //! # Sources
 //! Cosine and its damping: Ludewig, Jannach, "Evaluation of session-based recommendation algorithms", UMUAI 2018
@@ -17,7 +31,7 @@
 
 use std::str::FromStr;
 
-/// How similarity is measured (`--measure`). With c = c(a,b) and N the number of non-empty baskets.
+/// How similarity is measured (`--measure`). c = c(a,b), and N is the number of non-empty baskets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Measure {
     /// c / ((n(a)+λ)^α · (n(b)+λ)^(1−α)).
@@ -51,7 +65,7 @@ impl Measure {
         Measure::Count,
     ];
 
-    /// The name by which a flag calls it.
+    /// The name of the measure as the value of a flag.
     pub fn name(self) -> &'static str {
         match self {
             Measure::Cosine => "cosine",
@@ -91,9 +105,21 @@ pub struct Counts {
 }
 
 /// A measure with its settings.
+///
+/// # Examples
+/// Two items in 8 and 18 of 100 baskets, in 4 of them together:
+///
+/// ```
+/// use deltacart_dataflows::{Counts, Measure, Scoring};
+/// let counts = Counts { both: 4, row: 8, other: 18, total: 100 };
+/// let scoring = Scoring::new(Measure::Cosine);
+/// assert_eq!(scoring.published(counts), 333);
+/// assert_eq!(scoring.key(counts), 16.0 / 18.0);
+/// assert!(scoring.bound(Counts { both: 5, ..counts }) >= scoring.key(counts));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scoring {
-    /// Which measure.
+    /// The measure.
     pub measure: Measure,
     /// α of cosine, in [0, 1]: how much of the penalty falls on a's own support.
     pub alpha: f64,
@@ -111,22 +137,22 @@ impl Scoring {
         Scoring { measure, alpha: 0.5, damping: 0.0, min_count: 1, digits: 3 }
     }
 
-    /// Whether the order in a row depends on the row's own support.
+    /// Whether the order in a list depends on the support of the item whose list it is.
     pub fn order_uses_row(&self) -> bool {
         matches!(self.measure, Measure::Jaccard | Measure::Dice | Measure::Llr | Measure::Npmi)
     }
 
-    /// Whether the order in a row depends on the number of baskets.
+    /// Whether the order in a list depends on N.
     pub fn order_uses_total(&self) -> bool {
         matches!(self.measure, Measure::Llr | Measure::Npmi)
     }
 
-    /// Whether scores depend on the number of baskets, so that every list may change when it does.
+    /// Whether scores depend on N, so that every list may change when N does.
     pub fn score_uses_total(&self) -> bool {
         self.order_uses_total() || self.measure == Measure::Lift
     }
 
-    /// The place in a row: larger comes first; 0 is not listed. Never negative, never NaN.
+    /// The sort key in a list: larger comes first, and 0 is not listed. Never negative, never NaN.
     #[inline]
     pub fn key(&self, counts: Counts) -> f64 {
         if counts.both < self.min_count || counts.both == 0 {
@@ -142,8 +168,10 @@ impl Scoring {
         }
     }
 
-    /// At least the key of every pair whose count is at most `both`, whose supports are at least `row` and `other`,
-    /// and for which there are at most `total` baskets. The supports may lie below the count, and so may the total.
+    /// An upper bound on the key of all pairs within `counts`.
+    ///
+    /// A pair is within `counts` if its count is at most `both`, its supports are at least `row` and `other`, and N is
+    /// at most `total`. The supports may be below the count, and so may the total.
     #[inline]
     pub fn bound(&self, counts: Counts) -> f64 {
         match self.measure {
@@ -155,6 +183,7 @@ impl Scoring {
         }
     }
 
+    /// The bound of all measures but the default one.
     fn bound_of_others(&self, counts: Counts) -> f64 {
         if counts.both < self.min_count || counts.both == 0 {
             return 0.0;
@@ -181,7 +210,7 @@ impl Scoring {
         }
     }
 
-    /// The score itself; 0 for a pair that is not listed.
+    /// The score. 0 for a pair that is not listed.
     pub fn score(&self, counts: Counts) -> f64 {
         let Counts { both, row, other, total } = counts;
         if both < self.min_count || both == 0 {
@@ -206,7 +235,7 @@ impl Scoring {
         }
     }
 
-    /// The published score: the score in units of its last digit, 412 for 0.412 at 3 digits. Halves round up.
+    /// The published score, in units of its last digit: 412 for 0.412 at 3 digits. Halves round up.
     pub fn published(&self, counts: Counts) -> i64 {
         (self.score(counts) * UNITS[self.digits as usize] + 0.5) as i64
     }
@@ -323,12 +352,12 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4000))]
         #[test]
-        fn bound_is_never_below_the_key((tight, loose) in tighter_and_looser(),
+        fn bound_is_never_below_the_key((counts, loose) in tighter_and_looser(),
             which in 0usize..8, alpha in 0.0f64..=1.0, half in any::<bool>(), damping in 0.0f64..30.0) {
             let alpha = if half { 0.5 } else { alpha };
             let scoring = Scoring { alpha, damping, ..Scoring::new(Measure::ALL[which]) };
-            let (key, bound) = (scoring.key(tight), scoring.bound(loose));
-            prop_assert!(key >= 0.0 && bound >= key, "{scoring:?}: {key} of {tight:?} above {bound} of {loose:?}");
+            let (key, bound) = (scoring.key(counts), scoring.bound(loose));
+            prop_assert!(key >= 0.0 && bound >= key, "{scoring:?}: {key} of {counts:?} above {bound} of {loose:?}");
         }
 
         #[test]

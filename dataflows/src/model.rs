@@ -1,6 +1,6 @@
-//! The plain model: baskets in a BTreeMap, lists from scratch in loops. What everything else is compared with.
+//! The plain model: baskets in a BTreeMap, lists from scratch in loops. Everything else is compared with it.
 //!
-//! It shares the measures, the types and the hash of baskets with the dataflows, and nothing else.
+//! It shares the measures, the types and the hash of baskets with the dataflow, and nothing else.
 
 use crate::{
     Action, Counts, Event, List, ListParams, Millis, Name, Params, Partition, Quantity, basket_level,
@@ -9,32 +9,57 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
-/// What a shop's baskets hold, event by event.
+/// The baskets of a shop, event by event.
+///
+/// # Examples
+/// ```
+/// use deltacart_dataflows::{
+///     Action, Algorithm, Event, ListParams, Measure, Model, Params, Position, Scoring,
+/// };
+///
+/// let mut model = Model::new(Params {
+///     algorithm: Algorithm::Fast,
+///     lists: ListParams { k: 10, scoring: Scoring::new(Measure::Cosine), scores: true },
+///     basket_items_max: 100,
+///     basket_idle: None,
+///     item_baskets_max: None,
+/// });
+/// for item in ["tea", "milk"] {
+///     let (position, basket) = (Position::default(), "ben".into());
+///     model.apply(&Event { position, basket, user: None, time: 0, action: Action::Add(item.into(), 1) });
+/// }
+/// model.end_epoch();
+/// assert_eq!(model.lists()["tea"][0].item, "milk");
+/// ```
 pub struct Model {
+    /// The settings of the lists and of the baskets.
     params: Params,
+    /// The baskets with at least one line.
     baskets: BTreeMap<Name, ModelBasket>,
-    /// By partition: the largest time of its events.
+    /// The largest time of each partition's events.
     clocks: BTreeMap<Partition, Millis>,
 }
 
+/// One basket.
 #[derive(Default)]
 struct ModelBasket {
-    /// Item, units in the cart, units bought; in the order in which they entered.
+    /// Item, units in the cart and units bought. Oldest first.
     lines: Vec<(Name, Quantity, Quantity)>,
+    /// The users that had events of it.
     users: BTreeSet<Name>,
-    /// Where its first line came from.
+    /// The partition of its first event.
     partition: Partition,
     /// The time of its last event.
     last: Millis,
 }
 
 impl Model {
-    /// No baskets yet.
+    /// A model without baskets.
     pub fn new(params: Params) -> Self {
         Model { params, baskets: BTreeMap::new(), clocks: BTreeMap::new() }
     }
 
-    /// Applies one event. Events of one basket must come in their order.
+    /// Applies one event. Events of one basket must come in order ([`Event::order`]).
     pub fn apply(&mut self, event: &Event) {
         let clock = self.clocks.entry(event.position.partition).or_default();
         *clock = event.time.max(*clock);
@@ -45,7 +70,7 @@ impl Model {
             return;
         }
         let basket = self.baskets.entry(event.basket.clone()).or_default();
-        if basket.is_over(self.params, event.time) {
+        if basket.is_expired(self.params, event.time) {
             *basket = ModelBasket::default();
         }
         if basket.lines.is_empty() {
@@ -91,53 +116,57 @@ impl Model {
         }
     }
 
-    /// The epoch is over: baskets that nothing has happened to for too long give their lines back.
+    /// Ends an epoch: deletes the baskets that had no event for too long.
     pub fn end_epoch(&mut self) {
         let Model { params, baskets, clocks } = self;
         if params.basket_idle.is_some() {
-            baskets.retain(|_name, basket| !basket.is_over(*params, clocks[&basket.partition]));
+            baskets.retain(|_name, basket| !basket.is_expired(*params, clocks[&basket.partition]));
         }
     }
 
-    /// Which basket holds which items.
+    /// The items of each basket.
     pub fn interactions(&self) -> BTreeMap<Name, BTreeSet<Name>> {
         let items = |basket: &ModelBasket| basket.lines.iter().map(|line| line.0.clone()).collect();
         self.baskets.iter().map(|(name, basket)| (name.clone(), items(basket))).collect()
     }
 
-    /// Every list that is not empty, from scratch.
+    /// Every list that is not empty, computed from scratch. Takes time in proportion to the pairs of all baskets.
     pub fn lists(&self) -> BTreeMap<Name, List> {
-        lists(&self.interactions(), self.params.lists, self.params.item_baskets_max, |name| {
-            basket_level(name)
-        })
+        let Params { lists: params, item_baskets_max, .. } = self.params;
+        lists(&self.interactions(), params, item_baskets_max, |name| basket_level(name), |_row, _other| true)
     }
 }
 
 impl ModelBasket {
-    /// Whether nothing had happened to it for too long at this time.
-    fn is_over(&self, params: Params, time: Millis) -> bool {
+    /// Whether it had no event for too long at this time.
+    fn is_expired(&self, params: Params, time: Millis) -> bool {
         params.basket_idle.is_some_and(|idle| self.last + idle.get() <= time)
     }
 }
 
-/// Every list that is not empty, from what the baskets hold. None of them is empty.
+/// Every list that is not empty, of the pairs that `admits` says. Baskets must not be empty.
+///
+/// `admits(row, other)` says whether `other` may stand in the list of `row`.
 pub fn model_lists<B: Ord, I: Ord + Clone>(
     baskets: &BTreeMap<B, BTreeSet<I>>,
     params: ListParams,
-) -> BTreeMap<I, Vec<crate::Neighbour<I>>> {
-    lists(baskets, params, None, |_basket| 0)
+    admits: impl Fn(&I, &I) -> bool,
+) -> BTreeMap<I, List<I>> {
+    lists(baskets, params, None, |_basket| 0, admits)
 }
 
-/// The same, where at most so many baskets speak for an item: those whose level is not below the item's.
+/// Every list that is not empty. An item is counted from at most `item_baskets_max` baskets: those whose level is not
+/// below the item's.
 fn lists<B: Ord, I: Ord + Clone>(
     baskets: &BTreeMap<B, BTreeSet<I>>,
     params: ListParams,
     item_baskets_max: Option<NonZeroU32>,
     basket_level: impl Fn(&B) -> u8,
-) -> BTreeMap<I, Vec<crate::Neighbour<I>>> {
+    admits: impl Fn(&I, &I) -> bool,
+) -> BTreeMap<I, List<I>> {
     let mut supports: BTreeMap<&I, u32> = BTreeMap::new();
     baskets.values().flatten().for_each(|item| *supports.entry(item).or_default() += 1);
-    // How often the limit has to be doubled until the item's support is within.
+    // The number of doublings of the limit until the item's support is within.
     let item_level = |item: &I| {
         let Some(max) = item_baskets_max else { return 0 };
         (0..=32).find(|level| u64::from(supports[item]) <= u64::from(max.get()) << level).unwrap_or(32)
@@ -146,16 +175,16 @@ fn lists<B: Ord, I: Ord + Clone>(
     let mut baskets_by_item: BTreeMap<&I, Vec<Rc<[&I]>>> = BTreeMap::new();
     for (basket, items) in baskets {
         let level = basket_level(basket);
-        let kept: Rc<[&I]> = items.iter().filter(|item| levels[item] <= level).collect();
-        for &item in kept.iter() {
-            baskets_by_item.entry(item).or_default().push(Rc::clone(&kept));
+        let sampled: Rc<[&I]> = items.iter().filter(|item| levels[item] <= level).collect();
+        for &item in sampled.iter() {
+            baskets_by_item.entry(item).or_default().push(Rc::clone(&sampled));
         }
     }
     let total = baskets.len() as u32;
     let mut lists = BTreeMap::new();
     for (a, baskets) in baskets_by_item {
         let mut together: BTreeMap<&I, u32> = BTreeMap::new();
-        for b in baskets.iter().flat_map(|items| items.iter().copied()).filter(|&b| b != a) {
+        for b in baskets.iter().flat_map(|items| items.iter().copied()).filter(|&b| b != a && admits(a, b)) {
             *together.entry(b).or_default() += 1;
         }
         let mut ranked: Vec<(f64, &I, Counts)> = Vec::new();
@@ -168,7 +197,7 @@ fn lists<B: Ord, I: Ord + Clone>(
                 ranked.push((key, b, counts));
             }
         }
-        // Stable, and the names rise already: ties stay in their order.
+        // A stable sort keeps ties in the order of names, in which the candidates are.
         ranked.sort_by(|x, y| y.0.total_cmp(&x.0));
         ranked.truncate(params.k);
         if !ranked.is_empty() {

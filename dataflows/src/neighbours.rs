@@ -1,138 +1,161 @@
-//! 3, 4 · Neighbours: counts on demand, and the changed lists.
+//! 3 · Neighbours: from interactions to the lists that changed. Counts are computed on demand.
 //!
 //! ```text
-//!               (basket, item)          to each worker that owns        ┌────────────────────────────────┐
-//!              ┌────────┐               an item of the basket           │ per item: postings, reserve    │
-//! interactions─▶ spread ├──────────────────────────────────────────────▶│ per basket: its items          │──▶ lists
-//!              └────────┘  supports and the number of baskets, to all   │ per pair: an estimate, no more │
-//!                                                                       └────────────────────────────────┘
+//!               interactions             to each worker that owns         ┌────────────────────────────────┐
+//!              ┌────────┐                an item of the basket            │ per item: postings, reserve    │ lists
+//! interactions▶│ spread ├───────────────────────────────────────────────▶│ per basket: its items          ├──┬───▶
+//!              └────────┘                supports and N, to every worker  │ per pair: an estimate, no more │  ▲
+//!                                                                         └───────────────┬────────────────┘  │
+//!                                                                                         │ parts of lists    │
+//!                                                                                   ┌─────▼───────┐           │
+//!                                                                                   │ merge parts ├───────────┘
+//!                                                                                   └─────────────┘
 //! ```
 //!
-//! One event changes a support, and so the similarity of that item to every other; and of all pairs that ever share a
-//! basket few are in a list. So no pair is stored. A count is kept where it matters and computed where it is asked for:
+//! One event changes a support, and with it the similarity of that item to every other. Few of all pairs that share a
+//! basket are ever in a list. So no pair is stored: a count is kept where a list may need it, and computed elsewhere.
 //!
-//! - [`store`] has the interactions twice: the baskets of each item, the items of each basket. Any count is an
-//!   intersection, any row one pass over the baskets of its item.
-//! - [`changes`] turns an epoch's changes of baskets round: for each row, all pairs that came and went, added up in
-//!   [`tally`].
-//! - [`row`] keeps, per item, a **reserve** of candidates with exact counts. Everything else is left out, with the
-//!   promise that its bound does not pass the row's **floor**.
-//! - [`estimate`] has a byte per hashed pair that is left out, never below the true count. While even the estimate
-//!   stays under the floor, a pair that comes or goes costs nothing more.
-//! - [`engine`] takes an epoch's changes, asks for the few exact counts, and ranks each touched row once;
-//!   [`watchers`] knows which rows a moved support touches.
-//!
-//! Row a lives on the worker that owns a, with a copy of every basket that holds an item of that worker ([`spread`]);
-//! so an event crosses the network once per worker concerned, and each worker makes its pairs for itself. Rows of very
-//! frequent items are shared by all workers ([`placement`]), which tell the best of their parts to the owner
-//! ([`merge`]).
+//! The parts, in reading order:
+//! - [`spread`] sends each change of a basket to the workers that own an item of it.
+//! - The [`interaction_index`](crate::interaction_index) has the baskets of each item and the items of each basket. A
+//!   count is an intersection, and a row one pass over the baskets of its item.
+//! - [`supports`] has n(item) and N; [`sample`] chooses the lines that count, where items are in too many baskets.
+//! - [`placement`] says which rows a worker keeps. The rows of very frequent items are shared by all workers, and
+//!   [`merge_parts`] makes their lists whole.
+//! - [`pair_changes`] turns an epoch's changes of baskets into changes of each row's counts.
+//! - [`kept_pairs`] reads exact counts of the pairs that a worker keeps, and that a [`PairFilter`] admits.
+//! - [`row`] has a **reserve** of candidates with exact counts. It promises that everything else is behind its
+//!   **floor**. Estimates bound the counts of what it leaves out. While an estimate is behind the floor, a change of
+//!   that pair costs nothing more.
+//! - [`engine`] takes an epoch's updates, and ranks each row once whose list may have changed.
 //!
 //! # Notes
-//! Exact, ties and all: the tests compare every epoch with the reference dataflow and with the plain model.
+//! Lists are exact, ties included. The tests compare every epoch with the reference dataflow and with the plain model.
 
 mod spread;
-
-mod store;
-
-mod placement;
-
-mod tally;
-
-mod prefetch;
-
-mod changes;
 
 mod supports;
 
 mod sample;
 
-mod ranking;
+mod placement;
 
-mod counter;
+mod merge_parts;
 
-mod estimate;
+mod pair_changes;
+
+mod pair_filter;
+pub use pair_filter::{AllPairs, PairFilter};
+
+mod kept_pairs;
 
 mod row;
 
-mod touched;
-
-mod watchers;
-
 mod engine;
 
-mod merge;
-
 use crate::epochs::PerEpoch;
-use crate::{Basket, Diff, Epoch, Item, List, ListParams, Name, Sampling, SharedNames};
+use crate::state_stats::Measured;
+use crate::{Diff, Epoch, Interaction, Item, List, ListParams, Sampling, SharedNames};
 use differential_dataflow::{AsCollection, VecCollection};
-use engine::{Engine, Told};
-use merge::merge;
-use spread::spread;
+use engine::{Emitted, Engine};
+use merge_parts::merge_parts;
+use spread::{spread, target};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::core::{Concat, OkErr};
 
-/// The lists, and what they cost.
+/// The lists of a dataflow, and what they cost.
 pub struct Neighbours<'scope> {
-    /// The list of every item that has one.
-    pub lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
-    /// What this worker has done so far.
+    /// The list of every item that has one. Items are numbers here.
+    pub lists: VecCollection<'scope, Epoch, (Item, List<Item>), Diff>,
+    /// The work of this worker so far.
     pub work: Work,
-    /// What the lists are made of; the reference does not say.
-    pub(crate) engine: Option<SharedEngine>,
+    /// The engine, to be measured.
+    pub(crate) engine: Rc<RefCell<dyn Measured>>,
 }
 
-/// A worker's engine, for the operator that drives it and for those who look between its steps.
-pub(crate) type SharedEngine = Rc<RefCell<Engine>>;
-
-/// Units of work a worker has done: pairs followed, items read in recounts, baskets looked at for single counts, and
-/// entries ranked. Unlike time it is the same on every machine, so it tells how evenly workers are loaded.
+/// Units of work that a worker has done so far: pairs read, items read in recounts, baskets looked at for
+/// single counts, and entries ranked. Unlike time it is the same on every machine, so it says how evenly
+/// workers are loaded.
 pub type Work = Rc<Cell<u64>>;
 
-/// Maintains the list of every item that has one, from counts on demand.
+/// Maintains the list of every item that has one.
 ///
-/// Work per epoch follows the lists that can have changed: see the module's header. Memory is 8 bytes per interaction
-/// (and worker that holds a copy of its basket), and per item a reserve of 8 bytes for each of 20 to 32 candidates, a
-/// list of 16 bytes an entry, and half a byte to 2 bytes of estimates for each pair that is left out.
+/// - `interactions` must lie with the owners of their baskets: on worker `basket.owner(workers)`. Each interaction must
+///   be there once. Numbers must be dense, because state takes memory for every number up to the largest.
+/// - `names` must have the name of every item of an epoch before the epoch is closed. They break ties.
+///
+/// Work per epoch follows the lists that can have changed. Memory:
+/// - 8 bytes per interaction, on each worker that has a copy of its basket;
+/// - per item a reserve of `k + 10` to `2 k + 12` candidates of 8 bytes, and a list of 16 bytes per entry;
+/// - half a byte to 2 bytes of estimates for each pair that is left out.
+///
+/// # Panics
+/// The worker panics if an interaction lies with another worker, or is inserted twice.
+///
+/// # Examples
+/// Tea and milk share a basket:
+///
+/// ```
+/// use deltacart_dataflows::{
+///     Basket, Interaction, Item, ListParams, Measure, Names, Neighbour, Scoring, SharedNames, neighbours,
+/// };
+/// use differential_dataflow::AsCollection;
+/// use timely::dataflow::operators::capture::Extract;
+/// use timely::dataflow::operators::{Capture, ToStream};
+///
+/// let captured = timely::example(|scope| {
+///     let (tea, milk) = (Item::new(0), Item::new(1));
+///     let names = SharedNames::default();
+///     names.borrow_mut().insert(tea, &"tea".into());
+///     names.borrow_mut().insert(milk, &"milk".into());
+///     let basket = Basket::new(0);
+///     let lines = [(Interaction::new(basket, tea), 0, 1), (Interaction::new(basket, milk), 0, 1)];
+///     let params = ListParams { k: 10, scoring: Scoring::new(Measure::Cosine), scores: true };
+///     neighbours(lines.to_stream(scope).as_collection(), names, params).lists.inner.capture()
+/// });
+/// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_time, updates)| updates).collect();
+/// let list = |item| vec![Neighbour { item: Item::new(item), score: 1000, count: 1 }];
+/// assert_eq!(updates, [((Item::new(0), list(1)), 0, 1), ((Item::new(1), list(0)), 0, 1)]);
+/// ```
 pub fn neighbours<'scope>(
-    interactions: VecCollection<'scope, Epoch, (Basket, Item), Diff>,
+    interactions: VecCollection<'scope, Epoch, Interaction, Diff>,
     names: SharedNames,
     params: ListParams,
 ) -> Neighbours<'scope> {
-    neighbours_core(interactions, names, params, None)
+    neighbours_core(interactions, names, params, None, AllPairs)
 }
 
-/// The same, where a sample of baskets may speak for an item that is in too many.
-pub fn neighbours_core<'scope>(
-    interactions: VecCollection<'scope, Epoch, (Basket, Item), Diff>,
+/// Maintains the list of every item that has one, of the pairs that `filter` admits.
+///
+/// With `sampling`, the counts of items in too many baskets are estimates. Its levels of baskets must have been set
+/// before the interactions of the basket arrive. [`neighbours`] says what else must hold.
+pub fn neighbours_core<'scope, F: PairFilter>(
+    interactions: VecCollection<'scope, Epoch, Interaction, Diff>,
     names: SharedNames,
     params: ListParams,
     sampling: Option<Sampling>,
+    filter: F,
 ) -> Neighbours<'scope> {
     let scope = interactions.scope();
     let (index, workers) = (scope.index(), scope.peers());
-    let engine = Engine::new(index, workers, params, SharedNames::clone(&names), sampling.clone());
-    let shared = SharedEngine::new(RefCell::new(engine));
+    let engine = Engine::new(index, workers, params, SharedNames::clone(&names), sampling.clone(), filter);
+    let shared = Rc::new(RefCell::new(engine));
     let engine = Rc::clone(&shared);
     let work = Work::default();
     let done = Work::clone(&work);
     let (lists, parts) = spread(interactions, sampling)
-        .per_epoch_in_steps(
-            None,
-            Exchange::new(spread::target),
-            "Neighbours",
-            move |epoch, updates, session| {
-                let mut engine = engine.borrow_mut();
-                let ended = engine.step(updates, &mut |told| match told {
-                    Told::List(name, list, diff) => session.give(Ok(((name, list), epoch, diff))),
-                    Told::Part(part) => session.give(Err(part)),
-                });
-                done.set(engine.work());
-                ended
-            },
-        )
-        .ok_err(|told| told);
-    let lists = lists.concat(merge(parts, names, params)).as_collection();
-    Neighbours { lists, work, engine: Some(shared) }
+        .per_epoch_in_steps(None, Exchange::new(target), "Neighbours", move |epoch, updates, session| {
+            let mut engine = engine.borrow_mut();
+            let is_done = engine.step(updates, &mut |emitted| session.give((epoch, emitted)));
+            done.set(engine.work());
+            is_done
+        })
+        .ok_err(|(epoch, emitted)| match emitted {
+            Emitted::List { item, list, diff } => Ok(((item, list), epoch, diff)),
+            Emitted::Part(part) => Err(part),
+        });
+    let lists = lists.concat(merge_parts(parts, names, params)).as_collection();
+    Neighbours { lists, work, engine: shared }
 }

@@ -1,10 +1,10 @@
-//! What to compute: the settings that shape the lists.
+//! The settings that shape the lists: [`Params`].
 
 use crate::{Counts, Neighbour, Scoring};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 
-/// Which program computes the lists (`--engine`). Both give the same.
+/// The program that computes the lists (`--engine`). Both give the same lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// Counts on demand: [`neighbours`](crate::neighbours).
@@ -25,14 +25,17 @@ impl FromStr for Algorithm {
     }
 }
 
-/// What a list is.
+/// The shape of a list.
+///
+/// A list is never empty, has no item twice, and does not have the item whose list it is. Entries are ordered by key,
+/// falling, and ties by name, rising.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ListParams {
     /// The most entries of a list, at least 1.
     pub k: usize,
-    /// What orders it.
+    /// The measure that orders it, with its settings.
     pub scoring: Scoring,
-    /// Whether scores and counts are published. Without them only a change of members or of their order is a change.
+    /// Whether scores and counts are published. Without them, a list changes only when its members or their order do.
     pub scores: bool,
 }
 
@@ -45,35 +48,49 @@ impl ListParams {
         }
     }
 
-    /// Whether a list can change because the number of baskets did.
+    /// Whether a list can change because N, the number of baskets, did.
     pub(crate) fn lists_use_total(&self) -> bool {
         self.scoring.order_uses_total() || self.scores && self.scoring.score_uses_total()
     }
 
-    /// Candidates kept after a cut: enough that the list seldom runs short before the next.
+    /// Candidates that a row keeps after a cut. With these the list seldom runs short before the next cut.
     pub(crate) fn reserve(&self) -> usize {
         self.k + 10
     }
 
-    /// Candidates that lead to a cut.
+    /// Candidates above which a row is cut.
     pub(crate) fn reserve_max(&self) -> usize {
         2 * self.k + 12
     }
 }
 
-/// All settings of [`recommend`](crate::recommend).
+/// All settings of [`recommend`](crate::recommend). There is no default: whoever runs the dataflow decides.
+///
+/// # Examples
+/// ```
+/// use deltacart_dataflows::{Algorithm, ListParams, Measure, Params, Scoring};
+/// let params = Params {
+///     algorithm: Algorithm::Fast,
+///     lists: ListParams { k: 10, scoring: Scoring::new(Measure::Cosine), scores: true },
+///     basket_items_max: 10_000,
+///     basket_idle: None,
+///     item_baskets_max: None,
+/// };
+/// assert_eq!("reference".parse(), Ok(Algorithm::Reference));
+/// assert!("slow".parse::<Algorithm>().is_err());
+/// # let _ = params;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Params {
-    /// Which program.
+    /// The program.
     pub algorithm: Algorithm,
-    /// What a list is.
+    /// The shape of a list.
     pub lists: ListParams,
-    /// The most lines of a basket, at least 1; the oldest makes room for a new one.
+    /// The most lines of a basket, at least 1. In a full basket a new line evicts the oldest.
     pub basket_items_max: usize,
-    /// A basket that nothing has happened to for so many milliseconds, by the clock of its partition, gives its lines
-    /// back; never, without a number.
+    /// Milliseconds without an event after which a basket expires, by the clock of its partition. None: never.
     pub basket_idle: Option<NonZeroU64>,
-    /// How many baskets may speak for an item: the counts of one that is in more are estimates from a sample of them.
-    /// Without a number, all do.
+    /// The most baskets from which an item is counted. Counts of an item in more baskets are estimates from a sample of
+    /// them. None: from all.
     pub item_baskets_max: Option<NonZeroU32>,
 }

@@ -1,27 +1,34 @@
-//! The cut of items that are in too many baskets (`--max-item-baskets F`): a sample of baskets speaks for them.
+//! Sampling of items that are in too many baskets (`--max-item-baskets F`): their counts are estimated from a sample.
 //!
 //! ```text
-//! level(basket)   the zeros that the fixed hash of its name ends with: at least L for one basket of 2^L
+//! level(basket)   the trailing zero bits of the fixed hash of its name: at least L for one basket in 2^L
 //! L(a)            the least L with n(a) ≤ F · 2^L: 0 for every item up to the limit
-//! kept            the basket speaks for a: level(basket) ≥ L(a). Of n(a) baskets, about n(a) / 2^L(a), at most F
-//! c(a,b)          the baskets that speak for both · 2^max(L(a), L(b)); at most n(a), and at most n(b)
+//! sampled         level(basket) ≥ L(a): about n(a) / 2^L(a) of the n(a) baskets of a, so about F at most
+//! c(a,b)          baskets sampled for both · 2^max(L(a), L(b)), at most n(a), and at most n(b)
 //! ```
 //!
-//! The sample is **coordinated**: of two items the one with the higher level keeps baskets that the other keeps too, if
-//! it is in them. So what both keep is a fair sample of what they share, and scaled it is their count without bias (but
-//! for the last cut, which only takes back what cannot be). Supports and the number of baskets stay exact.
+//! The sample is **coordinated**. Of two items, every basket sampled for the one with the higher level is also sampled
+//! for the other, if it holds it. So the baskets sampled for both are a fair sample of those that hold both. Scaled up,
+//! they give the count without bias, except where it is capped at a support. Supports and N stay exact.
 //!
-//! All of it is a function of names and supports, so of the state: workers, batching and restarts do not matter, and an
-//! item that falls under the limit again is exact again.
+//! The sample is a function of names and supports, so of the state. Workers, batching and restarts do not
+//! matter, and an item that falls under the limit again is exact again.
 
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
-/// How rarely a basket is in a sample: at level L, it speaks for items of up to level L.
+/// The level of a basket: it is sampled for items of at most this level. From 0 to 64.
 ///
-/// The hash is FNV-1a of 64 bits and a last mix, written out here because it must never change: a new one would be a
-/// new sample, and with it new lists.
+/// ```
+/// use deltacart_dataflows::basket_level;
+/// assert_eq!(basket_level("536382"), 2);
+/// let sampled = (0..1000).filter(|basket| basket_level(&format!("basket {basket}")) >= 1).count();
+/// assert!((400..600).contains(&sampled), "about half of all baskets are of level 1 or more");
+/// ```
+///
+/// The hash is FNV-1a of 64 bits with a final mix. It is written out here because it must never change: another hash
+/// would draw another sample, and so lead to other lists.
 pub fn basket_level(name: &str) -> u8 {
     let fnv = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -32,7 +39,7 @@ pub fn basket_level(name: &str) -> u8 {
     (mixed ^ mixed >> 33).trailing_zeros() as u8
 }
 
-/// L(a) of an item in so many baskets.
+/// L(a) of an item in `support` baskets, where the limit is `max`.
 pub(crate) fn item_level(support: u32, max: u32) -> u8 {
     let mut level = 0;
     while u64::from(support) > u64::from(max) << level {
@@ -41,37 +48,43 @@ pub(crate) fn item_level(support: u32, max: u32) -> u8 {
     level
 }
 
-/// What the boxes of one worker share about the cut.
+/// The state of sampling on one worker, shared by its operators.
+///
+/// The operator of baskets sets the levels of baskets, and the operators behind it read them. They run on one thread,
+/// and a level is set before the first line of its basket is emitted.
 #[derive(Clone)]
 pub struct Sampling {
+    /// The most baskets from which an item is counted.
     max: NonZeroU32,
-    /// By the basket's number on this worker. A number keeps its level: it is given again to baskets of the same only.
+    /// By the basket's local number. A number keeps its level: it is reused for baskets of the same level only.
     levels: Rc<RefCell<Vec<u8>>>,
+    /// The items over the limit.
     over: Rc<Cell<u64>>,
 }
 
 impl Sampling {
-    /// At most so many baskets speak for an item.
+    /// Sampling with at most `max` baskets per item.
     pub fn new(max: NonZeroU32) -> Self {
         Sampling { max, levels: Rc::default(), over: Rc::default() }
     }
 
-    /// How many items are over the limit now, of those that this worker owns: their counts are estimates.
+    /// The number of items over the limit, of those that this worker owns. Their counts are estimates.
     pub fn over(&self) -> u64 {
         self.over.get()
     }
 
-    /// So many more are.
+    /// Adds to the number of items over the limit.
     pub(crate) fn add_over(&self, more: i64) {
         self.over.set(self.over.get().wrapping_add_signed(more));
     }
 
+    /// The most baskets from which an item is counted.
     pub(crate) fn max(&self) -> u32 {
         self.max.get()
     }
 
-    /// The basket of this number on this worker has this level, now and always.
-    pub(crate) fn learn(&self, number: u32, level: u8) {
+    /// Sets the level of the basket with this local number, now and for ever.
+    pub(crate) fn set_level(&self, number: u32, level: u8) {
         let mut levels = self.levels.borrow_mut();
         let index = number as usize;
         if levels.len() <= index {
@@ -80,7 +93,7 @@ impl Sampling {
         levels[index] = level;
     }
 
-    /// The level of the basket of this number on this worker.
+    /// The level of the basket with this local number.
     pub(crate) fn level(&self, number: u32) -> u8 {
         self.levels.borrow()[number as usize]
     }

@@ -1,37 +1,32 @@
-//! The words of the dataflow as types: what an event says, and how items and baskets are numbered.
+//! The records that enter and leave the dataflow: events, their positions, and neighbour lists.
 //!
-//! Ids come in as text ([`Name`]) and are numbered once ([`Item`], [`Basket`]), so that the hot path moves and compares
-//! small integers. Numbers depend on arrival and are never shown: whatever is published, and every tie, goes by name.
+//! Ids arrive as text ([`Name`]). Each gets a number once ([`Item`](crate::Item), [`Basket`](crate::Basket)), so that
+//! the hot path moves and compares small integers. Published records have names again, and every tie is broken by name.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-/// The timestamp of the dataflow: a slice of arrival, counted from the start of the job.
+/// The timestamp of the dataflow. Epochs are slices of arrival, numbered from 0 at the start of the job.
 pub type Epoch = u64;
 
 /// An id as the shop wrote it. Ids of up to 24 bytes need no allocation. Names are ordered by their bytes.
 pub type Name = CompactString;
 
-/// An item's number, the same on every worker of a run. The worker that owns the item is `number % workers`.
-pub type Item = u32;
-
-/// A basket's number, the same on every worker of a run. The worker that owns the basket is `number % workers`.
-pub type Basket = u32;
-
-/// How many of one item a line holds; a line's sum saturates at `u32::MAX`.
+/// Units of one item. Sums saturate at `u32::MAX`.
 pub type Quantity = u32;
 
-/// Milliseconds since 1970, UTC; 0 where nobody knows when.
+/// Milliseconds since 1970, UTC. 0 means that the time is unknown.
 pub type Millis = u64;
 
 /// A signed multiplicity, as differential dataflow counts.
 pub type Diff = isize;
 
-/// A part of the input that has an order of its own: a partition of a topic, or a file. Ordered by stream, then by
-/// number.
+/// A part of the input whose records are in order: a partition of a topic, or a file.
 ///
-/// An input is one or more streams, numbered from 0, each of one or more partitions, numbered from 0. The two numbers
-/// are packed into four bytes, because every basket and every event in flight has one.
+/// Partitions are ordered by stream, then by number.
+///
+/// An input is one or more streams, and a stream is one or more partitions. Both are numbered from 0. The two numbers
+/// share four bytes, because every basket and every event in flight has them.
 ///
 /// ```
 /// use deltacart_dataflows::Partition;
@@ -45,13 +40,13 @@ pub type Diff = isize;
 pub struct Partition(u32);
 
 impl Partition {
-    /// The largest number of a partition in its stream. A broker has far fewer.
+    /// The largest number of a partition in its stream: 2^24 − 1.
     pub const NUMBER_MAX: u32 = (1 << 24) - 1;
 
-    /// How many streams an input has at most.
+    /// The most streams of an input.
     pub const STREAMS_MAX: usize = 1 << 8;
 
-    /// The partition `number` of `stream`; none if the number is larger than [`Partition::NUMBER_MAX`].
+    /// The partition `number` of `stream`. None if the number is larger than [`Partition::NUMBER_MAX`].
     pub const fn new(stream: u8, number: u32) -> Option<Partition> {
         if number > Partition::NUMBER_MAX {
             return None;
@@ -59,12 +54,12 @@ impl Partition {
         Some(Partition((stream as u32) << 24 | number))
     }
 
-    /// The stream it belongs to.
+    /// The stream that the partition belongs to.
     pub const fn stream(self) -> u8 {
         (self.0 >> 24) as u8
     }
 
-    /// Its number in the stream.
+    /// The number of the partition in its stream.
     pub const fn number(self) -> u32 {
         self.0 & Partition::NUMBER_MAX
     }
@@ -84,50 +79,56 @@ impl TryFrom<(u8, u32)> for Partition {
     }
 }
 
-/// Where an event stands in the input.
+/// The place of an event in the input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The partition.
     pub partition: Partition,
     /// The offset in the partition, or the number of the record in the file, from 0.
     pub offset: u64,
-    /// The place in the record, which may carry several events and lines, from 0.
+    /// The place in the record, from 0. A record may carry several events and lines.
     pub index: u32,
 }
 
-/// What one event says about one basket. `I` is the item: a [`Name`] on the way in, an [`Item`] once numbered.
+/// What an event does to one basket. `I` is the item: a [`Name`] in the input, an [`Item`](crate::Item) once numbered.
 ///
-/// A line keeps two quantities, each floored at 0: what is *in the cart* and what was *bought*. The line is an
-/// interaction while either is above 0.
+/// A line has two quantities, units *in the cart* and units *bought*. Neither falls below 0. The line is an interaction
+/// while either is above 0.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Action<I> {
-    /// So many more of the item are in the cart.
+    /// Adds units of the item to the cart.
     Add(I, Quantity),
-    /// So many fewer are in the cart; without a number, none is.
+    /// Removes units from the cart. None removes all.
     Remove(I, Option<Quantity>),
-    /// So many are in the cart now.
+    /// Sets the units in the cart.
     Set(I, Quantity),
-    /// So many more were bought; as many leave the cart, if they were in it.
+    /// Adds units bought, and removes as many from the cart.
     Purchase(I, Quantity),
-    /// So many of the bought ones came back; without a number, all did.
+    /// Removes units bought. None removes all.
     Refund(I, Option<Quantity>),
-    /// The cart is empty now; what was bought stays.
+    /// Empties the cart. Units bought stay.
     Clear,
-    /// Everything in the cart was bought.
+    /// Moves all units in the cart to units bought.
     Checkout,
-    /// Everything that was bought came back.
+    /// Sets all units bought to 0.
     Cancel,
-    /// The basket is to be forgotten: no line of it stays.
+    /// Deletes all lines of the basket.
     Forget,
-    /// Every basket in which the event's user was seen is to be forgotten.
+    /// Deletes all lines of every basket that had an event of this event's user.
     ForgetUser,
-    /// So many are in the cart and so many were bought, whatever was before: a line as a snapshot has it. For recovery
-    /// only; no shop says this.
+    /// Sets the units in the cart and the units bought: a line as a snapshot has it. For recovery only, no format of
+    /// events has it.
     Restore(I, Quantity, Quantity),
 }
 
 impl<I> Action<I> {
-    /// The item the action is about, if it is about one.
+    /// The item of the action, if it names one.
+    ///
+    /// ```
+    /// use deltacart_dataflows::Action;
+    /// assert_eq!(Action::Add("tea", 1).item(), Some(&"tea"));
+    /// assert_eq!(Action::<&str>::Checkout.item(), None);
+    /// ```
     pub fn item(&self) -> Option<&I> {
         match self {
             Action::Add(item, _)
@@ -140,7 +141,12 @@ impl<I> Action<I> {
         }
     }
 
-    /// The same action about `f(item)`.
+    /// The action with `f(item)` in place of its item.
+    ///
+    /// ```
+    /// use deltacart_dataflows::Action;
+    /// assert_eq!(Action::Set("7", 2).map_item(|item| item.parse().unwrap()), Action::Set(7, 2));
+    /// ```
     pub fn map_item<J>(self, f: impl FnOnce(I) -> J) -> Action<J> {
         match self {
             Action::Add(item, quantity) => Action::Add(f(item), quantity),
@@ -158,25 +164,25 @@ impl<I> Action<I> {
     }
 }
 
-/// One thing that happened in a shop, about at most one item. A record with many items is as many events.
+/// One event of a shop, about at most one item. A record with many items is decoded to as many events.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Event<I = Name> {
-    /// Where it stands in the input.
+    /// Its place in the input.
     pub position: Position,
-    /// The basket it is about. Empty for [`Action::ForgetUser`] only.
+    /// The id of the basket. Empty for [`Action::ForgetUser`] only.
     pub basket: Name,
-    /// Whose basket it is, when the shop says.
+    /// The id of the basket's user, if the record has one.
     pub user: Option<Name>,
-    /// When it happened, by the clock of its partition: no event there is before the one that it comes after. Matters
-    /// where baskets are given up that nothing happens to ([`Params::basket_idle`](crate::Params::basket_idle)).
+    /// The time by the clock of its partition, which never goes back. Used for expiry only
+    /// ([`Params::basket_idle`](crate::Params::basket_idle)).
     pub time: Millis,
     /// What happened.
     pub action: Action<I>,
 }
 
 impl<I> Event<I> {
-    /// What orders the events of one epoch: their time, then their position. Within a partition this is the order of
-    /// the records, because the clock of a partition does not go back.
+    /// The sort key of the events of one epoch: time, then position. Within a partition this is the order of
+    /// the records, because the clock of a partition never goes back.
     pub fn order(&self) -> (Millis, Position) {
         (self.time, self.position)
     }
@@ -187,12 +193,12 @@ impl<I> Event<I> {
 pub struct Neighbour<I = Name> {
     /// The other item.
     pub item: I,
-    /// Its similarity in units of the last published digit (`--score-digits`): 412 for 0.412 at 3 digits.
+    /// The similarity in units of the last published digit (`--score-digits`): 412 for 0.412 at 3 digits.
     /// An integer, so that lists can be compared and consolidated exactly. 0 when scores are off.
     pub score: i64,
-    /// In how many baskets the two are together. 0 when scores are off.
+    /// The number of baskets that hold both items. 0 when scores are off.
     pub count: u32,
 }
 
 /// A neighbour list: at most k entries, the most similar first, ties by name.
-pub type List = Vec<Neighbour>;
+pub type List<I = Name> = Vec<Neighbour<I>>;

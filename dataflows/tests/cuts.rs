@@ -20,7 +20,7 @@ fn fashions(seed: u64) -> Vec<Vec<Event>> {
     let mut random = Random::new(seed);
     let mut held: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
     let (mut epochs, mut offset, mut names) = (vec![Vec::new()], 0, 120);
-    let mut tell = |epochs: &mut Vec<Vec<Event>>, basket: u64, action| {
+    let mut push = |epochs: &mut Vec<Vec<Event>>, basket: u64, action| {
         let basket = format!("b{basket}");
         epochs.last_mut().unwrap().push(event(offset, &basket, None, action));
         offset += 1;
@@ -28,7 +28,7 @@ fn fashions(seed: u64) -> Vec<Vec<Event>> {
     for _ in 0..600 {
         let (basket, item) = (random.below(120), random.below(40).min(random.below(40)));
         if held.entry(basket).or_default().insert(item) {
-            tell(&mut epochs, basket, Action::Add(item_name(item), 1));
+            push(&mut epochs, basket, Action::Add(item_name(item), 1));
         }
     }
     for _ in 0..30 {
@@ -43,16 +43,16 @@ fn fashions(seed: u64) -> Vec<Vec<Event>> {
             }
             let items = held.get_mut(&basket).unwrap();
             if comes && items.insert(item) {
-                tell(&mut epochs, basket, Action::Add(item_name(item), 1));
+                push(&mut epochs, basket, Action::Add(item_name(item), 1));
             } else if !comes && items.remove(&item) {
-                tell(&mut epochs, basket, Action::Remove(item_name(item), None));
+                push(&mut epochs, basket, Action::Remove(item_name(item), None));
             }
         }
         for &basket in &baskets[..random.below(3) as usize] {
-            tell(&mut epochs, basket, Action::Forget);
+            push(&mut epochs, basket, Action::Forget);
             let items = held.remove(&basket).unwrap();
             let added = items.iter().map(|&item| Action::Add(item_name(item), 1));
-            added.for_each(|add| tell(&mut epochs, names, add));
+            added.for_each(|add| push(&mut epochs, names, add));
             held.insert(names, items);
             names += 1;
         }

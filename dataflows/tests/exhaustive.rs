@@ -1,8 +1,8 @@
 //! All short sequences of events over very few baskets and items: whatever can go wrong in few steps does so here.
 //!
-//! Thousands of sequences run in one dataflow, one event of each per epoch, told apart by a prefix of their names: no
-//! basket and no pair of one meets another's. Measures that use the number of baskets would mix them, so for those
-//! the sequences run one after the other, and the baskets are forgotten in between.
+//! Thousands of sequences run in one dataflow, one event of each per epoch, distinguished by a prefix of
+//! their names: no basket and no pair of one meets another's. Measures that use the number of baskets would
+//! mix them, so for those the sequences run one after the other, and the baskets are forgotten in between.
 //!
 //! # Notes
 //! Baskets have no order, so the first event is always of the first basket. Items do have one: ties go by name.

@@ -25,22 +25,22 @@ fn seasons(seed: u64, events: u64, window: u64) -> Vec<Event> {
             _ => season + random.below(window).min(random.below(window)),
         };
         let basket = random.below(24);
-        let mut tell = |basket: u64, action| log.push(event(offset, &format!("b{basket}"), None, action));
+        let mut push = |basket: u64, action| log.push(event(offset, &format!("b{basket}"), None, action));
         // What is out of season goes first.
         let old = held.iter().find(|&&(_basket, item)| item < season && random.below(3) == 0).copied();
         match (old, random.below(20)) {
             (Some(line), _) => {
                 held.remove(&line);
-                tell(line.0, Action::Remove(name(line.1), None));
+                push(line.0, Action::Remove(name(line.1), None));
             }
             (None, 0) => {
                 held.retain(|&(other, _item)| other != basket);
-                tell(basket, Action::Forget);
+                push(basket, Action::Forget);
             }
-            (None, 1) => tell(basket, Action::Remove(name(100_000 + offset), None)),
+            (None, 1) => push(basket, Action::Remove(name(100_000 + offset), None)),
             (None, _) => {
                 held.insert((basket, item));
-                tell(basket, Action::Set(name(item), 1));
+                push(basket, Action::Set(name(item), 1));
             }
         }
     }

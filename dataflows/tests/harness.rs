@@ -54,7 +54,7 @@ pub(crate) fn execute(config: timely::Config, runs: Vec<(Vec<Vec<Event>>, Params
     updates
 }
 
-/// Tells the other workers of the process that this one panicked: timely would leave them waiting for ever.
+/// Stops the other workers of the process when this one panics. Timely would leave them waiting for ever.
 struct Alarm<'a>(&'a AtomicBool);
 
 impl Drop for Alarm<'_> {

@@ -18,9 +18,9 @@ use timely::communication::Config as Communication;
 const PROCESSES: usize = 2;
 const THREADS: usize = 2;
 
-/// Tells a process which one it is, and where the others listen: `index host:port host:port…`.
+/// The index of a process, and where all of them listen: `index host:port host:port…`.
 const PROCESS: &str = "DELTACART_TEST_PROCESS";
-/// Tells a process where to leave its updates.
+/// The folder where a process leaves its updates.
 const FOLDER: &str = "DELTACART_TEST_FOLDER";
 
 /// What is run, one dataflow after the other: the same whenever and wherever it is asked for.

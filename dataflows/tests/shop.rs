@@ -2,33 +2,10 @@
 
 use crate::harness::{event, params};
 use deltacart_dataflows::{Action, Algorithm, Event, Measure, Millis, Name, Params};
-pub(crate) use deltacart_testing::item_name;
+pub(crate) use deltacart_testing::{Random, item_name};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroU64};
-
-/// Knuth's MMIX generator: the same numbers from the same seed, everywhere.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Random(seed | 1)
-    }
-
-    /// A number below `end`, which is at most 2^31.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // The high bits are the good ones.
-        (self.0 >> 33) % end
-    }
-
-    /// The same things in any order.
-    pub(crate) fn shuffle<T>(&mut self, things: &mut [T]) {
-        for end in (2..=things.len()).rev() {
-            things.swap(end - 1, self.below(end as u64) as usize);
-        }
-    }
-}
 
 /// Something an event may say; small numbers, so that everything meets everything.
 fn action() -> impl Strategy<Value = Action<Name>> {
@@ -173,8 +150,9 @@ prop_compose! {
         cap in prop_oneof![4 => Just(10_000usize), 1 => 1usize..6],
         idle in prop_oneof![2 => Just(None), 1 => (1u64..80).prop_map(NonZeroU64::new)],
         sample in prop_oneof![3 => Just(None), 2 => (1u32..24).prop_map(NonZeroU32::new)]) -> Params {
+        let params = params(algorithm, Measure::ALL[which], k);
         let mut params = Params {
-            basket_items_max: cap, basket_idle: idle, item_baskets_max: sample, ..params(algorithm, Measure::ALL[which], k)
+            basket_items_max: cap, basket_idle: idle, item_baskets_max: sample, ..params
         };
         params.lists.scores = scores;
         let scoring = &mut params.lists.scoring;

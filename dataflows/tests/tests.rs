@@ -34,8 +34,11 @@ mod skipped;
 // Several processes publish together what one does.
 mod processes;
 
-// Snapshots of all baskets, taken under way: what begins with one goes on as if nothing had happened.
-mod walks;
+// Snapshots of all baskets, taken while epochs run: a dataflow resumes from one as if it had never stopped.
+mod snapshots;
+
+// A filter decides which pairs may be listed.
+mod pair_filter;
 
 // Items that come and go for good: their numbers given again, and nothing that grows with the names that ever were.
 mod forgetting;

@@ -3,6 +3,7 @@
 //!
 //! Everything that happens is noted here, and a hash of the notes is what two runs of a seed are compared by.
 
+use deltacart_testing::{FNV_START, fnv1a};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -178,10 +179,7 @@ impl Fate {
             hits: BTreeMap::new(),
             start: Instant::now(),
             elapsed: Duration::ZERO,
-            trace: Trace {
-                hash: 0xcbf2_9ce4_8422_2325,
-                is_shown: std::env::var_os("DELTACART_TEST_TRACE").is_some(),
-            },
+            trace: Trace { hash: FNV_START, is_shown: std::env::var_os("DELTACART_TEST_TRACE").is_some() },
         })));
         // A seed knows some faults only: with all of them, most runs would end the same few ways.
         let known = Fault::ALL.into_iter().filter(|_| fate.one_in(2)).collect();
@@ -280,9 +278,7 @@ struct Trace {
 
 impl Write for Trace {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        self.hash = fnv1a(self.hash, text.as_bytes());
         if self.is_shown {
             print!("{text}");
         }

@@ -160,7 +160,7 @@ impl Snapshots {
         if epoch < next && self.kept != Some(number) {
             let Kept { offsets, ids } = intake.kept()?;
             self.scribe.begin(Keeper::part_name(number, self.index), ids);
-            self.request.ask(epoch);
+            self.request.request(epoch);
             (self.kept, self.offsets) = (Some(number), offsets);
         }
         Ok(())

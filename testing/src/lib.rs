@@ -11,6 +11,8 @@
 
 mod random;
 pub use random::Random;
+mod fnv;
+pub use fnv::{FNV_START, fnv1a};
 mod plan;
 pub use plan::{Plan, Size};
 mod shop;

@@ -1,60 +1,76 @@
-//! Which baskets nothing has happened to for too long (`--basket-idle`), by the clocks of the partitions.
+//! Expiry: which baskets had no event for too long (`--basket-idle`), by the clocks of their partitions.
 //!
 //! ```text
 //! clock of a partition   the largest time of its events so far
-//! a basket is over       when the clock of its partition is at its last event + idle, or later
+//! a basket expires       when the clock of its partition reaches the time of its last event + idle
 //! ```
 //!
-//! A basket that is over gives its lines back at the end of the epoch; an event that finds its basket over by its own
-//! time begins a new one, so it does not matter where epochs end. Partitions have clocks of their own, so it does not
-//! matter how fast they are read either: what the baskets hold is a function of each partition's events.
+//! An expired basket loses its lines at the end of the epoch. An event that finds its basket expired by the
+//! event's own time starts a new basket. So expiry does not depend on where epochs end. Each partition has
+//! its own clock, so it does not depend on how fast partitions are read either.
+//!
+//! # Example
+//! With an idle time of 10 minutes:
+//!
+//! ```text
+//! 12:00  add to basket b      the queue has b at 12:00
+//! 12:07  add to basket b      the last event is at 12:07; the queue stays
+//! 12:10  any event            b comes to the front, is not expired, and is queued again at 12:07
+//! 12:17  any event            b comes to the front, and is expired
+//! ```
 //!
 //! # Notes
-//! A queue has each basket once, at a time that it had an event at. What comes later is noted, and looked at when the
-//! basket's turn comes: an event costs no search, and a basket a few of them in all the time that it is idle for.
+//! A queue has each basket once, by the time of one of its events. Later events do not move it: the queue entry is
+//! corrected when it comes to the front. So an event costs no search, and a basket a few searches per idle time.
 
-use crate::sizes::bytes;
+use crate::state_stats::bytes;
 use crate::{Millis, Partition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 
-/// The clocks, and the baskets of one worker by the time of their last events.
+/// The clocks of all partitions, and the last events of one worker's baskets.
 pub(super) struct Expiry {
+    /// The time without an event after which a basket expires.
     idle: NonZeroU64,
+    /// The largest time of each partition.
     clocks: BTreeMap<Partition, Millis>,
-    /// Partitions whose clock has moved since baskets were looked for last.
-    moved: BTreeSet<Partition>,
-    /// By the basket's number.
-    last: Vec<Option<Last>>,
+    /// Partitions whose clock has advanced and whose queue has not been checked since.
+    advanced: BTreeSet<Partition>,
+    /// By the basket's local number.
+    last: Vec<Option<LastEvent>>,
+    /// Baskets by partition, and by the time of one of their events.
     queue: BTreeSet<(Partition, Millis, u32)>,
 }
 
 /// The last event of a basket.
 #[derive(Clone, Copy)]
-struct Last {
+struct LastEvent {
+    /// The time of the event.
     time: Millis,
-    /// Where the basket stands in the queue.
+    /// The partition whose clock the basket follows.
     partition: Partition,
+    /// The time of the basket's queue entry.
     queued: Millis,
 }
 
 impl Expiry {
+    /// No clocks and no baskets.
     pub(super) fn new(idle: NonZeroU64) -> Expiry {
-        let (clocks, moved, last, queue) = Default::default();
-        Expiry { idle, clocks, moved, last, queue }
+        let (clocks, advanced, last, queue) = Default::default();
+        Expiry { idle, clocks, advanced, last, queue }
     }
 
-    /// A partition has come to this time.
-    pub(super) fn tick(&mut self, partition: Partition, time: Millis) {
+    /// Advances the clock of a partition to this time. An earlier time changes nothing.
+    pub(super) fn advance_clock(&mut self, partition: Partition, time: Millis) {
         let clock = self.clocks.entry(partition).or_default();
         if *clock < time {
             *clock = time;
-            self.moved.insert(partition);
+            self.advanced.insert(partition);
         }
     }
 
-    /// Something happened to a basket at this time. What happens first says whose clock it goes by.
-    pub(super) fn touch(&mut self, number: u32, partition: Partition, time: Millis) {
+    /// Records an event of a basket. The first event decides which partition's clock the basket follows.
+    pub(super) fn record_event(&mut self, number: u32, partition: Partition, time: Millis) {
         let index = number as usize;
         if self.last.len() <= index {
             self.last.resize(index + 1, None);
@@ -62,7 +78,7 @@ impl Expiry {
         match &mut self.last[index] {
             Some(last) => last.time = last.time.max(time),
             none => {
-                *none = Some(Last { time, partition, queued: time });
+                *none = Some(LastEvent { time, partition, queued: time });
                 self.queue.insert((partition, time, number));
             }
         }
@@ -73,30 +89,30 @@ impl Expiry {
         self.last[number as usize].map_or(0, |last| last.time)
     }
 
-    /// Whether the basket is over at this time.
-    pub(super) fn is_over(&self, number: u32, time: Millis) -> bool {
-        is_over(self.last(number), self.idle, time)
+    /// Whether the basket is expired at this time.
+    pub(super) fn is_expired(&self, number: u32, time: Millis) -> bool {
+        is_expired(self.last(number), self.idle, time)
     }
 
-    /// The basket is given up.
+    /// Removes a basket.
     pub(super) fn remove(&mut self, number: u32) {
-        if let Some(Last { partition, queued, .. }) = self.last[number as usize].take() {
+        if let Some(LastEvent { partition, queued, .. }) = self.last[number as usize].take() {
             self.queue.remove(&(partition, queued, number));
         }
     }
 
-    /// A basket that is over, to be given up before this is called again; none is left when there is none.
-    pub(super) fn next_over(&mut self) -> Option<u32> {
-        while let Some(&partition) = self.moved.first() {
+    /// An expired basket, which must be removed before the next call. None when no basket is expired.
+    pub(super) fn next_expired(&mut self) -> Option<u32> {
+        while let Some(&partition) = self.advanced.first() {
             let clock = self.clocks[&partition];
             let first = self.queue.range((partition, 0, 0)..=(partition, clock, u32::MAX)).next().copied();
-            let Some(entry @ (_, _, number)) = first.filter(|entry| is_over(entry.1, self.idle, clock))
+            let Some(entry @ (_, _, number)) = first.filter(|entry| is_expired(entry.1, self.idle, clock))
             else {
-                self.moved.pop_first();
+                self.advanced.pop_first();
                 continue;
             };
-            let last = self.last[number as usize].as_mut().expect("what is in the queue has had an event");
-            if is_over(last.time, self.idle, clock) {
+            let last = self.last[number as usize].as_mut().expect("a queued basket has had an event");
+            if is_expired(last.time, self.idle, clock) {
                 return Some(number);
             }
             last.queued = last.time;
@@ -106,15 +122,15 @@ impl Expiry {
         None
     }
 
-    /// The bytes it has allocated, about.
+    /// The bytes that it has allocated, approximately.
     pub(super) fn bytes(&self) -> u64 {
-        // A tree is two thirds full, or thereabouts.
+        // The nodes of a B-tree are about two thirds full.
         bytes(&self.last) + (self.queue.len() * size_of::<(Partition, Millis, u32)>() * 3 / 2) as u64
     }
 }
 
-/// Whether a basket with this last event is over at this time.
-fn is_over(last: Millis, idle: NonZeroU64, time: Millis) -> bool {
+/// Whether a basket with this last event is expired at this time.
+fn is_expired(last: Millis, idle: NonZeroU64, time: Millis) -> bool {
     last.saturating_add(idle.get()) <= time
 }
 
@@ -125,34 +141,34 @@ mod tests {
     const FIRST: Partition = Partition::new(0, 0).unwrap();
     const OTHER: Partition = Partition::new(3, 0).unwrap();
 
-    fn over(expiry: &mut Expiry) -> Vec<u32> {
-        let mut over: Vec<u32> =
-            std::iter::from_fn(|| expiry.next_over().inspect(|&number| expiry.remove(number))).collect();
-        over.sort_unstable();
-        over
+    fn expired(expiry: &mut Expiry) -> Vec<u32> {
+        let mut expired: Vec<u32> =
+            std::iter::from_fn(|| expiry.next_expired().inspect(|&number| expiry.remove(number))).collect();
+        expired.sort_unstable();
+        expired
     }
 
     #[test]
-    fn each_by_the_clock_of_its_partition() {
+    fn a_basket_expires_by_the_clock_of_its_partition() {
         let mut expiry = Expiry::new(NonZeroU64::new(10).unwrap());
         for (number, partition, time) in
             [(0, FIRST, 5), (1, FIRST, 5), (2, OTHER, 5), (1, FIRST, 9), (3, FIRST, 2)]
         {
-            expiry.touch(number, partition, time);
+            expiry.record_event(number, partition, time);
         }
-        expiry.tick(FIRST, 11);
-        assert_eq!(over(&mut expiry), []);
-        expiry.tick(FIRST, 15);
-        assert_eq!(over(&mut expiry), [0, 3]);
-        assert!(expiry.is_over(1, 19) && !expiry.is_over(1, 18));
-        expiry.tick(FIRST, 3);
-        assert_eq!(over(&mut expiry), [], "a clock does not go back");
-        expiry.tick(FIRST, 1_000);
-        expiry.touch(1, OTHER, 995);
-        assert_eq!(over(&mut expiry), []);
-        expiry.tick(OTHER, 15);
-        expiry.tick(FIRST, 1_005);
-        assert_eq!(over(&mut expiry), [1, 2]);
+        expiry.advance_clock(FIRST, 11);
+        assert!(expired(&mut expiry).is_empty());
+        expiry.advance_clock(FIRST, 15);
+        assert_eq!(expired(&mut expiry), [0, 3]);
+        assert!(expiry.is_expired(1, 19) && !expiry.is_expired(1, 18));
+        expiry.advance_clock(FIRST, 3);
+        assert!(expired(&mut expiry).is_empty(), "a clock does not go back");
+        expiry.advance_clock(FIRST, 1_000);
+        expiry.record_event(1, OTHER, 995);
+        assert!(expired(&mut expiry).is_empty());
+        expiry.advance_clock(OTHER, 15);
+        expiry.advance_clock(FIRST, 1_005);
+        assert_eq!(expired(&mut expiry), [1, 2]);
         assert!(expiry.queue.is_empty() && expiry.last.iter().all(Option::is_none));
     }
 }

@@ -1,16 +1,19 @@
-//! When an item may be forgotten: behind the lists, where an epoch is closed when nothing of it names an item any more.
+//! Forgetting items: reports to the registry about which items are held, and which this worker has forgotten.
 //!
 //! ```text
-//! lists ─────────────────────────────┬──▶ lists, as they are
-//!                          ┌─────────┴┐
-//! held, or no more ───────▶│  forget  ├──▶ reports to the registries, by epochs
-//!                          └──────────┘
+//! lists ────────────────────────────────┬──▶ lists, unchanged
+//!                               ┌───────┴──┐
+//! held or released, by item ───▶│  forget  ├──▶ reports to the registries, by epoch
+//!                               └──────────┘
 //! ```
+//!
+//! The operator stands behind the lists. When its frontier passes an epoch, no event, line or list of that epoch is in
+//! flight, so none of them names an item any more.
 
-use super::{Round, SharedNames};
-use crate::{Diff, Epoch, Item, List, Name};
+use super::name_table::SharedNames;
+use super::registry::{HeldChange, Report};
+use crate::{Diff, Epoch, List, Name};
 use differential_dataflow::{AsCollection, VecCollection};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -19,30 +22,16 @@ use timely::dataflow::operators::feedback::Handle;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-/// What a worker tells the registry of an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Report {
-    /// A basket here holds the item since that epoch, or none does any more.
-    Held(Item, bool),
-    /// No event under way that was numbered here says it, and none will unless the name is asked for.
-    Forgotten(Item, Round),
-}
-
-impl Report {
-    pub(super) fn item(self) -> Item {
-        match self {
-            Report::Held(item, _) | Report::Forgotten(item, _) => item,
-        }
-    }
-}
-
+/// Lists with names.
 type Lists<'scope> = VecCollection<'scope, Epoch, (Name, List), Diff>;
 
-/// Tells the registries which items are held, by what changed at each epoch, and which this worker has forgotten;
-/// hands the lists through.
+/// Reports to the registries, and passes the lists through.
+///
+/// For each closed epoch, the reports say which items baskets of this worker began to hold (`held`) or hold no more.
+/// Further reports say which retired items this worker has forgotten.
 pub(crate) fn forget<'scope>(
     lists: Lists<'scope>,
-    held: StreamVec<'scope, Epoch, (Item, bool)>,
+    held: StreamVec<'scope, Epoch, HeldChange>,
     names: SharedNames,
     reports: Handle<'scope, Epoch, Vec<Report>>,
 ) -> Lists<'scope> {
@@ -50,18 +39,18 @@ pub(crate) fn forget<'scope>(
     let mut lists = builder.new_input(lists.inner, Pipeline);
     let (mut through, output) = builder.new_output();
     let mut held = builder.new_input_connection(held, Pipeline, []);
-    let (told, reported) = builder.new_output_connection([]);
-    let mut told = OutputBuilder::from(told);
+    let (report_output, reported) = builder.new_output_connection([]);
+    let mut report_output = OutputBuilder::from(report_output);
     builder.build(move |capabilities| {
-        // That of the reports, at the oldest epoch that is not closed.
+        // The capability of the reports, at the oldest open epoch.
         let mut open = capabilities.into_iter().nth(1);
-        let mut waiting: BTreeMap<Epoch, Vec<(Item, bool)>> = BTreeMap::new();
+        let mut stash: BTreeMap<Epoch, Vec<HeldChange>> = BTreeMap::new();
         move |frontiers| {
             let mut through = through.activate();
             lists.for_each(|capability, lists| through.give(&capability, lists));
-            held.for_each(|capability, changes: &mut Vec<(Item, bool)>| {
+            held.for_each(|capability, changes: &mut Vec<HeldChange>| {
                 let Some(&epoch) = capability.least() else { return };
-                waiting.entry(epoch).or_default().append(changes);
+                stash.entry(epoch).or_default().append(changes);
             });
             let oldest =
                 frontiers.iter().map(|frontier| frontier.frontier().first().copied()).min().flatten();
@@ -72,18 +61,18 @@ pub(crate) fn forget<'scope>(
             if oldest <= *capability.time() {
                 return;
             }
-            let mut told = told.activate();
-            while let Some(entry) = waiting.first_entry().filter(|entry| *entry.key() < oldest) {
+            let mut reports = report_output.activate();
+            while let Some(entry) = stash.first_entry().filter(|entry| *entry.key() < oldest) {
                 let (epoch, changes) = entry.remove_entry();
                 let capability = capability.delayed(&epoch);
-                let reports = changes.into_iter().map(|(item, is_held)| Report::Held(item, is_held));
-                told.session(&capability).give_iterator(reports);
+                reports.session(&capability).give_iterator(changes.into_iter().map(Report::Held));
             }
-            // At the last closed epoch: what is held then is told by then.
+            // At the last closed epoch: the reports of who holds the item come no later.
             let last = capability.delayed(&(oldest - 1));
             let mut names = names.borrow_mut();
-            let forgotten = std::iter::from_fn(|| names.next_left(oldest));
-            told.session(&last).give_iterator(forgotten.map(|(item, round)| Report::Forgotten(item, round)));
+            let forgotten = std::iter::from_fn(|| names.forget_next(oldest));
+            let forgotten = forgotten.map(|(item, generation)| Report::Forgotten { item, generation });
+            reports.session(&last).give_iterator(forgotten);
             capability.downgrade(&oldest);
         }
     });

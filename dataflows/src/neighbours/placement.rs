@@ -1,108 +1,133 @@
-//! Which rows a worker keeps, and which parts of rows.
+//! Placement: which rows one worker keeps, whole or in part.
 //!
-//! Row a lives on worker `a % workers`, its owner. But a few items are in a good part of all baskets, and whoever owns
-//! one would work while the others wait. So a row whose item has more than its share of all lines is **shared**: every
-//! worker keeps a part of it, the pairs with the items that it owns. It holds the baskets of those already, so sharing
-//! moves no data; a part's best k go to the owner, who merges them ([`merge`](super::merge)).
+//! The row of an item lives on the item's owner. But a few items are in a large share of all baskets, and the other
+//! workers would wait for their owner. So the row of such an item is **shared**: every worker keeps a part of it, the
+//! pairs with the items that the worker owns.
 //!
-//! Which rows are shared follows from the supports alone, which every worker knows: so all agree, at every epoch.
+//! A worker has the baskets of its items anyway, so sharing moves no data. The best k of each part go to the owner, who
+//! merges them ([`merge_parts`](super::merge_parts)).
+//!
+//! # Example
+//! Four workers, and one million lines in total. A row is shared if its item has more than 1 / (16 · 4) of
+//! all lines, so if more than 15,625 baskets hold the item. It stays shared until fewer than 7,813 do: a
+//! support that moves a little does not move the row back and forth.
+//!
+//! # Notes
+//! Which rows are shared follows from the supports alone. Every worker knows those, so all agree at every epoch.
 
 use crate::Item;
+use crate::id_vec::{Id, IdVec, local_id};
 use crate::neighbours::supports::Supports;
 
-/// The rows of one worker, whole or in part, numbered.
-pub(super) struct Placement {
-    workers: u32,
-    index: u32,
-    /// By item: its row's number and one, or 0 where none is kept here.
-    numbers: Vec<u32>,
-    /// By number: the row's item.
-    items: Vec<Item>,
-    /// Numbers of rows that are kept no more.
-    free: Vec<u32>,
-    shared: Vec<bool>,
-    /// By item: whether its row is shared or was once; its lists go through [`merge`](super::merge) from then on.
-    merged: Vec<bool>,
+local_id! {
+    /// The number of a row, or of a part of one, on one worker.
+    pub(super) RowId
 }
 
-/// A row is shared when its item has one of so many lines per worker, and no more when it has one of twice as many.
+/// The rows of one worker, whole or in part.
+pub(super) struct Placement {
+    /// The number of workers.
+    workers: u32,
+    /// The index of this worker.
+    index: u32,
+    /// Where the row of each item is.
+    items: IdVec<Item, ItemPlacement>,
+    /// The item of each row.
+    rows: IdVec<RowId, Item>,
+    /// Rows that are not in use.
+    free: Vec<RowId>,
+}
+
+/// Where the row of an item is.
+#[derive(Clone, Copy, Default)]
+struct ItemPlacement {
+    /// The row's number here plus one. 0 if none of it is kept here.
+    row_plus_one: u32,
+    /// Whether every worker keeps a part.
+    is_shared: bool,
+    /// Whether the row is shared or was shared once. From then on the owner publishes its list through the merge.
+    is_merged: bool,
+}
+
+/// The share of all lines, per worker, from which a row is shared: one in 16. It stays shared down to half of that.
 const SHARED_FROM: u64 = 16;
 
-/// No row of an item with fewer baskets is shared: it is little work.
+/// The fewest baskets of an item whose row is shared. A smaller row is little work.
 const SHARED_MIN: u32 = 64;
 
-/// A row that becomes shared, or is it no more.
+/// A row that starts or stops being shared.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Turned {
+pub(super) struct Reassigned {
+    /// The item of the row.
     pub(super) item: Item,
-    /// The row's number here, if it was kept here before; and if it is kept here now.
-    pub(super) before: Option<u32>,
-    pub(super) after: Option<u32>,
+    /// The row here before, if some of it was here.
+    pub(super) before: Option<RowId>,
+    /// The row here from now on, if some of it is here.
+    pub(super) after: Option<RowId>,
 }
 
 impl Placement {
+    /// No rows, on worker `index` of `workers`.
     pub(super) fn new(index: usize, workers: usize) -> Self {
-        Placement {
-            workers: workers as u32,
-            index: index as u32,
-            numbers: Vec::new(),
-            items: Vec::new(),
-            free: Vec::new(),
-            shared: Vec::new(),
-            merged: Vec::new(),
-        }
+        let (items, rows, free) = Default::default();
+        Placement { workers: workers as u32, index: index as u32, items, rows, free }
     }
 
-    /// Makes room for all items below `items`: those that are this worker's have their rows here.
+    /// Makes room for all items below `items`. Those that this worker owns get a row.
     pub(super) fn make_room(&mut self, items: usize) {
-        for item in self.numbers.len()..items {
-            self.numbers.push(0);
-            self.shared.push(false);
-            self.merged.push(false);
-            if self.owns(item as Item) {
-                self.keep(item as Item);
+        for index in self.items.len()..items {
+            let item = self.items.push(ItemPlacement::default());
+            debug_assert_eq!(item.index(), index);
+            if self.owns(item) {
+                self.assign(item);
             }
         }
     }
 
-    /// How many rows there are, or were.
-    pub(super) fn rows(&self) -> usize {
-        self.items.len()
+    /// One more than the largest row.
+    pub(super) fn rows_end(&self) -> usize {
+        self.rows.len()
     }
 
-    /// Whether this worker has all baskets of the item.
+    /// Whether this worker owns the item.
+    #[inline]
     pub(super) fn owns(&self, item: Item) -> bool {
-        // The division is left out where there is one worker.
-        self.workers == 1 || item % self.workers == self.index
+        // Saves the division where there is one worker.
+        self.workers == 1 || item.owner(self.workers) == self.index
     }
 
-    /// The number of the item's row, if it is kept here, whole or in part.
-    pub(super) fn row(&self, item: Item) -> Option<u32> {
-        self.numbers[item as usize].checked_sub(1)
+    /// The item's row, if it is kept here, whole or in part.
+    #[inline]
+    pub(super) fn row(&self, item: Item) -> Option<RowId> {
+        self.items[item].row_plus_one.checked_sub(1).map(RowId)
     }
 
     /// The item of a row.
-    pub(super) fn item(&self, row: u32) -> Item {
-        self.items[row as usize]
+    #[inline]
+    pub(super) fn item(&self, row: RowId) -> Item {
+        self.rows[row]
     }
 
     /// Whether every worker keeps a part of the item's row.
+    #[inline]
     pub(super) fn is_shared(&self, item: Item) -> bool {
-        self.shared[item as usize]
+        self.items[item].is_shared
     }
 
     /// Whether the item's row is shared, or was once.
+    #[inline]
     pub(super) fn is_merged(&self, item: Item) -> bool {
-        self.merged[item as usize]
+        self.items[item].is_merged
     }
 
-    /// Whether the pair is in a row, or part of a row, that is kept here.
+    /// Whether the pair belongs to the row of `item`, or to the part of it, that is kept here.
+    #[inline]
     pub(super) fn keeps(&self, item: Item, other: Item) -> bool {
         if self.is_shared(item) { self.owns(other) } else { self.owns(item) }
     }
 
-    /// Shares a row whose item has become frequent, or gives it back to its owner alone.
-    pub(super) fn settle(&mut self, item: Item, supports: &Supports) -> Option<Turned> {
+    /// Starts or stops sharing the item's row, if its support asks for that.
+    pub(super) fn reassign(&mut self, item: Item, supports: &Supports) -> Option<Reassigned> {
         if self.workers == 1 {
             return None;
         }
@@ -116,34 +141,34 @@ impl Placement {
         if stays {
             return None;
         }
-        self.shared[item as usize] = !is_shared;
-        self.merged[item as usize] = true;
         let before = self.row(item);
+        let placement = &mut self.items[item];
+        placement.is_shared = !is_shared;
+        placement.is_merged = true;
         if !self.owns(item) {
             match is_shared {
-                false => self.keep(item),
-                true => self.give_up(item),
+                false => self.assign(item),
+                true => self.unassign(item),
             }
         }
-        Some(Turned { item, before, after: self.row(item) })
+        Some(Reassigned { item, before, after: self.row(item) })
     }
 
-    /// Forgets what the item's row once was: no basket holds it.
+    /// Forgets that the item's row was ever shared. No basket holds the item.
     pub(super) fn forget(&mut self, item: Item) {
-        self.merged[item as usize] = false;
+        self.items[item].is_merged = false;
     }
 
-    fn keep(&mut self, item: Item) {
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.items.push(item);
-            self.items.len() as u32 - 1
-        });
-        self.items[number as usize] = item;
-        self.numbers[item as usize] = number + 1;
+    /// Gives the item a row here.
+    fn assign(&mut self, item: Item) {
+        let row = self.free.pop().unwrap_or_else(|| self.rows.push(item));
+        self.rows[row] = item;
+        self.items[item].row_plus_one = row.0 + 1;
     }
 
-    fn give_up(&mut self, item: Item) {
-        let number = std::mem::take(&mut self.numbers[item as usize]);
-        self.free.extend(number.checked_sub(1));
+    /// Frees the item's row here.
+    fn unassign(&mut self, item: Item) {
+        let row = std::mem::take(&mut self.items[item].row_plus_one);
+        self.free.extend(row.checked_sub(1).map(RowId));
     }
 }

@@ -1,119 +1,136 @@
-//! The cut of items that are in too many baskets: from changes of lines to changes of those that are kept.
+//! The sample on one worker: changes of all lines become changes of the lines that are sampled.
 //!
 //! ```text
-//! lines that came or went ──▶ sample ──▶ kept lines that came or went ──▶ store, changes, rows
-//! supports that moved ───────▶  └ left: the lines that are not kept, and their baskets
+//! changes of lines ──────▶ sample ──▶ changes of sampled lines ──▶ index, pair changes, rows
+//! changes of supports ───▶    └ left out: the lines that are not sampled
 //! ```
 //!
-//! [`sampling`](crate::sampling) says what is kept. When an item's level moves, the lines that this takes or gives
-//! back are changes like any other; so nothing behind knows of the sample but [`ranking`](super::ranking), which scales
-//! the counts. What is kept and what is left are all lines together, none of them twice: the cut costs no memory.
+//! [`sampling`](crate::sampling) says which lines are sampled. When an item's level changes, some of its
+//! lines enter the sample or leave it. Those are changes like any other, so the rows know nothing of the
+//! sample. Only [`ranking`](super::row::ranking) does, which scales the counts up.
+//!
+//! # Example
+//! At most 100 baskets count for an item. Tea is in 100 baskets, so its level is 0 and all of them count. One basket
+//! more, and its level is 1. Its lines in baskets of level 0, about half of them, leave the sample: removals for the
+//! rows, though no basket changed. The other 50 or so count twice. If tea falls back to 100 baskets, the lines return.
+//!
+//! Each line is either in the index or left out, never in both. So sampling takes no more memory.
 
-use crate::neighbours::changes::Change;
+use crate::id_vec::IdVec;
+use crate::interaction_index::{InteractionIndex, LineChange};
 use crate::neighbours::placement::Placement;
-use crate::neighbours::store::Store;
-use crate::neighbours::supports::Supports;
+use crate::neighbours::supports::{LevelChange, Supports};
 use crate::sampling::Sampling;
-use crate::sizes::bytes;
 use crate::{Basket, Item};
 
-/// The lines that are not kept on one worker.
+/// The lines that are not sampled on one worker.
 pub(super) struct Sample {
+    /// Counts the items over the limit.
     sampling: Sampling,
-    /// By basket.
-    levels: Vec<u8>,
-    left: Store,
+    /// The levels of baskets.
+    levels: IdVec<Basket, u8>,
+    /// The lines.
+    left_out: InteractionIndex,
 }
 
-/// An item whose level moved.
-struct Moved {
-    item: Item,
-    before: u8,
-    after: u8,
+/// The changes of the sample in one epoch.
+pub(super) struct SampleChanges {
+    /// Changes of sampled lines, sorted.
+    pub(super) lines: Vec<LineChange>,
+    /// Items whose level rose, so that each of their counts stands for more than before.
+    pub(super) risen: Vec<Item>,
 }
 
 impl Sample {
+    /// An empty sample.
     pub(super) fn new(sampling: Sampling) -> Self {
-        Sample { sampling, levels: Vec::new(), left: Store::default() }
+        Sample { sampling, levels: IdVec::default(), left_out: InteractionIndex::default() }
     }
 
-    /// The bytes it has allocated.
+    /// The bytes that it has allocated.
     pub(super) fn bytes(&self) -> u64 {
-        bytes(&self.levels) + self.left.bytes()
+        self.levels.bytes() + self.left_out.bytes()
     }
 
-    /// A line of the basket came or went: it says the basket's level.
-    pub(super) fn learn(&mut self, basket: Basket, level: u8) {
-        let index = basket as usize;
-        if self.levels.len() <= index {
-            self.levels.resize(index + 1, 0);
-        }
-        self.levels[index] = level;
+    /// Sets the level of a basket, of which a line has changed.
+    pub(super) fn set_level(&mut self, basket: Basket, level: u8) {
+        *self.levels.get_or_default(basket) = level;
     }
 
-    /// The changes of kept lines, sorted, from those of all lines, which are sorted too; and the items whose level
-    /// rose. `store` has what was kept before the epoch; `moved` are the items whose support is another, rising.
-    pub(super) fn keep(
+    /// Turns sorted changes of lines into changes of sampled lines.
+    ///
+    /// `changed_items` are the items whose support changed, rising. `index` has the sampled lines before the epoch.
+    pub(super) fn change(
         &mut self,
-        changes: &[Change],
-        moved: &[Item],
+        changes: &[LineChange],
+        changed_items: &[Item],
         supports: &mut Supports,
-        store: &Store,
+        index: &InteractionIndex,
         placement: &Placement,
-    ) -> (Vec<Change>, Vec<Item>) {
-        let moved = self.move_levels(moved, supports, placement);
-        let before = |item: Item| match moved.binary_search_by_key(&item, |moved| moved.item) {
-            Ok(at) => moved[at].before,
+    ) -> SampleChanges {
+        let level_changes = self.change_levels(changed_items, supports, placement);
+        let level_before = |item: Item| match level_changes.binary_search_by_key(&item, |change| change.item)
+        {
+            Ok(at) => level_changes[at].before,
             Err(_) => supports.level(item),
         };
-        let (mut kept, mut left) = (Vec::with_capacity(changes.len()), Vec::new());
-        for &(basket, item, more) in changes {
-            // What goes is where the item's old level had put it.
-            let level = if more { supports.level(item) } else { before(item) };
-            let side = if self.levels[basket as usize] >= level { &mut kept } else { &mut left };
-            side.push((basket, item, more));
+        let (mut lines, mut left_out) = (Vec::with_capacity(changes.len()), Vec::new());
+        for &change in changes {
+            // A removed line is where the item's old level had put it.
+            let level = if change.is_added { supports.level(change.item) } else { level_before(change.item) };
+            let side = if self.levels[change.basket] >= level { &mut lines } else { &mut left_out };
+            side.push(change);
         }
-        for &Moved { item, before, after } in &moved {
-            let goes = |basket: Basket| changes.binary_search(&(basket, item, false)).is_ok();
-            let is_kept = |basket: Basket| self.levels[basket as usize] >= after;
-            let comes = after < before;
-            let from = if comes { &self.left } else { store };
+        for &LevelChange { item, before, after } in &level_changes {
+            let is_removed =
+                |basket| changes.binary_search(&LineChange { basket, item, is_added: false }).is_ok();
+            let enters = after < before;
+            let from = if enters { &self.left_out } else { index };
             for &basket in from.baskets(item) {
-                if is_kept(basket) == comes && !goes(basket) {
-                    kept.push((basket, item, comes));
-                    left.push((basket, item, !comes));
+                let is_sampled = self.levels[basket] >= after;
+                if is_sampled == enters && !is_removed(basket) {
+                    lines.push(LineChange { basket, item, is_added: enters });
+                    left_out.push(LineChange { basket, item, is_added: !enters });
                 }
             }
         }
-        kept.sort_unstable();
-        left.sort_unstable();
-        for of_basket in left.chunk_by(|x, y| x.0 == y.0) {
-            self.left.change(of_basket[0].0, of_basket);
-        }
-        let risen = moved.iter().filter(|moved| moved.after > moved.before).map(|moved| moved.item).collect();
-        (kept, risen)
+        lines.sort_unstable();
+        left_out.sort_unstable();
+        LineChange::by_basket(&left_out).for_each(|(basket, changes)| self.left_out.change(basket, changes));
+        let risen = level_changes.iter().filter(|change| change.after > change.before);
+        SampleChanges { lines, risen: risen.map(|change| change.item).collect() }
     }
 
-    fn move_levels(&self, moved: &[Item], supports: &mut Supports, placement: &Placement) -> Vec<Moved> {
-        let move_level = |&item: &Item| {
-            let (before, after) = supports.move_level(item);
+    /// Sets the levels of items by their supports, and counts the items over the limit.
+    fn change_levels(
+        &self,
+        changed_items: &[Item],
+        supports: &mut Supports,
+        placement: &Placement,
+    ) -> Vec<LevelChange> {
+        let change_level = |&item: &Item| {
+            let change = supports.update_level(item)?;
             if placement.owns(item) {
-                self.sampling.add_over(i64::from(after > 0) - i64::from(before > 0));
+                self.sampling.add_over(i64::from(change.after > 0) - i64::from(change.before > 0));
             }
-            (before != after).then_some(Moved { item, before, after })
+            Some(change)
         };
-        moved.iter().filter_map(move_level).collect()
+        changed_items.iter().filter_map(change_level).collect()
     }
 
-    /// Drops the copies of changed baskets that hold nothing of this worker any more, kept or left: their owners will
-    /// not tell of them.
-    pub(super) fn forget(&mut self, changes: &[Change], store: &mut Store, placement: &Placement) {
-        for of_basket in changes.chunk_by(|x, y| x.0 == y.0) {
-            let basket = of_basket[0].0;
-            let mut items = store.basket(basket).iter().chain(self.left.basket(basket));
+    /// Drops the copies of changed baskets that hold no item of this worker any more. Their owners send no further
+    /// changes of them.
+    pub(super) fn drop_baskets(
+        &mut self,
+        changes: &[LineChange],
+        index: &mut InteractionIndex,
+        placement: &Placement,
+    ) {
+        for (basket, _changes) in LineChange::by_basket(changes) {
+            let mut items = index.basket(basket).iter().chain(self.left_out.basket(basket));
             if !items.any(|&item| placement.owns(item)) {
-                store.forget(basket);
-                self.left.forget(basket);
+                index.drop_basket(basket);
+                self.left_out.drop_basket(basket);
             }
         }
     }

@@ -1,10 +1,19 @@
-//! Who needs which change: from the owners of baskets to the owners of items.
+//! The spread: changes of baskets go from the owners of baskets to the owners of items.
 //!
-//! A worker holds a copy of every basket with an item that it owns. The basket's owner sends it each change of such a
-//! basket once, and the whole basket when it meets it for the first time; a worker that owns nothing of a basket any
-//! more drops its copy by itself. Changed supports and the number of baskets go to every worker.
+//! A worker has a copy of every basket that holds an item of its own. The basket's owner sends it each change
+//! of that basket once, and the whole basket when the first item of the worker enters it. A worker without an
+//! item in the basket drops its copy by itself. Changes of supports and of N go to every worker.
+//!
+//! ```text
+//! pen is added to a basket of tea and mug
+//!   to the owner of tea:                     + pen
+//!   to the owner of pen, if it has no copy:  tea, mug, pen
+//!   to every worker:                         n(pen) + 1
+//! ```
 
 use crate::epochs::{EpochSession, PerEpoch};
+use crate::id_vec::{IdVec, local_id};
+use crate::interactions::{Interaction, Weight};
 use crate::sampling::Sampling;
 use crate::{Basket, Diff, Epoch, Item};
 use differential_dataflow::VecCollection;
@@ -13,128 +22,147 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 
-/// What the owner of items learns of an epoch.
+/// A message to the owner of items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Update {
-    /// The basket has the item now, or has it no more. The basket's level, where items are limited; else 0.
-    Line(Basket, Item, bool, u8),
-    /// So many more baskets have the item.
-    Support(Item, i32),
-    /// So many more baskets are not empty.
-    Total(i32),
+    /// A line was inserted into a basket or removed from it. `level` is that of the basket, and 0 without sampling.
+    Line { basket: Basket, item: Item, is_added: bool, level: u8 },
+    /// The support of an item changed by this much.
+    Support { item: Item, diff: i32 },
+    /// The number of baskets that are not empty changed by this much.
+    Total { diff: i32 },
 }
 
-/// An update and the worker it is for.
+/// An update and the worker that it goes to.
 pub(super) type Routed = (u32, Update);
 
-/// Where a routed update goes.
-pub(super) fn target(routed: &Routed) -> u64 {
-    u64::from(routed.0)
+/// A change of one interaction: the interaction, its epoch, and +1 or −1.
+type InteractionChange = (Interaction, Epoch, Diff);
+
+local_id! {
+    /// A basket's number among those of its owner.
+    LocalBasket
 }
 
-/// Routes an epoch's changes, which lie with the owners of the baskets.
+/// Routes each epoch's changes of interactions. Emits each update with the worker that needs it.
+///
+/// Interactions are exchanged to the owners of their baskets. From the box before they lie there already.
 pub(super) fn spread<'scope>(
-    interactions: VecCollection<'scope, Epoch, (Basket, Item), Diff>,
+    interactions: VecCollection<'scope, Epoch, Interaction, Diff>,
     sampling: Option<Sampling>,
 ) -> StreamVec<'scope, Epoch, Routed> {
     let workers = interactions.scope().peers() as u32;
-    let mut sizes = Sizes::default();
-    let mut held = Held { workers, ..Held::default() };
-    let own = |update: &((Basket, Item), Epoch, Diff)| update.1;
-    interactions.inner.per_epoch_of(Some(own), Pipeline, "Spread", move |_epoch, updates, session| {
-        consolidate_updates(updates);
+    let index = interactions.scope().index() as u32;
+    let mut sizes = BasketSizes::default();
+    let mut contents = BasketContents { workers, ..BasketContents::default() };
+    let own_epoch = |change: &InteractionChange| change.1;
+    interactions.inner.per_epoch_of(Some(own_epoch), Pipeline, "Spread", move |_epoch, changes, session| {
+        consolidate_updates(changes);
         let mut supports: Vec<(Item, Epoch, i32)> = Vec::new();
         let mut total = 0;
-        for changes in updates.chunk_by(|x, y| x.0.0 == y.0.0) {
-            let basket = changes[0].0.0;
-            for &((_basket, item), epoch, diff) in changes {
+        for changes in changes.chunk_by(|x, y| x.0.basket == y.0.basket) {
+            let basket = changes[0].0.basket;
+            assert_eq!(basket.owner(workers), index, "interactions lie with the owner of their basket");
+            for &(Interaction { item, weight: Weight::One, .. }, epoch, diff) in changes {
                 assert!(diff == 1 || diff == -1, "a basket holds an item once");
                 supports.push((item, epoch, diff as i32));
             }
-            total += sizes.change(basket / workers, changes.iter().map(|change| change.2).sum());
-            let level = sampling.as_ref().map_or(0, |sampling| sampling.level(basket / workers));
-            held.send(basket, level, changes, session);
+            let local = LocalBasket(basket.local(workers));
+            total += sizes.change(local, changes.iter().map(|(_interaction, _epoch, diff)| diff).sum());
+            let level = sampling.as_ref().map_or(0, |sampling| sampling.level(local.0));
+            contents.send(basket, level, changes, session);
         }
         consolidate_updates(&mut supports);
         for worker in 0..workers {
             if total != 0 {
-                session.give((worker, Update::Total(total)));
+                session.give((worker, Update::Total { diff: total }));
             }
             for &(item, _epoch, diff) in &supports {
-                session.give((worker, Update::Support(item, diff)));
+                session.give((worker, Update::Support { item, diff }));
             }
         }
     })
 }
 
-/// How many items each basket of this worker holds.
-#[derive(Default)]
-struct Sizes(Vec<u32>);
+/// The worker that a routed update goes to.
+pub(super) fn target(routed: &Routed) -> u64 {
+    u64::from(routed.0)
+}
 
-impl Sizes {
-    /// Changes the size of a basket; returns how many more baskets are not empty: −1, 0 or 1.
-    fn change(&mut self, basket: u32, diff: Diff) -> i32 {
-        let index = basket as usize;
-        if self.0.len() <= index {
-            self.0.resize(index + 1, 0);
-        }
-        let before = self.0[index];
+/// The number of items in each basket of this worker.
+#[derive(Default)]
+struct BasketSizes(IdVec<LocalBasket, u32>);
+
+impl BasketSizes {
+    /// Changes the size of a basket. Returns the change of the number of baskets that are not empty: −1, 0 or 1.
+    fn change(&mut self, basket: LocalBasket, diff: Diff) -> i32 {
+        let size = self.0.get_or_default(basket);
+        let before = *size;
         let after = before.checked_add_signed(diff as i32).expect("an item leaves a basket that holds it");
-        self.0[index] = after;
+        *size = after;
         i32::from(after > 0) - i32::from(before > 0)
     }
 }
 
-/// What each basket of this worker holds, to tell who has a copy of it. Empty where there is only one worker.
+/// The items of each basket of this worker. They say which workers have a copy. Empty where there is only one worker.
 #[derive(Default)]
-struct Held {
+struct BasketContents {
+    /// The number of workers.
     workers: u32,
-    baskets: Vec<Vec<Item>>,
-    /// Scratch: by worker, how many of a basket's items it owns, before and after the epoch.
-    owned: Vec<(u32, u32)>,
+    /// The items of each basket.
+    baskets: IdVec<LocalBasket, Vec<Item>>,
+    /// Scratch: how many of a basket's items each worker owns.
+    owned: Vec<Owned>,
 }
 
-impl Held {
+/// How many items of a basket a worker owns, before and after an epoch.
+#[derive(Clone, Copy, Default)]
+struct Owned {
+    /// Items of it before the epoch.
+    before: u32,
+    /// Items of it after the epoch.
+    after: u32,
+}
+
+impl BasketContents {
+    /// Sends the changes of a basket, sorted by item, to all workers that own an item of it.
     fn send(
         &mut self,
         basket: Basket,
         level: u8,
-        changes: &[((Basket, Item), Epoch, Diff)],
+        changes: &[InteractionChange],
         session: &mut EpochSession<'_, '_, Routed>,
     ) {
-        let lines = changes.iter().map(|&((_, item), _, diff)| Update::Line(basket, item, diff > 0, level));
-        if self.workers == 1 {
+        let line = move |item, is_added| Update::Line { basket, item, is_added, level };
+        let lines = changes.iter().map(|&(interaction, _epoch, diff)| line(interaction.item, diff > 0));
+        let workers = self.workers;
+        if workers == 1 {
             session.give_iterator(lines.map(|line| (0, line)));
             return;
         }
-        let index = (basket / self.workers) as usize;
-        if self.baskets.len() <= index {
-            self.baskets.resize_with(index + 1, Vec::new);
-        }
-        let items = &mut self.baskets[index];
+        let items = self.baskets.get_or_default(LocalBasket(basket.local(workers)));
         self.owned.clear();
-        self.owned.resize(self.workers as usize, (0, 0));
+        self.owned.resize(workers as usize, Owned::default());
         for &item in items.iter() {
-            self.owned[(item % self.workers) as usize].0 += 1;
+            self.owned[item.owner(workers) as usize].before += 1;
         }
-        let removed = |item: &Item| changes.binary_search_by_key(item, |change| change.0.1).is_ok();
-        items.retain(|item| !removed(item));
-        items.extend(changes.iter().filter(|change| change.2 > 0).map(|change| change.0.1));
+        let is_changed = |item: &Item| changes.binary_search_by_key(item, |change| change.0.item).is_ok();
+        items.retain(|item| !is_changed(item));
+        items.extend(changes.iter().filter(|change| change.2 > 0).map(|change| change.0.item));
         for &item in items.iter() {
-            self.owned[(item % self.workers) as usize].1 += 1;
+            self.owned[item.owner(workers) as usize].after += 1;
         }
         for (worker, owned) in (0..).zip(&self.owned) {
             match owned {
-                (0, 0) => {}
-                (0, _) => {
-                    let line = |&item: &Item| (worker, Update::Line(basket, item, true, level));
-                    session.give_iterator(items.iter().map(line));
+                Owned { before: 0, after: 0 } => {}
+                Owned { before: 0, .. } => {
+                    session.give_iterator(items.iter().map(|&item| (worker, line(item, true))));
                 }
                 _ => session.give_iterator(lines.clone().map(|line| (worker, line))),
             }
         }
         if items.is_empty() {
-            // Or every number would keep room for the largest basket that it ever meant.
+            // Otherwise every number would keep room for the largest basket that it ever had.
             *items = Vec::new();
         }
     }

@@ -1,97 +1,124 @@
-//! The supports of all items, and under-estimates of them that stay put while the supports move a little.
+//! Supports: n(item) for all items, N, and a lower bound of each support that seldom changes.
+//!
+//! ```text
+//! n(tea)   100  101  102  99   97   95     low = n − n / 24 when it is set
+//! low       96   97   98  98   93   93     at 97 the support fell below it: bounds rise, and low is set again
+//! ```
+//!
+//! Bounds on scores are taken at the lower bound of a support. While the support stays above it, those bounds hold.
 
 use crate::Item;
+use crate::id_vec::IdVec;
 use crate::sampling::item_level;
-use crate::sizes::bytes;
 
-/// What every worker knows of every item, and of all baskets.
+/// What every worker knows of every item and of the baskets.
 #[derive(Default)]
 pub(super) struct Supports {
-    support: Vec<u32>,
-    low: Vec<u32>,
-    /// Their sum.
+    /// n(item).
+    supports: IdVec<Item, u32>,
+    /// At most n(item).
+    lows: IdVec<Item, u32>,
+    /// The sum of all supports: the number of lines.
     lines: u64,
-    /// How many baskets are not empty.
-    pub(super) total: u32,
-    /// How many baskets may speak for an item; 0 where there is no such limit.
-    max: u32,
-    /// By item: its level, see [`sampling`](crate::sampling). Empty without a limit; those at the end may be missing.
-    levels: Vec<u8>,
+    /// N, the number of baskets that are not empty.
+    total: u32,
+    /// The most baskets from which an item is counted. 0 without a limit.
+    sample_max: u32,
+    /// Levels of items, see [`sampling`](crate::sampling). Items behind the end are at level 0.
+    levels: IdVec<Item, u8>,
 }
 
-/// Bounds are taken at supports this fraction under the true ones, so that removals seldom invalidate them.
+/// Lower bounds are this fraction under the support, so that removals seldom invalidate them.
 pub(super) const SLACK: u32 = 24;
 
+/// A change of an item's level.
+pub(super) struct LevelChange {
+    /// The item.
+    pub(super) item: Item,
+    /// Its level before.
+    pub(super) before: u8,
+    /// Its level from now on.
+    pub(super) after: u8,
+}
+
 impl Supports {
-    /// The bytes it has allocated.
+    /// Supports where an item is counted from at most `sample_max` baskets, or from all if that is 0.
+    pub(super) fn new(sample_max: u32) -> Self {
+        Supports { sample_max, ..Supports::default() }
+    }
+
+    /// The bytes that it has allocated.
     pub(super) fn bytes(&self) -> u64 {
-        bytes(&self.support) + bytes(&self.low) + bytes(&self.levels)
+        self.supports.bytes() + self.lows.bytes() + self.levels.bytes()
     }
 
-    /// Supports of items for which at most `max` baskets speak.
-    pub(super) fn limited(max: u32) -> Self {
-        Supports { max, ..Supports::default() }
+    /// The most baskets from which an item is counted. 0 without a limit.
+    pub(super) fn sample_max(&self) -> u32 {
+        self.sample_max
     }
 
-    /// How many baskets may speak for an item, where there is a limit.
-    pub(super) fn max(&self) -> u32 {
-        self.max
-    }
-
-    /// L(item): 0 where all its baskets speak for it.
+    /// L(item): 0 where the item is counted from all of its baskets.
     #[inline]
     pub(super) fn level(&self, item: Item) -> u8 {
-        self.levels.get(item as usize).copied().unwrap_or(0)
+        self.levels.get(item).copied().unwrap_or(0)
     }
 
-    /// Moves the item's level after its support; returns what it was, and what it is.
-    pub(super) fn move_level(&mut self, item: Item) -> (u8, u8) {
-        let (before, after) = (self.level(item), item_level(self.of(item), self.max));
-        if before != after {
-            if self.levels.len() <= item as usize {
-                self.levels.resize(item as usize + 1, 0);
-            }
-            self.levels[item as usize] = after;
+    /// Sets the item's level by its support. Returns the change, if there is one.
+    pub(super) fn update_level(&mut self, item: Item) -> Option<LevelChange> {
+        let (before, after) = (self.level(item), item_level(self.of(item), self.sample_max));
+        if before == after {
+            return None;
         }
-        (before, after)
+        *self.levels.get_or_default(item) = after;
+        Some(LevelChange { item, before, after })
     }
 
     /// One more than the largest item that was ever in a basket.
-    pub(super) fn items(&self) -> usize {
-        self.support.len()
+    pub(super) fn items_end(&self) -> usize {
+        self.supports.len()
     }
 
-    /// How many lines all baskets have.
+    /// The number of lines of all baskets.
     pub(super) fn lines(&self) -> u64 {
         self.lines
     }
 
+    /// N, the number of baskets that are not empty.
+    #[inline]
+    pub(super) fn total(&self) -> u32 {
+        self.total
+    }
+
     /// n(item).
+    #[inline]
     pub(super) fn of(&self, item: Item) -> u32 {
-        self.support[item as usize]
+        self.supports[item]
     }
 
-    /// At most n(item), and seldom changed.
+    /// The lower bound of n(item).
+    #[inline]
     pub(super) fn low(&self, item: Item) -> u32 {
-        self.low[item as usize]
+        self.lows[item]
     }
 
-    /// So many more baskets have the item.
+    /// Changes n(item).
     pub(super) fn change(&mut self, item: Item, diff: i32) {
-        let index = item as usize;
-        if self.support.len() <= index {
-            self.support.resize(index + 1, 0);
-            self.low.resize(index + 1, 0);
-        }
-        let support = &mut self.support[index];
+        self.lows.get_or_default(item);
+        let support = self.supports.get_or_default(item);
         *support = support.checked_add_signed(diff).expect("a support is never negative");
         self.lines = self.lines.wrapping_add_signed(i64::from(diff));
     }
 
-    /// Moves the item's bound after its support; true if it had to fall, so that pairs left out may have risen.
-    pub(super) fn settle(&mut self, item: Item) -> bool {
-        let support = self.support[item as usize];
-        let low = &mut self.low[item as usize];
+    /// Changes N.
+    pub(super) fn change_total(&mut self, diff: i32) {
+        self.total = self.total.checked_add_signed(diff).expect("the number of baskets is never negative");
+    }
+
+    /// Updates the lower bound of n(item) after a change. Returns whether it fell, so that bounds on scores may have
+    /// risen.
+    pub(super) fn update_low(&mut self, item: Item) -> bool {
+        let support = self.supports[item];
+        let low = &mut self.lows[item];
         let fell = support < *low;
         let wanted = support - support / SLACK;
         *low = if fell { wanted } else { wanted.max(*low) };

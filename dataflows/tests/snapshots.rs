@@ -1,5 +1,5 @@
-//! Snapshots of all baskets, taken while later epochs are under way: a dataflow of any size that begins with one goes
-//! on as if nothing had happened.
+//! Snapshots of all baskets, taken while later epochs run: a dataflow that resumes from one, on any number of workers,
+//! publishes the lists of one that was never stopped.
 
 use crate::harness::{Lists, last, model, params};
 use crate::shop::{cut, events, lengths};
@@ -14,21 +14,21 @@ use timely::dataflow::InputHandle;
 use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
-/// What the takers of all workers were given.
+/// What the sinks of all workers have taken.
 #[derive(Default)]
 struct Taken {
     baskets: Vec<BasketCopy>,
     finished: usize,
 }
 
-/// Has no room every other time it is asked.
-struct Taker {
+/// A sink that is not ready every other time it is asked.
+struct SlowSink {
     epoch: Epoch,
     asked: Cell<u32>,
     taken: Arc<Mutex<Taken>>,
 }
 
-impl SnapshotSink for Taker {
+impl SnapshotSink for SlowSink {
     fn is_ready(&self) -> bool {
         self.asked.set(self.asked.get() + 1);
         self.asked.get().is_multiple_of(2)
@@ -60,16 +60,16 @@ fn copies(epochs: &[Vec<Event>], at: usize, params: Params, workers: usize) -> V
 
 fn work(worker: &mut Worker, epochs: &[Vec<Event>], at: Epoch, params: Params, shared: &Arc<Mutex<Taken>>) {
     let (index, peers) = (worker.index(), worker.peers());
-    let taker = Taker { epoch: at, asked: Cell::new(0), taken: Arc::clone(shared) };
-    let request = SnapshotRequest::new(Box::new(taker));
+    let sink = SlowSink { epoch: at, asked: Cell::new(0), taken: Arc::clone(shared) };
+    let request = SnapshotRequest::new(Box::new(sink));
     let mut input = InputHandle::new();
-    let asked = request.clone();
+    let requested = request.clone();
     let probe = worker.dataflow(|scope| {
         recommend_core(scope.input_from(&mut input), params, Some(request)).lists.probe().0
     });
     for (epoch, events) in (0..).zip(epochs) {
         if epoch == at {
-            asked.ask(epoch);
+            requested.request(epoch);
         }
         let mine = events.iter().enumerate().filter(|(number, _event)| number % peers == index);
         mine.for_each(|(_number, event)| input.send(event.clone()));
@@ -90,7 +90,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_dataflow_goes_on_from_a_snapshot(
+    fn a_dataflow_resumes_from_a_snapshot(
         events in events(),
         lengths in lengths(),
         at in 0usize..40,
@@ -110,6 +110,6 @@ proptest! {
         let mut rest = vec![held];
         rest.extend_from_slice(&epochs[at + 1..]);
         prop_assert_eq!(&last(&rest, params, workers.1), &expected);
-        prop_assert_eq!(model(&rest, params).pop().unwrap(), expected, "the model holds what it is told to");
+        prop_assert_eq!(model(&rest, params).pop().unwrap(), expected, "the model restores its baskets");
     }
 }

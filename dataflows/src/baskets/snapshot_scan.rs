@@ -1,0 +1,99 @@
+//! A snapshot scan: all baskets of a worker are copied as they were at the end of one epoch, while later epochs run.
+//!
+//! ```text
+//! numbers  0 ········ next ────────────────── end ····
+//!            copied        still to be copied     not in use at the end of the epoch
+//!                               │
+//!          an event is about to change one of these: it is copied first, and the scan skips it later
+//! ```
+//!
+//! [`snapshot_request`](super::snapshot_request) starts scans and advances them, the [`ledger`](super::ledger) copies.
+
+use crate::{Action, Event, Item, Millis, Name, Partition, Position, Quantity};
+use foldhash::fast::RandomState;
+use std::collections::HashSet;
+use std::ops::Range;
+
+/// A basket as it was at the end of an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BasketCopy<I = Name> {
+    /// Its id.
+    pub basket: Name,
+    /// The partition of its events.
+    pub partition: Partition,
+    /// The time of its last event. 0 where baskets never expire.
+    pub last: Millis,
+    /// The users that had events of it, by name.
+    pub users: Vec<Name>,
+    /// Each item with its units in the cart and its units bought, oldest line first.
+    pub lines: Vec<(I, Quantity, Quantity)>,
+}
+
+impl BasketCopy {
+    /// The events that restore the basket. Baskets that are restored in one epoch need rising numbers.
+    ///
+    /// Each event restores a line and names a user. If there are more users than lines, the last line is restored again
+    /// with each further user. A basket without lines has no events.
+    pub fn into_events(self, number: u64) -> impl Iterator<Item = Event> {
+        let BasketCopy { basket, partition, last, users, lines } = self;
+        let count = if lines.is_empty() { 0 } else { lines.len().max(users.len()) };
+        (0..count).map(move |index| {
+            let (item, cart, bought) = &lines[index.min(lines.len() - 1)];
+            Event {
+                position: Position { partition, offset: number, index: index as u32 },
+                basket: basket.clone(),
+                user: users.get(index).cloned(),
+                time: last,
+                action: Action::Restore(item.clone(), *cart, *bought),
+            }
+        })
+    }
+}
+
+/// The progress of a scan.
+#[derive(Default)]
+pub(super) struct SnapshotScan {
+    /// Numbers that the scan has not reached.
+    remaining: Range<u32>,
+    /// Those of them that are done: the basket was copied early, or there was none.
+    done_early: HashSet<u32, RandomState>,
+    /// Copies that have not been taken yet.
+    copies: Vec<BasketCopy<Item>>,
+    /// The work so far: lines, users and numbers.
+    lines: usize,
+}
+
+impl SnapshotScan {
+    /// A scan of the numbers below `end`.
+    pub(super) fn of(end: usize) -> SnapshotScan {
+        SnapshotScan { remaining: 0..end as u32, ..SnapshotScan::default() }
+    }
+
+    /// The next number to copy.
+    pub(super) fn next(&mut self) -> Option<u32> {
+        let done = &mut self.done_early;
+        self.remaining.find(|number| done.is_empty() || !done.remove(number))
+    }
+
+    /// Marks a number as copied before the scan has reached it. Returns false if it needs no copy.
+    pub(super) fn mark_copied(&mut self, number: u32) -> bool {
+        self.remaining.contains(&number) && self.done_early.insert(number)
+    }
+
+    /// Adds the copy of a number, or that there is no basket.
+    pub(super) fn add(&mut self, copy: Option<BasketCopy<Item>>) {
+        // A number without a basket takes a little time, too.
+        self.lines += 1 + copy.as_ref().map_or(0, |copy| copy.lines.len() + copy.users.len());
+        self.copies.extend(copy);
+    }
+
+    /// The work so far, in lines.
+    pub(super) fn lines(&self) -> usize {
+        self.lines
+    }
+
+    /// Takes the copies that were made since the last call.
+    pub(super) fn take_copies(&mut self) -> Vec<BasketCopy<Item>> {
+        std::mem::take(&mut self.copies)
+    }
+}

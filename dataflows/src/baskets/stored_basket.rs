@@ -1,0 +1,152 @@
+//! The lines of one basket, and what each action does to them.
+//!
+//! ```text
+//! action            in the cart        bought
+//! Add +n            + n
+//! Remove −n         − n, or all
+//! Set n             n
+//! Purchase n        − n                + n
+//! Refund n                             − n, or all
+//! Clear             0
+//! Checkout          0                  + what was in the cart
+//! Cancel                               0
+//! Forget            0                  0
+//! Restore c, b      c                  b
+//! ```
+//!
+//! A line is there while one of the two is above 0. Its published quantity is their sum. Quantities saturate
+//! at 2^32 − 1.
+//!
+//! So a purchase of what is in the cart confirms it, a cleared cart keeps what was bought, and a removal of
+//! what was never added leaves no debt. A full basket evicts its oldest line for a new one.
+
+use crate::baskets::packed_quantity::{Overflow, PackedQuantity};
+use crate::{Action, Basket, Diff, Item, Partition, Quantity, compact_vec};
+use serde::{Deserialize, Serialize};
+
+/// A basket holds an item in a quantity above 0: units in the cart and units bought together.
+pub type Line = (Basket, Item, Quantity);
+
+/// Something odd about an event or a basket. It is no error, but it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Note {
+    /// An event changed nothing, such as the removal of an item that was never added.
+    NoEffect,
+    /// A basket had events in more than one partition, so their order is undefined. Counted once per basket.
+    SplitBasket,
+    /// A new line of a full basket evicted the oldest (`--max-basket-items`).
+    LineEvicted,
+    /// A basket had no event for too long (`--basket-idle`).
+    BasketExpired,
+}
+
+/// An effect of an event.
+pub(super) enum Effect {
+    /// A line was inserted (+1) or removed (−1).
+    Line(Line, Diff),
+    /// Something was odd.
+    Note(Note),
+}
+
+/// One basket. It is stored while it has a line.
+#[derive(Default)]
+pub(super) struct StoredBasket {
+    /// Oldest first.
+    pub(super) lines: Vec<StoredLine>,
+    /// The partition of its first event.
+    pub(super) partition: Partition,
+    /// Whether it had an event in another partition.
+    pub(super) is_split: bool,
+}
+
+/// One line of a basket.
+pub(super) struct StoredLine {
+    /// The item.
+    pub(super) item: Item,
+    /// Units in the cart and units bought.
+    pub(super) quantity: PackedQuantity,
+}
+
+impl StoredBasket {
+    /// Applies an action to this basket. Returns whether it changed anything.
+    pub(super) fn apply(
+        &mut self,
+        basket: Basket,
+        action: Action<Item>,
+        items_max: usize,
+        overflow: &mut Overflow,
+        emit: &mut impl FnMut(Effect),
+    ) -> bool {
+        let Some(&item) = action.item() else {
+            let mut changed = false;
+            self.lines.retain_mut(|line| {
+                changed |= line.apply(basket, &action, overflow, emit);
+                !line.quantity.is_zero()
+            });
+            return changed;
+        };
+        if let Some(at) = self.lines.iter().position(|line| line.item == item) {
+            let changed = self.lines[at].apply(basket, &action, overflow, emit);
+            if self.lines[at].quantity.is_zero() {
+                self.lines.remove(at);
+                compact_vec::trim(&mut self.lines);
+            }
+            return changed;
+        }
+        let mut line = StoredLine { item, quantity: PackedQuantity::default() };
+        let changed = line.apply(basket, &action, overflow, emit);
+        if !line.quantity.is_zero() {
+            if self.lines.len() == items_max {
+                let mut oldest = self.lines.remove(0);
+                oldest.apply(basket, &Action::Forget, overflow, emit);
+                emit(Effect::Note(Note::LineEvicted));
+            }
+            compact_vec::push(&mut self.lines, line);
+        }
+        changed
+    }
+}
+
+impl StoredLine {
+    /// Applies an action to this line. Returns whether it changed anything.
+    fn apply(
+        &mut self,
+        basket: Basket,
+        action: &Action<Item>,
+        overflow: &mut Overflow,
+        emit: &mut impl FnMut(Effect),
+    ) -> bool {
+        let before = self.quantity.get(overflow);
+        let after = quantities_after(action, before.0, before.1);
+        if after == before {
+            return false;
+        }
+        self.quantity.set(after.0, after.1, overflow);
+        let [before, after] = [before, after].map(|(cart, bought)| cart.saturating_add(bought));
+        if before != after {
+            for (quantity, diff) in [(before, -1), (after, 1)] {
+                if quantity > 0 {
+                    emit(Effect::Line((basket, self.item, quantity), diff));
+                }
+            }
+        }
+        true
+    }
+}
+
+/// What an action makes of the units of a line: those in the cart, and those bought.
+fn quantities_after(action: &Action<Item>, cart: Quantity, bought: Quantity) -> (Quantity, Quantity) {
+    let fewer = |units: Quantity, by: Option<Quantity>| by.map_or(0, |by| units.saturating_sub(by));
+    match *action {
+        Action::Add(_item, more) => (cart.saturating_add(more), bought),
+        Action::Remove(_item, by) => (fewer(cart, by), bought),
+        Action::Set(_item, cart) => (cart, bought),
+        Action::Purchase(_item, more) => (cart.saturating_sub(more), bought.saturating_add(more)),
+        Action::Refund(_item, by) => (cart, fewer(bought, by)),
+        Action::Clear => (0, bought),
+        Action::Checkout => (0, bought.saturating_add(cart)),
+        Action::Cancel => (cart, 0),
+        Action::Forget | Action::ForgetUser => (0, 0),
+        Action::Restore(_item, cart, bought) => (cart, bought),
+    }
+}
