@@ -150,7 +150,7 @@ fn no_typo_in_the_readmes_commands_loses_a_file() {
         folder.file(name, content(name));
         found.insert(name, content(name).into_bytes());
     }
-    let (mut random, mut runs) = (Random(20), 0);
+    let (mut random, mut runs) = (Random::new(20), 0);
     for _ in 0..60 {
         let mut words = lines[random.below(lines.len() as u64) as usize].clone();
         let places: Vec<usize> = (1..words.len()).filter(|&at| is_name(&words, at)).collect();

@@ -11,13 +11,14 @@ const ENVELOPES: [Envelope; 3] = [Envelope::Upsert, Envelope::Changes, Envelope:
 
 /// Events of every kind over few baskets and items, so that they meet. A basket's events lie in one file: its own.
 fn random_log(seed: u64, prefix: &str, events: u64) -> String {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let (mut log, mut time) = (String::new(), 0);
     for _ in 0..events {
         time += 1 + random.below(10) * random.below(10);
         let number = random.below(24);
         let (basket, user) = (format!("{prefix}{number}"), format!("{prefix}u{}", number % 7));
-        let item = format!("i{}", random.below(1 + random.0 % 20));
+        let items = 1 + random.below(20);
+        let item = format!("i{}", random.below(items));
         let about = format!(r#""basket":"{basket}","user":"{user}""#);
         let quantity = 1 + random.below(3);
         let event = match random.below(40) {

@@ -118,7 +118,7 @@ fn seed() -> u64 {
 /// Records of a shop, with their keys: one in which every pair of items is together often, so that the engine leaves
 /// out and takes back all that it keeps. `DELTACART_TEST_SEED` draws another.
 pub(crate) fn shop(events: u64) -> Vec<(String, Vec<u8>)> {
-    let mut random = deltacart_testing::Random::new(seed());
+    let mut random = Random::new(seed());
     let plan = Plan { events, ..Plan::draw(&mut random, Size::Dense) };
     Shop::of(plan, &mut random).records().collect()
 }
@@ -158,7 +158,7 @@ pub(crate) fn lists_from_file(folder: &Folder, events: &[(String, Vec<u8>)], fla
 fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
     let Some(broker) = Broker::new() else { return };
     let kills = kills();
-    let mut random = Random(seed());
+    let mut random = Random::new(seed());
     let events = online_retail().unwrap_or_else(|| shop(100_000));
     let folder = Folder::new();
     let (topic, output, group) = (broker.topic("carts"), unused("lists"), unused("group"));
@@ -204,7 +204,7 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
 fn killed_while_everything_changes() {
     let Some(broker) = Broker::new() else { return };
     let kills = kills();
-    let mut random = Random(seed());
+    let mut random = Random::new(seed());
     let events = shop(20_000);
     let folder = Folder::new();
     let (topic, output, group) = (broker.topic("carts"), unused("lists"), unused("group"));
@@ -410,7 +410,7 @@ fn resume(line: &str) {
 fn a_file_is_gone_on_with() {
     let folder = Folder::new();
     let events = shop(2000);
-    let mut random = Random(3);
+    let mut random = Random::new(3);
     for flags in ["", "--envelope changes", "--envelope debezium --scores off"] {
         let expected = lists_from_file(&folder, &events, flags);
         let (input, output) = (folder.path("carts.jsonl"), folder.path("resumed.jsonl"));

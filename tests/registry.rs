@@ -60,7 +60,7 @@ impl Places {
 
 /// The sales of a small shop, in their order.
 fn sales() -> Vec<Sale> {
-    let mut random = Random(11);
+    let mut random = Random::new(11);
     let sale = |at: usize| Sale {
         is_removal: at % 9 == 8,
         basket: format!("b{}", random.below(60)),

@@ -241,7 +241,7 @@ fn two_topics_survive_kills() {
     let Some(broker) = Broker::new() else { return };
     let kills = std::env::var("DELTACART_TEST_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
     let seed = std::env::var("DELTACART_TEST_SEED").map_or(1, |seed| seed.parse().unwrap());
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let events = shop(40_000);
     let inputs = parted(&events);
     let folder = Folder::new();

@@ -3,6 +3,7 @@
 use crate::skipped::skip;
 use deltacart::output::Lists;
 use deltacart_inputs::generate::{Shop, ShopSettings};
+pub(crate) use deltacart_testing::Random;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
@@ -276,18 +277,4 @@ pub(crate) fn data(name: &str) -> Option<String> {
 pub(crate) fn sample(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("inputs/sample").join(name);
     path.to_str().unwrap().to_owned()
-}
-
-/// Numbers that look random and are the same in every run (splitmix64).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    /// A number below `bound`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
 }

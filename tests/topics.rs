@@ -253,7 +253,7 @@ fn killed_at_random_while_the_output_grows() {
     let Some(broker) = Broker::new() else { return };
     let kills = std::env::var("DELTACART_TEST_KILLS").map_or(6, |kills| kills.parse().unwrap());
     let seed = std::env::var("DELTACART_TEST_SEED").map_or(1, |seed| seed.parse().unwrap());
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let (folder, events) = (Folder::new(), shop(20_000));
     let (topic, output, group) = (broker.topic("carts"), unused("lists"), unused("group"));
     let places = format!("--input kafka:{topic} --output kafka:{output} -G {group}");
