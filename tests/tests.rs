@@ -6,6 +6,9 @@
 // The habits that can be checked by reading the code: lengths, layers, words.
 mod tidy;
 
+// Modules depend on each other in one direction.
+mod modules;
+
 // The README, held to what it says: its commands, their output, the defaults.
 mod readme;
 

@@ -19,6 +19,10 @@
 //! - A test that is skipped says so through `tests/skipped.rs`, which fails where nothing may be skipped.
 //! - Every module of the integration tests has its line of comment in `tests/tests.rs`.
 //! - No Markdown file names a path of somebody's machine.
+//! - The crate `dataflows`, its tests included, says none of [`BANNED_WORDS`] and [`BANNED_PHRASES`]: the glossary of
+//!   `ARCHITECTURE.md` has the words for what they used to mean.
+//!
+//! Circles of modules are found in `tests/modules.rs`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -63,12 +67,39 @@ const MAP: &str = "ARCHITECTURE.md";
 /// Where people keep their files.
 const MACHINE_PATHS: [&str; 5] = ["/home/", "/root/", "/tmp/", "/Users/", "/work/"];
 
+/// Words that nobody outside of this project would guess the meaning of, and what to say instead. They are banned in
+/// names, also as a part of one, and in comments.
+const BANNED_WORDS: [(&str, &str); 14] = [
+    ("anew", "again, or rebuilt"),
+    ("census", "stats"),
+    ("holding", "refcounts"),
+    ("settle", "what is updated"),
+    ("taker", "sink"),
+    ("tally", "accumulator, count"),
+    ("tell", "emit, report, send"),
+    ("tells", "emits, reports, sends"),
+    ("tight", "compact"),
+    ("told", "emitted, reported, sent"),
+    ("touch", "mark, change"),
+    ("touched", "dirty, changed"),
+    ("walk", "scan"),
+    ("walked", "scanned"),
+];
+
+/// Beginnings of a comment that needs the comment above it, and other phrases with a plainer word.
+const BANNED_PHRASES: [(&str, &str); 4] = [
+    ("/// The same,", "what it is"),
+    ("/// As [`", "what it is"),
+    ("goes on with", "resumes, continues"),
+    ("given up", "dropped, expired, deleted"),
+];
+
 /// One Rust file.
-struct RustFile {
+pub(crate) struct RustFile {
     /// From the root of the workspace, with `/` between its parts.
-    path: String,
-    text: String,
-    is_test: bool,
+    pub(crate) path: String,
+    pub(crate) text: String,
+    pub(crate) is_test: bool,
 }
 
 #[test]
@@ -160,6 +191,39 @@ fn dataflows_know_no_outside() {
 }
 
 #[test]
+fn dataflows_speak_plainly() {
+    check(|file| if file.path.starts_with("dataflows/") { banned(&file.text) } else { vec![] });
+}
+
+/// Every banned word and phrase of a text.
+fn banned(text: &str) -> Vec<String> {
+    let of_line = |(index, line): (usize, &str)| {
+        let words: Vec<String> = words(line);
+        let word = BANNED_WORDS.into_iter().filter(|(word, _)| words.iter().any(|found| found == word));
+        let phrase = BANNED_PHRASES.into_iter().filter(|(phrase, _)| line.contains(phrase));
+        let complaint = |(said, instead)| format!("line {} says `{said}`, for {instead}", index + 1);
+        word.chain(phrase).map(complaint).collect::<Vec<_>>()
+    };
+    text.lines().enumerate().flat_map(of_line).collect()
+}
+
+/// The words of a line in lower case. A name is as many words as it is made of.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_lower = false;
+    for letter in line.chars() {
+        if !letter.is_alphabetic() || letter.is_uppercase() && was_lower {
+            words.push(String::new());
+        }
+        if let (true, Some(word)) = (letter.is_alphabetic(), words.last_mut()) {
+            word.extend(letter.to_lowercase());
+        }
+        was_lower = letter.is_lowercase();
+    }
+    words
+}
+
+#[test]
 fn every_source_is_on_the_map() {
     let map = read(&root().join(MAP));
     let linked: BTreeSet<&str> = map.lines().filter(|line| line.starts_with("| ")).flat_map(links).collect();
@@ -247,7 +311,7 @@ fn is_under(file: &RustFile, paths: &[&str]) -> bool {
     paths.iter().any(|path| file.path.starts_with(path))
 }
 
-fn rust_files() -> Vec<RustFile> {
+pub(crate) fn rust_files() -> Vec<RustFile> {
     let files: Vec<(String, String)> =
         files_with_extension("rs").into_iter().map(|path| (path.clone(), read(&root().join(path)))).collect();
     let modules: BTreeSet<String> =
@@ -277,7 +341,7 @@ fn test_modules_of(path: &str, text: &str) -> Vec<String> {
 }
 
 /// The lines of a file that are neither tests nor comments, each with its number, from 1.
-fn code(file: &RustFile) -> Vec<(usize, String)> {
+pub(crate) fn code(file: &RustFile) -> Vec<(usize, String)> {
     if file.is_test {
         return vec![];
     }
@@ -396,6 +460,17 @@ impl T {
         let names: Vec<_> = functions(&code(&rust_file(text)));
         let expected = [("one", 1, 1), ("four", 3, 4), ("three", 11, 3)];
         assert_eq!(names, expected.map(|(name, at, lines)| (name.to_owned(), at, lines)));
+    }
+
+    #[test]
+    fn banned_words_are_found() {
+        let text = "/// The same, twice.\nlet retold_census = SnapshotTaker::new(intellect);";
+        let expected = [
+            "line 1 says `/// The same,`, for what it is",
+            "line 2 says `census`, for stats",
+            "line 2 says `taker`, for sink",
+        ];
+        assert_eq!(banned(text), expected);
     }
 
     #[test]
