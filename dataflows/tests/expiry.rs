@@ -131,8 +131,10 @@ fn days_leave_nothing_behind() {
             ("bytes of rows", |stats| stats.rows_bytes),
         ] {
             let (early, late) = (most(&stats[..10], of), most(&stats[10..], of));
+            // A hash table doubles when it is full, and when that is depends on its random seed.
+            let growth_max = if what.starts_with("bytes") { 15 } else { 12 };
             assert!(
-                early > 0 && late * 10 <= early * 12,
+                early > 0 && late * 10 <= early * growth_max,
                 "{workers} workers: {what} grew from {early} to {late}"
             );
         }
