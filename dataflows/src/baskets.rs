@@ -111,16 +111,19 @@ enum Aside {
 ///     action,
 /// };
 /// let mug = Item::new(0);
-/// let captured = timely::example(move |scope| {
-///     let (mut input, events) = scope.new_input();
+/// let captured = timely::execute_directly(move |worker| {
+///     let (mut input, captured) = worker.dataflow(|scope| {
+///         let (input, events) = scope.new_input();
+///         (input, baskets(events, params).lines.inner.capture())
+///     });
 ///     input.send(event(0, Action::Add(mug, 2)));
 ///     input.advance_to(1);
 ///     input.send(event(1, Action::Remove(mug, Some(1))));
-///     baskets(events, params).lines.inner.capture()
+///     captured
 /// });
 /// let updates = captured.extract().into_iter().flat_map(|(_time, updates)| updates);
 /// let updates: Vec<_> = updates.map(|((_basket, item, units), epoch, diff)| (epoch, item, units, diff)).collect();
-/// assert_eq!(updates, [(0, mug, 2, 1), (1, mug, 2, -1), (1, mug, 1, 1)]);
+/// assert_eq!(updates, [(0, mug, 2, 1), (1, mug, 1, 1), (1, mug, 2, -1)]);
 /// ```
 pub fn baskets<'scope>(events: StreamVec<'scope, Epoch, Event<Item>>, params: Params) -> Baskets<'scope> {
     baskets_core(events, params, None, None)

@@ -39,17 +39,19 @@ pub type EpochSession<'a, 'b, D> =
 /// use timely::dataflow::operators::capture::Extract;
 /// use timely::dataflow::operators::{Capture, Input};
 ///
-/// let captured = timely::example(|scope| {
-///     let (mut input, numbers) = scope.new_input();
-///     for (epoch, batch) in [vec![3, 9, 4], vec![2], vec![]].into_iter().enumerate() {
-///         batch.into_iter().for_each(|number: u32| input.send(number));
-///         input.advance_to(epoch as u64 + 1);
-///     }
-///     numbers
-///         .per_epoch(Pipeline, "Largest", |_epoch, numbers, session| {
+/// let captured = timely::execute_directly(|worker| {
+///     let (mut input, captured) = worker.dataflow(|scope| {
+///         let (input, numbers) = scope.new_input();
+///         let largest = numbers.per_epoch(Pipeline, "Largest", |_epoch, numbers, session| {
 ///             session.give(numbers.drain(..).max().expect("logic runs for epochs with records only"));
-///         })
-///         .capture()
+///         });
+///         (input, largest.capture())
+///     });
+///     for (epoch, batch) in (0..).zip([vec![3, 9, 4], vec![2], vec![]]) {
+///         batch.into_iter().for_each(|number: u32| input.send(number));
+///         input.advance_to(epoch + 1);
+///     }
+///     captured
 /// });
 /// assert_eq!(captured.extract(), [(0, vec![9]), (1, vec![2])]);
 /// ```

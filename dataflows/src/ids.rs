@@ -75,7 +75,7 @@ owned_number! {
     /// ```compile_fail
     /// use deltacart_dataflows::{Basket, Interaction, Item, Weight};
     /// let (basket, item) = (Basket::new(1), Item::new(2));
-    /// Interaction { basket: item, item: basket, weight: Weight::One };
+    /// let _: Interaction = Interaction { basket: item, item: basket, weight: Weight::One };
     /// ```
     Item
 }

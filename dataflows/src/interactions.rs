@@ -45,7 +45,7 @@ impl<B, I> Interaction<B, I> {
 ///
 /// let (basket, item) = (Basket::new(0), Item::new(7));
 /// let lines = [((basket, item, 1), 0, 1), ((basket, item, 1), 1, -1), ((basket, item, 2), 1, 1)];
-/// let captured = timely::example(|scope| {
+/// let captured = timely::example(move |scope| {
 ///     interactions(lines.to_stream(scope).as_collection()).consolidate().inner.capture()
 /// });
 /// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_time, updates)| updates).collect();

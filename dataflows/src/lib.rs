@@ -25,12 +25,13 @@
 //! | [`name_lists`] | numbers become names again | none |
 //! | `forget` | reports which numbers may be reused, passes lists on | reports, to the owner of the item |
 //!
-//! Each public box is a function from collections to collections, so it can be used in another dataflow. All work is
-//! done per epoch: [`PerEpoch`] calls a box once, when no more records of the epoch can come.
+//! Each public box is a function from collections to collections, so it can be used in another dataflow. `baskets` and
+//! `neighbours` work per epoch: [`PerEpoch`] calls them once, when no more records of the epoch can come.
 //!
 //! Dotted lines are memory that boxes of one worker share. The frontier makes each of them safe:
-//! - **names.** A name is in the table of every worker before an event with its number leaves `number_items`. It stays
-//!   until every worker's `forget` has passed all epochs that may name the item. So every box in between finds it.
+//! - **names.** When an epoch is closed for a box, the table of every worker has the names of the epoch's items: they
+//!   travel at that epoch, too. A name stays until every worker's `forget` has passed all epochs that may say its
+//!   number. So every box in between finds it.
 //! - **levels.** `baskets` sets the level of a basket before it emits the first line of it. `neighbours`
 //!   reads the level when it handles that line's epoch, on the same worker. A basket's number keeps its level
 //!   for ever.
@@ -133,15 +134,17 @@ pub struct Recommendations<'scope> {
 ///     item_baskets_max: None,
 /// };
 /// let carts = [("ann", "tea"), ("ann", "milk"), ("ben", "tea"), ("ben", "milk"), ("ben", "mug")];
-/// let captured = timely::example(move |scope| {
-///     let (mut input, events) = scope.new_input();
+/// let captured = timely::execute_directly(move |worker| {
+///     let (mut input, captured) = worker.dataflow(|scope| {
+///         let (input, events) = scope.new_input();
+///         (input, recommend(events, params).lists.inner.capture())
+///     });
 ///     for (offset, (basket, item)) in (0..).zip(carts) {
 ///         let position = Position { offset, ..Position::default() };
 ///         let action = Action::Add(item.into(), 1);
 ///         input.send(Event { position, basket: basket.into(), user: None, time: 0, action });
 ///     }
-///     input.advance_to(1);
-///     recommend(events, params).lists.inner.capture()
+///     captured
 /// });
 /// let updates = captured.extract().into_iter().flat_map(|(_time, updates)| updates);
 /// let tea = updates.into_iter().find(|((item, _list), _epoch, _diff)| item == "tea").expect("tea has a list");

@@ -30,7 +30,7 @@ use std::hash::Hash;
 /// let lines = [("ann", "milk"), ("ann", "tea")].map(|(basket, item)| {
 ///     (Interaction::new(basket.to_owned(), item.to_owned()), 0, 1)
 /// });
-/// let captured = timely::example(|scope| {
+/// let captured = timely::example(move |scope| {
 ///     reference_neighbours(lines.to_stream(scope).as_collection(), params).inner.capture()
 /// });
 /// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_time, updates)| updates).collect();

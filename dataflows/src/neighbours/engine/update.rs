@@ -21,11 +21,10 @@
 //!  2 mug gets a row, because this worker owns it
 //!  3 the row of mug is dirty; no other row watches it
 //!  7 the index has {tea, mug} for ben; tea's row and mug's row are linked to the change
-//!  9 tea meets mug once: mug enters the reserve of tea, which leaves nothing out yet, and tea's row is dirty
-//!    mug's row has no pairs yet, so it is recounted: tea, once
+//!  9 neither row has pairs yet, so both are recounted: tea has mug once, mug has tea once; both rows are dirty
 //! ```
 //!
-//! Both rows are ranked afterwards.
+//! Both rows are ranked afterwards. Had tea many pairs, mug would enter its reserve, or only its estimate would rise.
 //!
 //! # Order
 //! Why the steps are in this order:
@@ -33,7 +32,8 @@
 //! - Placement (4) comes before the index (7), which links changes to the rows that are kept from now on.
 //! - The index (7) comes before every exact count (8, 9, 10), so that counts are those of the end of the epoch.
 //! - A rebuilt row (8) drops its pair changes, so it is not changed twice in step 9.
-//! - Raised bounds come last (10): a pair enters a reserve with the count that step 9 gave to its estimate.
+//! - Raised bounds come last (10): a pair that enters a reserve takes its count out of the estimates, where step 9
+//!   has brought it up to date.
 
 use super::{Emitted, Engine};
 use crate::Item;
