@@ -162,6 +162,9 @@ pub fn baskets_core<'scope>(
         for (_worker, message) in messages.drain(..) {
             match message {
                 Message::Event(event) => ledger.apply(event, &mut emit),
+                Message::FirstTime { partition, order: (time, _position) } => {
+                    ledger.set_first_time(partition, time);
+                }
                 Message::Clock { partition, time } => ledger.advance_clock(partition, time),
             }
         }
@@ -190,6 +193,11 @@ pub fn baskets_core<'scope>(
 #[derive(Clone, Serialize, Deserialize)]
 enum Message {
     Event(Event<Item>),
+    /// An event of a partition has a time, perhaps the first known one. Applied before that event.
+    FirstTime {
+        partition: Partition,
+        order: (Millis, Position),
+    },
     /// The clock of a partition has reached this time in this epoch.
     Clock {
         partition: Partition,
@@ -205,6 +213,7 @@ impl Message {
     fn order(&self) -> Option<(Millis, Position)> {
         match self {
             Message::Event(event) => Some(event.order()),
+            Message::FirstTime { order, .. } => Some(*order),
             Message::Clock { .. } => None,
         }
     }
@@ -225,7 +234,12 @@ fn route_events(
                 let mut session = output.session(&capability);
                 for event in events.drain(..) {
                     if with_clocks {
-                        let clock = clocks.entry(event.position.partition).or_default();
+                        let partition = event.position.partition;
+                        let clock = clocks.entry(partition).or_default();
+                        if *clock == 0 && event.time > 0 {
+                            let order = event.order();
+                            session.give_iterator(to_everyone(Message::FirstTime { partition, order }));
+                        }
                         *clock = event.time.max(*clock);
                     }
                     match event.action {

@@ -49,7 +49,7 @@ struct ModelBasket {
     users: BTreeSet<Name>,
     /// The partition of its first event.
     partition: Partition,
-    /// The time of its last event.
+    /// The time of its last event; 0 when unknown.
     last: Millis,
 }
 
@@ -61,7 +61,13 @@ impl Model {
 
     /// Applies one event. Events of one basket must come in order ([`Event::order`]).
     pub fn apply(&mut self, event: &Event) {
-        let clock = self.clocks.entry(event.position.partition).or_default();
+        let partition = event.position.partition;
+        let clock = self.clocks.entry(partition).or_default();
+        if *clock == 0 {
+            // Baskets of unknown time get the first known time of their partition.
+            let of_partition = self.baskets.values_mut().filter(|basket| basket.partition == partition);
+            of_partition.filter(|basket| basket.last == 0).for_each(|basket| basket.last = event.time);
+        }
         *clock = event.time.max(*clock);
         if event.action == Action::ForgetUser {
             if let Some(user) = &event.user {
@@ -74,7 +80,7 @@ impl Model {
             *basket = ModelBasket::default();
         }
         if basket.lines.is_empty() {
-            basket.partition = event.position.partition;
+            basket.partition = partition;
         }
         basket.last = event.time.max(basket.last);
         basket.users.extend(event.user.clone());
@@ -138,9 +144,9 @@ impl Model {
 }
 
 impl ModelBasket {
-    /// Whether it had no event for too long at this time.
+    /// Whether it had no event for too long at this time. Never, while the time of its last event is unknown.
     fn is_expired(&self, params: Params, time: Millis) -> bool {
-        params.basket_idle.is_some_and(|idle| self.last + idle.get() <= time)
+        params.basket_idle.is_some_and(|idle| self.last > 0 && self.last + idle.get() <= time)
     }
 }
 

@@ -71,20 +71,26 @@ fn when_a_basket_is_over() {
         let lists = run(&epochs, params, 1).pop().unwrap();
         lists.keys().map(Name::as_str).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(together(&[(0, "a", 0), (0, "a", 9), (0, "b", 18)]), "0 1");
-    assert_eq!(together(&[(0, "a", 0), (0, "a", 9), (0, "b", 19)]), "", "ten after its last event");
-    assert_eq!(together(&[(0, "a", 0), (0, "a", 9), (0, "a", 19)]), "", "it is another basket then");
-    assert_eq!(together(&[(0, "a", 0), (0, "a", 9), (0, "a", 18)]), "0 1 2");
+    assert_eq!(together(&[(0, "a", 1), (0, "a", 9), (0, "b", 18)]), "0 1");
+    assert_eq!(together(&[(0, "a", 1), (0, "a", 9), (0, "b", 19)]), "", "ten after its last event");
+    assert_eq!(together(&[(0, "a", 1), (0, "a", 9), (0, "a", 19)]), "", "it is another basket then");
+    assert_eq!(together(&[(0, "a", 1), (0, "a", 9), (0, "a", 18)]), "0 1 2");
     assert_eq!(
-        together(&[(0, "a", 0), (0, "a", 0), (1, "b", 99)]),
+        together(&[(0, "a", 1), (0, "a", 1), (1, "b", 99)]),
         "0 1",
         "not by the clock of another partition"
     );
     assert_eq!(
-        together(&[(0, "a", 0), (0, "a", 0), (1, "a", 99), (1, "a", 99)]),
+        together(&[(0, "a", 1), (0, "a", 1), (1, "a", 99), (1, "a", 99)]),
         "2 3",
         "but by any event of its own"
     );
+    // A time of 0 is none.
+    assert_eq!(together(&[(0, "a", 0), (0, "a", 0), (0, "b", 99)]), "0 1", "the first time is theirs");
+    assert_eq!(together(&[(0, "a", 0), (0, "a", 0), (0, "b", 99), (0, "b", 108)]), "0 1 2 3");
+    assert_eq!(together(&[(0, "a", 0), (0, "a", 0), (0, "b", 99), (0, "b", 109)]), "", "and ends there");
+    assert_eq!(together(&[(0, "a", 0), (0, "a", 99)]), "0 1", "it is no other basket");
+    assert_eq!(together(&[(0, "a", 0), (0, "a", 0), (1, "a", 99)]), "0 1 2");
 }
 
 const HOUR: Millis = 3_600_000;

@@ -19,6 +19,9 @@
 //! 12:17  any event            b comes to the front, and is expired
 //! ```
 //!
+//! Time 0 means unknown. Events have it before the first known time of their partition. Their baskets get that
+//! first time once it is known.
+//!
 //! # Notes
 //! A queue has each basket once, by the time of one of its events. Later events do not move it: the queue entry is
 //! corrected when it comes to the front. So an event costs no search, and a basket a few searches per idle time.
@@ -60,6 +63,21 @@ impl Expiry {
         Expiry { idle, clocks, advanced, last, queue }
     }
 
+    /// Gives the first known time of a partition to its baskets whose events have none. A later call finds none.
+    pub(super) fn set_first_time(&mut self, partition: Partition, time: Millis) {
+        let untimed = (partition, 0, 0)..=(partition, 0, u32::MAX);
+        let numbers: Vec<u32> = self.queue.range(untimed).map(|&(_, _, number)| number).collect();
+        for number in numbers {
+            let last = self.last[number as usize].as_mut().expect("a basket in the queue has had an event");
+            if last.time == 0 {
+                last.time = time;
+            }
+            last.queued = last.time;
+            self.queue.remove(&(partition, 0, number));
+            self.queue.insert((partition, last.queued, number));
+        }
+    }
+
     /// Advances the clock of a partition to this time. An earlier time changes nothing.
     pub(super) fn advance_clock(&mut self, partition: Partition, time: Millis) {
         let clock = self.clocks.entry(partition).or_default();
@@ -89,9 +107,10 @@ impl Expiry {
         self.last[number as usize].map_or(0, |last| last.time)
     }
 
-    /// Whether the basket is expired at this time.
+    /// Whether the basket is expired at this time. Never, while the time of its last event is unknown.
     pub(super) fn is_expired(&self, number: u32, time: Millis) -> bool {
-        is_expired(self.last(number), self.idle, time)
+        let last = self.last(number);
+        last > 0 && is_expired(last, self.idle, time)
     }
 
     /// Removes a basket.
@@ -170,5 +189,22 @@ mod tests {
         expiry.advance_clock(FIRST, 1_005);
         assert_eq!(expired(&mut expiry), [1, 2]);
         assert!(expiry.queue.is_empty() && expiry.last.iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn a_basket_of_unknown_time_gets_the_first_time_of_its_partition() {
+        let mut expiry = Expiry::new(NonZeroU64::new(10).unwrap());
+        for (number, partition, time) in [(0, FIRST, 0), (1, FIRST, 0), (2, OTHER, 0), (1, OTHER, 7)] {
+            expiry.record_event(number, partition, time);
+        }
+        assert!(!expiry.is_expired(0, 1_000), "the time of its last event is unknown");
+        expiry.set_first_time(FIRST, 100);
+        expiry.set_first_time(FIRST, 105);
+        expiry.advance_clock(FIRST, 109);
+        assert_eq!(expired(&mut expiry), [1], "it has the time of the other partition");
+        assert!(!expiry.is_expired(0, 109) && expiry.is_expired(0, 110));
+        expiry.advance_clock(FIRST, 110);
+        assert_eq!(expired(&mut expiry), [0]);
+        assert_eq!(expiry.queue.len(), 1);
     }
 }

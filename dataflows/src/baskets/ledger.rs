@@ -73,6 +73,13 @@ impl Ledger {
         Ledger { expiry: idle.map(Expiry::new), ..self }
     }
 
+    /// Gives the first known time of a partition to its baskets whose events have none.
+    pub(super) fn set_first_time(&mut self, partition: Partition, time: Millis) {
+        if let Some(expiry) = &mut self.expiry {
+            expiry.set_first_time(partition, time);
+        }
+    }
+
     /// Advances the clock of a partition.
     pub(super) fn advance_clock(&mut self, partition: Partition, time: Millis) {
         if let Some(expiry) = &mut self.expiry {
