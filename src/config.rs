@@ -19,7 +19,7 @@ use crate::top::TopOptions;
 use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
 use deltacart_dataflows::{ListParams, Params, Scoring};
-use deltacart_inputs::file::{FileParams, FileSource, Framing};
+use deltacart_inputs::file::{FileParams, FileSource, Framing, Tables};
 use deltacart_inputs::generate::ShopSettings;
 use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
 use deltacart_inputs::{Share, Source};
@@ -355,6 +355,7 @@ pub fn lists(args: &TopArgs) -> Result<Box<dyn Source>> {
         Place::File(path) => {
             let params = FileParams {
                 framing: Framing::Lines,
+                tables: Tables::Refused,
                 record_bytes_max: LIST_BYTES_MAX,
                 share,
                 progress: Default::default(),

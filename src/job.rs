@@ -382,7 +382,8 @@ fn check_input(job: &Job) -> Result<()> {
     let workers = threads * addresses.len().max(1);
     for (number, stream) in job.streams.iter() {
         for worker in process * threads..(process + 1) * threads {
-            FileSource::check(stream.files(), share_of(Share { worker, workers }, number))?;
+            let share = share_of(Share { worker, workers }, number);
+            FileSource::check(stream.files(), stream.decode.tables(), share)?;
         }
     }
     Ok(())

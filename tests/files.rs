@@ -98,3 +98,16 @@ fn what_cannot_be_read_ends_with_one_message() {
     let cut = folder.file("cut.json", "[{\"basket\":\"1\",\"item\":\"a\"},\n");
     run("run --output /dev/null --input", &[&cut]).expect(1).says("does not end");
 }
+
+/// A build without Parquet says which feature is missing, and makes nothing.
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn parquet_is_a_feature() {
+    let folder = Folder::new();
+    let table = folder.file("orders.parquet", b"PAR1\x15\x04\x15");
+    for name in [&table, &folder.file("orders", b"PAR1\x15\x04\x15")] {
+        let done = run(&format!("run --input {name} --output {}", folder.path("lists.jsonl")), &[]).expect(1);
+        done.says("this is Parquet, which needs a build with --features parquet").says(name);
+    }
+    assert!(!std::fs::exists(folder.path("lists.jsonl")).unwrap());
+}

@@ -11,6 +11,9 @@
 
 mod read;
 mod kind;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod tables;
 mod utf16;
 mod content;
 mod frame;
@@ -27,6 +30,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use frame::Framer;
 pub use frame::Framing;
 pub use progress::FileProgress;
+pub use tables::Tables;
 
 /// What one call of `fetch` reads at most, so that a record without an end holds nobody up.
 const FETCH_BYTES_MAX: usize = 8 << 20;
@@ -36,6 +40,8 @@ const FETCH_BYTES_MAX: usize = 8 << 20;
 pub struct FileParams {
     /// What ends a record.
     pub framing: Framing,
+    /// What the rows of a file become that is a table.
+    pub tables: Tables,
     /// The longest record handed over whole, in bytes; of a longer one this much of its beginning.
     pub record_bytes_max: usize,
     /// Which of the paths are this worker's.
@@ -53,6 +59,7 @@ pub struct FileSource {
 struct Reader {
     path: PathBuf,
     state: State,
+    tables: Tables,
     framer: Framer,
     next_offset: u64,
     is_pipe: bool,
@@ -77,14 +84,16 @@ impl FileSource {
     /// When one of them does not exist, is a directory, may not be read, or holds no records as it is (an archive).
     pub fn new(paths: &[PathBuf], params: FileParams) -> Result<FileSource, SourceError> {
         let mut files = BTreeMap::new();
-        FileSource::check(paths, params.share)?;
+        FileSource::check(paths, params.tables, params.share)?;
         for (partition, path) in (0..).zip(paths) {
             if params.share.owns(partition) {
                 let state = begin(path, &params.progress).map_err(|source| file_error(path, source))?;
                 let framer = Framer::new(params.framing, params.record_bytes_max);
                 let (path, is_pipe) = (path.clone(), matches!(state, State::Open(_)));
                 let (skip, keep_first) = (0, false);
-                let reader = Reader { path, state, framer, next_offset: 0, is_pipe, skip, keep_first };
+                let tables = params.tables;
+                let reader =
+                    Reader { path, state, tables, framer, next_offset: 0, is_pipe, skip, keep_first };
                 files.insert(partition, reader);
             }
         }
@@ -95,15 +104,16 @@ impl FileSource {
     /// make a reader wait is not opened.
     ///
     /// # Errors
-    /// When one of them does not exist, is a directory or may not be read, or standard input is named twice.
-    pub fn check(paths: &[PathBuf], share: Share) -> Result<(), SourceError> {
+    /// When one of them does not exist, is a directory or may not be read, is a table whose rows are no records, or
+    /// standard input is named twice.
+    pub fn check(paths: &[PathBuf], tables: Tables, share: Share) -> Result<(), SourceError> {
         for (partition, path) in (0..).zip(paths) {
             if is_stdin(path) && paths[..partition as usize].iter().any(|path| is_stdin(path)) {
                 let source = io::Error::new(io::ErrorKind::InvalidInput, "standard input is named twice");
                 return Err(file_error(path, source));
             }
             if share.owns(partition) && !is_stdin(path) {
-                check(path).map_err(|source| file_error(path, source))?;
+                check(path, tables).map_err(|source| file_error(path, source))?;
             }
         }
         Ok(())
@@ -156,7 +166,7 @@ impl Reader {
     ) -> io::Result<Fetched> {
         let mut fetched = Fetched::default();
         if matches!(self.state, State::Waiting) {
-            self.state = State::Open(Content::of_file(&self.path, progress)?);
+            self.state = State::Open(Content::of_file(&self.path, self.tables, progress)?);
         }
         let State::Open(content) = &mut self.state else {
             return Ok(Fetched { ended: true, ..fetched });
@@ -241,14 +251,14 @@ fn begin(path: &Path, progress: &FileProgress) -> io::Result<State> {
 }
 
 /// Whether a path can be read, as far as that can be told without waiting.
-fn check(path: &Path) -> io::Result<()> {
+fn check(path: &Path, tables: Tables) -> io::Result<()> {
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory; name the files in it"));
     }
     if metadata.is_file() {
         // Opened to see whether it may be, and what it is.
-        drop(Content::of_file(path, &FileProgress::default())?);
+        drop(Content::of_file(path, tables, &FileProgress::default())?);
     }
     Ok(())
 }

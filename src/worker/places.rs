@@ -10,7 +10,7 @@ use crate::output::{
 use crate::state::scribe::Scribe;
 use crate::state::store::Store;
 use anyhow::{Context, Result};
-use deltacart_inputs::file::{FileParams, FileSource, Framing};
+use deltacart_inputs::file::{FileParams, FileSource, Framing, Tables};
 use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
 use deltacart_inputs::{Resume, Share, Source};
 use std::path::PathBuf;
@@ -96,7 +96,8 @@ impl Places for Outside<'_> {
         Ok(match &stream.input {
             Input::Files(paths) => {
                 let (framing, progress) = (stream.decode.framing(), self.shared.progress.clone());
-                let params = FileParams { framing, record_bytes_max, share, progress };
+                let tables = stream.decode.tables();
+                let params = FileParams { framing, tables, record_bytes_max, share, progress };
                 let mut source = FileSource::new(paths, params)?;
                 if let Some(resume) = from {
                     source.resume(&resume.offsets, needs_header);
@@ -169,7 +170,8 @@ impl Places for Outside<'_> {
         Ok(match &self.job.output {
             Destination::File(path) if self.job.resumes() => {
                 let progress = Default::default();
-                let params = FileParams { framing: Framing::Lines, record_bytes_max, share, progress };
+                let (framing, tables) = (Framing::Lines, Tables::Refused);
+                let params = FileParams { framing, tables, record_bytes_max, share, progress };
                 Some(Box::new(FileSource::new(&[PathBuf::from(path)], params)?))
             }
             Destination::Topic(topic) if self.job.resumes() => {

@@ -13,7 +13,7 @@ use super::shops::{SHOPIFY, WOOCOMMERCE};
 use super::sink::{Kind, WithoutBasket};
 use super::time_format::TimeFormat;
 use super::{Decoder, FormatDecoder, FormatError, FormatKind, Limits, presets};
-use crate::file::Framing;
+use crate::file::{Framing, Tables};
 use crate::registry::Registry;
 use std::str::FromStr;
 
@@ -151,6 +151,19 @@ impl DecodeOptions {
             | Format::Segment
             | Format::Snowplow => Framing::Json,
             Format::Fimi => Framing::Lines,
+        }
+    }
+
+    /// What the rows of a table become in this format.
+    pub fn tables(&self) -> Tables {
+        match (self.format, self.framing()) {
+            (Format::Baskets, _) | (_, Framing::Lines) => Tables::Refused,
+            (_, Framing::Json) => Tables::Json,
+            (Format::Csv, Framing::Csv { delimiter }) => {
+                let has_header = self.decoder().is_ok_and(|decoder| decoder.needs_header());
+                Tables::Csv { delimiter, has_header }
+            }
+            (_, Framing::Csv { delimiter }) => Tables::Csv { delimiter, has_header: true },
         }
     }
 

@@ -7,6 +7,7 @@
 use super::kind::{HEAD_BYTES, Kind};
 use super::progress::FileProgress;
 use super::read::read_some;
+use super::tables::Tables;
 use super::utf16::Utf16;
 use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
@@ -53,8 +54,11 @@ struct Pump {
 }
 
 impl Content {
-    /// Opens a regular file.
-    pub(super) fn of_file(path: &Path, progress: &FileProgress) -> io::Result<Content> {
+    /// Opens a regular file; of one that is a table, the text of its rows.
+    pub(super) fn of_file(path: &Path, tables: Tables, progress: &FileProgress) -> io::Result<Content> {
+        if let Some(rows) = rows(path, tables, progress)? {
+            return Ok(Content::new(From::Here(rows)));
+        }
         let counted = Counted { file: File::open(path)?, progress: progress.clone() };
         Ok(Content::new(From::Here(decompress(counted)?)))
     }
@@ -108,6 +112,24 @@ impl Content {
     pub(super) fn consume(&mut self, bytes: usize) {
         self.left.start += bytes;
     }
+}
+
+/// The rows of a file that is a table.
+#[cfg(feature = "parquet")]
+fn rows(path: &Path, tables: Tables, progress: &FileProgress) -> io::Result<Option<Box<dyn Read>>> {
+    use super::parquet::{MAGIC, Rows};
+    let mut head = Vec::new();
+    File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut head)?;
+    if head != MAGIC {
+        return Ok(None);
+    }
+    Ok(Some(Box::new(Rows::new(File::open(path)?, tables, progress.clone())?)))
+}
+
+/// Without the feature there is none: such a file is refused by its first bytes.
+#[cfg(not(feature = "parquet"))]
+fn rows(_path: &Path, _tables: Tables, _progress: &FileProgress) -> io::Result<Option<Box<dyn Read>>> {
+    Ok(None)
 }
 
 /// The work of a pipe's thread, which wakes the reader for each piece. It ends when the input does, or when nobody

@@ -35,7 +35,7 @@ const REFUSED: &[(&[u8], &str)] = &[
     (b"7z\xbc\xaf\x27\x1c", "this is a 7z archive: unpack it"),
     (b"Rar!\x1a\x07", "this is a RAR archive: unpack it"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "this is an Excel workbook: save the sheet as CSV"),
-    (b"PAR1", "this is Parquet: export it as CSV or as lines of JSON"),
+    (b"PAR1", PARQUET),
     (b"Obj\x01", "this is an Avro file: export it as lines of JSON, with avro-tools tojson"),
     (b"SQLite format 3\x00", "this is an SQLite database: export the table as CSV"),
     (b"%PDF-", "this is a PDF document"),
@@ -46,6 +46,13 @@ const REFUSED: &[(&[u8], &str)] = &[
     (b"\xff\xfe\x00\x00", UTF32),
     (b"\x00\x00\xfe\xff", UTF32),
 ];
+
+#[cfg(feature = "parquet")]
+const PARQUET: &str =
+    "this is Parquet, which is read from a file only: not from a pipe, and not compressed once more";
+#[cfg(not(feature = "parquet"))]
+const PARQUET: &str =
+    "this is Parquet, which needs a build with --features parquet; or export it as CSV or as lines of JSON";
 
 const UTF32: &str = "this is UTF-32: convert it with iconv -f UTF-32 -t UTF-8";
 

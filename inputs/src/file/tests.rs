@@ -4,7 +4,8 @@ use super::*;
 use std::io::Write;
 
 fn params(framing: Framing, share: Share) -> FileParams {
-    FileParams { framing, record_bytes_max: 1 << 20, share, progress: FileProgress::default() }
+    let (tables, progress) = (Tables::Json, FileProgress::default());
+    FileParams { framing, tables, record_bytes_max: 1 << 20, share, progress }
 }
 
 /// Everything in the files, as (partition, offset, value), a few records at a time.
