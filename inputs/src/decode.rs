@@ -30,6 +30,7 @@ mod choices;
 pub use choices::{RepeatedOrders, Tombstones};
 pub use options::{Basket, BasketField, DecodeOptions, EventNames, Format};
 mod fields;
+mod utf8;
 mod times;
 mod time_format;
 pub use time_format::TimeFormat;
@@ -38,10 +39,13 @@ mod duplicates;
 pub use duplicates::EventIds;
 mod sink;
 mod wire;
+#[cfg(feature = "schema-registry")]
+pub(crate) use utf8::{json_string, json_text};
 pub(crate) use wire::{Framed, SchemaId};
 #[cfg(feature = "schema-registry")]
 pub(crate) use wire::{Hyphenated, MessageOf};
 mod values;
+mod broken;
 mod json;
 mod key;
 mod wrapped;

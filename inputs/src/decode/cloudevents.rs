@@ -4,9 +4,10 @@
 //! value is an object with `specversion` and the data in `data` or `data_base64`; the content type
 //! `application/cloudevents+json` announces it, and without one it is recognised by these fields.
 
-use super::fields::{Field, Raw, string, text};
-use super::json::{from_base64, object, utf8};
+use super::fields::{Field, Raw, inner_text, string};
+use super::json::{from_base64, object};
 use super::reject::quoted;
+use super::utf8::utf8;
 use super::{Limits, Reason, Reject};
 use crate::Headers;
 use deltacart_dataflows::Millis;
@@ -86,7 +87,7 @@ impl<'a> Structured<'a> {
         let id = limits.id(Field::named("id"), self.id).and_then(|id| Ok(scoped(source?.as_deref(), id)));
         let data = if let Some(data) = self.data {
             // Some producers put the data in as a string of JSON.
-            text(Field::named("data"), data)?.unwrap_or(Cow::Borrowed(data.get()))
+            inner_text(Field::named("data"), data)?.unwrap_or(Cow::Borrowed(data.get()))
         } else if let Some(encoded) = string(Field::named("data_base64"), self.data_base64)? {
             Cow::Owned(from_base64(Field::named("data_base64"), &encoded)?)
         } else {

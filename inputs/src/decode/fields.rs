@@ -4,6 +4,7 @@
 //! decimal text, and nothing is copied that is not used.
 
 use super::reject::quoted;
+use super::utf8::{NO_UTF8, NO_UTF8_INSIDE};
 use super::{Limits, Reason, Reject};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -61,9 +62,22 @@ pub(super) fn text<'a>(field: Field<'_>, raw: &'a RawValue) -> Result<Option<Cow
         return Ok(Some(Cow::Borrowed(inner)));
     }
     // Half of a surrogate pair passes as a token but is not text.
-    let unescaped = serde_json::from_str(raw.get())
-        .map_err(|_| field.reject(Reason::Malformed, format_args!("{} is no text", quoted(raw.get()))))?;
+    let unescaped = serde_json::from_str(raw.get()).map_err(|_| {
+        let (reason, what) = match inner.contains(NO_UTF8) {
+            true => (Reason::InvalidUtf8, "no UTF-8; is it Latin-1?"),
+            false => (Reason::Malformed, "no text: it has half of a surrogate pair"),
+        };
+        field.reject(reason, format_args!("{} is {what}", quoted(inner)))
+    })?;
     Ok(Some(Cow::Owned(unescaped)))
+}
+
+/// The text of a JSON string that holds JSON itself. Bytes in it that are no UTF-8 may be where nobody reads.
+pub(super) fn inner_text<'a>(field: Field<'_>, raw: &'a RawValue) -> Result<Option<Cow<'a, str>>, Reject> {
+    text(field, raw).or_else(|reject| {
+        let inside = raw.get().replace(NO_UTF8, NO_UTF8_INSIDE);
+        serde_json::from_str(&inside).map(|text: String| Some(Cow::Owned(text))).map_err(|_| reject)
+    })
 }
 
 /// The text of a field that must be a string, such as the name of an event.

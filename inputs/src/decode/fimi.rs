@@ -5,9 +5,9 @@
 //! blanks is an empty basket.
 
 use super::fields::Field;
-use super::json::utf8;
 use super::reject::quoted;
 use super::sink::{About, Kind, Line, Sink, WithoutBasket};
+use super::utf8::utf8;
 use super::{Reason, Reject};
 use crate::RawRecord;
 use std::borrow::Cow;

@@ -9,10 +9,12 @@ use super::fields::{Field, Raw};
 use super::list::texts;
 use super::mapped::Mapped;
 use super::options::{BasketField, DecodeOptions};
+use super::reject::quoted;
 use super::sink::{Kind, Line, Sink, Vocabulary};
+use super::utf8::json_text;
 use super::values::Values;
 use super::wrapped::{Op, WRAPPED_MAX, Wrapped, begins_as_one, open};
-use super::{Flaw, Limits, Reason, Reject, ga4, plain, segment, snowplow};
+use super::{Flaw, Limits, Reason, Reject, broken, ga4, plain, segment, snowplow};
 use crate::registry::{Readiness, RegistryError};
 use crate::{Headers, RawRecord};
 use base64::Engine;
@@ -24,9 +26,6 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-
-/// How many characters before a defect a reject repeats.
-const HEARD_CHARS: usize = 40;
 
 /// The JSON formats.
 pub(super) enum Shape {
@@ -104,7 +103,7 @@ impl Json {
     }
 
     fn decode_value(&self, headers: Headers<'_>, value: &[u8], sink: &mut Sink<'_>) -> Result<(), Reject> {
-        let text = utf8(Field::named("value"), value)?;
+        let text = json_text(value);
         // RFC 8259 lets a parser pass over a byte order mark, and editors put one at the front of a file.
         let text = text.trim_start_matches('\u{feff}');
         let Some(envelope) = self.envelopes.open(headers, text, sink.limits)? else {
@@ -120,7 +119,8 @@ impl Json {
 
     /// A record, or what has one inside; `depth` envelopes are open already.
     fn decode_text(&self, text: &str, depth: usize, sink: &mut Sink<'_>) -> Result<(), Reject> {
-        let text = text.trim_ascii_start();
+        let whole = text;
+        let text = whole.trim_ascii_start();
         if depth < WRAPPED_MAX && text.starts_with('[') {
             return self.decode_list(text, depth, sink);
         }
@@ -131,7 +131,7 @@ impl Json {
             return self.decode_wrapped(&wrapped, depth, sink);
         }
         let mark = sink.mark();
-        self.decode_record(text, sink).or_else(|reject| match open(text, sink.limits) {
+        self.decode_record(whole, sink).or_else(|reject| match open(text, sink.limits) {
             Some(wrapped) if depth < WRAPPED_MAX => {
                 sink.take_back(mark);
                 self.decode_wrapped(&wrapped, depth, sink)
@@ -176,22 +176,17 @@ impl Json {
         }
     }
 
-    fn decode_record(&self, text: &str, sink: &mut Sink<'_>) -> Result<(), Reject> {
+    fn decode_record(&self, whole: &str, sink: &mut Sink<'_>) -> Result<(), Reject> {
+        let text = whole.trim_ascii_start();
         match &self.shape {
             Shape::Mapped(mapped) => mapped.decode(text, &self.settings.names, sink),
             Shape::Plain => plain::decode(text, &self.settings, sink),
             Shape::Ga4 => ga4::decode(text, &self.settings, sink),
             Shape::Segment => segment::decode(text, &self.settings, sink),
-            Shape::Snowplow => snowplow::decode(text, &self.settings, sink),
+            // The first columns of its rows may be empty.
+            Shape::Snowplow => snowplow::decode(whole, &self.settings, sink),
         }
     }
-}
-
-/// The bytes as text. All of a JSON record is checked, also what is not used: JSON is UTF-8 by definition.
-pub(super) fn utf8<'a>(field: Field<'_>, bytes: &'a [u8]) -> Result<&'a str, Reject> {
-    std::str::from_utf8(bytes).map_err(|error| {
-        Reject::new(Reason::InvalidUtf8, format!("{field}: no UTF-8 from byte {} on", error.valid_up_to()))
-    })
 }
 
 /// One object, parsed from all of `text`.
@@ -219,41 +214,7 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(
     limits: &Limits,
 ) -> Result<T, Reject> {
     check_depth(field, text, limits)?;
-    serde_json::from_str(text).map_err(|error| {
-        let reason = if error.is_data() { Reason::WrongShape } else { Reason::Malformed };
-        Reject::new(reason, format!("{field}: {}", said(&error, text)))
-    })
-}
-
-/// What a parser says, as a person would.
-fn plain_words(what: &str) -> String {
-    let what = what.split(" at line ").next().unwrap_or_default();
-    if let Some((found, wanted)) =
-        what.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
-    {
-        return format!("{found} where {wanted} is needed");
-    }
-    if let Some(name) = what.strip_prefix("duplicate field ") {
-        return format!("the field {name} is there twice");
-    }
-    match what.strip_prefix("EOF while parsing ") {
-        Some("a value") => "it ends where a value is needed".to_owned(),
-        Some(place) => format!("it ends in the middle of {place}"),
-        None => format!("no JSON: {what}"),
-    }
-}
-
-/// What the parser found, and where, in a text that nobody sees in lines.
-fn said(error: &serde_json::Error, text: &str) -> String {
-    let what = plain_words(&error.to_string());
-    let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
-    let behind = (0..=error.column().min(line.len())).rev().find(|&end| line.is_char_boundary(end));
-    let before = &line[..behind.unwrap_or_default()];
-    match before.char_indices().rev().nth(HEARD_CHARS - 1) {
-        _ if before.is_empty() => what,
-        Some((start, _)) => format!("{what} after \"…{}\"", &before[start..]),
-        None => format!("{what} after \"{before}\""),
-    }
+    serde_json::from_str(text).map_err(|error| broken::reject(field, &error, text))
 }
 
 /// Fails when `text` is nested deeper than it may be.
@@ -326,7 +287,7 @@ pub(super) fn line<'a>(
     Err(Reject::new(Reason::MissingItem, format!("{}: the item has no id", field(name))))
 }
 
-/// Text in base64, of either alphabet, with or without padding.
+/// A text of JSON in base64, of either alphabet, with or without padding.
 pub(super) fn from_base64(field: Field<'_>, text: &str) -> Result<String, Reject> {
     const LENIENT: GeneralPurposeConfig =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -335,9 +296,8 @@ pub(super) fn from_base64(field: Field<'_>, text: &str) -> Result<String, Reject
     let engine = if text.contains(['-', '_']) { URL_SAFE } else { STANDARD };
     let bytes = engine
         .decode(text)
-        .map_err(|error| Reject::new(Reason::Malformed, format!("{field}: no base64: {error}")))?;
-    utf8(field, &bytes)?;
-    Ok(String::from_utf8(bytes).expect("checked in the line above"))
+        .map_err(|_| field.reject(Reason::Malformed, format_args!("{} is no base64", quoted(text))))?;
+    Ok(json_text(&bytes).into_owned())
 }
 
 /// A JSON object and nothing else: a derived struct alone would also take an array, field by field.

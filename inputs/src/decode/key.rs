@@ -10,7 +10,8 @@
 //! | four or eight bytes of which the first is 0, as Java writes integers | the decimal text |
 
 use super::fields::{Field, Raw};
-use super::json::{object, utf8};
+use super::json::object;
+use super::utf8::utf8;
 use super::{Limits, Reason, Reject};
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -17,7 +17,7 @@ pub struct Limits {
     /// The deepest nesting of JSON (128).
     pub nesting_max: usize,
     /// How many lines and events of one record that cannot be used are kept for the dead letters (100); more are
-    /// counted.
+    /// counted. At least 1, since a record is rejected for the first of them where nothing of it can be used.
     pub part_rejects_max: usize,
     /// The earliest time of an event, in milliseconds since 1970 (0: 1970-01-01T00:00:00Z).
     pub time_ms_min: i64,

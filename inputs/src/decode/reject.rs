@@ -1,5 +1,6 @@
 //! Why a record cannot be used: a reason with a stable name, and a bounded sentence for a person.
 
+use super::utf8::as_shown;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -21,7 +22,7 @@ pub struct Reject {
 impl Reject {
     /// A reject whose detail is `detail`, with control characters escaped and the end cut off.
     pub fn new(reason: Reason, detail: impl fmt::Display) -> Reject {
-        let detail = detail.to_string();
+        let detail = as_shown(&detail.to_string());
         let escaped = detail.chars().flat_map(|c| {
             // Text is kept readable in every language; only what could disturb a terminal or a log line is escaped.
             let (kept, escape) =

@@ -15,6 +15,7 @@ use super::duplicates::Recent;
 use super::fields::{Field, Quantity};
 use super::options::EventNames;
 use super::reject::quoted;
+use super::utf8::as_shown;
 use super::{Decoded, Defects, Flaw, Limits, PartReject, Reason, Reject, key};
 use deltacart_dataflows::{Action, Event, Millis, Name, Position};
 use sha2::{Digest, Sha256};
@@ -323,7 +324,7 @@ impl<'s> Sink<'s> {
             return;
         }
         let line = line.and_then(|line| u32::try_from(line).ok());
-        defects.parts.push(PartReject { event: self.event, line, text: text(), reject });
+        defects.parts.push(PartReject { event: self.event, line, text: as_shown(&text()), reject });
     }
 
     /// Appends what an event of `kind` with `lines` says about a basket, by the table above. A line that cannot be

@@ -9,7 +9,7 @@
 mod tsv;
 mod versions;
 
-use super::fields::{Field, Raw, string, text};
+use super::fields::{Field, Raw, inner_text, string};
 use super::json::{Settings, from_base64, line, object};
 use super::list::{List, list, texts};
 use super::options::BasketField;
@@ -198,7 +198,7 @@ fn embedded<'a>(
 ) -> Result<Option<Cow<'a, str>>, Reject> {
     if let Some(raw) = plain {
         let unpacked = Cow::Borrowed(raw.get());
-        return Ok(Some(text(Field::named(plain_name), raw)?.unwrap_or(unpacked)));
+        return Ok(Some(inner_text(Field::named(plain_name), raw)?.unwrap_or(unpacked)));
     }
     let field = Field::named(encoded_name);
     string(field, encoded)?.map(|encoded| from_base64(field, &encoded).map(Cow::Owned)).transpose()

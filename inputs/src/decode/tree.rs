@@ -11,7 +11,7 @@
 use super::fields::{Field, Raw};
 use super::json::check_depth;
 use super::paths::{Path, Step};
-use super::{Limits, Reason, Reject};
+use super::{Limits, Reject, broken};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -105,10 +105,8 @@ impl Tree {
         check_depth(field, text, limits)?;
         let mut json = serde_json::Deserializer::from_str(text);
         let walk = Walk { node: &self.root, picked };
-        walk.deserialize(&mut json).and_then(|()| json.end()).map_err(|error| {
-            let reason = if error.is_data() { Reason::WrongShape } else { Reason::Malformed };
-            field.reject(reason, error)
-        })
+        let walked = walk.deserialize(&mut json).and_then(|()| json.end());
+        walked.map_err(|error| broken::reject(field, &error, text))
     }
 }
 

@@ -129,7 +129,8 @@ impl<'a> Framed<'a> {
         buffer.clear();
         let most = limits.record_bytes_max;
         let unpacked = ZlibDecoder::new(self.payload).take(most as u64 + 1).read_to_end(buffer);
-        unpacked.map_err(|error| Reject::new(Reason::Malformed, format!("value: no zlib: {error}")))?;
+        let no_zlib = "value: no zlib, which AWS Glue's prefix says that it is: was it cut off?";
+        unpacked.map_err(|_| Reject::new(Reason::Malformed, no_zlib))?;
         if buffer.len() > most {
             let detail = format!("the value, unpacked, is longer than {most} bytes");
             return Err(Reject::new(Reason::TooLarge, detail));

@@ -83,13 +83,11 @@ impl Protobuf {
     ) -> Result<(), Broken> {
         let (descriptor, value) = self.message(message, value)?;
         let dynamic = DynamicMessage::decode(descriptor.clone(), value)
-            .map_err(|error| Broken::malformed(format!("no {}: {error}", descriptor.full_name())))?;
+            .map_err(|_| Broken::malformed(format!("no {}, as its schema says", descriptor.full_name())))?;
         let options = SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(false);
-        let no_json = |error: serde_json::Error| {
-            Broken::malformed(format!(
-                "{} is none that JSON can say: {error}",
-                dynamic.descriptor().full_name()
-            ))
+        let no_json = |_: serde_json::Error| {
+            let name = dynamic.descriptor().full_name().to_owned();
+            Broken::malformed(format!("a {name} that JSON cannot say"))
         };
         if self.has_maps {
             let value = dynamic.serialize_with_options(serde_json::value::Serializer, &options);

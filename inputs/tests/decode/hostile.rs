@@ -41,7 +41,7 @@ fn hostile() -> Vec<(Vec<u8>, &'static str)> {
         (format!(r#"{{"basket":"b","item":{}}}"#, "1".repeat(100_000)).into_bytes(), "id-too-long"),
         (format!(r#"{{"basket":"b","items":[{many}]}}"#).into_bytes(), "too-many-items"),
         (b"{\"basket\":\"b\xff\",\"item\":\"i\"}".to_vec(), "invalid-utf8"),
-        (b"{\"basket\":\"b\",\"item\":\"i\",\"x\":\"\xc0\x80\"}".to_vec(), "invalid-utf8"),
+        (b"{\"basket\":\"b\",\"item\":\"i\",\"x\xc0\x80\":1}".to_vec(), "invalid-utf8"),
         (b"\xef\xbb\xbf{}".to_vec(), "missing-basket"),
         (b"\xff\xfe{\0}\0".to_vec(), "invalid-utf8"),
         (b"\0".to_vec(), "malformed"),
@@ -97,5 +97,5 @@ fn details_name_the_field_and_stay_short() {
         decoder("--format csv --columns basket=b,item=i").decode(&record(0, b"b,j"), &mut Vec::new());
     assert_eq!(header.unwrap_err().detail, r#"no column is called "i"; there are b, j"#);
     let text = detail("--format json", &format!(r#""{}""#, "ä".repeat(500)));
-    assert!(text.starts_with("value: ") && text.chars().count() == 200, "{text}");
+    assert!(text.starts_with("value: the text \"ä") && text.chars().count() <= 200, "{text}");
 }

@@ -171,6 +171,78 @@ fn what_nothing_needs_costs_nothing() {
     assert_eq!(first, r#"time: "soon" is no time this job can read; RFC 3339 is safe"#);
 }
 
+/// Bytes of another encoding in a note lost the whole order.
+#[test]
+fn bytes_that_are_no_utf8_cost_nothing_where_nobody_reads() {
+    let became = |flags: &str, value: &[u8]| shown(&mut *decoder(flags), &record(1, value)).join("; ");
+    let with_note = |order: &str, at: usize| {
+        [&order.as_bytes()[..at], b"\"note\":\"caf\xe9 \xf0\x9f\",", &order.as_bytes()[at..]].concat()
+    };
+    for (flags, order, line) in ORDERS {
+        let order = order.replace("LINE", &line.replace("ID", r#""k""#));
+        let good = became(flags, order.as_bytes());
+        assert_eq!(good.matches("purchase").count(), 3, "{flags}: {good}");
+        let in_line = order.find(&line[..line.find("ID").unwrap()]).unwrap() + 1;
+        // Behind the brace that begins the record, and behind that of a line.
+        for at in [1, in_line] {
+            assert_eq!(became(flags, &with_note(&order, at)), good, "{flags}");
+        }
+        // In what is read it is a defect, of the line alone.
+        let mut bad = order.clone().into_bytes();
+        bad.insert(order.find(r#""k""#).unwrap() + 2, b'\xe9');
+        let rejected = became(flags, &bad);
+        assert!(rejected.ends_with("; reject line 1 invalid-utf8"), "{flags}: {rejected}");
+        assert_eq!(rejected.matches("purchase").count(), 2, "{flags}: {rejected}");
+    }
+    for (flags, value, expected) in [
+        ("--format json", &b"{\"basket\":\"b\xe9\",\"item\":\"i\"}"[..], "reject invalid-utf8"),
+        ("--format json", b"{\"basket\":\"b\",\"item\":\"i\",\"user\":\"\xe9\"}", "b: add i 1; unreadable-user"),
+        ("--format json", b"{\"basket\":\"b\",\"item\":\"i\"}\xe9", "reject invalid-utf8"),
+        // No half of a pair of the record makes a character of it.
+        ("--format json", b"{\"basket\":\"b\",\"item\":\"\\ud83d\x80\"}", "reject invalid-utf8"),
+        (
+            "--format json --fields basket=b,item=i[].s",
+            b"{\"b\":\"b\",\"n\":\"\xe9\",\"i\":[{\"s\":\"x\",\"n\":\"\xe9\"},{\"s\":\"\xe9\"}]}",
+            "b: add x 1; reject line 1 invalid-utf8",
+        ),
+        (
+            "--format json",
+            b"{\"specversion\":\"1.0\",\"id\":\"\xe9\",\"data\":\"{\\\"basket\\\":\\\"b\\\",\\\"item\\\":\\\"i\\\",\\\"n\\\":\\\"\xe9\\\"}\"}",
+            "b: add i 1; unreadable-event-id",
+        ),
+        ("--format csv --columns basket=#1,item=#2", b"b,i,\xe9", "b: add i 1"),
+        ("--format csv --columns basket=#1,item=#2", b"b,\xe9,n", "reject invalid-utf8"),
+        ("--format baskets", b"i,\xe9", "2: purchase i 1; reject line 1 invalid-utf8"),
+    ] {
+        assert_eq!(became(flags, value), expected, "{flags} {}", value.escape_ascii());
+    }
+}
+
+/// The enriched event of Snowplow has documents between its tabs, and most of its columns are read by nobody.
+#[test]
+fn a_row_of_snowplow_may_have_any_bytes_where_nobody_reads() {
+    let row = |columns: &[(usize, &[u8])]| {
+        let mut row = vec![&b""[..]; 131];
+        columns.iter().for_each(|&(at, value)| row[at] = value);
+        row.join(&b'\t')
+    };
+    let action = br#"{"data":{"data":{"type":"add_to_cart"},"schema":"iglu:com.snowplowanalytics.snowplow.ecommerce/snowplow_ecommerce_action/jsonschema/1-0-2"}}"#;
+    let entity = |item: &[u8], name: &[u8]| {
+        let schema = br#"{"data":[{"schema":"iglu:com.snowplowanalytics.snowplow.ecommerce/product/jsonschema/1-0-0","data":{"id":""#;
+        [schema, item, br#"","name":""#, name, br#""}}]}"#].concat()
+    };
+    let became = |page: &[u8], session: &[u8], item: &[u8], name: &[u8]| {
+        let row =
+            row(&[(5, b"unstruct"), (32, page), (52, &entity(item, name)), (58, action), (123, session)]);
+        shown(&mut *decoder("--format snowplow"), &record(1, &row)).join("; ")
+    };
+    assert_eq!(became(b"caf\xe9", b"s", b"i", b"n\xe9"), "s: add i 1");
+    assert_eq!(became(b"", b"s\xe9", b"i", b""), "reject invalid-utf8");
+    assert_eq!(became(b"", b"s", b"i\xe9", b""), "reject invalid-utf8");
+    // What only looks as if it stood for such bytes is an id like any other.
+    assert_eq!(became(b"", br"s\udfff", b"i", b""), r"s\udfff: add i 1");
+}
+
 #[test]
 fn the_time_of_a_record_has_the_limits_of_times() {
     let at = |timestamp: i64, time: &str| {

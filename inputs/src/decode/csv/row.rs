@@ -1,7 +1,7 @@
 //! One row, cut into its columns.
 
 use super::super::columns::Delimiter;
-use super::super::json::utf8;
+use super::super::utf8::utf8;
 use super::super::{Reason, Reject};
 use super::Place;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};

@@ -3,6 +3,7 @@
 //! The columns in use become the JSON that a tracker would have sent. Their order is Snowplow's own: its documentation
 //! numbers them from 0.
 
+use crate::decode::utf8::json_string;
 use crate::decode::{Reason, Reject};
 
 /// How many columns an enriched event has.
@@ -31,9 +32,6 @@ pub(super) fn to_json(text: &str) -> Result<String, Reject> {
         return Err(Reject::new(Reason::WrongShape, detail));
     }
     let fields = TEXTS.iter().chain(&DOCUMENTS).filter(|(place, _)| !columns[*place].is_empty());
-    let fields = fields.map(|(place, name)| {
-        let text = serde_json::to_string(columns[*place]).expect("any text has a JSON string");
-        format!("\"{name}\":{text}")
-    });
+    let fields = fields.map(|(place, name)| format!("\"{name}\":{}", json_string(columns[*place])));
     Ok(format!("{{{}}}", fields.collect::<Vec<_>>().join(",")))
 }

@@ -4,7 +4,7 @@ use super::scalar::{
     push_big_decimal, push_date, push_decimal, push_duration, push_moment, push_time_of_day,
 };
 use super::{Avro, Node, Size};
-use crate::decode::{Hyphenated, Limits, Reason};
+use crate::decode::{Hyphenated, Limits, json_string, json_text};
 use crate::registry::schema::{Broken, is_too_long};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -185,10 +185,11 @@ impl<'a> Writer<'a> {
 
     fn string(&mut self) -> Result<(), Broken> {
         let bytes = self.sized(Size::Said)?;
-        let Ok(string) = std::str::from_utf8(bytes) else {
-            return Err(Broken { reason: Reason::InvalidUtf8, what: "a string that is no UTF-8".to_owned() });
-        };
-        self.push(string);
+        match std::str::from_utf8(bytes) {
+            Ok(string) => self.push(string),
+            // It costs nothing, unless somebody reads it.
+            Err(_) => self.text.extend_from_slice(json_string(&json_text(bytes)).as_bytes()),
+        }
         Ok(())
     }
 
