@@ -156,6 +156,9 @@ pub struct RunArgs {
     /// The longest record, in bytes; a longer one is rejected
     #[arg(long, default_value_t = 1 << 20, value_name = "BYTES", help_heading = "Input", value_parser = whole::<usize>)]
     pub max_record_bytes: usize,
+    /// How many lines and events of one record that cannot be used get a dead letter each; more are counted
+    #[arg(long, default_value = "100", value_name = "LETTERS", help_heading = "Input", value_parser = whole::<NonZeroUsize>)]
+    pub max_letters_per_record: NonZeroUsize,
     /// Among how many event ids of its partition, back from the last, a repeated event is found and dropped; 0 looks
     /// for none
     #[arg(long, default_value_t = 100_000, value_name = "IDS", help_heading = "Input", value_parser = whole::<usize>)]

@@ -20,11 +20,11 @@ use crate::files::ExistingFile;
 use crate::job::Destination;
 use crate::output::kafka::{Message, Offered, Producer};
 use crate::output::{FileSink, Lines, Sent, Sink, SinkError, TopicSpec, ensure_topic};
+use crate::topics::{Holding, Kind, refuse_other_records};
 use crate::words::counted;
 use anyhow::{Context, Result, bail};
 use deltacart_inputs::generate::{CartEvent, Shop, ShopError, ShopSettings};
-use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
-use deltacart_inputs::{Share, Source};
+use deltacart_inputs::kafka::KafkaSettings;
 use pace::Pace;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -238,27 +238,13 @@ fn write(
     Ok(())
 }
 
-/// A shop's events have ids that follow from its seed, so the same shop written twice is there once. Of a topic that
-/// may not be looked at nothing is said.
-fn warn_of_earlier_events(kafka: &KafkaSettings, topic: &str, shop: &ShopSettings) {
-    let params = KafkaParams {
-        topic: topic.to_owned(),
-        from: StartFrom::Beginning,
-        until_end: true,
-        record_bytes_max: 0,
-        metadata_refresh: END_PATIENCE,
-        share: Share::WHOLE,
-        asks_id: false,
-        commits: false,
-    };
-    let holds_records = KafkaSource::new(kafka, params).is_ok_and(|source| !source.has_caught_up());
-    if holds_records {
-        tracing::warn!(
-            "topic {topic} holds records already: if --seed {seed} has written some of them, its events come again \
-             with the same ids, and a job drops them as duplicates; give another --seed",
-            seed = shop.seed
-        );
-    }
+/// A shop's events have ids that follow from its seed, so the same shop written twice is there once.
+fn warn_of_earlier_events(topic: &str, shop: &ShopSettings) {
+    tracing::warn!(
+        "topic {topic} holds events already: if --seed {seed} has written some of them, they come again with the same \
+         ids, and a job drops them as duplicates; give another --seed",
+        seed = shop.seed
+    );
 }
 
 /// Where the events go.
@@ -280,9 +266,12 @@ impl Outlet {
             }
             Destination::Topic(name) => {
                 let Some(kafka) = &options.kafka else { bail!(GenerateError::NoBrokers(name.clone())) };
+                let holding = refuse_other_records(kafka, ("--output", name), Kind::Events)?;
                 let topic = TopicSpec { name, partitions: options.partitions, compacted: false };
                 ensure_topic(kafka, &topic).context("cannot prepare the topic of events")?;
-                warn_of_earlier_events(kafka, name, &options.shop);
+                if holding == Holding::Same {
+                    warn_of_earlier_events(name, &options.shop);
+                }
                 Ok(Outlet::Topic(Box::new(Producer::connect(kafka, name)?)))
             }
         }

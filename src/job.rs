@@ -18,6 +18,7 @@ use crate::output::{FileSink, Lines, OutputOptions, Sink, SinkError, TopicSpec, 
 use crate::slow_reader::SlowReader;
 use crate::state::open::State;
 use crate::summary::Summary;
+use crate::topics::{Kind, refuse_other_records};
 use crate::unusable::Complaints;
 use crate::worker;
 use anyhow::{Context, Result, anyhow};
@@ -152,11 +153,12 @@ impl Job {
 
     /// The limits of a run, by the names that metrics have for them.
     fn bounds(&self) -> Vec<(&'static str, u64)> {
-        // These two are the same for all streams.
+        // These three are the same for all streams.
         let decode = &self.streams.first().decode;
         let mut bounds = vec![
             ("duplicate_horizon", decode.duplicate_horizon as u64),
             ("record_bytes", decode.limits.record_bytes_max as u64),
+            ("letters_per_record", decode.limits.part_rejects_max as u64),
             ("basket_items", self.params.basket_items_max as u64),
             ("epochs_ahead", self.limits.epochs),
             ("epoch_events", self.limits.epoch_events as u64),
@@ -402,6 +404,9 @@ pub(crate) fn fail(error: &anyhow::Error) -> ! {
 fn prepare_topics(job: &Job) -> Result<Option<TopicState>> {
     let Some(kafka) = &job.kafka else { return Ok(None) };
     let of_input = partitions_of_inputs(&job.streams, kafka)?;
+    if let Some(Destination::Topic(name)) = &job.dead_letters {
+        refuse_other_records(kafka, ("--dead-letter", name), Kind::DeadLetters)?;
+    }
     let partitions = job.output_partitions.unwrap_or(of_input);
     let output = match &job.output {
         Destination::Topic(name) => Some(

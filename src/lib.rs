@@ -15,6 +15,8 @@ pub mod streams;
 
 pub mod files;
 
+mod topics;
+
 pub mod cluster;
 
 pub mod state;

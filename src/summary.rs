@@ -33,6 +33,8 @@ pub enum Counter {
     Rejects(String),
     /// Lines and events that could not be used of records that were, by reason.
     PartRejects(String),
+    /// Lines and events that could not be used and have no dead letter of their own: their record had too many.
+    LettersLeftOut,
     /// Fields that could not be read and that nothing needed, by what they were.
     Flaws(String),
     /// Events that changed nothing.
@@ -141,13 +143,14 @@ pub struct Summary {
 }
 
 /// What is only said when there was any: its counter, its name as a field, and its noun.
-const SELDOM: [(Counter, &str, &str); 11] = [
+const SELDOM: [(Counter, &str, &str); 12] = [
     (Counter::Views, "views", "view(s)"),
     (Counter::Others, "others", "other(s)"),
     (Counter::Anonymous, "anonymous", "anonymous"),
     (Counter::Duplicates, "duplicates", "duplicate(s)"),
     (Counter::RepeatedOrders, "repeated_orders", "repeated order(s)"),
     (Counter::Headers, "headers", "header(s)"),
+    (Counter::LettersLeftOut, "letters_left_out", "dead letter(s) left out"),
     (Counter::NoEffect, "no_effect", "without effect"),
     (Counter::SplitBaskets, "split_baskets", "basket(s) over several partitions"),
     (Counter::LinesEvicted, "lines_evicted", "line(s) evicted from full baskets"),

@@ -186,6 +186,61 @@ fn odd_times_and_lines_lose_nothing() {
     );
 }
 
+/// One record cannot fill the dead letters: what it has beyond the bound is counted.
+#[test]
+fn letters_of_one_record_are_bounded() {
+    let folder = Folder::new();
+    let bad = [r#"{"item":null}"#; 5].join(",");
+    let input =
+        folder.file("in", format!(r#"{{"basket":"b","items":[{bad},{{"item":"tea"}},{{"item":"mug"}}]}}"#));
+    let letters = folder.path("letters");
+    for (bound, kept, said) in
+        [("2", 2, ", 3 dead letters left out,"), ("4", 4, ", 1 dead letter left out,"), ("5", 5, "")]
+    {
+        let flags = format!("--dead-letter {letters} --overwrite --max-letters-per-record {bound}");
+        let done = run(&format!("run --input {input} {flags}"), &[]).expect(0).says(said);
+        assert!(done.summary().contains("5 rejected lines (missing-item 5)"), "{}", done.summary());
+        assert_eq!(done.summary().contains("left out"), !said.is_empty(), "{}", done.summary());
+        let found = fs::read_to_string(&letters).unwrap();
+        let last: Value = serde_json::from_str(found.lines().last().unwrap()).unwrap();
+        assert_eq!((found.lines().count(), &last["more"]), (kept, &Value::from(5 - kept)), "{found}");
+    }
+    run(&format!("run --input {input} --max-letters-per-record 2"), &[]).expect(2).says("--dead-letter");
+    let none = format!("run --input {input} --dead-letter {letters} --overwrite --max-letters-per-record 0");
+    run(&none, &[]).expect(2).says("--max-letters-per-record");
+}
+
+/// Before the first time that is known, events counted as of 1970: that time made their baskets idle at once.
+#[test]
+fn baskets_before_the_first_time_are_not_idle() {
+    let good =
+        |basket: &str, item: &str, more: &str| format!(r#"{{"basket":"{basket}","item":"{item}"{more}}}"#);
+    let at = |clock: &str| format!(r#","time":"2026-01-31T{clock}:00Z""#);
+    let lists = |last: &str| {
+        let folder = Folder::new();
+        let input = [
+            good("good-1", "tea", r#","time":"yesterday""#),
+            good("good-1", "lemon", ""),
+            good("other", "mug", &at("12:00")),
+            good("good-2", "tea", &at("12:30")),
+            good("good-2", "lemon", &at(last)),
+        ];
+        let input = folder.file("input", input.join("\n"));
+        let output = folder.path("lists");
+        for epochs in ["--epoch-events 1 --verify-every 1", "--verify"] {
+            let job = format!("run --input {input} --output {output} --overwrite --basket-idle 1h {epochs}");
+            run(&job, &[]).expect(0);
+        }
+        lists_of_file(&output)
+    };
+    assert_eq!(lists("12:59"), GOOD_LISTS);
+    assert_eq!(
+        lists("13:00"),
+        GOOD_LISTS.replace(r#""count":2"#, r#""count":1"#),
+        "an hour after the first time"
+    );
+}
+
 #[test]
 fn all_at_once_on_several_workers() {
     let records = [broken_json(), odd_fields()].concat();

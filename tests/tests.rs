@@ -57,6 +57,12 @@ mod metrics;
 // Topics of a real broker in and out: the lists of a file with the same events. Needs DELTACART_TEST_BROKERS.
 mod kafka;
 
+// What the keys and the stamps of records say: baskets, tombstones, where to begin.
+mod keys;
+
+// Topics that a command reads, writes or finds: whatever is typed, none is made by mistake or becomes two things.
+mod topic_safety;
+
 // What a job makes of topics, and of what others do to them while it runs.
 mod topics;
 

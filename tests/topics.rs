@@ -28,7 +28,7 @@ impl Broker {
     }
 
     /// Makes a topic of one partition with these properties.
-    fn make(&self, topic: &str, properties: &[(&str, &str)]) {
+    pub(crate) fn make(&self, topic: &str, properties: &[(&str, &str)]) {
         let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
         let new = properties.iter().fold(new, |new, (name, value)| new.set(name, value));
         let made = block_on(self.admin().create_topics([&new], &AdminOptions::new())).unwrap();
@@ -36,14 +36,14 @@ impl Broker {
     }
 
     /// The properties of a topic.
-    fn properties(&self, topic: &str) -> BTreeMap<String, String> {
+    pub(crate) fn properties(&self, topic: &str) -> BTreeMap<String, String> {
         let topic = ResourceSpecifier::Topic(topic);
         let found = block_on(self.admin().describe_configs([&topic], &AdminOptions::new())).unwrap();
         let entries = found.into_iter().next().unwrap().unwrap().entries.into_iter();
         entries.filter_map(|entry| Some((entry.name, entry.value?))).collect()
     }
 
-    fn has(&self, topic: &str) -> bool {
+    pub(crate) fn has(&self, topic: &str) -> bool {
         topic_partitions(&self.settings, topic).unwrap().is_some()
     }
 }
@@ -96,7 +96,7 @@ fn generate_finds_the_topic_it_has_made() {
     }
     // Its events have the ids of before, so a job would drop all of them.
     let again = format!("generate {} --output kafka:{last} --events 10", broker.flags);
-    run(&again, &[]).expect(0).says("holds records already").says("--seed");
+    run(&again, &[]).expect(0).says("holds events already").says("--seed");
 }
 
 /// An empty marker behind the last record left the group one behind for ever.

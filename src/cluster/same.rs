@@ -87,6 +87,7 @@ impl Settings {
         self.set(&format!("--fields{of}"), fields);
         self.set(&format!("--event-names{of}"), event_names);
         self.set(&format!("--max-record-bytes{of}"), limits.record_bytes_max);
+        self.set(&format!("--max-letters-per-record{of}"), limits.part_rejects_max);
         self.set(&format!("--quantity-decimals{of}"), limits.quantity_decimals);
         self.set(&format!("--repeated-orders{of}"), repeated_orders);
         self.set(&format!("--tombstones{of}"), tombstones);

@@ -55,6 +55,11 @@ pub(super) fn check_run(args: &RunArgs) -> Result<()> {
             what: "an --output that is a topic, with --delivery exactly-once",
         },
         Need {
+            flags: &["max_letters_per_record"],
+            is_met: args.dead_letter.is_some(),
+            what: "--dead-letter",
+        },
+        Need {
             flags: &["overwrite"],
             is_met: is_file(&args.output) || letters_to_file,
             what: "an --output or a --dead-letter that is a file",

@@ -117,6 +117,7 @@ fn decode(args: &RunArgs, input: &InputArg) -> Result<DecodeOptions> {
     decode.tombstones = args.tombstones;
     decode.limits.quantity_decimals = args.quantity_decimals;
     decode.limits.record_bytes_max = args.max_record_bytes;
+    decode.limits.part_rejects_max = args.max_letters_per_record.get();
     ensure!(args.max_record_bytes > 0, "--max-record-bytes must be at least 1");
     let of_input = || format!("--input {input}");
     for (name, value) in &input.settings {

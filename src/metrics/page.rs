@@ -31,7 +31,7 @@ pub(super) struct Page {
 }
 
 /// What the workers count, by its name and what it says.
-const COUNTERS: [(Counter, &str, &str); 15] = [
+const COUNTERS: [(Counter, &str, &str); 16] = [
     (Counter::Records, "deltacart_records", "Records read"),
     (Counter::Events, "deltacart_events", "Events taken in"),
     (Counter::Views, "deltacart_views", "Views, which are ignored"),
@@ -46,6 +46,11 @@ const COUNTERS: [(Counter, &str, &str); 15] = [
         Counter::RepeatedOrders,
         "deltacart_repeated_orders",
         "Purchases that repeat an order met before, which are dropped",
+    ),
+    (
+        Counter::LettersLeftOut,
+        "deltacart_letters_left_out",
+        "Lines and events without a dead letter of their own, beyond --max-letters-per-record",
     ),
     (Counter::NoEffect, "deltacart_no_effect", "Events that changed nothing"),
     (Counter::SplitBaskets, "deltacart_split_baskets", "Baskets with events in several partitions"),

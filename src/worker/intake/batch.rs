@@ -100,6 +100,9 @@ impl Reader<'_> {
                 );
             }
         }
+        if self.dead_letters.is_some() {
+            self.tally.add(Counter::LettersLeftOut, defects.more.values().copied().map(u64::from).sum());
+        }
         for (place, part) in defects.parts.iter().enumerate() {
             self.complaints.reject(self.stream.origin(record.partition), record, &part.reject, true);
             let is_last = place + 1 == defects.parts.len();
