@@ -19,14 +19,14 @@
 //!   neither encrypted nor signed: whoever can change packets between the machines can change the data.
 //! - Nothing is written to standard output.
 
-mod ending;
+mod shutdown;
 mod frame;
 #[doc(hidden)]
 pub(crate) mod fuzz;
 mod handshake;
-mod links;
-mod pulse;
-mod same;
+mod bootstrap;
+mod heartbeat;
+mod config_fingerprint;
 mod secret;
 mod settings;
 mod strangers;
@@ -38,13 +38,13 @@ mod tests;
 
 pub use secret::{Secret, SecretError};
 
-pub(crate) use ending::{die, die_on_panic, leave};
 pub(crate) use settings::Settings;
+pub(crate) use shutdown::{die, die_on_panic, leave};
 pub(crate) use watchdog::{Turns, Watchdog};
 
 use anyhow::{Context, Result, anyhow};
 use frame::Frame;
-use pulse::Pulse;
+use heartbeat::Heartbeat;
 use socket2::{SockRef, TcpKeepalive};
 use std::any::Any;
 use std::io;
@@ -156,7 +156,7 @@ impl Joined {
     /// when they are, or ends by [`die`].
     pub(crate) fn workers(&mut self) -> Result<Workers> {
         let threads = self.threads;
-        let Some(Watch(pulse)) = &self.watch else {
+        let Some(Watch(heartbeat)) = &self.watch else {
             let alone = match threads {
                 1 => timely::CommunicationConfig::Thread,
                 threads => timely::CommunicationConfig::Process(threads),
@@ -169,26 +169,26 @@ impl Joined {
         let (builders, connections) =
             initialize_networking_from_sockets(workers, data, self.process, threads, hooks)
                 .context("cannot start the connections of the cluster")?;
-        let farewell = Farewell { _goodbye: Goodbye(Arc::clone(pulse)), _connections: connections };
+        let farewell = Farewell { _goodbye: Goodbye(Arc::clone(heartbeat)), _connections: connections };
         Ok((builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(farewell)))
     }
 
     /// Tells the other processes why this one is about to end. What they say from now on is no news here: that they
     /// end, too, and of this.
     pub(crate) fn tell(&self, failure: &anyhow::Error) {
-        if let Some(Watch(pulse)) = &self.watch {
-            pulse.finish();
-            pulse.tell(&Frame::Failed(format!("{failure:#}")));
+        if let Some(Watch(heartbeat)) = &self.watch {
+            heartbeat.finish();
+            heartbeat.tell(&Frame::Failed(format!("{failure:#}")));
         }
     }
 }
 
 /// Watches the other processes while it is held.
-struct Watch(Arc<Pulse>);
+struct Watch(Arc<Heartbeat>);
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        ending::set_pulse(None);
+        shutdown::set_heartbeat(None);
         self.0.finish();
     }
 }
@@ -200,7 +200,7 @@ struct Farewell {
     _connections: CommsGuard,
 }
 
-struct Goodbye(Arc<Pulse>);
+struct Goodbye(Arc<Heartbeat>);
 
 impl Drop for Goodbye {
     fn drop(&mut self) {
@@ -228,9 +228,11 @@ pub(crate) fn join(cluster: &Cluster, settings: Settings, stop: &AtomicBool) -> 
         return Ok(Some(Joined { threads, process, data: Vec::new(), watch: None }));
     }
     let until = Instant::now() + cluster.timeouts.join;
-    let Some(links) = links::connect(cluster, settings, until, stop)? else { return Ok(None) };
-    let Some(pulse) = Pulse::start(cluster, links.pulses, until, stop)? else { return Ok(None) };
-    links.data.iter().flatten().try_for_each(keep_alive).context("cannot keep a connection alive")?;
-    ending::set_pulse(Some(Arc::clone(&pulse)));
-    Ok(Some(Joined { threads, process, data: links.data, watch: Some(Watch(pulse)) }))
+    let Some(connections) = bootstrap::connect(cluster, settings, until, stop)? else { return Ok(None) };
+    let Some(heartbeat) = Heartbeat::start(cluster, connections.heartbeats, until, stop)? else {
+        return Ok(None);
+    };
+    connections.data.iter().flatten().try_for_each(keep_alive).context("cannot keep a connection alive")?;
+    shutdown::set_heartbeat(Some(Arc::clone(&heartbeat)));
+    Ok(Some(Joined { threads, process, data: connections.data, watch: Some(Watch(heartbeat)) }))
 }

@@ -25,7 +25,7 @@ pub const TARGETS: [(&str, Target); 16] = [
     ("part", part),
     ("manifest", manifest),
     ("handshake", handshake),
-    ("pulse", pulse),
+    ("heartbeat", heartbeat),
     ("fold", fold),
 ];
 
@@ -100,8 +100,8 @@ pub fn handshake(data: &[u8]) {
 }
 
 /// What processes say while they run.
-pub fn pulse(data: &[u8]) {
-    cluster::fuzz::pulse(data);
+pub fn heartbeat(data: &[u8]) {
+    cluster::fuzz::heartbeat(data);
 }
 
 /// What consumers hold, from output records.

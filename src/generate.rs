@@ -183,7 +183,7 @@ pub fn generate_watched(
 ) -> Result<Generated> {
     options.validate()?;
     let mut shop = Shop::new(options.shop.clone()).map_err(GenerateError::Shop)?;
-    let mut outlet = Outlet::open(options)?;
+    let mut outlet = EpochWriter::open(options)?;
     let pace = Pace::new(options.rate, options.head_start);
     let start = Instant::now();
     let mut events = 0;
@@ -202,7 +202,7 @@ pub fn generate_watched(
 /// Writes what is due, turn by turn, and says how many events each turn wrote.
 fn write(
     shop: &mut Shop,
-    outlet: &mut Outlet,
+    outlet: &mut EpochWriter,
     pace: Pace,
     start: Instant,
     stop: &AtomicBool,
@@ -248,7 +248,7 @@ fn warn_of_earlier_events(topic: &str, shop: &ShopSettings) {
 }
 
 /// Where the events go.
-enum Outlet {
+enum EpochWriter {
     /// A file or standard output. If paced, each turn is to be seen at once.
     Lines {
         file: FileSink,
@@ -257,12 +257,12 @@ enum Outlet {
     Topic(Box<Producer>),
 }
 
-impl Outlet {
-    fn open(options: &GenerateOptions) -> Result<Outlet> {
+impl EpochWriter {
+    fn open(options: &GenerateOptions) -> Result<EpochWriter> {
         match &options.output {
             Destination::File(path) => {
                 let file = FileSink::open(path, options.existing, Lines::Events)?;
-                Ok(Outlet::Lines { file, paced: options.rate.is_some() })
+                Ok(EpochWriter::Lines { file, paced: options.rate.is_some() })
             }
             Destination::Topic(name) => {
                 let Some(kafka) = &options.kafka else { bail!(GenerateError::NoBrokers(name.clone())) };
@@ -272,7 +272,7 @@ impl Outlet {
                 if holding == Holding::Same {
                     warn_of_earlier_events(name, &options.shop);
                 }
-                Ok(Outlet::Topic(Box::new(Producer::connect(kafka, name)?)))
+                Ok(EpochWriter::Topic(Box::new(Producer::connect(kafka, name)?)))
             }
         }
     }
@@ -280,8 +280,8 @@ impl Outlet {
     /// Writes one event; false if `stop` was set while there was no room for it.
     fn write(&mut self, event: &CartEvent, text: &[u8], stop: &AtomicBool) -> Result<bool, SinkError> {
         let producer = match self {
-            Outlet::Lines { file, .. } => return file.write_line(text).map(|()| true),
-            Outlet::Topic(producer) => producer,
+            EpochWriter::Lines { file, .. } => return file.write_line(text).map(|()| true),
+            EpochWriter::Topic(producer) => producer,
         };
         let key = event.basket_id();
         let (key, value) = (Some(key.as_bytes()), Some(text));
@@ -308,17 +308,17 @@ impl Outlet {
     /// What is to be done now and then: readers of a pipe see what has been written, failures come to light.
     fn turn(&mut self) -> Result<(), SinkError> {
         match self {
-            Outlet::Lines { file, paced: true } => file.flush(),
-            Outlet::Lines { .. } => Ok(()),
-            Outlet::Topic(producer) => producer.poll().map(|_in_flight| ()),
+            EpochWriter::Lines { file, paced: true } => file.flush(),
+            EpochWriter::Lines { .. } => Ok(()),
+            EpochWriter::Topic(producer) => producer.poll().map(|_in_flight| ()),
         }
     }
 
     /// Waits until everything has arrived.
     fn finish(&mut self) -> Result<(), SinkError> {
         let producer = match self {
-            Outlet::Lines { file, .. } => return file.flush(),
-            Outlet::Topic(producer) => producer,
+            EpochWriter::Lines { file, .. } => return file.flush(),
+            EpochWriter::Topic(producer) => producer,
         };
         let deadline = Instant::now() + END_PATIENCE;
         loop {
@@ -334,8 +334,8 @@ impl Outlet {
 
     fn sent(&self) -> Sent {
         match self {
-            Outlet::Lines { file, .. } => file.sent(),
-            Outlet::Topic(producer) => producer.sent(),
+            EpochWriter::Lines { file, .. } => file.sent(),
+            EpochWriter::Topic(producer) => producer.sent(),
         }
     }
 }

@@ -22,14 +22,14 @@
 //! last ones have not arrived.
 
 mod cadence;
-mod outlet;
+mod epoch_writer;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use cadence::Cadence;
-pub(crate) use outlet::Outlet;
+pub(crate) use epoch_writer::EpochWriter;
 
-use crate::output::held::{Held, HeldRecord, route_held};
+use crate::output::consumer_state::{ConsumerRecord, ConsumerState, route_consumer_record};
 use cadence::HeldBack;
 use deltacart_dataflows::{Diff, Epoch, List, Name, route};
 use differential_dataflow::VecCollection;
@@ -109,34 +109,34 @@ const TAKEN: usize = 1;
 /// Publishes every change of the lists, after a `resumption` if there is one, as often as the `cadence` says.
 pub(crate) fn publish<'scope>(
     lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
-    held: StreamVec<'scope, Epoch, HeldRecord>,
+    consumer_state: StreamVec<'scope, Epoch, ConsumerRecord>,
     publisher: Publisher,
     resumption: Option<Rc<Resumption>>,
     cadence: Rc<Cadence>,
-    outlet: Outlet,
+    epoch_writer: EpochWriter,
 ) -> Published<'scope> {
     let scope = lists.scope();
     let index = scope.index() as u64;
-    let (resumes, envelope) = (resumption.is_some(), outlet.envelope());
+    let (resumes, envelope) = (resumption.is_some(), epoch_writer.envelope());
     let to_publisher = Exchange::new(move |((item, _list), _epoch, _diff): &Update| match publisher {
         // What is computed has to meet what is held.
         Publisher::Each if resumes => route(item),
         Publisher::Each => index,
         Publisher::First => 0,
     });
-    let held_route = Exchange::new(move |record: &HeldRecord| match publisher {
-        Publisher::Each => route_held(record, envelope),
+    let held_route = Exchange::new(move |record: &ConsumerRecord| match publisher {
+        Publisher::Each => route_consumer_record(record, envelope),
         Publisher::First => 0,
     });
     let mut builder = OperatorBuilder::new("Publish".to_owned(), scope);
     let activator = scope.activator_for(builder.operator_info().address);
     let mut lists = builder.new_input(lists.inner, to_publisher);
-    let mut held = builder.new_input(held, held_route);
+    let mut consumer_state = builder.new_input(consumer_state, held_route);
     let (out_output, out) = builder.new_output::<Vec<()>>();
     let (taken_output, taken) = builder.new_output::<Vec<()>>();
     builder.build(move |capabilities| {
         let _unused = (out_output, taken_output);
-        let mut publishing = Publishing::new(outlet, Rc::clone(&cadence));
+        let mut publishing = Publishing::new(epoch_writer, Rc::clone(&cadence));
         cadence.calls(activator.clone());
         publishing.catching_up = resumption.map(|resumption| {
             *resumption.operator.borrow_mut() = Some(activator.clone());
@@ -153,10 +153,10 @@ pub(crate) fn publish<'scope>(
                     });
                 }
             });
-            held.for_each(|_capability, records: &mut Vec<HeldRecord>| {
-                let Publishing { outlet, catching_up, .. } = &mut publishing;
-                if let Some(CatchingUp { held, .. }) = catching_up {
-                    records.drain(..).for_each(|record| outlet.hold(record, held));
+            consumer_state.for_each(|_capability, records: &mut Vec<ConsumerRecord>| {
+                let Publishing { epoch_writer, catching_up, .. } = &mut publishing;
+                if let Some(CatchingUp { consumer_state, .. }) = catching_up {
+                    records.drain(..).for_each(|record| epoch_writer.hold(record, consumer_state));
                 }
             });
             if publishing.work(&frontiers[0], frontiers[1].is_empty()) {
@@ -189,7 +189,7 @@ impl Right {
 
 /// A worker's part of the operator.
 struct Publishing {
-    outlet: Outlet,
+    epoch_writer: EpochWriter,
     cadence: Rc<Cadence>,
     waiting: BTreeMap<Epoch, (Right, Vec<Update>)>,
     held_back: HeldBack,
@@ -205,9 +205,9 @@ struct Publishing {
 }
 
 impl Publishing {
-    fn new(outlet: Outlet, cadence: Rc<Cadence>) -> Self {
+    fn new(epoch_writer: EpochWriter, cadence: Rc<Cadence>) -> Self {
         Publishing {
-            outlet,
+            epoch_writer,
             cadence,
             waiting: BTreeMap::new(),
             held_back: HeldBack::default(),
@@ -235,7 +235,7 @@ impl Publishing {
         }
         loop {
             if !self.under_way.is_empty() {
-                let Some(epochs) = self.outlet.push() else { return true };
+                let Some(epochs) = self.epoch_writer.push() else { return true };
                 self.arrived(epochs);
             }
             if !self.take_epoch(frontier) && !self.let_go(frontier) {
@@ -247,15 +247,15 @@ impl Publishing {
     /// Takes the next epoch that is closed; false if there is none, or no room for it.
     fn take_epoch(&mut self, frontier: &MutableAntichain<Epoch>) -> bool {
         // What is held back needs room when it is due.
-        let has_room = self.outlet.has_room() || !self.cadence.is_due();
+        let has_room = self.epoch_writer.has_room() || !self.cadence.is_due();
         let next = self.waiting.first_entry().filter(|entry| has_room && !frontier.less_equal(entry.key()));
         let Some(entry) = next else { return false };
         let (right, mut updates) = entry.remove();
         if self.cadence.is_every_epoch() {
-            self.outlet.take(right.epoch(), &mut updates);
+            self.epoch_writer.take(right.epoch(), &mut updates);
             self.under_way.push_back(right);
         } else {
-            self.held_back.add(right.out, &mut updates, &mut self.outlet);
+            self.held_back.add(right.out, &mut updates, &mut self.epoch_writer);
         }
         self.empty(updates);
         true
@@ -267,11 +267,11 @@ impl Publishing {
         if !is_time && !self.held_back.is_empty() {
             self.cadence.wait();
         }
-        if !is_time || !self.outlet.has_room() {
+        if !is_time || !self.epoch_writer.has_room() {
             return false;
         }
         let Some((changes, epoch, out)) = self.held_back.take() else { return false };
-        self.outlet.take_changes(epoch, changes);
+        self.epoch_writer.take_changes(epoch, changes);
         self.under_way.push_back(Right { out, taken: None });
         self.cadence.leave();
         true
@@ -296,7 +296,7 @@ impl Publishing {
         {
             let (right, mut updates) = entry.remove();
             if let Some(catching_up) = &mut self.catching_up {
-                catching_up.compute(&mut updates, &mut self.outlet);
+                catching_up.compute(&mut updates, &mut self.epoch_writer);
                 catching_up.closed = right.epoch();
             }
             self.empty(updates);
@@ -308,8 +308,8 @@ impl Publishing {
         }
         match catching_up.resumption.begin.get() {
             Some(Begin::At { base, caught_up }) if all_held && !frontier.less_equal(&caught_up) => {
-                let CatchingUp { resumption, right, held, computed, closed } = catching_up;
-                self.outlet.correct(base, closed.max(caught_up), held, computed);
+                let CatchingUp { resumption, right, consumer_state, computed, closed } = catching_up;
+                self.epoch_writer.correct(base, closed.max(caught_up), consumer_state, computed);
                 self.under_way.push_back(right);
                 self.cadence.leave();
                 self.correcting = Some(resumption);
@@ -338,7 +338,7 @@ struct CatchingUp {
     resumption: Rc<Resumption>,
     /// Of the oldest epoch that is not closed: the difference will hold it.
     right: Right,
-    held: Held,
+    consumer_state: ConsumerState,
     computed: HashMap<Name, List>,
     /// The last epoch in `computed`.
     closed: Epoch,
@@ -346,11 +346,17 @@ struct CatchingUp {
 
 impl CatchingUp {
     fn new(resumption: Rc<Resumption>, right: Right) -> Self {
-        CatchingUp { resumption, right, held: Held::default(), computed: HashMap::new(), closed: 0 }
+        CatchingUp {
+            resumption,
+            right,
+            consumer_state: ConsumerState::default(),
+            computed: HashMap::new(),
+            closed: 0,
+        }
     }
 
-    fn compute(&mut self, updates: &mut [Update], outlet: &mut Outlet) {
-        outlet.each_change(0, updates, &mut |change, _records| {
+    fn compute(&mut self, updates: &mut [Update], epoch_writer: &mut EpochWriter) {
+        epoch_writer.each_change(0, updates, &mut |change, _records| {
             if change.after.is_empty() {
                 self.computed.remove(&change.item);
             } else {

@@ -4,12 +4,12 @@
 //!              ┌──────────────────────── one thread ─────────────────────────┐
 //!  shop ──────▶│ worker 0 ◀─ links ─▶ worker 1 …   each stepped in its turn: │──▶ broker ──▶ check
 //!  partitions, │    ▲                                Task::turn, then step   │    transactions
-//!  repetitions │    └ a life after the other, sometimes beside a zombie      │    that fail, wait,
+//!  repetitions │    └ a run after the other, sometimes beside a zombie      │    that fail, wait,
 //!              └──────────────▲──────────────────────────────▲───────────────┘    are taken back
 //!                           clock                          disk that crashes
 //! ```
 //!
-//! A [`seed`](seed::run) is a small shop and some lives of the job, which end in all the ways in which a job can end;
+//! A [`seed`](seed::run) is a small shop and some runs of the job, which end in all the ways in which a job can end;
 //! the last one ends well. Then everything that a committed reader has seen must be a valid history, and end at the
 //! lists of the plain model ([`check`]).
 //!
@@ -22,17 +22,17 @@
 mod broker;
 mod check;
 mod disk;
-mod fate;
-mod fuse;
+mod sim_context;
+mod kill_switch;
 mod input;
-mod life;
+mod job_run;
 mod output;
 mod seed;
 mod shop;
 mod workers;
 
-use fate::{Bug, Fault};
 use seed::Outcome;
+use sim_context::{Bug, Fault};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;

@@ -35,9 +35,9 @@ pub mod part;
 
 pub mod manifest;
 
-pub mod scribe;
+pub mod snapshot_writer;
 
-pub mod keeper;
+pub mod snapshot_catalog;
 
 pub mod load;
 

@@ -17,10 +17,10 @@ const MANY: u64 = 100;
 
 /// What a process has said, and what it has to say at the end. Its workers share it through clones.
 #[derive(Clone, Default)]
-pub(crate) struct Complaints(Arc<Mutex<Said>>);
+pub(crate) struct Complaints(Arc<Mutex<Messages>>);
 
 #[derive(Default)]
-struct Said {
+struct Messages {
     /// The names of reasons that records were rejected for.
     reasons: BTreeSet<&'static str>,
     /// That of an input nothing is used was said.
@@ -58,14 +58,14 @@ fn shown(path: &str) -> &str {
 impl Complaints {
     /// A record was rejected, or a part of one: the first of each reason is told.
     pub(crate) fn reject(&self, origin: Origin<'_>, record: &RawRecord<'_>, reject: &Reject, is_part: bool) {
-        let mut said = self.lock();
+        let mut messages = self.lock();
         let name = reject.reason.name();
         let why = || format!("{name}: {}", reject.detail);
         let found = origin.found.name();
-        if !is_part && !said.first.contains_key(found) {
-            said.first.insert(found.to_owned(), why());
+        if !is_part && !messages.first.contains_key(found) {
+            messages.first.insert(found.to_owned(), why());
         }
-        if !said.reasons.insert(name) {
+        if !messages.reasons.insert(name) {
             return;
         }
         let place = match origin.found {
@@ -91,9 +91,9 @@ impl Complaints {
             Found::File(path) => shown(path).to_owned(),
             Found::Topic(topic) => format!("topic {topic}"),
         };
-        let mut said = self.lock();
+        let mut messages = self.lock();
         if others > 0 {
-            if !std::mem::replace(&mut said.is_useless, true) {
+            if !std::mem::replace(&mut messages.is_useless, true) {
                 let others = counted(others, "event(s)");
                 tracing::warn!(
                     "nothing of {place} concerns baskets so far: {others} of other kinds; --event-names says what a \
@@ -102,15 +102,15 @@ impl Complaints {
             }
             return;
         }
-        let why = said.first.get(origin.found.name()).cloned().unwrap_or_default();
+        let why = messages.first.get(origin.found.name()).cloned().unwrap_or_default();
         if ended {
             let records = counted(rejected, "record(s)");
             let message = format!(
                 "nothing of {place} could be used: {records} rejected, the first as {why}; check --format (now \
                  {format}): docs/formats.md has what each expects"
             );
-            said.unusable.push(message);
-        } else if !std::mem::replace(&mut said.is_useless, true) {
+            messages.unusable.push(message);
+        } else if !std::mem::replace(&mut messages.is_useless, true) {
             tracing::warn!(
                 "none of the first {rejected} records of {place} could be used, the first as {why}; check --format (now \
                  {format})"
@@ -125,13 +125,13 @@ impl Complaints {
 
     /// Why the run has not done what it was to do, if it has not.
     pub(crate) fn verdict(&self) -> Option<String> {
-        let said = self.lock();
-        if said.is_interrupted {
+        let messages = self.lock();
+        if messages.is_interrupted {
             return Some(
                 "interrupted before the end of the input: the lists are of what was read".to_owned(),
             );
         }
-        (!said.unusable.is_empty()).then(|| said.unusable.join("; "))
+        (!messages.unusable.is_empty()).then(|| messages.unusable.join("; "))
     }
 
     /// The first reject of the first input that had one.
@@ -140,7 +140,7 @@ impl Complaints {
     }
 
     /// What is kept is valid after every assignment.
-    fn lock(&self) -> MutexGuard<'_, Said> {
+    fn lock(&self) -> MutexGuard<'_, Messages> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::job::Verify;
 use crate::summary::{Counter, Tally};
-use crate::worker::Trouble;
+use crate::worker::FirstError;
 use anyhow::anyhow;
 use deltacart_dataflows::{Diff, Epoch, Event, List, Model, Name, Params};
 use differential_dataflow::VecCollection;
@@ -27,7 +27,7 @@ struct Verifier {
     published: BTreeMap<Name, List>,
     epochs: u64,
     tally: Rc<RefCell<Tally>>,
-    trouble: Trouble,
+    first_error: FirstError,
 }
 
 /// An epoch's part of both sides, until it is closed.
@@ -44,10 +44,10 @@ pub(crate) fn verify<'scope>(
     when: Verify,
     params: Params,
     tally: Rc<RefCell<Tally>>,
-    trouble: Trouble,
+    first_error: FirstError,
 ) -> StreamVec<'scope, Epoch, ()> {
     let model = Model::new(params);
-    let mut verifier = Verifier { when, model, published: BTreeMap::new(), epochs: 0, tally, trouble };
+    let mut verifier = Verifier { when, model, published: BTreeMap::new(), epochs: 0, tally, first_error };
     let is_first = lists.scope().index() == 0;
     let to_first = Exchange::new(|_event: &Event| 0);
     let lists_to_first = Exchange::new(|_update: &((Name, List), Epoch, Diff)| 0);
@@ -58,7 +58,7 @@ pub(crate) fn verify<'scope>(
         pacts.1,
         "Verify",
         move |held, _info| {
-            // Held until the last comparison has been made.
+            // ConsumerState until the last comparison has been made.
             let mut held = is_first.then_some(held);
             let mut pending: BTreeMap<Epoch, Pending> = BTreeMap::new();
             move |(events, events_frontier), (lists, lists_frontier), _output| {
@@ -108,7 +108,7 @@ impl Verifier {
             } else if self.published.get(&item) == Some(&list) {
                 self.published.remove(&item);
             } else {
-                self.trouble
+                self.first_error
                     .set(anyhow!("epoch {epoch} takes back a list of {item:?} that was not published"));
             }
         }
@@ -127,7 +127,7 @@ impl Verifier {
             items.filter(|&item| expected.get(item) != self.published.get(item)).collect();
         match wrong.first() {
             None => self.tally.borrow_mut().add(Counter::Verified, 1),
-            Some(&item) => self.trouble.set(anyhow!(
+            Some(&item) => self.first_error.set(anyhow!(
                 "{when}, {} lists differ from a computation from scratch; that of {item:?} should be {:?} and is {:?}",
                 wrong.len(),
                 expected.get(item),

@@ -14,16 +14,16 @@
 //!
 //! A [`Task`] is all of this as a state machine: [`Task::turn`] does what can be done now and says whether there is
 //! more, and nothing in it waits: not for a record, not for the broker, not for an epoch to be out. Stepping and
-//! parking are outside of it. What it reads and writes comes from its [`Places`].
+//! parking are outside of it. What it reads and writes comes from its [`Environment`].
 
 mod backlog;
-mod claim;
-mod control;
+mod fencing;
+mod coordination;
 mod counts;
 mod inputs;
-mod intake;
-mod pace;
-mod places;
+mod ingest;
+mod epoch_scheduler;
+mod environment;
 mod recovery;
 mod running;
 mod snapshots;
@@ -34,11 +34,11 @@ mod tests;
 use crate::job::{Job, Shared};
 use crate::summary::{Counter, Summary, Tally};
 use anyhow::Result;
-use claim::Claim;
-use control::Control;
+use coordination::Coordination;
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::Share;
-pub(crate) use places::{Outside, Places};
+pub(crate) use environment::{Environment, System};
+use fencing::Fencing;
 use running::Running;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -52,9 +52,9 @@ use timely::worker::Worker;
 
 /// The first thing that went wrong in an operator, which cannot fail by itself.
 #[derive(Clone, Default)]
-pub(crate) struct Trouble(Rc<RefCell<Option<anyhow::Error>>>);
+pub(crate) struct FirstError(Rc<RefCell<Option<anyhow::Error>>>);
 
-impl Trouble {
+impl FirstError {
     pub(crate) fn set(&self, error: anyhow::Error) {
         self.0.borrow_mut().get_or_insert(error);
     }
@@ -70,8 +70,8 @@ impl Trouble {
 
 /// Runs one worker of a job to its end.
 pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()> {
-    let places = Outside { job, shared };
-    let mut task = Task::new(worker, job, shared, &places);
+    let environment = System { job, shared };
+    let mut task = Task::new(worker, job, shared, &environment);
     loop {
         match task.turn(worker)? {
             Turn::Busy => worker.step(),
@@ -98,7 +98,7 @@ const PARK_MAX: Duration = Duration::from_millis(100);
 /// One worker of a job.
 pub(crate) struct Task<'a> {
     context: Context<'a>,
-    control: Control,
+    coordination: Coordination,
     phase: Phase<'a>,
 }
 
@@ -106,45 +106,50 @@ pub(crate) struct Task<'a> {
 pub(crate) struct Context<'a> {
     job: &'a Job,
     shared: &'a Shared,
-    places: &'a dyn Places,
+    environment: &'a dyn Environment,
     share: Share,
     tally: Rc<RefCell<Tally>>,
-    trouble: Trouble,
+    first_error: FirstError,
 }
 
 enum Phase<'a> {
-    Claiming(Claim),
+    Fencing(Fencing),
     Running(Box<Running<'a>>),
     Counting(Count),
     Done,
 }
 
 impl<'a> Task<'a> {
-    pub(crate) fn new(worker: &mut Worker, job: &'a Job, shared: &'a Shared, places: &'a dyn Places) -> Self {
+    pub(crate) fn new(
+        worker: &mut Worker,
+        job: &'a Job,
+        shared: &'a Shared,
+        environment: &'a dyn Environment,
+    ) -> Self {
         let share = Share { worker: worker.index(), workers: worker.peers() };
-        let (tally, trouble) = (Rc::default(), Trouble::default());
-        let context = Context { job, shared, places, share, tally, trouble };
-        Task { context, control: Control::new(worker), phase: Phase::Claiming(Claim::new()) }
+        let (tally, first_error) = (Rc::default(), FirstError::default());
+        let context = Context { job, shared, environment, share, tally, first_error };
+        Task { context, coordination: Coordination::new(worker), phase: Phase::Fencing(Fencing::new()) }
     }
 
     /// Does what can be done now.
     pub(crate) fn turn(&mut self, worker: &mut Worker) -> Result<Turn> {
-        let Task { context, control, phase } = self;
-        context.trouble.check()?;
+        let Task { context, coordination, phase } = self;
+        context.first_error.check()?;
         if context.shared.stop.load(Ordering::Relaxed) {
-            control.stop_all();
+            coordination.stop_all();
         }
         let next = match phase {
-            Phase::Claiming(claim) => {
-                if !claim.turn(control, context.places, context.share)? {
+            Phase::Fencing(fencing) => {
+                if !fencing.turn(coordination, context.environment, context.share)? {
                     return Ok(Turn::Idle(PARK_MAX));
                 }
-                Phase::Running(Box::new(Running::new(worker, context, claim.take_sink())?))
+                Phase::Running(Box::new(Running::new(worker, context, fencing.take_sink())?))
             }
             Phase::Running(running) => {
                 // Before, it connects, which has time-outs of its own.
                 context.shared.turns.bump(context.share.worker);
-                let turn = running.turn(context, control)?;
+                let turn = running.turn(context, coordination)?;
                 if turn != Turn::Done {
                     return Ok(turn);
                 }

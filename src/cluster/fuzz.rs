@@ -98,7 +98,7 @@ fn settings_of_a_member(member: &Member, words: &[u8], said: &[&[u8]; 2]) {
 }
 
 /// Frames are told apart, and are the same when they are sent on.
-pub(crate) fn pulse(data: &[u8]) {
+pub(crate) fn heartbeat(data: &[u8]) {
     let mut rest = data;
     while let Ok(Some((frame, length))) = Frame::decode(rest) {
         assert!(length <= 3 + TEXT_BYTES_MAX);

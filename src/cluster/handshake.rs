@@ -46,7 +46,7 @@ pub(super) enum Role {
     /// Timely's.
     Data,
     /// Signs of life.
-    Pulse,
+    Heartbeat,
 }
 
 /// One start of one process: what tells it from the one that was there before.
@@ -124,7 +124,7 @@ impl Hello {
     fn encode(&self) -> io::Result<[u8; HELLO_BYTES]> {
         let role = match self.role {
             Role::Data => 1,
-            Role::Pulse => 2,
+            Role::Heartbeat => 2,
         };
         let mut bytes = [0; HELLO_BYTES];
         bytes[0] = role;
@@ -138,7 +138,7 @@ impl Hello {
     fn decode(bytes: &[u8; HELLO_BYTES]) -> Option<Hello> {
         let role = match bytes[0] {
             1 => Role::Data,
-            2 => Role::Pulse,
+            2 => Role::Heartbeat,
             _ => return None,
         };
         Some(Hello {
@@ -251,12 +251,12 @@ pub(super) fn introduce(
 
 /// A caller that knows the secret, runs the same job, and waits for the last word.
 #[derive(Debug)]
-pub(super) struct Guest {
+pub(super) struct Caller {
     pub(super) hello: Hello,
     pub(super) stream: TcpStream,
 }
 
-impl Guest {
+impl Caller {
     /// The last word. Nothing may be sent before it.
     pub(super) fn answer(&mut self, refusal: Option<Refusal>) -> io::Result<()> {
         judge(&mut self.stream, refusal)
@@ -269,9 +269,9 @@ pub(super) fn receive(
     stream: TcpStream,
     member: &Member,
     proved: impl FnOnce() -> bool,
-) -> Result<Guest, (Failure, Option<u32>)> {
+) -> Result<Caller, (Failure, Option<u32>)> {
     let mut said_to_be = None;
-    let guest = || {
+    let caller = || {
         let start = Instant::now();
         let mut wire = Wire::new(stream, start + PROOF_PATIENCE)?;
         let proof = ask_for_proof(&mut wire, member, &mut said_to_be)?;
@@ -280,9 +280,9 @@ pub(super) fn receive(
         }
         let mut wire = wire.with_deadline(start + PATIENCE);
         exchange_settings(&mut wire, member, &proof)?;
-        Ok(Guest { hello: proof.hello, stream: wire.into_stream()? })
+        Ok(Caller { hello: proof.hello, stream: wire.into_stream()? })
     };
-    guest().map_err(|failure| (failure, said_to_be))
+    caller().map_err(|failure| (failure, said_to_be))
 }
 
 /// What a caller has said that has proved to know the secret.

@@ -1,6 +1,6 @@
 //! Handshakes over real sockets, with friends, strangers and liars.
 
-use super::handshake::{Failure, Guest, Member, PATIENCE, PROOF_PATIENCE, Refusal, Role, call, receive};
+use super::handshake::{Caller, Failure, Member, PATIENCE, PROOF_PATIENCE, Refusal, Role, call, receive};
 use super::secret::Secret;
 use super::settings::Settings;
 use socket2::SockRef;
@@ -31,30 +31,30 @@ fn connection() -> (TcpStream, TcpStream) {
 }
 
 /// Process 2 calls process 1, which gives it the last word.
-fn meet(caller: Member, listener: Member) -> (Result<TcpStream, Failure>, Result<Guest, Failure>) {
+fn meet(caller: Member, listener: Member) -> (Result<TcpStream, Failure>, Result<Caller, Failure>) {
     let (there, here) = connection();
-    let calling = thread::spawn(move || call(there, &caller, 1, Role::Pulse));
-    let mut guest = receive(here, &listener, || true).map_err(|(failure, _)| failure);
-    if let Ok(guest) = &mut guest {
-        guest.answer(None).unwrap();
+    let calling = thread::spawn(move || call(there, &caller, 1, Role::Heartbeat));
+    let mut accepted = receive(here, &listener, || true).map_err(|(failure, _)| failure);
+    if let Ok(accepted) = &mut accepted {
+        accepted.answer(None).unwrap();
     }
-    (calling.join().unwrap(), guest)
+    (calling.join().unwrap(), accepted)
 }
 
 #[test]
 fn members_of_a_cluster_meet() {
     for secret in [Some(SECRET), None] {
-        let (caller, guest) = meet(member(2, secret, 10), member(1, secret, 10));
-        let (mut caller, mut guest) = (caller.unwrap(), guest.unwrap());
-        assert_eq!((guest.hello.from, guest.hello.to, guest.hello.role), (2, 1, Role::Pulse));
-        assert_eq!(guest.hello.instance, [2; 16]);
+        let (caller, accepted) = meet(member(2, secret, 10), member(1, secret, 10));
+        let (mut caller, mut accepted) = (caller.unwrap(), accepted.unwrap());
+        assert_eq!((accepted.hello.from, accepted.hello.to, accepted.hello.role), (2, 1, Role::Heartbeat));
+        assert_eq!(accepted.hello.instance, [2; 16]);
         // Nothing of the handshake is left on the way.
         caller.write_all(b"after").unwrap();
-        guest.stream.write_all(b"words").unwrap();
+        accepted.stream.write_all(b"words").unwrap();
         let mut bytes = [0; 5];
         caller.read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"words");
-        guest.stream.read_exact(&mut bytes).unwrap();
+        accepted.stream.read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"after");
     }
 }
@@ -63,18 +63,18 @@ fn members_of_a_cluster_meet() {
 fn another_secret_is_refused_on_both_sides() {
     let other = Some("another secret of the tests");
     for (theirs, ours) in [(other, Some(SECRET)), (None, Some(SECRET)), (Some(SECRET), None)] {
-        let (caller, guest) = meet(member(2, theirs, 10), member(1, ours, 10));
+        let (caller, accepted) = meet(member(2, theirs, 10), member(1, ours, 10));
         assert!(matches!(caller, Err(Failure::Refused(Refusal::Secret))), "{caller:?}");
-        assert!(matches!(guest, Err(Failure::Refused(Refusal::Secret))), "{guest:?}");
+        assert!(matches!(accepted, Err(Failure::Refused(Refusal::Secret))), "{accepted:?}");
     }
 }
 
 #[test]
 fn other_settings_are_named_on_both_sides() {
-    let (caller, guest) = meet(member(2, Some(SECRET), 5), member(1, Some(SECRET), 10));
+    let (caller, accepted) = meet(member(2, Some(SECRET), 5), member(1, Some(SECRET), 10));
     let said = caller.unwrap_err().to_string();
     assert_eq!(said, "it runs with other settings: --top-k is 10 there and 5 here");
-    let said = guest.unwrap_err().to_string();
+    let said = accepted.unwrap_err().to_string();
     assert_eq!(said, "it runs with other settings: --top-k is 5 there and 10 here");
 }
 

@@ -6,7 +6,7 @@
 //! Time is counted in turns of the watchdog itself: a process that was stopped as a whole and goes on has lost no more
 //! than one of them.
 
-use super::ending;
+use super::shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -91,7 +91,7 @@ impl Watchdog {
             while !over.load(Ordering::Relaxed) {
                 thread::sleep(stall / LOOKS);
                 match stalls.look(turns.counts()) {
-                    Some((worker, LOOKS..)) if !over.load(Ordering::Relaxed) => ending::die(&format!(
+                    Some((worker, LOOKS..)) if !over.load(Ordering::Relaxed) => shutdown::die(&format!(
                         "worker {} has not come round for {stall:?} (--stall-timeout): it hangs, or a step takes longer",
                         first + worker
                     )),

@@ -144,7 +144,7 @@ fn what_has_no_end_needs_a_bound() {
 fn a_reader_that_left_is_an_end() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut outlet = Outlet::Lines { file: FileSink::new("-", Box::new(writer)), paced: true };
+    let mut outlet = EpochWriter::Lines { file: FileSink::new("-", Box::new(writer)), paced: true };
     let mut shop = Shop::new(ShopSettings::default()).unwrap();
     let pace = Pace::new(None, 0);
     let written = write(&mut shop, &mut outlet, pace, Instant::now(), &NEVER, &mut |_more| {});

@@ -10,7 +10,7 @@
 //! writes keys. So an item whose id looks like the key of a pair is no riddle.
 
 use super::encode::{Envelope, VERSION, push_list, push_text};
-use super::said::{self, Said, What};
+use super::parsed_record::{self, ParsedRecord, What};
 use super::{Decimal, DecimalError};
 use deltacart_dataflows::{Epoch, Name};
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ impl Lists {
     /// key. Says whose list it was about, unless that list is not kept or the record changes nothing.
     pub fn apply(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Name>, FoldError> {
         match (key, value) {
-            (_, Some(value)) => self.apply_value(said::read(value)?),
+            (_, Some(value)) => self.apply_value(parsed_record::read(value)?),
             (Some(key), None) => self.apply_tombstone(key),
             (None, None) => Err(FoldError::Shape("neither key nor value")),
         }
@@ -105,26 +105,28 @@ impl Lists {
         value: Option<&[u8]>,
     ) -> Result<Option<Name>, FoldError> {
         let Some(key) = key else { return self.apply(None, value) };
-        let held = self.places.get(key).copied().filter(|(other, _epoch)| *other != partition);
+        let consumer_state = self.places.get(key).copied().filter(|(other, _epoch)| *other != partition);
         let Some(value) = value else {
-            if held.is_some() {
+            if consumer_state.is_some() {
                 return Ok(None);
             }
             self.places.remove(key);
             return self.apply_tombstone(key);
         };
-        let said = said::read(value)?;
-        if held.is_some_and(|(_other, epoch)| said.epoch <= epoch) {
+        let parsed = parsed_record::read(value)?;
+        if consumer_state.is_some_and(|(_other, epoch)| parsed.epoch <= epoch) {
             return Ok(None);
         }
-        self.places.insert(key.to_vec(), (partition, said.epoch));
-        self.apply_value(said)
+        self.places.insert(key.to_vec(), (partition, parsed.epoch));
+        self.apply_value(parsed)
     }
 
     /// Whose list a record is about, if it is one of a job's; [`Lists::apply`] says whether it changes that list.
     pub(crate) fn about(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Option<Name> {
         match (key, value, self.envelope) {
-            (_, Some(value), _) => said::read(value).ok().map(|said: Said<Vec<Entry>>| said.item),
+            (_, Some(value), _) => {
+                parsed_record::read(value).ok().map(|parsed: ParsedRecord<Vec<Entry>>| parsed.item)
+            }
             (Some(key), None, Some(Envelope::Changes)) => {
                 serde_json::from_slice::<(Name, Name)>(key).ok().map(|(item, _other)| item)
             }
@@ -133,8 +135,8 @@ impl Lists {
         }
     }
 
-    fn apply_value(&mut self, said: Said<Vec<Entry>>) -> Result<Option<Name>, FoldError> {
-        let Said { envelope, item, epoch, what } = said;
+    fn apply_value(&mut self, parsed: ParsedRecord<Vec<Entry>>) -> Result<Option<Name>, FoldError> {
+        let ParsedRecord { envelope, item, epoch, what } = parsed;
         match *self.envelope.get_or_insert(envelope) {
             first if first != envelope => return Err(FoldError::Mixed { first, found: envelope }),
             _ => {}

@@ -1,7 +1,7 @@
 //! Output topics that hold anything: see `crate::fuzz`.
 
+use super::consumer_state::{ConsumerState, Correction, read_consumer_record};
 use super::encode::UNSCORED;
-use super::held::{Correction, Held, read_held};
 use super::{Decimal, Entry, Envelope, Lists, OutputOptions, Records};
 use deltacart_dataflows::{List, Name, Neighbour};
 use std::collections::HashMap;
@@ -19,14 +19,14 @@ fn records(data: &[u8]) -> impl Iterator<Item = (Option<&[u8]>, Option<&[u8]>)> 
 
 /// Reads records in both ways there are, as far as both understand them, and corrects what they leave.
 pub(crate) fn fold(data: &[u8]) {
-    let (mut lists, mut held) = (Lists::new(), Held::default());
+    let (mut lists, mut consumer_state) = (Lists::new(), ConsumerState::default());
     let mut read = Vec::new();
     for (key, value) in records(data) {
         let folded = lists.apply(key, value);
-        let record = read_held(0, key, value);
+        let record = read_consumer_record(0, key, value);
         // A job that starts on such a topic ends with a message; a reader as well.
         let (Ok(_), Ok((record, _))) = (folded, record) else { return };
-        held.apply(record, None);
+        consumer_state.apply(record, None);
         read.push((key, value));
     }
     check(&lists);
@@ -40,7 +40,7 @@ pub(crate) fn fold(data: &[u8]) {
     if envelope == Envelope::Changes && read.iter().any(|(_, value)| value.is_none()) {
         return;
     }
-    correct(lists, held, envelope);
+    correct(lists, consumer_state, envelope);
 }
 
 fn check(lists: &Lists) {
@@ -63,7 +63,7 @@ fn neighbour(entry: &Entry) -> Neighbour {
 const READ: &str = "what was read whole can be read again";
 
 /// What is held needs no correction to itself, and one to nothing leaves nothing.
-fn correct(mut lists: Lists, held: Held, envelope: Envelope) {
+fn correct(mut lists: Lists, consumer_state: ConsumerState, envelope: Envelope) {
     let options = OutputOptions { envelope, scores: true, score_digits: Decimal::DIGITS_MAX };
     let is_torn = lists.iter().any(|(_, list)| (1..).zip(&list.entries).any(|(rank, it)| rank != it.rank));
     let computed: HashMap<Name, List> = lists
@@ -72,12 +72,12 @@ fn correct(mut lists: Lists, held: Held, envelope: Envelope) {
         .collect();
     let mut records = Records::new();
     if !is_torn {
-        let mut none = Correction::new(held.clone(), computed, 1, &options).expect(READ);
+        let mut none = Correction::new(consumer_state.clone(), computed, 1, &options).expect(READ);
         while none.encode_next(&mut records).is_some() {}
         let first = records.front();
         assert!(first.is_none(), "what is held is corrected: {first:?}");
     }
-    let mut all = Correction::new(held, HashMap::new(), 1, &options).expect(READ);
+    let mut all = Correction::new(consumer_state, HashMap::new(), 1, &options).expect(READ);
     while all.encode_next(&mut records).is_some() {}
     for record in records.iter() {
         lists.apply(Some(record.key), record.value).expect("what is written can be read");

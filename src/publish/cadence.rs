@@ -10,7 +10,7 @@
 //! changes as one, and leaves at the end of that time: from what consumers hold to what is computed at the last epoch
 //! that is closed, which is the one that is told.
 
-use super::{Outlet, Update};
+use super::{EpochWriter, Update};
 use deltacart_dataflows::{Epoch, List, Name};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -100,8 +100,13 @@ impl HeldBack {
     }
 
     /// Takes in the changes of the next epoch.
-    pub(super) fn add(&mut self, epoch: Capability<Epoch>, updates: &mut [Update], outlet: &mut Outlet) {
-        outlet.each_change(*epoch.time(), updates, &mut |change, _records| match self
+    pub(super) fn add(
+        &mut self,
+        epoch: Capability<Epoch>,
+        updates: &mut [Update],
+        epoch_writer: &mut EpochWriter,
+    ) {
+        epoch_writer.each_change(*epoch.time(), updates, &mut |change, _records| match self
             .changes
             .entry(change.item)
         {

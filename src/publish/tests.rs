@@ -2,9 +2,9 @@
 //! see each list once, and end with what is computed.
 
 use super::*;
-use crate::output::held::read_held;
+use crate::output::consumer_state::read_consumer_record;
 use crate::output::{Delivery, Envelope, OutputOptions, Records, Sent, Sink, SinkError};
-use crate::worker::Trouble;
+use crate::worker::FirstError;
 use deltacart_dataflows::Neighbour;
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
@@ -64,12 +64,12 @@ fn list(score: u8) -> List {
     if score == 0 { List::new() } else { vec![neighbour] }
 }
 
-fn record(item: &str, score: u8) -> HeldRecord {
+fn record(item: &str, score: u8) -> ConsumerRecord {
     let score = f64::from(score) / 100.0;
     let value = format!(
         r#"{{"version":1,"item":"{item}","epoch":3,"recommendations":[{{"item":"other","score":{score},"count":1}}]}}"#
     );
-    read_held(0, Some(item.as_bytes()), Some(value.as_bytes())).unwrap().0
+    read_consumer_record(0, Some(item.as_bytes()), Some(value.as_bytes())).unwrap().0
 }
 
 fn every_epoch() -> Rc<Cadence> {
@@ -79,7 +79,7 @@ fn every_epoch() -> Rc<Cadence> {
 /// What happens in a run: of each epoch the items that get another list.
 #[derive(Clone, Debug)]
 struct Run {
-    held: Vec<u8>,
+    consumer_state: Vec<u8>,
     epochs: Vec<Vec<(usize, u8)>>,
     /// When the job has caught up: after which epoch it is known, and which epoch it was.
     known_after: usize,
@@ -94,9 +94,16 @@ fn any_run() -> impl Strategy<Value = Run> {
     let parts = (prop::collection::vec(0..3_u8, ITEMS.len()), prop::collection::vec(epoch, 1..12));
     let times = (prop::option::of(1..9_u64), prop::collection::vec(0..4_u64, 12));
     (parts, any::<prop::sample::Index>(), any::<prop::sample::Index>(), times).prop_map(
-        |((held, epochs), known_after, caught_up, (every, took))| {
+        |((consumer_state, epochs), known_after, caught_up, (every, took))| {
             let known_after = known_after.index(epochs.len());
-            Run { caught_up: caught_up.index(known_after + 1), held, epochs, known_after, every, took }
+            Run {
+                caught_up: caught_up.index(known_after + 1),
+                consumer_state,
+                epochs,
+                known_after,
+                every,
+                took,
+            }
         },
     )
 }
@@ -109,11 +116,12 @@ fn play(run: Run) -> (Vec<KeyValue>, Vec<Vec<List>>) {
     timely::execute_directly(move |worker| {
         let seen = Seen::default();
         let sink = Remembering { seen: Rc::clone(&seen), ..Remembering::default() };
-        let outlet = Outlet::new(Some(Box::new(sink)), OPTIONS, Rc::default(), Trouble::default());
+        let epoch_writer =
+            EpochWriter::new(Some(Box::new(sink)), OPTIONS, Rc::default(), FirstError::default());
         let resumption = Rc::<Resumption>::default();
-        let (mut lists, mut held) = (
+        let (mut lists, mut consumer_state) = (
             InputHandle::<Epoch, CapacityContainerBuilder<Vec<Update>>>::new(),
-            InputHandle::<Epoch, CapacityContainerBuilder<Vec<HeldRecord>>>::new(),
+            InputHandle::<Epoch, CapacityContainerBuilder<Vec<ConsumerRecord>>>::new(),
         );
         let out = ProbeHandle::new();
         let begin = Some(Rc::clone(&resumption));
@@ -122,15 +130,15 @@ fn play(run: Run) -> (Vec<KeyValue>, Vec<Vec<List>>) {
         let (clock, taken) = (Rc::clone(&cadence), ProbeHandle::new());
         worker.dataflow(|scope| {
             let lists = scope.input_from(&mut lists).as_collection();
-            let held = scope.input_from(&mut held);
-            let published = publish(lists, held, Publisher::Each, begin, cadence, outlet);
+            let consumer_state = scope.input_from(&mut consumer_state);
+            let published = publish(lists, consumer_state, Publisher::Each, begin, cadence, epoch_writer);
             published.out.probe_with(&out);
             published.taken.probe_with(&taken);
         });
-        for (item, score) in ITEMS.iter().zip(&run.held).filter(|(_item, score)| **score > 0) {
-            held.send(record(item, *score));
+        for (item, score) in ITEMS.iter().zip(&run.consumer_state).filter(|(_item, score)| **score > 0) {
+            consumer_state.send(record(item, *score));
         }
-        held.close();
+        consumer_state.close();
         let (mut now, mut history) = (vec![List::new(); ITEMS.len()], Vec::new());
         for (epoch, changes) in run.epochs.iter().enumerate() {
             let before = now.clone();
@@ -168,7 +176,7 @@ proptest! {
     #[test]
     fn consumers_see_each_list_once_and_end_with_what_is_computed(run in any_run()) {
         let mut shown: BTreeMap<String, (u64, String)> = BTreeMap::new();
-        for (item, score) in ITEMS.iter().zip(&run.held).filter(|(_item, score)| **score > 0) {
+        for (item, score) in ITEMS.iter().zip(&run.consumer_state).filter(|(_item, score)| **score > 0) {
             shown.insert((*item).to_owned(), (3, text(&list(*score))));
         }
         let (seen, history) = play(run.clone());
@@ -207,21 +215,24 @@ fn nothing_is_published_that_is_not_caught_up() {
     timely::execute_directly(|worker| {
         let seen = Seen::default();
         let sink = Remembering { seen: Rc::clone(&seen), ..Remembering::default() };
-        let outlet = Outlet::new(Some(Box::new(sink)), OPTIONS, Rc::default(), Trouble::default());
+        let epoch_writer =
+            EpochWriter::new(Some(Box::new(sink)), OPTIONS, Rc::default(), FirstError::default());
         let resumption = Rc::<Resumption>::default();
         let mut lists = InputHandle::<Epoch, CapacityContainerBuilder<Vec<Update>>>::new();
-        let mut held = InputHandle::<Epoch, CapacityContainerBuilder<Vec<HeldRecord>>>::new();
+        let mut consumer_state = InputHandle::<Epoch, CapacityContainerBuilder<Vec<ConsumerRecord>>>::new();
         let out = ProbeHandle::new();
         let begin = Some(Rc::clone(&resumption));
         worker.dataflow(|scope| {
             let lists = scope.input_from(&mut lists).as_collection();
-            let held = scope.input_from(&mut held);
-            publish(lists, held, Publisher::Each, begin, every_epoch(), outlet).out.probe_with(&out);
+            let consumer_state = scope.input_from(&mut consumer_state);
+            publish(lists, consumer_state, Publisher::Each, begin, every_epoch(), epoch_writer)
+                .out
+                .probe_with(&out);
         });
-        held.send(record("a", 1));
+        consumer_state.send(record("a", 1));
         lists.send((("b".into(), list(1)), 0, 1));
         lists.advance_to(1);
-        held.close();
+        consumer_state.close();
         (0..9).for_each(|_| {
             worker.step();
         });
@@ -243,20 +254,21 @@ fn lists_that_wait_hold_up_no_epoch() {
     timely::execute_directly(|worker| {
         let seen = Seen::default();
         let sink = Remembering { seen: Rc::clone(&seen), ..Remembering::default() };
-        let outlet = Outlet::new(Some(Box::new(sink)), OPTIONS, Rc::default(), Trouble::default());
+        let epoch_writer =
+            EpochWriter::new(Some(Box::new(sink)), OPTIONS, Rc::default(), FirstError::default());
         let mut lists = InputHandle::<Epoch, CapacityContainerBuilder<Vec<Update>>>::new();
-        let mut held = InputHandle::<Epoch, CapacityContainerBuilder<Vec<HeldRecord>>>::new();
+        let mut consumer_state = InputHandle::<Epoch, CapacityContainerBuilder<Vec<ConsumerRecord>>>::new();
         let (out, taken, start) = (ProbeHandle::new(), ProbeHandle::new(), Instant::now());
         let cadence = Rc::new(Cadence::new(Some(Duration::from_secs(10)), start));
         let clock = Rc::clone(&cadence);
         worker.dataflow(|scope| {
             let lists = scope.input_from(&mut lists).as_collection();
-            let held = scope.input_from(&mut held);
-            let published = publish(lists, held, Publisher::Each, None, cadence, outlet);
+            let consumer_state = scope.input_from(&mut consumer_state);
+            let published = publish(lists, consumer_state, Publisher::Each, None, cadence, epoch_writer);
             published.out.probe_with(&out);
             published.taken.probe_with(&taken);
         });
-        held.close();
+        consumer_state.close();
         for score in 1..4 {
             let epoch = Epoch::from(score) - 1;
             if score > 1 {

@@ -10,7 +10,7 @@
 //! A transactional id belongs to whoever initialised it last: every earlier owner is refused, and what it had open is
 //! taken back. A transaction that is open for too long is taken back as well, and its owner is refused from then on.
 
-use super::fate::{Bug, Fate, Fault};
+use super::sim_context::{Bug, Fault, SimContext};
 use deltacart_dataflows::route;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ pub(super) enum State {
 pub(super) struct Transaction {
     pub(super) state: State,
     /// Which run of the job has written it.
-    pub(super) life: usize,
+    pub(super) run: usize,
     /// Its place among those that are decided.
     pub(super) order: usize,
     since: Duration,
@@ -65,7 +65,7 @@ pub(super) fn home(key: &[u8], partitions: u32) -> u32 {
 pub(super) struct Owner {
     slot: String,
     epoch: u64,
-    life: usize,
+    run: usize,
 }
 
 /// Somebody has taken over.
@@ -77,7 +77,7 @@ pub(super) struct Fenced;
 pub(super) struct Broker(Rc<RefCell<Inner>>);
 
 struct Inner {
-    fate: Fate,
+    sim: SimContext,
     partitions: Vec<Vec<Entry>>,
     transactions: Vec<Transaction>,
     slots: BTreeMap<String, Slot>,
@@ -85,23 +85,17 @@ struct Inner {
 }
 
 impl Broker {
-    pub(super) fn new(fate: &Fate) -> Broker {
-        let partitions = vec![Vec::new(); 1 + fate.below(3) as usize];
+    pub(super) fn new(sim: &SimContext) -> Broker {
+        let partitions = vec![Vec::new(); 1 + sim.below(3) as usize];
         let (transactions, slots) = (Vec::new(), BTreeMap::new());
-        Broker(Rc::new(RefCell::new(Inner {
-            fate: fate.clone(),
-            partitions,
-            transactions,
-            slots,
-            decided: 0,
-        })))
+        Broker(Rc::new(RefCell::new(Inner { sim: sim.clone(), partitions, transactions, slots, decided: 0 })))
     }
 
     /// Takes an id over.
-    pub(super) fn own(&self, slot: &str, life: usize) -> Owner {
+    pub(super) fn own(&self, slot: &str, run: usize) -> Owner {
         let mut inner = self.0.borrow_mut();
-        let slot = match inner.fate.has(Bug::NoFencing) {
-            true => format!("{slot} of {life}"),
+        let slot = match inner.sim.has(Bug::NoFencing) {
+            true => format!("{slot} of {run}"),
             false => slot.to_owned(),
         };
         let known = inner.slots.entry(slot.clone()).or_default();
@@ -110,8 +104,8 @@ impl Broker {
         if let Some(open) = open {
             inner.end(open, State::Aborted);
         }
-        inner.fate.note(format_args!("{life} owns {slot}"));
-        Owner { slot, epoch, life }
+        inner.sim.note(format_args!("{run} owns {slot}"));
+        Owner { slot, epoch, run }
     }
 
     /// Writes a record into the owner's transaction, which is begun if it is not.
@@ -123,15 +117,15 @@ impl Broker {
         value: Option<&[u8]>,
     ) -> Result<(), Fenced> {
         let mut inner = self.0.borrow_mut();
-        let since = inner.fate.elapsed();
-        let Inner { slots, transactions, partitions, fate, .. } = &mut *inner;
+        let since = inner.sim.elapsed();
+        let Inner { slots, transactions, partitions, sim, .. } = &mut *inner;
         let slot = slots.get_mut(&owner.slot).filter(|slot| slot.epoch == owner.epoch).ok_or(Fenced)?;
         let transaction = *slot.open.get_or_insert_with(|| {
-            transactions.push(Transaction { state: State::Open, life: owner.life, order: 0, since });
+            transactions.push(Transaction { state: State::Open, run: owner.run, order: 0, since });
             transactions.len() - 1
         });
         let entry = Entry { key: key.to_vec(), value: value.map(<[u8]>::to_vec), transaction, closed };
-        fate.note(format_args!("{} writes {transaction} to {partition}: {}", owner.life, entry.text()));
+        sim.note(format_args!("{} writes {transaction} to {partition}: {}", owner.run, entry.text()));
         partitions[partition as usize].push(entry);
         Ok(())
     }
@@ -141,7 +135,7 @@ impl Broker {
         let mut inner = self.0.borrow_mut();
         let slot = inner.slots.get_mut(&owner.slot).filter(|slot| slot.epoch == owner.epoch).ok_or(Fenced)?;
         if let Some(open) = slot.open.take() {
-            let late = commit && inner.fate.strikes(Fault::ReadableLate);
+            let late = commit && inner.sim.strikes(Fault::ReadableLate);
             inner.end(
                 open,
                 match (commit, late) {
@@ -157,13 +151,13 @@ impl Broker {
     /// Marks what is decided, and takes back what has been open for too long; without patience, whatever is open.
     pub(super) fn tend(&self, patience: bool) {
         let mut inner = self.0.borrow_mut();
-        let now = inner.fate.elapsed();
+        let now = inner.sim.elapsed();
         for number in 0..inner.transactions.len() {
             let Transaction { state, since, .. } = inner.transactions[number];
             match state {
                 State::Deciding => inner.transactions[number].state = State::Committed,
                 State::Open if !patience || now.saturating_sub(since) > TRANSACTION_TIMEOUT => {
-                    inner.fate.hit(Fault::TransactionExpired);
+                    inner.sim.hit(Fault::TransactionExpired);
                     for slot in inner.slots.values_mut().filter(|slot| slot.open == Some(number)) {
                         (slot.open, slot.epoch) = (None, slot.epoch + 1);
                     }
@@ -207,14 +201,14 @@ impl Broker {
     /// The run that wrote a transaction, and its place among all that were decided.
     pub(super) fn origin(&self, transaction: usize) -> (usize, usize) {
         let inner = self.0.borrow();
-        let Transaction { life, order, .. } = inner.transactions[transaction];
-        (life, order)
+        let Transaction { run, order, .. } = inner.transactions[transaction];
+        (run, order)
     }
 }
 
 impl Inner {
     fn end(&mut self, number: usize, state: State) {
-        self.fate.note(format_args!("transaction {number} is {state:?}"));
+        self.sim.note(format_args!("transaction {number} is {state:?}"));
         self.decided += 1;
         let transaction = &mut self.transactions[number];
         (transaction.state, transaction.order) = (state, self.decided);

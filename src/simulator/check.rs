@@ -9,7 +9,7 @@
 //!   the input, each not before the last.
 
 use super::broker::{Entry, home};
-use super::life::World;
+use super::job_run::World;
 use super::shop::beacon;
 use crate::output::{Envelope, ListChange, Lists, OutputOptions, Records, encode};
 use anyhow::{Context, Result, ensure};
@@ -27,19 +27,19 @@ pub(super) struct Commit {
 
 /// What may differ from one run of the job to the next.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LifeSettings {
+pub(super) struct RunSettings {
     pub(super) params: Params,
     pub(super) workers: usize,
     pub(super) envelope: Envelope,
 }
 
 /// A record, read without the job's help.
-struct Told {
+struct PublishedRecord {
     entry: Entry,
     partition: u32,
     envelope: Envelope,
     /// The run of the job, and the place of the transaction among all.
-    life: usize,
+    run: usize,
     order: usize,
     /// A tombstone has none.
     epoch: Option<u64>,
@@ -47,10 +47,10 @@ struct Told {
     shown: Value,
 }
 
-impl Told {
-    fn new(world: &World, lives: &[LifeSettings], partition: u32, entry: Entry) -> Result<Told> {
-        let (life, order) = world.broker.origin(entry.transaction);
-        let envelope = lives[life].envelope;
+impl PublishedRecord {
+    fn new(world: &World, runs: &[RunSettings], partition: u32, entry: Entry) -> Result<PublishedRecord> {
+        let (run, order) = world.broker.origin(entry.transaction);
+        let envelope = runs[run].envelope;
         let value: Value = entry.value.as_deref().map_or(Ok(Value::Null), serde_json::from_slice)?;
         let (epoch, shown) = match envelope {
             Envelope::Upsert => (&value["epoch"], value["recommendations"].clone()),
@@ -63,7 +63,7 @@ impl Told {
         };
         let epoch = epoch.as_u64();
         ensure!(epoch.is_some() || entry.value.is_none(), "there is no epoch in {}", entry.text());
-        Ok(Told { entry, partition, envelope, life, order, epoch, shown })
+        Ok(PublishedRecord { entry, partition, envelope, run, order, epoch, shown })
     }
 
     /// The count of a partition's beacon, if that is what is told.
@@ -87,10 +87,10 @@ impl Told {
 struct Tables(BTreeMap<(u32, Vec<u8>), Vec<u8>>);
 
 impl Tables {
-    fn apply(&mut self, told: &Told) {
-        let place = (told.partition, told.entry.key.clone());
-        match &told.entry.value {
-            Some(value) if !told.shown.is_null() => drop(self.0.insert(place, value.clone())),
+    fn apply(&mut self, published: &PublishedRecord) {
+        let place = (published.partition, published.entry.key.clone());
+        match &published.entry.value {
+            Some(value) if !published.shown.is_null() => drop(self.0.insert(place, value.clone())),
             _ => drop(self.0.remove(&place)),
         }
     }
@@ -114,79 +114,82 @@ impl Tables {
 }
 
 /// Checks what was told up to now; says how many records that were.
-pub(super) fn history(world: &World, lives: &[LifeSettings], commits: &[Commit]) -> Result<usize> {
-    let mut told = Vec::new();
+pub(super) fn history(world: &World, runs: &[RunSettings], commits: &[Commit]) -> Result<usize> {
+    let mut published = Vec::new();
     for partition in 0..world.broker.partitions() {
         let entries = world.broker.committed(partition).into_iter();
-        told.extend(
-            entries.map(|entry| Told::new(world, lives, partition, entry)).collect::<Result<Vec<_>>>()?,
+        published.extend(
+            entries
+                .map(|entry| PublishedRecord::new(world, runs, partition, entry))
+                .collect::<Result<Vec<_>>>()?,
         );
     }
-    each_list_once(&told)?;
-    told.sort_by_key(|told| (told.order, told.entry.closed, told.partition));
-    one_run_after_the_other(&told)?;
+    each_list_once(&published)?;
+    published.sort_by_key(|published| (published.order, published.entry.closed, published.partition));
+    one_run_after_the_other(&published)?;
     // An estimate may fall.
-    if lives.iter().all(|life| life.params.item_baskets_max.is_none()) {
-        beacons_rise(world, &told)?;
+    if runs.iter().all(|run| run.params.item_baskets_max.is_none()) {
+        beacons_rise(world, &published)?;
     }
-    if lives.iter().all(|life| shows_beacons(&life.params)) {
-        commits_follow(&told, commits, world)?;
+    if runs.iter().all(|run| shows_beacons(&run.params)) {
+        commits_follow(&published, commits, world)?;
     }
     if let [partition] = world.shop.partitions()[..] {
-        epochs_are_points_of_the_input(world, &told, lives, partition)?;
+        epochs_are_points_of_the_input(world, &published, runs, partition)?;
     }
-    Ok(told.len())
+    Ok(published.len())
 }
 
-fn each_list_once(told: &[Told]) -> Result<()> {
-    let mut last: BTreeMap<(u32, &[u8]), &Told> = BTreeMap::new();
+fn each_list_once(published: &[PublishedRecord]) -> Result<()> {
+    let mut last: BTreeMap<(u32, &[u8]), &PublishedRecord> = BTreeMap::new();
     let mut epochs: BTreeMap<(u32, &[u8]), u64> = BTreeMap::new();
-    for told in told {
-        let (text, life) = (told.entry.text(), told.life);
-        let place = (told.partition, &told.entry.key[..]);
-        let before = last.insert(place, told);
+    for published in published {
+        let (text, run) = (published.entry.text(), published.run);
+        let place = (published.partition, &published.entry.key[..]);
+        let before = last.insert(place, published);
         let shown_before = before.map_or(&Value::Null, |before| &before.shown);
-        let Some(epoch) = told.epoch else {
+        let Some(epoch) = published.epoch else {
             // Behind a record of its own envelope that says that the list is gone, it says so again. Otherwise it takes
             // away a list that is in another partition now, or a key that the new envelope does not write.
-            let of_same = before.filter(|before| before.envelope == told.envelope && before.epoch.is_some());
-            let says_it_again = told.envelope != Envelope::Upsert && of_same.is_some();
+            let of_same =
+                before.filter(|before| before.envelope == published.envelope && before.epoch.is_some());
+            let says_it_again = published.envelope != Envelope::Upsert && of_same.is_some();
             ensure!(
                 !shown_before.is_null() || says_it_again,
-                "life {life} takes away what is not there: {text}"
+                "run {run} takes away what is not there: {text}"
             );
             continue;
         };
-        let is_same = before.is_none_or(|before| before.envelope == told.envelope);
-        ensure!(*shown_before != told.shown || !is_same, "life {life} tells a list twice: {text}");
+        let is_same = before.is_none_or(|before| before.envelope == published.envelope);
+        ensure!(*shown_before != published.shown || !is_same, "run {run} tells a list twice: {text}");
         let before = epochs.insert(place, epoch);
-        ensure!(before < Some(epoch), "life {life} tells an epoch that is not after {before:?}: {text}");
+        ensure!(before < Some(epoch), "run {run} tells an epoch that is not after {before:?}: {text}");
     }
     Ok(())
 }
 
-fn one_run_after_the_other(told: &[Told]) -> Result<()> {
-    let (mut life, mut largest, mut before) = (0, None, None);
-    for told in told {
-        let text = told.entry.text();
-        ensure!(life <= told.life, "life {} publishes after life {life}: {text}", told.life);
-        if told.life > life {
-            (life, before) = (told.life, largest);
+fn one_run_after_the_other(published: &[PublishedRecord]) -> Result<()> {
+    let (mut run, mut largest, mut before) = (0, None, None);
+    for published in published {
+        let text = published.entry.text();
+        ensure!(run <= published.run, "run {} publishes after run {run}: {text}", published.run);
+        if published.run > run {
+            (run, before) = (published.run, largest);
         }
-        let rises = told.epoch.is_none() || told.epoch > before;
-        ensure!(rises, "life {life} tells an epoch that is not after {before:?}: {text}");
-        largest = largest.max(told.epoch);
+        let rises = published.epoch.is_none() || published.epoch > before;
+        ensure!(rises, "run {run} tells an epoch that is not after {before:?}: {text}");
+        largest = largest.max(published.epoch);
     }
     Ok(())
 }
 
-fn beacons_rise(world: &World, told: &[Told]) -> Result<()> {
+fn beacons_rise(world: &World, published: &[PublishedRecord]) -> Result<()> {
     for partition in world.shop.partitions() {
         let mut largest = 0;
-        for told in told {
-            let Some(count) = told.beacons(partition) else { continue };
-            let text = told.entry.text();
-            ensure!(largest <= count, "life {} goes back: {text} after {largest} of it", told.life);
+        for published in published {
+            let Some(count) = published.beacons(partition) else { continue };
+            let text = published.entry.text();
+            ensure!(largest <= count, "run {} goes back: {text} after {largest} of it", published.run);
             largest = count;
         }
     }
@@ -200,10 +203,10 @@ fn shows_beacons(params: &Params) -> bool {
         && !matches!(params.lists.scoring.measure, Measure::Llr | Measure::Npmi)
 }
 
-fn commits_follow(told: &[Told], commits: &[Commit], world: &World) -> Result<()> {
+fn commits_follow(published: &[PublishedRecord], commits: &[Commit], world: &World) -> Result<()> {
     for Commit { decided, partition, offset } in commits {
-        let by_then = told.iter().take_while(|told| told.order <= *decided);
-        let known = by_then.filter_map(|told| told.beacons(*partition)).last().unwrap_or(0);
+        let by_then = published.iter().take_while(|published| published.order <= *decided);
+        let known = by_then.filter_map(|published| published.beacons(*partition)).last().unwrap_or(0);
         let read = u64::from(world.shop.beacons_before(*partition, *offset));
         ensure!(
             read <= known,
@@ -215,52 +218,53 @@ fn commits_follow(told: &[Told], commits: &[Commit], world: &World) -> Result<()
 
 fn epochs_are_points_of_the_input(
     world: &World,
-    told: &[Told],
-    lives: &[LifeSettings],
+    published: &[PublishedRecord],
+    runs: &[RunSettings],
     partition: Partition,
 ) -> Result<()> {
     let meanings = world.shop.meanings(partition);
     let (mut held, mut point) = (Tables::default(), 0);
-    let mut rest = told;
+    let mut rest = published;
     while let Some(first) = rest.first() {
-        let (of_life, others) = rest.split_at(rest.iter().take_while(|told| told.life == first.life).count());
+        let (of_run, others) =
+            rest.split_at(rest.iter().take_while(|published| published.run == first.run).count());
         rest = others;
-        let LifeSettings { params, workers, .. } = &lives[first.life];
+        let RunSettings { params, workers, .. } = &runs[first.run];
         let mut model = Model::new(*params);
         meanings[..point].iter().flatten().for_each(|event| model.apply(event));
         let mut closed = None;
-        for of_transaction in of_life.chunk_by(|told, next| told.order == next.order) {
-            // Of a life with more workers, one may have told more epochs than the others.
+        for of_transaction in of_run.chunk_by(|published, next| published.order == next.order) {
+            // Of a run with more workers, one may have told more epochs than the others.
             let begins_epoch = closed.is_some_and(|closed| closed != of_transaction[0].entry.closed);
             if *workers == 1 && begins_epoch {
                 let held = canonical(&held.lists()?)?;
                 while canonical(&lists(&model, params)?)? != held {
                     let more = meanings.get(point).with_context(|| {
-                        let (life, text) = (first.life, of_transaction[0].entry.text());
-                        format!("life {life}: before {text} lists are at no point of the input")
+                        let (run, text) = (first.run, of_transaction[0].entry.text());
+                        format!("run {run}: before {text} lists are at no point of the input")
                     })?;
                     more.iter().for_each(|event| model.apply(event));
                     point += 1;
                 }
             }
-            closed = of_transaction.last().map(|told| told.entry.closed);
-            of_transaction.iter().for_each(|told| held.apply(told));
+            closed = of_transaction.last().map(|published| published.entry.closed);
+            of_transaction.iter().for_each(|published| held.apply(published));
         }
     }
     Ok(())
 }
 
 /// Checks that consumers hold the model's lists, as the last run computed them.
-pub(super) fn end(world: &World, lives: &[LifeSettings]) -> Result<()> {
+pub(super) fn end(world: &World, runs: &[RunSettings]) -> Result<()> {
     let mut held = Tables::default();
     for partition in 0..world.broker.partitions() {
         for entry in world.broker.committed(partition) {
-            held.apply(&Told::new(world, lives, partition, entry)?);
+            held.apply(&PublishedRecord::new(world, runs, partition, entry)?);
         }
     }
     held.each_key_is_home(world)?;
     let held = held.lists()?;
-    let params = &lives.last().context("there was a last run")?.params;
+    let params = &runs.last().context("there was a last run")?.params;
     let (held, expected) = (canonical(&held)?, canonical(&lists(&world.shop.model(*params), params)?)?);
     if held != expected {
         let difference = held.lines().zip(expected.lines()).find(|(held, expected)| held != expected);

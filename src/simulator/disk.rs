@@ -5,8 +5,8 @@
 //! files    1: synced ██████░░    of what is not synced, a crash leaves a part
 //! ```
 
-use super::fate::{Bug, Fate, Fault};
-use super::fuse::Fuse;
+use super::kill_switch::KillSwitch;
+use super::sim_context::{Bug, Fault, SimContext};
 use crate::state::folder::{Disk, Writing};
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read, Write};
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub(super) struct Platter(Arc<Mutex<Inner>>);
 
 struct Inner {
-    fate: Fate,
+    sim: SimContext,
     files: Vec<File>,
     names: BTreeMap<String, usize>,
     /// What names were when they were synced, and every change since.
@@ -40,9 +40,9 @@ struct File {
 }
 
 impl Platter {
-    pub(super) fn new(fate: &Fate) -> Platter {
+    pub(super) fn new(sim: &SimContext) -> Platter {
         Platter(Arc::new(Mutex::new(Inner {
-            fate: fate.clone(),
+            sim: sim.clone(),
             files: Vec::new(),
             names: BTreeMap::new(),
             safe: BTreeMap::new(),
@@ -61,9 +61,9 @@ impl Platter {
     /// The power goes, and comes back.
     pub(super) fn crash(&self) {
         let mut inner = self.inner();
-        let Inner { fate, files, names, safe, changes, pending, .. } = &mut *inner;
+        let Inner { sim, files, names, safe, changes, pending, .. } = &mut *inner;
         if !changes.is_empty() {
-            let kept = fate.below(changes.len() as u64 + 1) as usize;
+            let kept = sim.below(changes.len() as u64 + 1) as usize;
             *safe = changes[..kept].last().unwrap_or(safe).clone();
             changes.clear();
         }
@@ -75,9 +75,9 @@ impl Platter {
             if loose == 0 {
                 continue;
             }
-            fate.hit(Fault::Torn);
-            let left = file.synced + fate.below(loose + 1) as usize;
-            match fate.one_in(2) {
+            sim.hit(Fault::Torn);
+            let left = file.synced + sim.below(loose + 1) as usize;
+            match sim.one_in(2) {
                 true => file.bytes.truncate(left),
                 // Its length is known, and its content is not.
                 false => file.bytes[left..].fill(0),
@@ -89,7 +89,7 @@ impl Platter {
     /// A bit flips in some file.
     pub(super) fn flip(&self) {
         let mut inner = self.inner();
-        let Inner { fate, files, names, promised, flipped, .. } = &mut *inner;
+        let Inner { sim, files, names, promised, flipped, .. } = &mut *inner;
         let kept: Vec<(&String, usize)> = names
             .iter()
             .map(|(name, number)| (name, *number))
@@ -98,13 +98,13 @@ impl Platter {
         if kept.is_empty() {
             return;
         }
-        let (name, number) = kept[fate.below(kept.len() as u64) as usize];
-        let place = fate.below(files[number].bytes.len() as u64) as usize;
-        files[number].bytes[place] ^= 1 << fate.below(8);
+        let (name, number) = kept[sim.below(kept.len() as u64) as usize];
+        let place = sim.below(files[number].bytes.len() as u64) as usize;
+        files[number].bytes[place] ^= 1 << sim.below(8);
         let snapshot = name.trim_start_matches(".aside-").split('.').next().unwrap_or_default().to_owned();
         promised.retain(|name| !name.starts_with(&snapshot));
         flipped.push(snapshot);
-        fate.hit(Fault::BitFlipped);
+        sim.hit(Fault::BitFlipped);
     }
 
     /// Everything is removed, and nothing is expected any more.
@@ -118,7 +118,7 @@ impl Platter {
 
     /// Somebody removes files of snapshots: all of them, or the manifests only. Nothing is expected of them any more.
     pub(super) fn remove_some(&self) {
-        let all = self.inner().fate.one_in(2);
+        let all = self.inner().sim.one_in(2);
         if all {
             return self.empty();
         }
@@ -148,21 +148,21 @@ impl Platter {
 /// The disk as one run of the job sees it.
 pub(super) struct Drive {
     pub(super) platter: Platter,
-    pub(super) fuse: Fuse,
+    pub(super) kill_switch: KillSwitch,
 }
 
 impl Drive {
     /// One call, which fails if the run is dead by now, or if it writes and the disk is full.
     fn call(&self, writes: bool) -> io::Result<MutexGuard<'_, Inner>> {
-        self.fuse.burn().map_err(io::Error::other)?;
+        self.kill_switch.burn().map_err(io::Error::other)?;
         let mut inner = self.platter.inner();
         if writes {
-            if inner.full_for == 0 && inner.fate.strikes(Fault::DiskFull) {
-                inner.full_for = 1 + inner.fate.below(10);
+            if inner.full_for == 0 && inner.sim.strikes(Fault::DiskFull) {
+                inner.full_for = 1 + inner.sim.below(10);
             }
             if inner.full_for > 0 {
                 inner.full_for -= 1;
-                self.fuse.excuse();
+                self.kill_switch.excuse();
                 return Err(io::ErrorKind::StorageFull.into());
             }
         }
@@ -193,7 +193,7 @@ impl Disk for Drive {
         let number = inner.files.len();
         inner.files.push(File::default());
         inner.rename(|names| names.insert(name.to_owned(), number));
-        let drive = Drive { platter: self.platter.clone(), fuse: self.fuse.clone() };
+        let drive = Drive { platter: self.platter.clone(), kill_switch: self.kill_switch.clone() };
         Ok(Box::new(Open { drive, number }))
     }
 
@@ -202,7 +202,7 @@ impl Disk for Drive {
         let number = inner.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         inner.rename(|names| names.insert(to.to_owned(), number));
         inner.pending = to.ends_with(".json").then(|| to.to_owned());
-        inner.fate.note(format_args!("{} has {to}", self.fuse.life()));
+        inner.sim.note(format_args!("{} has {to}", self.kill_switch.run()));
         Ok(())
     }
 
@@ -225,7 +225,7 @@ impl Disk for Drive {
         let is_whole = |name: &String| !inner.flipped.iter().any(|flipped| name.starts_with(flipped));
         let promised = pending.filter(is_whole);
         inner.promised.extend(promised);
-        if inner.fate.has(Bug::RenameWithoutSync) {
+        if inner.sim.has(Bug::RenameWithoutSync) {
             return Ok(());
         }
         inner.safe = inner.names.clone();
@@ -243,7 +243,7 @@ impl Write for Open {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut inner = self.drive.call(true)?;
         // Never more than a bit of it at once.
-        let some = (1 + inner.fate.below(500) as usize).min(bytes.len());
+        let some = (1 + inner.sim.below(500) as usize).min(bytes.len());
         inner.files[self.number].bytes.extend_from_slice(&bytes[..some]);
         Ok(some)
     }
@@ -256,7 +256,7 @@ impl Write for Open {
 impl Writing for Open {
     fn sync(&self) -> io::Result<()> {
         let mut inner = self.drive.call(true)?;
-        if !inner.fate.has(Bug::RenameWithoutSync) {
+        if !inner.sim.has(Bug::RenameWithoutSync) {
             let file = &mut inner.files[self.number];
             file.synced = file.bytes.len();
         }

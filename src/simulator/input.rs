@@ -1,8 +1,8 @@
 //! An input topic as one worker reads it.
 
-use super::fate::{Bug, Fate, Fault};
-use super::fuse::Fuse;
+use super::kill_switch::KillSwitch;
 use super::shop::Shop;
+use super::sim_context::{Bug, Fault, SimContext};
 use deltacart_dataflows::Partition;
 use deltacart_inputs::{Fetched, RawRecord, Resume, Share, Source, SourceError};
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ pub(super) type Witness = Rc<dyn Fn(Partition, u64)>;
 pub(super) struct Input {
     shop: Shop,
     topic: u8,
-    fate: Fate,
-    fuse: Fuse,
+    sim: SimContext,
+    kill_switch: KillSwitch,
     share: Share,
     until_end: bool,
     witness: Witness,
@@ -34,15 +34,15 @@ struct Reading {
 impl Input {
     pub(super) fn new(
         (shop, topic): (&Shop, u8),
-        fate: &Fate,
-        fuse: &Fuse,
+        sim: &SimContext,
+        kill_switch: &KillSwitch,
         share: Share,
         until_end: bool,
         from: Option<&Resume>,
         witness: Witness,
     ) -> Input {
         let known = shop.partitions_of(topic);
-        let ahead = u64::from(fate.has(Bug::OffsetsAhead));
+        let ahead = u64::from(sim.has(Bug::OffsetsAhead));
         let partition = |number: u32| {
             let end = shop.end(Partition::new(topic, number).unwrap());
             let first =
@@ -50,8 +50,8 @@ impl Input {
             (number, Reading { first, next: first, end })
         };
         let partitions = (0..known).filter(|number| share.owns(*number)).map(partition).collect();
-        let (shop, fate, fuse) = (shop.clone(), fate.clone(), fuse.clone());
-        Input { shop, topic, fate, fuse, share, until_end, witness, partitions, known }
+        let (shop, sim, kill_switch) = (shop.clone(), sim.clone(), kill_switch.clone());
+        Input { shop, topic, sim, kill_switch, share, until_end, witness, partitions, known }
     }
 
     fn partition(&self, number: u32) -> Partition {
@@ -59,7 +59,7 @@ impl Input {
     }
 
     fn burn(&self) -> Result<(), SourceError> {
-        self.fuse.burn().map_err(|cut| SourceError::Kafka { message: cut.to_string() })
+        self.kill_switch.burn().map_err(|cut| SourceError::Kafka { message: cut.to_string() })
     }
 }
 
@@ -67,7 +67,7 @@ impl Source for Input {
     fn partitions(&mut self) -> Result<Vec<u32>, SourceError> {
         self.burn()?;
         let count = self.shop.partitions_of(self.topic);
-        if !self.until_end && count > self.known && self.fate.one_in(5) {
+        if !self.until_end && count > self.known && self.sim.one_in(5) {
             // One that has appeared since the start was not there then.
             let appeared = (self.known..count).filter(|number| self.share.owns(*number));
             self.partitions.extend(appeared.map(|number| (number, Reading { first: 0, next: 0, end: 0 })));
@@ -83,17 +83,17 @@ impl Source for Input {
         each: &mut dyn FnMut(RawRecord<'_>),
     ) -> Result<Fetched, SourceError> {
         self.burn()?;
-        if self.fate.strikes(Fault::ReadFailed) {
-            self.fuse.excuse();
+        if self.sim.strikes(Fault::ReadFailed) {
+            self.kill_switch.excuse();
             return Err(SourceError::Kafka { message: "simulated: the input cannot be read".to_owned() });
         }
         let mut fetched = Fetched::default();
         let at = self.partition(number);
         let partition = self.partitions.get_mut(&number).unwrap();
         let end = if self.until_end { partition.end } else { self.shop.end(at) };
-        let room = match self.fate.strikes(Fault::SlowPartition) {
+        let room = match self.sim.strikes(Fault::SlowPartition) {
             true => 0,
-            false => (1 + self.fate.below(8)).min(records_max as u64),
+            false => (1 + self.sim.below(8)).min(records_max as u64),
         };
         for offset in partition.next..end.min(partition.next + room) {
             let value = self.shop.record(at, offset).unwrap();
@@ -114,9 +114,9 @@ impl Source for Input {
         fetched.ended = self.until_end && fetched.at_end;
         if fetched.records > 0 {
             let (worker, next) = (self.share.worker, partition.next);
-            self.fate.note(format_args!(
+            self.sim.note(format_args!(
                 "{} worker {worker} reads {}.{number} to {next}",
-                self.fuse.life(),
+                self.kill_switch.run(),
                 self.topic
             ));
         }
@@ -133,14 +133,14 @@ impl Source for Input {
 
     fn has_caught_up(&self) -> bool {
         let has_all = |partition: &Reading| partition.next >= partition.end;
-        self.fate.has(Bug::PublishDuringReplay) || self.partitions.values().all(has_all)
+        self.sim.has(Bug::PublishDuringReplay) || self.partitions.values().all(has_all)
     }
 
     fn commit(&mut self, offsets: &[(u32, u64)]) -> Result<(), SourceError> {
         self.burn()?;
         for &(number, offset) in offsets {
-            let (life, topic) = (self.fuse.life(), self.topic);
-            self.fate.note(format_args!("{life} commits offset {topic}.{number}:{offset}"));
+            let (run, topic) = (self.kill_switch.run(), self.topic);
+            self.sim.note(format_args!("{run} commits offset {topic}.{number}:{offset}"));
             (self.witness)(self.partition(number), offset);
         }
         Ok(())

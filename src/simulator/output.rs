@@ -2,8 +2,8 @@
 //! `TransactionalSink` does; and as it is read back.
 
 use super::broker::{Broker, Entry, Owner, home};
-use super::fate::{Bug, Fate, Fault};
-use super::fuse::Fuse;
+use super::kill_switch::KillSwitch;
+use super::sim_context::{Bug, Fault, SimContext};
 use crate::output::{Delivery, Records, Sent, Sink, SinkError, WORKER_SLOTS, Watch};
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::{Fetched, RawRecord, Share, Source, SourceError};
@@ -14,8 +14,8 @@ const RECORDS_MAX: usize = 5;
 
 pub(super) struct Output {
     broker: Broker,
-    fate: Fate,
-    fuse: Fuse,
+    sim: SimContext,
+    kill_switch: KillSwitch,
     owners: [Owner; WORKER_SLOTS],
     /// How many partitions the topic had.
     partitions: u32,
@@ -47,12 +47,17 @@ struct Committing {
 }
 
 impl Output {
-    pub(super) fn new(broker: &Broker, fate: &Fate, fuse: &Fuse, slots: &[String; WORKER_SLOTS]) -> Output {
-        let owners = slots.each_ref().map(|slot| broker.own(slot, fuse.life()));
+    pub(super) fn new(
+        broker: &Broker,
+        sim: &SimContext,
+        kill_switch: &KillSwitch,
+        slots: &[String; WORKER_SLOTS],
+    ) -> Output {
+        let owners = slots.each_ref().map(|slot| broker.own(slot, kill_switch.run()));
         let (partitions, sent) = (broker.partitions(), Sent::default());
-        let (broker, fate, fuse) = (broker.clone(), fate.clone(), fuse.clone());
+        let (broker, sim, kill_switch) = (broker.clone(), sim.clone(), kill_switch.clone());
         let (open, committing) = (Open::default(), None);
-        Output { broker, fate, fuse, owners, partitions, turn: 0, open, committing, closed: 0, sent }
+        Output { broker, sim, kill_switch, owners, partitions, turn: 0, open, committing, closed: 0, sent }
     }
 
     fn owner(&self) -> &Owner {
@@ -61,13 +66,13 @@ impl Output {
 
     /// What fails takes its transactions back, if it can.
     fn failed(&mut self, why: &str) -> SinkError {
-        self.fuse.excuse();
-        if !self.fuse.is_dead() && self.fate.one_in(2) {
+        self.kill_switch.excuse();
+        if !self.kill_switch.is_dead() && self.sim.one_in(2) {
             let _ = self.broker.end(self.owner(), false);
         }
         if let Some(Committing { slot, .. }) = self.committing.take()
-            && !self.fuse.is_dead()
-            && self.fate.one_in(2)
+            && !self.kill_switch.is_dead()
+            && self.sim.one_in(2)
         {
             let _ = self.broker.end(&self.owners[slot], false);
         }
@@ -75,32 +80,32 @@ impl Output {
     }
 
     fn fenced(&mut self) -> SinkError {
-        self.fate.hit(Fault::Fenced);
+        self.sim.hit(Fault::Fenced);
         self.failed("somebody has taken over")
     }
 
     fn burn(&mut self) -> Result<(), SinkError> {
-        self.fuse.burn().map_err(|cut| self.failed(&cut.to_string()))
+        self.kill_switch.burn().map_err(|cut| self.failed(&cut.to_string()))
     }
 
     /// Pushes the commit on; what the broker answers is known later.
     fn commit(&mut self) -> Result<(), SinkError> {
         let Some(Committing { slot, is_done, .. }) = &mut self.committing else { return Ok(()) };
         if *is_done {
-            if self.fate.one_in(2) {
+            if self.sim.one_in(2) {
                 self.committing = None;
             }
             return Ok(());
         }
-        if self.fate.strikes(Fault::CommitRetried) {
+        if self.sim.strikes(Fault::CommitRetried) {
             return Ok(());
         }
-        if self.fate.strikes(Fault::CommitLost) {
+        if self.sim.strikes(Fault::CommitLost) {
             return Err(self.failed("no answer to a commit"));
         }
         *is_done = true;
         self.broker.end(&self.owners[*slot], true).map_err(|_fenced| self.fenced())?;
-        if self.fate.strikes(Fault::CommitUnanswered) {
+        if self.sim.strikes(Fault::CommitUnanswered) {
             return Err(self.failed("no answer to a commit"));
         }
         Ok(())
@@ -110,7 +115,7 @@ impl Output {
 impl Sink for Output {
     fn send(&mut self, records: &mut Records) -> Result<(), SinkError> {
         self.burn()?;
-        let room = if self.fate.strikes(Fault::SinkFull) { self.fate.below(3) } else { 100 };
+        let room = if self.sim.strikes(Fault::SinkFull) { self.sim.below(3) } else { 100 };
         for _ in 0..room {
             let Some(record) = records.front().filter(|_| !self.open.is_closing) else { break };
             let partition = record.partition.unwrap_or_else(|| home(record.key, self.partitions));
@@ -128,14 +133,14 @@ impl Sink for Output {
 
     fn poll(&mut self) -> Result<Delivery, SinkError> {
         self.burn()?;
-        if self.open.records > 0 && self.fate.strikes(Fault::DeliveryFailed) {
+        if self.open.records > 0 && self.sim.strikes(Fault::DeliveryFailed) {
             return Err(self.failed("a record cannot be delivered"));
         }
         self.commit()?;
         if self.committing.is_none() {
             self.open.is_closing |= self.open.is_whole;
             // Acknowledgements take their time.
-            if self.open.is_closing && self.fate.one_in(2) {
+            if self.open.is_closing && self.sim.one_in(2) {
                 let Open { records, epochs, .. } = std::mem::take(&mut self.open);
                 self.committing = Some(Committing { slot: self.turn, records, epochs, is_done: false });
                 self.turn = (self.turn + 1) % WORKER_SLOTS;
@@ -166,7 +171,7 @@ impl Sink for Output {
     }
 
     fn partition_of(&self, key: &[u8]) -> Option<u32> {
-        (!self.fate.has(Bug::KeysLeftBehind)).then(|| home(key, self.partitions))
+        (!self.sim.has(Bug::KeysLeftBehind)).then(|| home(key, self.partitions))
     }
 
     fn sent(&self) -> Sent {
@@ -177,44 +182,49 @@ impl Sink for Output {
 /// Whoever sees sooner or later that the topic has grown.
 pub(super) struct Growth {
     broker: Broker,
-    fate: Fate,
-    fuse: Fuse,
+    sim: SimContext,
+    kill_switch: KillSwitch,
     partitions: u32,
 }
 
 impl Growth {
     /// Of a topic that had so many partitions when the job began.
-    pub(super) fn new(broker: &Broker, fate: &Fate, fuse: &Fuse, partitions: u32) -> Growth {
-        Growth { broker: broker.clone(), fate: fate.clone(), fuse: fuse.clone(), partitions }
+    pub(super) fn new(
+        broker: &Broker,
+        sim: &SimContext,
+        kill_switch: &KillSwitch,
+        partitions: u32,
+    ) -> Growth {
+        Growth { broker: broker.clone(), sim: sim.clone(), kill_switch: kill_switch.clone(), partitions }
     }
 }
 
 impl Watch for Growth {
     fn check(&mut self) -> Result<(), SinkError> {
-        if self.broker.partitions() == self.partitions || !self.fate.one_in(5) {
+        if self.broker.partitions() == self.partitions || !self.sim.one_in(5) {
             return Ok(());
         }
-        self.fuse.excuse();
+        self.kill_switch.excuse();
         Err(SinkError::Kafka { message: "simulated: the output has grown".to_owned() })
     }
 }
 
 /// What consumers hold, as it was when this was made.
-pub(super) struct Held {
-    fate: Fate,
-    fuse: Fuse,
+pub(super) struct ReadBack {
+    sim: SimContext,
+    kill_switch: KillSwitch,
     partitions: BTreeMap<u32, (usize, Vec<Entry>)>,
 }
 
-impl Held {
-    pub(super) fn new(broker: &Broker, fate: &Fate, fuse: &Fuse, share: Share) -> Held {
+impl ReadBack {
+    pub(super) fn new(broker: &Broker, sim: &SimContext, kill_switch: &KillSwitch, share: Share) -> ReadBack {
         let partitions = (0..broker.partitions()).filter(|partition| share.owns(*partition));
         let partitions = partitions.map(|partition| (partition, (0, broker.committed(partition)))).collect();
-        Held { fate: fate.clone(), fuse: fuse.clone(), partitions }
+        ReadBack { sim: sim.clone(), kill_switch: kill_switch.clone(), partitions }
     }
 }
 
-impl Source for Held {
+impl Source for ReadBack {
     fn partitions(&mut self) -> Result<Vec<u32>, SourceError> {
         Ok(self.partitions.keys().copied().collect())
     }
@@ -225,12 +235,12 @@ impl Source for Held {
         records_max: usize,
         each: &mut dyn FnMut(RawRecord<'_>),
     ) -> Result<Fetched, SourceError> {
-        self.fuse.burn().map_err(|cut| SourceError::Kafka { message: cut.to_string() })?;
+        self.kill_switch.burn().map_err(|cut| SourceError::Kafka { message: cut.to_string() })?;
         let (next, entries) = self.partitions.get_mut(&number).unwrap();
         let mut fetched = Fetched::default();
-        for _ in 0..self.fate.below(20).min(records_max as u64) {
+        for _ in 0..self.sim.below(20).min(records_max as u64) {
             let Some(Entry { key, value, .. }) = entries.get(*next) else { break };
-            let value = value.clone().map(|value| match self.fate.has(Bug::EpochsStartOver) {
+            let value = value.clone().map(|value| match self.sim.has(Bug::EpochsStartOver) {
                 true => without_epoch(&value),
                 false => value,
             });

@@ -1,13 +1,13 @@
-//! One seed: a shop, a broker, a disk, and one life of the job after the other, until the last one ends in good order.
+//! One seed: a shop, a broker, a disk, and one run of the job after the other, until the last one ends in good order.
 
 use super::broker::Broker;
-use super::check::{self, Commit, LifeSettings};
+use super::check::{self, Commit, RunSettings};
 use super::disk::Platter;
-use super::fate::{Bug, Fate, Fault};
-use super::fuse::Fuse;
 use super::input::Witness;
-use super::life::{Life, Running, World};
+use super::job_run::{JobRun, Running, World};
+use super::kill_switch::KillSwitch;
 use super::shop::Shop;
+use super::sim_context::{Bug, Fault, SimContext};
 use crate::files::ExistingFile;
 use crate::job::{
     AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, StatePlace, Stream, Streams,
@@ -34,11 +34,11 @@ pub(super) struct Outcome {
     pub(super) failure: Option<anyhow::Error>,
 }
 
-/// Steps after which a life is killed, if nothing else ends it; and those after which the last one is stuck.
+/// Steps after which a run is killed, if nothing else ends it; and those after which the last one is stuck.
 const STEPS: u64 = 1500;
 const STEPS_MAX: u64 = 100_000;
 
-/// The most lives that end badly.
+/// The most runs that end badly.
 const LIVES: u64 = 4;
 
 /// Records that producers write over a seed.
@@ -47,46 +47,46 @@ const RECORDS: u64 = 80;
 /// Beyond, the output does not grow.
 const OUTPUT_PARTITIONS_MAX: u32 = 5;
 
-/// The most workers that a job has in any life.
+/// The most workers that a job has in any run.
 const WORKERS: u64 = 4;
 
 /// Runs a seed.
 pub(super) fn run(seed: u64, bug: Option<Bug>) -> Outcome {
-    let fate = Fate::new(seed, bug);
-    let failure = Seed::new(&fate).run().err();
-    Outcome { hits: fate.hits(), trace: fate.trace(), failure }
+    let sim = SimContext::new(seed, bug);
+    let failure = Seed::new(&sim).run().err();
+    Outcome { hits: sim.hits(), trace: sim.trace(), failure }
 }
 
 struct Seed {
     world: World,
-    fate: Fate,
+    sim: SimContext,
     commits: Rc<RefCell<Vec<Commit>>>,
-    /// The same in all lives.
+    /// The same in all runs.
     horizon: usize,
     basket_items_max: usize,
-    /// Those of each life.
-    settings: Vec<LifeSettings>,
+    /// Those of each run.
+    settings: Vec<RunSettings>,
     /// How many topics the job reads: a topic may come behind the first at any start.
     topics: u8,
     records_left: u64,
 }
 
 impl Seed {
-    fn new(fate: &Fate) -> Seed {
-        let horizon = fate.pick(&[1, 5, 30, 1000]);
-        let (shop, broker) = (Shop::new(fate, horizon), Broker::new(fate));
+    fn new(sim: &SimContext) -> Seed {
+        let horizon = sim.pick(&[1, 5, 30, 1000]);
+        let (shop, broker) = (Shop::new(sim, horizon), Broker::new(sim));
         let commits: Rc<RefCell<Vec<Commit>>> = Rc::default();
         let (known, place) = (Rc::clone(&commits), broker.clone());
         let witness: Witness = Rc::new(move |partition, offset| {
             known.borrow_mut().push(Commit { decided: place.decided(), partition, offset });
         });
-        let world = World { fate: fate.clone(), shop, broker, disk: Platter::new(fate), witness };
+        let world = World { sim: sim.clone(), shop, broker, disk: Platter::new(sim), witness };
         Seed {
             world,
-            fate: fate.clone(),
+            sim: sim.clone(),
             commits,
             horizon,
-            basket_items_max: fate.pick(&[3, 100]),
+            basket_items_max: sim.pick(&[3, 100]),
             settings: Vec::new(),
             topics: 1,
             records_left: RECORDS,
@@ -94,54 +94,54 @@ impl Seed {
     }
 
     fn run(&mut self) -> Result<()> {
-        let lives = 1 + self.fate.below(LIVES) as usize;
-        let cells: Vec<OnceCell<Life>> = (0..lives + 2).map(|_| OnceCell::new()).collect();
-        let first = self.fate.below(20);
+        let runs = 1 + self.sim.below(LIVES) as usize;
+        let cells: Vec<OnceCell<JobRun>> = (0..runs + 2).map(|_| OnceCell::new()).collect();
+        let first = self.sim.below(20);
         self.produce(first);
         let mut zombie = None;
-        for (number, cell) in cells[..lives].iter().enumerate() {
+        for (number, cell) in cells[..runs].iter().enumerate() {
             // Whoever hangs holds a lock on the folder.
-            let keeps_state = zombie.as_ref().is_none_or(|old: &Running<'_>| old.life.job.state.is_none());
-            if let Some(life) = self.life(number, keeps_state)? {
-                zombie = self.live(Running::start(cell.get_or_init(|| life)), zombie)?;
+            let keeps_state = zombie.as_ref().is_none_or(|old: &Running<'_>| old.run.job.state.is_none());
+            if let Some(run) = self.start_run(number, keeps_state)? {
+                zombie = self.live(Running::start(cell.get_or_init(|| run)), zombie)?;
             }
             self.accidents(&mut zombie);
         }
         drop(zombie);
-        self.fate.calm();
+        self.sim.calm();
         self.world.disk.free();
         self.produce(self.records_left);
-        self.last_life(&cells[lives], lives)?;
-        let told = check::history(&self.world, &self.settings, &self.commits.borrow())?;
+        self.last_run(&cells[runs], runs)?;
+        let published = check::history(&self.world, &self.settings, &self.commits.borrow())?;
         check::end(&self.world, &self.settings)?;
-        if self.fate.one_in(4) {
-            self.last_life(&cells[lives + 1], lives + 1)?;
+        if self.sim.one_in(4) {
+            self.last_run(&cells[runs + 1], runs + 1)?;
             let again = check::history(&self.world, &self.settings, &self.commits.borrow())?;
-            ensure!(told == again, "something is told that consumers know");
+            ensure!(published == again, "something is told that consumers know");
         }
         Ok(())
     }
 
-    /// What happens between two lives.
+    /// What happens between two runs.
     fn accidents(&mut self, zombie: &mut Option<Running<'_>>) {
-        if self.fate.strikes(Fault::PowerLost) {
+        if self.sim.strikes(Fault::PowerLost) {
             *zombie = None;
             self.world.disk.crash();
         }
         self.grow_output();
-        if self.fate.wants(Fault::BitFlipped) {
+        if self.sim.wants(Fault::BitFlipped) {
             self.world.disk.flip();
             // Perhaps it is still reading what it has found good.
-            zombie.iter().for_each(|old| old.life.fuse.excuse());
+            zombie.iter().for_each(|old| old.run.kill_switch.excuse());
         }
-        if self.fate.strikes(Fault::SnapshotsRemoved) {
+        if self.sim.strikes(Fault::SnapshotsRemoved) {
             self.world.disk.remove_some();
-            zombie.iter().for_each(|old| old.life.fuse.excuse());
+            zombie.iter().for_each(|old| old.run.kill_switch.excuse());
         }
     }
 
     fn grow_output(&mut self) {
-        if self.world.broker.partitions() < OUTPUT_PARTITIONS_MAX && self.fate.strikes(Fault::OutputGrown) {
+        if self.world.broker.partitions() < OUTPUT_PARTITIONS_MAX && self.sim.strikes(Fault::OutputGrown) {
             self.world.broker.grow();
         }
     }
@@ -152,54 +152,54 @@ impl Seed {
         self.world.shop.produce(records);
     }
 
-    /// A life with settings of its own; none, if it fails at once, and may.
-    fn life(&mut self, number: usize, keeps_state: bool) -> Result<Option<Life>> {
-        let calls = match self.fate.wants(Fault::KilledInside) {
-            true => self.fate.below(STEPS),
+    /// A run with settings of its own; none, if it fails at once, and may.
+    fn start_run(&mut self, number: usize, keeps_state: bool) -> Result<Option<JobRun>> {
+        let calls = match self.sim.wants(Fault::KilledInside) {
+            true => self.sim.below(STEPS),
             false => u64::MAX,
         };
-        let (job, fuse) = (self.job(false, keeps_state), Fuse::new(number, &self.fate, calls));
-        match Life::new(&self.world, job, fuse.clone()) {
-            Ok(life) => Ok(Some(life)),
-            Err(_) if fuse.is_dead() || fuse.is_excused() => Ok(None),
+        let (job, kill_switch) = (self.job(false, keeps_state), KillSwitch::new(number, &self.sim, calls));
+        match JobRun::new(&self.world, job, kill_switch.clone()) {
+            Ok(run) => Ok(Some(run)),
+            Err(_) if kill_switch.is_dead() || kill_switch.is_excused() => Ok(None),
             Err(error) => Err(error).context("the job does not begin, and nothing is wrong"),
         }
     }
 
     fn job(&mut self, until_end: bool, keeps_state: bool) -> Job {
-        let fate = &self.fate;
-        let keeps_state = keeps_state && !fate.strikes(Fault::WithoutState);
-        let every = fate.pick(&[None, Some(0), Some(20), Some(1000)]).map(Duration::from_millis);
-        let mut scoring = Scoring::new(fate.pick(&Measure::ALL));
-        scoring.digits = fate.below(5) as u32;
-        let lists = ListParams { k: 1 + fate.below(5) as usize, scoring, scores: !fate.one_in(8) };
+        let sim = &self.sim;
+        let keeps_state = keeps_state && !sim.strikes(Fault::WithoutState);
+        let every = sim.pick(&[None, Some(0), Some(20), Some(1000)]).map(Duration::from_millis);
+        let mut scoring = Scoring::new(sim.pick(&Measure::ALL));
+        scoring.digits = sim.below(5) as u32;
+        let lists = ListParams { k: 1 + sim.below(5) as usize, scoring, scores: !sim.one_in(8) };
         let mut params = Params {
             algorithm: Algorithm::Fast,
             lists,
             basket_items_max: self.basket_items_max,
             basket_idle: None,
-            item_baskets_max: NonZeroU32::new(fate.pick(&[0, 0, 0, 0, 0, 0, 2, 8])),
+            item_baskets_max: NonZeroU32::new(sim.pick(&[0, 0, 0, 0, 0, 0, 2, 8])),
         };
-        let mut workers = 1 + fate.below(WORKERS) as usize;
-        let mut envelope = fate.pick(&Envelope::ALL);
+        let mut workers = 1 + sim.below(WORKERS) as usize;
+        let mut envelope = sim.pick(&Envelope::ALL);
         if let Some(before) = self.settings.last() {
-            params = if fate.wants(Fault::OtherSettings) { params } else { before.params };
-            workers = if fate.wants(Fault::Rescaled) { workers } else { before.workers };
-            envelope = if fate.wants(Fault::OtherEnvelope) { envelope } else { before.envelope };
+            params = if sim.wants(Fault::OtherSettings) { params } else { before.params };
+            workers = if sim.wants(Fault::Rescaled) { workers } else { before.workers };
+            envelope = if sim.wants(Fault::OtherEnvelope) { envelope } else { before.envelope };
             for (differs, fault) in [
                 (params != before.params, Fault::OtherSettings),
                 (workers != before.workers, Fault::Rescaled),
                 (envelope != before.envelope, Fault::OtherEnvelope),
             ] {
                 if differs {
-                    fate.hit(fault);
+                    sim.hit(fault);
                 }
             }
         }
         let topics = self.world.shop.topics();
         if until_end {
             self.topics = topics;
-        } else if self.topics < topics && fate.one_in(3) {
+        } else if self.topics < topics && sim.one_in(3) {
             self.topics += 1;
         }
         let streams = streams(self.topics, until_end, self.horizon);
@@ -212,19 +212,19 @@ impl Seed {
                 scores: params.lists.scores,
                 score_digits: params.lists.scoring.digits,
             },
-            lists_every: fate.pick(&[None, None, Some(2), Some(50), Some(1000)]).map(Duration::from_millis),
+            lists_every: sim.pick(&[None, None, Some(2), Some(50), Some(1000)]).map(Duration::from_millis),
             output_partitions: None,
             dead_letters: None,
-            cut: match NonZeroU64::new(fate.below(20)) {
-                Some(records) if fate.one_in(4) => Cut::Records(records),
-                _ => Cut::Tick(Duration::from_millis(fate.pick(&[0, 1, 10, 50]))),
+            cut: match NonZeroU64::new(sim.below(20)) {
+                Some(records) if sim.one_in(4) => Cut::Records(records),
+                _ => Cut::Tick(Duration::from_millis(sim.pick(&[0, 1, 10, 50]))),
             },
             limits: AheadLimits {
-                epochs: 1 + fate.below(4),
-                epoch_events: 1 + fate.below(50) as usize,
+                epochs: 1 + sim.below(4),
+                epoch_events: 1 + sim.below(50) as usize,
                 epoch_bytes: 1 << 20,
             },
-            verify: fate.one_in(4).then_some(Verify::Every(NonZeroU64::MIN)),
+            verify: sim.one_in(4).then_some(Verify::Every(NonZeroU64::MIN)),
             cluster: Cluster::of_threads(workers),
             kafka: None,
             delivery: Delivery::ExactlyOnce {
@@ -238,22 +238,22 @@ impl Seed {
                 on_expired: OnExpired::Fail,
             }),
         };
-        self.fate.note(format_args!("{job:?}"));
-        self.settings.push(LifeSettings { params, workers, envelope });
+        self.sim.note(format_args!("{job:?}"));
+        self.settings.push(RunSettings { params, workers, envelope });
         job
     }
 
-    /// A life that ends somehow. It is returned if it is to go on beside the next one.
+    /// A run that ends somehow. It is returned if it is to go on beside the next one.
     fn live<'a>(
         &mut self,
         mut running: Running<'a>,
         mut zombie: Option<Running<'a>>,
     ) -> Result<Option<Running<'a>>> {
-        let (steps, mut is_ending) = (self.fate.below(STEPS), false);
+        let (steps, mut is_ending) = (self.sim.below(STEPS), false);
         for step in 0.. {
             self.tick();
-            if let Some(old) = zombie.as_mut().filter(|_| self.fate.one_in(3)) {
-                if !goes_on(old)? || self.fate.one_in(500) {
+            if let Some(old) = zombie.as_mut().filter(|_| self.sim.one_in(3)) {
+                if !goes_on(old)? || self.sim.one_in(500) {
                     zombie = None;
                 }
                 continue;
@@ -263,18 +263,18 @@ impl Seed {
             }
             if step >= steps && !is_ending {
                 is_ending = true;
-                match self.fate.below(3) {
+                match self.sim.below(3) {
                     0 => {
-                        self.fate.hit(Fault::Zombie);
+                        self.sim.hit(Fault::Zombie);
                         return Ok(Some(running));
                     }
                     1 => {
-                        self.fate.hit(Fault::Killed);
+                        self.sim.hit(Fault::Killed);
                         break;
                     }
                     _ => {
-                        self.fate.hit(Fault::Stopped);
-                        running.life.stop();
+                        self.sim.hit(Fault::Stopped);
+                        running.run.stop();
                     }
                 }
             }
@@ -283,42 +283,42 @@ impl Seed {
         Ok(None)
     }
 
-    /// A life in which nothing goes wrong, to the end of the input.
-    fn last_life(&mut self, cell: &OnceCell<Life>, number: usize) -> Result<()> {
-        let (job, fuse) = (self.job(true, true), Fuse::new(number, &self.fate, u64::MAX));
-        let life = Life::new(&self.world, job, fuse).context("the last life does not begin")?;
-        let mut running = Running::start(cell.get_or_init(|| life));
+    /// A run in which nothing goes wrong, to the end of the input.
+    fn last_run(&mut self, cell: &OnceCell<JobRun>, number: usize) -> Result<()> {
+        let (job, kill_switch) = (self.job(true, true), KillSwitch::new(number, &self.sim, u64::MAX));
+        let run = JobRun::new(&self.world, job, kill_switch).context("the last run does not begin")?;
+        let mut running = Running::start(cell.get_or_init(|| run));
         for _ in 0..STEPS_MAX {
             self.tick();
-            if running.step().context("the last life failed")? {
+            if running.step().context("the last run failed")? {
                 self.world.broker.tend(true);
                 return Ok(());
             }
         }
-        anyhow::bail!("the last life is stuck")
+        anyhow::bail!("the last run is stuck")
     }
 
     /// What happens outside between two steps.
     fn tick(&mut self) {
-        let fate = self.fate.clone();
+        let sim = self.sim.clone();
         let micros = match () {
-            () if fate.strikes(Fault::ClockStood) => 0,
-            () if fate.strikes(Fault::ClockJumped) => 1_000_000 * (30 + fate.below(100)),
-            () if fate.one_in(100) => 1_000_000,
-            () => fate.below(3000),
+            () if sim.strikes(Fault::ClockStood) => 0,
+            () if sim.strikes(Fault::ClockJumped) => 1_000_000 * (30 + sim.below(100)),
+            () if sim.one_in(100) => 1_000_000,
+            () => sim.below(3000),
         };
-        fate.pass(Duration::from_micros(micros));
-        if fate.one_in(50) {
-            let some = fate.below(6);
+        sim.pass(Duration::from_micros(micros));
+        if sim.one_in(50) {
+            let some = sim.below(6);
             self.produce(some);
         }
-        if self.world.shop.partitions().len() < 5 && fate.strikes(Fault::PartitionAdded) {
+        if self.world.shop.partitions().len() < 5 && sim.strikes(Fault::PartitionAdded) {
             self.world.shop.grow();
         }
-        if fate.one_in(500) {
+        if sim.one_in(500) {
             self.grow_output();
         }
-        if fate.one_in(10) {
+        if sim.one_in(10) {
             self.world.broker.tend(true);
         }
     }
@@ -339,11 +339,11 @@ fn streams(topics: u8, until_end: bool, horizon: usize) -> Streams {
     Streams::new(streams.collect()).unwrap()
 }
 
-/// Lets a life make a step; false when it is over, for good or for bad. It may fail if something is wrong.
+/// Lets a run make a step; false when it is over, for good or for bad. It may fail if something is wrong.
 fn goes_on(running: &mut Running<'_>) -> Result<bool> {
     match running.step() {
         Ok(is_over) => Ok(!is_over),
-        Err(_) if running.life.fuse.is_dead() || running.life.fuse.is_excused() => Ok(false),
+        Err(_) if running.run.kill_switch.is_dead() || running.run.kill_switch.is_excused() => Ok(false),
         Err(error) => Err(error).context("the job fails, and nothing is wrong"),
     }
 }

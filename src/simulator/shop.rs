@@ -8,7 +8,7 @@
 //! - Each partition has a *beacon*: two items that are only ever together, each time in a new basket. Their count in
 //!   the published lists tells how far the partition had been read, and must never fall.
 
-use super::fate::{Fate, Fault};
+use super::sim_context::{Fault, SimContext};
 use deltacart_dataflows::{Action, Event, Model, Name, Params, Partition, Position};
 use deltacart_testing::{Plan, Random, Size, Zipf};
 use std::cell::RefCell;
@@ -39,7 +39,7 @@ struct Log {
 pub(super) struct Shop(Rc<RefCell<Inner>>);
 
 struct Inner {
-    fate: Fate,
+    sim: SimContext,
     /// By topic and partition.
     topics: Vec<Vec<Log>>,
     /// Which items and baskets its customers choose.
@@ -51,16 +51,16 @@ struct Inner {
 }
 
 impl Shop {
-    pub(super) fn new(fate: &Fate, horizon: usize) -> Shop {
-        let partitions = || (0..1 + fate.below(3)).map(|_| Log::default()).collect();
-        let topics = (0..1 + u64::from(fate.one_in(3))).map(|_| partitions()).collect();
-        let mut random = Random::new(fate.below(u64::MAX));
+    pub(super) fn new(sim: &SimContext, horizon: usize) -> Shop {
+        let partitions = || (0..1 + sim.below(3)).map(|_| Log::default()).collect();
+        let topics = (0..1 + u64::from(sim.one_in(3))).map(|_| partitions()).collect();
+        let mut random = Random::new(sim.below(u64::MAX));
         let plan = Plan::draw(&mut random, Size::Small);
         // A seed has few records: in more baskets, hardly any two items would be together.
         let items = Zipf::new(plan.items.min(12), plan.item_skew);
         let baskets = Zipf::new(plan.baskets.min(8), plan.basket_skew);
-        let fate = fate.clone();
-        Shop(Rc::new(RefCell::new(Inner { fate, topics, items, baskets, random, horizon })))
+        let sim = sim.clone();
+        Shop(Rc::new(RefCell::new(Inner { sim, topics, items, baskets, random, horizon })))
     }
 
     /// Producers write so many records, somewhere.
@@ -68,7 +68,7 @@ impl Shop {
         let mut inner = self.0.borrow_mut();
         for _ in 0..records {
             let partitions = inner.partitions();
-            let partition = inner.fate.pick(&partitions);
+            let partition = inner.sim.pick(&partitions);
             inner.write(partition);
         }
     }
@@ -76,7 +76,7 @@ impl Shop {
     /// A partition appears in some topic.
     pub(super) fn grow(&self) {
         let mut inner = self.0.borrow_mut();
-        let topic = inner.fate.below(inner.topics.len() as u64) as usize;
+        let topic = inner.sim.below(inner.topics.len() as u64) as usize;
         inner.topics[topic].push(Log::default());
     }
 
@@ -158,32 +158,32 @@ impl Inner {
     }
 
     fn write(&mut self, partition: Partition) {
-        let fate = self.fate.clone();
+        let sim = self.sim.clone();
         let log = self.log(partition);
-        if let (false, true) = (log.recent.is_empty(), fate.strikes(Fault::EventRepeated)) {
-            let place = fate.below(log.recent.len() as u64) as usize;
+        if let (false, true) = (log.recent.is_empty(), sim.strikes(Fault::EventRepeated)) {
+            let place = sim.below(log.recent.len() as u64) as usize;
             let value = log.recent[place].1.clone();
             return self.push(partition, value, Vec::new());
         }
-        if fate.strikes(Fault::Garbage) {
+        if sim.strikes(Fault::Garbage) {
             let garbage: [&[u8]; 4] = [
                 b"",
                 b"{\"event\":\"add\"}",
                 b"\xff\x00",
                 b"{\"event\":\"add\",\"basket\":\"b\",\"item\":{}}",
             ];
-            return self.push(partition, fate.pick(&garbage).to_vec(), Vec::new());
+            return self.push(partition, sim.pick(&garbage).to_vec(), Vec::new());
         }
         let log = self.log_mut(partition);
         log.events += 1;
         let id = Name::from(format!("e{}-{}", place(partition), log.events));
-        let (value, events) = match fate.one_in(4) {
+        let (value, events) = match sim.one_in(4) {
             true => {
                 log.beacons += 1;
                 let basket = format!("beacon {} {}", place(partition), log.beacons);
-                told("add", &basket, None, Some(&beacon(partition)), None, &id)
+                published("add", &basket, None, Some(&beacon(partition)), None, &id)
             }
-            false if self.topics.len() > 1 && fate.one_in(6) => self.shared_event(&id),
+            false if self.topics.len() > 1 && sim.one_in(6) => self.shared_event(&id),
             false => self.event(partition, &id),
         };
         let horizon = self.horizon;
@@ -198,22 +198,22 @@ impl Inner {
     fn push(&mut self, partition: Partition, value: Vec<u8>, events: Vec<Event>) {
         let log = self.log(partition);
         let (beacons, text) = (log.beacons, String::from_utf8_lossy(&value));
-        self.fate.note(format_args!("{}:{}: {text}", place(partition), log.records.len()));
+        self.sim.note(format_args!("{}:{}: {text}", place(partition), log.records.len()));
         self.log_mut(partition).records.push(Record { value, events, beacons });
     }
 
     /// Something that happens to a basket that is in both topics.
     fn shared_event(&self, id: &str) -> (Vec<u8>, Vec<Event>) {
-        let basket = format!("both {}", self.fate.below(2));
-        let item = [Name::from(format!("i{}", self.fate.below(SHARED_ITEMS)))];
-        told(self.fate.pick(&["add", "purchase"]), &basket, None, Some(&item), Some(1), id)
+        let basket = format!("both {}", self.sim.below(2));
+        let item = [Name::from(format!("i{}", self.sim.below(SHARED_ITEMS)))];
+        published(self.sim.pick(&["add", "purchase"]), &basket, None, Some(&item), Some(1), id)
     }
 
     /// Something that a customer does.
     fn event(&mut self, partition: Partition, id: &str) -> (Vec<u8>, Vec<Event>) {
-        let (fate, place) = (&self.fate, place(partition));
+        let (sim, place) = (&self.sim, place(partition));
         let basket = format!("b{place}-{}", self.baskets.draw(&mut self.random));
-        let user = fate.one_in(3).then(|| format!("u{place}-{}", fate.below(3)));
+        let user = sim.one_in(3).then(|| format!("u{place}-{}", sim.below(3)));
         let item = [Name::from(format!("i{}", self.items.draw(&mut self.random)))];
         let kinds = [
             "add",
@@ -234,24 +234,24 @@ impl Inner {
             "forget",
             "forget user",
         ];
-        let kind = fate.pick(&kinds);
+        let kind = sim.pick(&kinds);
         if kind == "forget user" {
-            let user = format!("u{place}-{}", fate.below(3));
-            return told(kind, "", Some(&user), None, None, id);
+            let user = format!("u{place}-{}", sim.below(3));
+            return published(kind, "", Some(&user), None, None, id);
         }
-        let quantity = (1 + fate.below(3)) as u32;
+        let quantity = (1 + sim.below(3)) as u32;
         let (items, quantity) = match kind {
             "clear" | "checkout" | "cancel" | "forget" => (None, None),
             "set" => (Some(&item[..]), Some(quantity - 1)),
-            "remove" | "refund" if fate.one_in(2) => (Some(&item[..]), None),
+            "remove" | "refund" if sim.one_in(2) => (Some(&item[..]), None),
             _ => (Some(&item[..]), Some(quantity)),
         };
-        told(kind, &basket, user.as_deref(), items, quantity, id)
+        published(kind, &basket, user.as_deref(), items, quantity, id)
     }
 }
 
 /// An event as a record, and as it is to be understood.
-fn told(
+fn published(
     kind: &str,
     basket: &str,
     user: Option<&str>,

@@ -10,7 +10,7 @@
 //! the last of these questions the next worker can be built. What answers the question also decides when bytes go on:
 //! that makes a link slow.
 
-use super::fate::{Fate, Fault};
+use super::sim_context::{Fault, SimContext};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -30,8 +30,8 @@ thread_local! {
 }
 
 /// Workers of one job.
-pub(super) fn workers(count: usize, fate: &Fate) -> Vec<Worker> {
-    let links = fate.clone();
+pub(super) fn workers(count: usize, sim: &SimContext) -> Vec<Worker> {
+    let links = sim.clone();
     let policy: SpillPolicyFn = Arc::new(move || {
         ASKED.set(ASKED.get() + 1);
         if ASKED.get().is_multiple_of(count) {
@@ -78,7 +78,7 @@ impl SpillPolicy for Sending {
 }
 
 /// The end where they come out, in their order.
-struct Receiving(Fate);
+struct Receiving(SimContext);
 
 impl SpillPolicy for Receiving {
     fn apply(&mut self, queue: &mut VecDeque<QueueEntry>) {
@@ -109,7 +109,7 @@ impl BytesFetch for OnItsWay {
     }
 }
 
-/// Buffers are large and many, and lives are short: they are used again.
+/// Buffers are large and many, and runs are short: they are used again.
 fn buffers() -> BytesRefill {
     BytesRefill { logic: Arc::new(|size| Box::new(Buffer::of(size))), limit: None }
 }

@@ -51,7 +51,7 @@ pub(crate) trait Writing: Write + Send {
 /// A folder of the operating system.
 struct Os {
     path: PathBuf,
-    /// Held by whoever has claimed the folder. Without it nothing is changed there any more.
+    /// ConsumerState by whoever has claimed the folder. Without it nothing is changed there any more.
     lock: Option<Lock>,
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 const LOCK: &str = ".lock";
 
-/// Held as long as this lives.
+/// ConsumerState as long as this lives.
 pub(super) struct Lock {
     /// What is locked, the folder first.
     held: Vec<(PathBuf, File)>,

@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 
 /// The records of one partition that wait, in the order of their offsets.
 #[derive(Default)]
-pub(super) struct Backlog(VecDeque<Held>);
+pub(super) struct Backlog(VecDeque<WaitingRecord>);
 
 /// A record with its bytes.
-struct Held {
+struct WaitingRecord {
     partition: u32,
     offset: u64,
     key: Option<Vec<u8>>,
@@ -58,7 +58,7 @@ impl Backlog {
     fn push(&mut self, record: &RawRecord<'_>) {
         let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
         let headers = record.headers.iter().map(|(name, value)| ((*name).to_owned(), owned(*value)));
-        self.0.push_back(Held {
+        self.0.push_back(WaitingRecord {
             partition: record.partition,
             offset: record.offset,
             key: owned(record.key),
@@ -84,7 +84,7 @@ impl Backlog {
     }
 }
 
-impl Held {
+impl WaitingRecord {
     fn lend(&self, take: &mut dyn FnMut(&RawRecord<'_>) -> bool) -> bool {
         let headers: Vec<(&str, Option<&[u8]>)> =
             self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();

@@ -7,7 +7,7 @@
 use crate::job::{Job, Shared, Stream};
 use crate::state::load::Snapshot;
 use crate::streams::{partition, share_of};
-use crate::worker::places::Places;
+use crate::worker::environment::Environment;
 use anyhow::Result;
 use deltacart_dataflows::Partition;
 use deltacart_inputs::{Decoder, EventIds, Lag, OnExpired, Resume, Share, Source};
@@ -26,7 +26,12 @@ pub(super) struct StreamInput<'a> {
 impl<'a> Inputs<'a> {
     /// Opens all streams, each where the snapshot ends, if the job begins with one. A stream that was not there when it
     /// was taken is read as at a first start.
-    pub(super) fn open(job: &'a Job, shared: &Shared, places: &dyn Places, share: Share) -> Result<Self> {
+    pub(super) fn open(
+        job: &'a Job,
+        shared: &Shared,
+        environment: &dyn Environment,
+        share: Share,
+    ) -> Result<Self> {
         let snapshot = shared.state.as_ref().and_then(|state| state.snapshot.as_ref());
         let on_expired = job.state.as_ref().map(|state| state.on_expired).unwrap_or_default();
         let open = |(number, stream): (u8, &'a Stream)| {
@@ -34,7 +39,7 @@ impl<'a> Inputs<'a> {
             let mut decoder = stream.decode.decoder()?;
             let known = snapshot.filter(|it| usize::from(number) < it.manifest().streams.len());
             let resume = known.map(|it| resume(it, number, share, on_expired, &mut *decoder)).transpose()?;
-            let source = places.source(stream, share, resume.as_ref(), decoder.needs_header())?;
+            let source = environment.source(stream, share, resume.as_ref(), decoder.needs_header())?;
             Ok(StreamInput { stream, source, decoder })
         };
         Ok(Inputs(job.streams.iter().map(open).collect::<Result<_>>()?))

@@ -3,9 +3,9 @@
 
 use crate::job::{Destination, Job};
 use crate::output::Envelope;
-use crate::output::held::{HeldRecord, envelope_of, read_held};
+use crate::output::consumer_state::{ConsumerRecord, envelope_of, read_consumer_record};
 use crate::publish::{Begin, Resumption};
-use crate::worker::control::{Control, Stage};
+use crate::worker::coordination::{Coordination, Stage};
 use anyhow::{Context, Result, ensure};
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::{RawRecord, Source};
@@ -14,7 +14,7 @@ use std::rc::Rc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
 
-pub(super) type HeldInput = InputHandle<Epoch, CapacityContainerBuilder<Vec<HeldRecord>>>;
+pub(super) type ConsumerInput = InputHandle<Epoch, CapacityContainerBuilder<Vec<ConsumerRecord>>>;
 
 /// Records of a partition that are read at a time.
 const BATCH_RECORDS: usize = 4096;
@@ -31,7 +31,7 @@ pub(super) struct Recovery {
 /// How far a worker has got.
 enum Step {
     /// It reads what consumers hold, and hands it over.
-    Reading(Box<Reader>, HeldInput),
+    Reading(Box<Reader>, ConsumerInput),
     /// It reads the input as far as it went at the start; never, if not all that is held is known.
     CatchingUp { knows_all: bool },
     /// It waits for the others.
@@ -60,7 +60,11 @@ struct Reader {
 
 impl Recovery {
     /// Begins to read, if there is something to go on from; else it is over at once.
-    pub(super) fn new(job: &Job, from: Option<(Box<dyn Source>, Rc<Resumption>)>, input: HeldInput) -> Self {
+    pub(super) fn new(
+        job: &Job,
+        from: Option<(Box<dyn Source>, Rc<Resumption>)>,
+        input: ConsumerInput,
+    ) -> Self {
         let Some((source, resumption)) = from else {
             return Recovery { step: Step::Over, resumption: Rc::default() };
         };
@@ -92,31 +96,44 @@ impl Recovery {
 
     /// Goes on. `read` is the epoch in which this worker has read all that was there at the start, if it has; `goes_on`
     /// says whether there may be more. True if there is more to do at once.
-    pub(super) fn turn(&mut self, control: &mut Control, read: Option<Epoch>, goes_on: bool) -> Result<bool> {
+    pub(super) fn turn(
+        &mut self,
+        coordination: &mut Coordination,
+        read: Option<Epoch>,
+        goes_on: bool,
+    ) -> Result<bool> {
         let next = match &mut self.step {
             Step::Reading(reader, input) => {
                 let found = reader.read(input)?;
                 let knows_all = reader.has_ended()?;
-                if !knows_all && !control.is_stopped() {
+                if !knows_all && !coordination.is_stopped() {
                     return Ok(found);
                 }
                 tracing::debug!("what consumers hold is read");
-                control.pass(Stage::Held, reader.largest.map_or(0, |largest| largest.saturating_add(1)));
+                coordination.pass(
+                    Stage::ConsumerState,
+                    reader.largest.map_or(0, |largest| largest.saturating_add(1)),
+                );
                 Step::CatchingUp { knows_all }
             }
             Step::CatchingUp { knows_all } => {
                 let read = read.filter(|_| *knows_all);
-                if control.all_passed(Stage::Held).is_none() || (read.is_none() && !control.is_stopped()) {
+                if coordination.all_passed(Stage::ConsumerState).is_none()
+                    || (read.is_none() && !coordination.is_stopped())
+                {
                     return Ok(false);
                 }
                 if let Some(epoch) = read.filter(|_| goes_on) {
                     // Perhaps nothing is in it, and it is to end all the same.
-                    control.tell_used(epoch);
+                    coordination.report_used(epoch);
                 }
-                control.pass(Stage::CaughtUp, read.unwrap_or(NEVER));
+                coordination.pass(Stage::CaughtUp, read.unwrap_or(NEVER));
                 Step::Waiting
             }
-            Step::Waiting => match (control.all_passed(Stage::Held), control.all_passed(Stage::CaughtUp)) {
+            Step::Waiting => match (
+                coordination.all_passed(Stage::ConsumerState),
+                coordination.all_passed(Stage::CaughtUp),
+            ) {
                 (_, Some(NEVER)) => {
                     self.resumption.begin(Begin::Never);
                     Step::Never
@@ -128,10 +145,10 @@ impl Recovery {
                 _ => return Ok(false),
             },
             Step::Publishing if self.resumption.is_published() => {
-                control.pass(Stage::Published, 0);
+                coordination.pass(Stage::Published, 0);
                 Step::Published
             }
-            Step::Published if control.all_passed(Stage::Published).is_some() => {
+            Step::Published if coordination.all_passed(Stage::Published).is_some() => {
                 tracing::debug!("caught up: every epoch is published from now on");
                 Step::Over
             }
@@ -144,7 +161,7 @@ impl Recovery {
 
 impl Reader {
     /// Reads a batch of each partition; true if there was a record.
-    fn read(&mut self, input: &mut HeldInput) -> Result<bool> {
+    fn read(&mut self, input: &mut ConsumerInput) -> Result<bool> {
         let mut found = false;
         for partition in self.source.partitions()? {
             if self.ended.contains(&partition) {
@@ -177,15 +194,15 @@ fn take(
     record: &RawRecord<'_>,
     only: Option<Envelope>,
     largest: &mut Option<Epoch>,
-    input: &mut HeldInput,
+    input: &mut ConsumerInput,
 ) -> Result<()> {
     ensure!(!record.truncated, "it is too long for a list");
-    let (held, epoch) = read_held(record.partition, record.key, record.value)?;
-    if let (Some(only), Some(found)) = (only, envelope_of(&held)) {
+    let (consumer_state, epoch) = read_consumer_record(record.partition, record.key, record.value)?;
+    if let (Some(only), Some(found)) = (only, envelope_of(&consumer_state)) {
         ensure!(found == only, "its envelope is {found}, and the job's is {only}");
     }
     *largest = epoch.max(*largest);
-    input.send(held);
+    input.send(consumer_state);
     Ok(())
 }
 

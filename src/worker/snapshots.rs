@@ -18,13 +18,13 @@
 
 use crate::job::{Job, Shared};
 use crate::metrics::Meter;
-use crate::state::keeper::{Keeper, Taken};
 use crate::state::load::{Events, Snapshot};
 use crate::state::manifest::{Manifest, Part, PartitionOffset};
-use crate::state::scribe::{Outcome, Scribe};
-use crate::worker::control::Control;
-use crate::worker::intake::{Intake, Kept};
-use crate::worker::places::Places;
+use crate::state::snapshot_catalog::{SnapshotCatalog, Taken};
+use crate::state::snapshot_writer::{Outcome, SnapshotWriter};
+use crate::worker::coordination::Coordination;
+use crate::worker::environment::Environment;
+use crate::worker::ingest::{Ingest, InputState};
 use anyhow::{Result, anyhow, bail, ensure};
 use deltacart_dataflows::{Epoch, Event, SnapshotRequest};
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ type Reports = InputHandle<u64, CapacityContainerBuilder<Vec<Report>>>;
 /// A worker's part in snapshots.
 pub(super) struct Snapshots {
     index: usize,
-    scribe: Scribe,
+    snapshot_writer: SnapshotWriter,
     request: SnapshotRequest,
     /// What is still to be restored.
     restore: Option<Events>,
@@ -77,13 +77,13 @@ impl Snapshots {
         worker: &mut Worker,
         job: &Job,
         shared: &Shared,
-        places: &dyn Places,
-        intake: &Intake<'_>,
+        environment: &dyn Environment,
+        ingest: &Ingest<'_>,
     ) -> Result<Option<Snapshots>> {
         let (Some(state), Some(options)) = (&shared.state, &job.state) else { return Ok(None) };
         let (index, workers) = (worker.index(), worker.peers());
-        let scribe = places.scribe(Arc::clone(&state.store))?;
-        let request = SnapshotRequest::new(Box::new(scribe.clone()));
+        let snapshot_writer = environment.snapshot_writer(Arc::clone(&state.store))?;
+        let request = SnapshotRequest::new(Box::new(snapshot_writer.clone()));
         let told: Rc<RefCell<Vec<Report>>> = Rc::default();
         let heard = Rc::clone(&told);
         let mut tell = Reports::new();
@@ -94,17 +94,18 @@ impl Snapshots {
         let begins = state.snapshot.as_ref().map(|snapshot| snapshot.manifest().id());
         let lead = if index == 0 {
             let loaded = state.snapshot.as_ref().map(|snapshot| snapshot.manifest().sequence);
-            let keeper = Keeper::new(Arc::clone(&state.store), state.shape.clone(), workers, loaded)?;
+            let catalog =
+                SnapshotCatalog::new(Arc::clone(&state.store), state.shape.clone(), workers, loaded)?;
             Some(Lead {
-                keeper: Some(keeper),
+                catalog: Some(catalog),
                 completing: None,
                 told,
                 meter: shared.meter.clone(),
                 workers,
                 every: options.every,
                 begins,
-                topic_ids: intake.topic_ids(),
-                announced_at: places.now(),
+                topic_ids: ingest.topic_ids(),
+                announced_at: environment.now(),
                 newest: None,
                 under_way: None,
                 ended: 0,
@@ -117,7 +118,7 @@ impl Snapshots {
         let (events, offsets) = (Vec::new(), Vec::new());
         let mut snapshots = Snapshots {
             index,
-            scribe,
+            snapshot_writer,
             request,
             restore,
             events,
@@ -155,11 +156,16 @@ impl Snapshots {
     }
 
     /// The worker's epoch has ended, and the next one is `next`: keeps what belongs to a snapshot that lies between.
-    pub(super) fn pass(&mut self, next: Epoch, control: &Control, intake: &mut Intake<'_>) -> Result<()> {
-        let Some((epoch, number)) = control.announced() else { return Ok(()) };
+    pub(super) fn pass(
+        &mut self,
+        next: Epoch,
+        coordination: &Coordination,
+        ingest: &mut Ingest<'_>,
+    ) -> Result<()> {
+        let Some((epoch, number)) = coordination.announced() else { return Ok(()) };
         if epoch < next && self.kept != Some(number) {
-            let Kept { offsets, ids } = intake.kept()?;
-            self.scribe.begin(Keeper::part_name(number, self.index), ids);
+            let InputState { offsets, ids } = ingest.kept()?;
+            self.snapshot_writer.begin(SnapshotCatalog::part_name(number, self.index), ids);
             self.request.request(epoch);
             (self.kept, self.offsets) = (Some(number), offsets);
         }
@@ -167,12 +173,12 @@ impl Snapshots {
     }
 
     /// The worker has no more to read. True if it may close its input: nobody needs it any more.
-    pub(super) fn end(&mut self, control: &Control) -> bool {
+    pub(super) fn end(&mut self, coordination: &Coordination) -> bool {
         if !self.has_ended {
             self.has_ended = true;
             self.report(Report::HasEnded);
         }
-        control.called().is_none()
+        coordination.called().is_none()
     }
 
     /// Whether it has said so.
@@ -183,21 +189,21 @@ impl Snapshots {
     /// Tells what has become of this worker's part; worker 0 announces snapshots and completes them.
     pub(super) fn turn(
         &mut self,
-        control: &mut Control,
-        intake: &Intake<'_>,
-        places: &dyn Places,
+        coordination: &mut Coordination,
+        ingest: &Ingest<'_>,
+        environment: &dyn Environment,
     ) -> Result<()> {
         if self.outcome.is_none() {
-            self.outcome = self.scribe.outcome();
+            self.outcome = self.snapshot_writer.outcome();
         }
-        if let (Some(number), true) = (self.kept, intake.letters_are_out())
+        if let (Some(number), true) = (self.kept, ingest.letters_are_out())
             && let Some(outcome) = self.outcome.take()
         {
             let offsets = std::mem::take(&mut self.offsets);
             self.report(Report::Part(number, outcome, offsets));
         }
         let is_restoring = self.is_restoring();
-        self.lead.as_mut().map_or(Ok(()), |lead| lead.turn(control, places, is_restoring))
+        self.lead.as_mut().map_or(Ok(()), |lead| lead.turn(coordination, environment, is_restoring))
     }
 
     /// Fails if the last snapshot could not be written.
@@ -222,7 +228,7 @@ impl Snapshots {
 /// What worker 0 does for all.
 struct Lead {
     /// Away while it completes a snapshot.
-    keeper: Option<Keeper>,
+    catalog: Option<SnapshotCatalog>,
     completing: Option<Completing>,
     told: Rc<RefCell<Vec<Report>>>,
     meter: Meter,
@@ -250,23 +256,28 @@ struct UnderWay {
 
 /// A snapshot whose manifest is being written, beside the worker.
 struct Completing {
-    done: Receiver<(Keeper, Result<Manifest, String>)>,
+    done: Receiver<(SnapshotCatalog, Result<Manifest, String>)>,
     epoch: Epoch,
     is_last: bool,
 }
 
 impl Lead {
-    fn turn(&mut self, control: &mut Control, places: &dyn Places, is_restoring: bool) -> Result<()> {
+    fn turn(
+        &mut self,
+        coordination: &mut Coordination,
+        environment: &dyn Environment,
+        is_restoring: bool,
+    ) -> Result<()> {
         let told = std::mem::take(&mut *self.told.borrow_mut());
         told.into_iter().try_for_each(|report| self.take(report))?;
-        self.finish(control, places.now())?;
+        self.finish(coordination, environment.now())?;
         match &self.under_way {
-            Some(under_way) if under_way.told == self.workers => self.close(places)?,
+            Some(under_way) if under_way.told == self.workers => self.close(environment)?,
             Some(_) => {}
             // NB: whoever has restored its part goes on to the next epoch, which is called only when worker 0 has, too.
             // A snapshot announced before would be of an epoch that others have left.
             None if is_restoring => {}
-            None => self.open(control, places.now()),
+            None => self.open(coordination, environment.now()),
         }
         Ok(())
     }
@@ -293,26 +304,26 @@ impl Lead {
     }
 
     /// Begins the next snapshot when it is time, or ends the job when there is none to come.
-    fn open(&mut self, control: &mut Control, now: Instant) {
+    fn open(&mut self, coordination: &mut Coordination, now: Instant) {
         let is_last = self.ended == self.workers;
         let is_due =
             self.every.is_some_and(|every| now.saturating_duration_since(self.announced_at) >= every);
-        let Some(keeper) = self.keeper.as_mut().filter(|_| is_last || is_due) else { return };
+        let Some(catalog) = self.catalog.as_mut().filter(|_| is_last || is_due) else { return };
         // What has been read since the newest; epochs that nobody used change nothing.
-        if control.used_by_any() > self.newest {
-            let sequence = keeper.begin();
-            let Some(epoch) = control.announce(sequence) else { return };
+        if coordination.used_by_any() > self.newest {
+            let sequence = catalog.begin();
+            let Some(epoch) = coordination.announce(sequence) else { return };
             let taken = Taken { sequence, epoch, topic_ids: self.topic_ids.clone(), ..Taken::default() };
             self.under_way = Some(UnderWay { taken, told: 0, failure: None, is_last });
         } else if is_last {
-            control.call_no_more();
+            coordination.call_no_more();
         }
         self.announced_at = now;
     }
 
     /// All workers have told: it is to be completed, or given up.
-    fn close(&mut self, places: &dyn Places) -> Result<()> {
-        let (Some(under_way), Some(mut keeper)) = (self.under_way.take(), self.keeper.take()) else {
+    fn close(&mut self, environment: &dyn Environment) -> Result<()> {
+        let (Some(under_way), Some(mut catalog)) = (self.under_way.take(), self.catalog.take()) else {
             return Ok(());
         };
         let UnderWay { taken, failure, is_last, .. } = under_way;
@@ -320,30 +331,30 @@ impl Lead {
         let (tell, done) = channel();
         let complete = move || {
             let result = match failure {
-                None => keeper.complete(taken).map_err(|error| format!("{:#}", anyhow::Error::from(error))),
+                None => catalog.complete(taken).map_err(|error| format!("{:#}", anyhow::Error::from(error))),
                 Some(failure) => Err(failure),
             };
             if result.is_err() {
-                keeper.give_up(sequence);
+                catalog.give_up(sequence);
             }
             // Nobody hears it where the job has ended.
-            let _ = tell.send((keeper, result));
+            let _ = tell.send((catalog, result));
             worker.unpark();
         };
         self.completing = Some(Completing { done, epoch, is_last });
-        places.aside(Box::new(complete))
+        environment.aside(Box::new(complete))
     }
 
     /// Takes note of the one that was being completed, if it is there or was given up.
-    fn finish(&mut self, control: &mut Control, now: Instant) -> Result<()> {
+    fn finish(&mut self, coordination: &mut Coordination, now: Instant) -> Result<()> {
         let Some(Completing { done, epoch, is_last }) = &self.completing else { return Ok(()) };
         let (epoch, is_last) = (*epoch, *is_last);
-        let (keeper, result) = match done.try_recv() {
+        let (catalog, result) = match done.try_recv() {
             Ok(answer) => answer,
             Err(TryRecvError::Empty) => return Ok(()),
             Err(TryRecvError::Disconnected) => bail!("what completes snapshots has stopped"),
         };
-        (self.keeper, self.completing) = (Some(keeper), None);
+        (self.catalog, self.completing) = (Some(catalog), None);
         match result {
             Ok(manifest) => {
                 tracing::debug!(name = manifest.name(), epoch, "a snapshot is safe");
@@ -356,7 +367,7 @@ impl Lead {
             Err(failure) => tracing::warn!("a snapshot is given up: {failure}"),
         }
         if is_last {
-            control.call_no_more();
+            coordination.call_no_more();
         }
         Ok(())
     }

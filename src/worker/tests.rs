@@ -1,13 +1,13 @@
 //! What a worker reads into an epoch, from a source that has more than fits.
 
-use super::intake::{Intake, Room};
-use super::places::Places;
+use super::environment::Environment;
+use super::ingest::{EpochBudget, Ingest};
 use crate::cli::{Cli, Command};
 use crate::config;
 use crate::dead_letter::DeadLetters;
 use crate::job::{Job, Shared, Stream};
 use crate::output::{Sink, Watch};
-use crate::state::scribe::Scribe;
+use crate::state::snapshot_writer::SnapshotWriter;
 use crate::state::store::Store;
 use anyhow::Result;
 use clap::Parser;
@@ -52,7 +52,7 @@ impl Source for Plenty {
 /// A world with an input.
 struct Inside;
 
-impl Places for Inside {
+impl Environment for Inside {
     fn source(&self, _: &Stream, _: Share, _: Option<&Resume>, _: bool) -> Result<Box<dyn Source>> {
         Ok(Box::new(Plenty([10_000; 3])))
     }
@@ -69,7 +69,7 @@ impl Places for Inside {
         Ok(None)
     }
 
-    fn held(&self, _: Share) -> Result<Option<Box<dyn Source>>> {
+    fn consumer_state(&self, _: Share) -> Result<Option<Box<dyn Source>>> {
         Ok(None)
     }
 
@@ -77,8 +77,8 @@ impl Places for Inside {
         Ok(None)
     }
 
-    fn scribe(&self, store: Arc<dyn Store>) -> Result<Scribe> {
-        Ok(Scribe::inline(store))
+    fn snapshot_writer(&self, store: Arc<dyn Store>) -> Result<SnapshotWriter> {
+        Ok(SnapshotWriter::inline(store))
     }
 
     fn aside(&self, work: Box<dyn FnOnce() + Send>) -> Result<()> {
@@ -103,9 +103,9 @@ fn job() -> Job {
 }
 
 /// Events of each partition in every epoch, of as many as are asked for.
-fn epochs(room: Room, count: u64) -> Vec<[u64; 3]> {
+fn epochs(budget: EpochBudget, count: u64) -> Vec<[u64; 3]> {
     let (job, shared) = (job(), Shared::default());
-    let mut intake = Intake::new(&job, &shared, &Inside, Share::WHOLE, Default::default()).unwrap();
+    let mut ingest = Ingest::new(&job, &shared, &Inside, Share::WHOLE, Default::default()).unwrap();
     let mut epochs = Vec::new();
     for epoch in 0..count {
         let mut events = [0; 3];
@@ -114,31 +114,32 @@ fn epochs(room: Room, count: u64) -> Vec<[u64; 3]> {
             let mut count = |batch: &mut Vec<deltacart_dataflows::Event>| {
                 batch.iter().for_each(|event| events[event.position.partition.number() as usize] += 1);
             };
-            intake.fetch(room, &mut count).unwrap();
+            ingest.fetch(budget, &mut count).unwrap();
         }
-        intake.end_epoch(epoch);
+        ingest.end_epoch(epoch);
         epochs.push(events);
     }
     epochs
 }
 
-const NO_LIMIT: Room = Room { partition_records: u64::MAX, events: usize::MAX, bytes: usize::MAX };
+const NO_LIMIT: EpochBudget =
+    EpochBudget { partition_records: u64::MAX, events: usize::MAX, bytes: usize::MAX };
 
 #[test]
 fn an_epoch_has_no_more_than_it_may_and_no_partition_waits_for_ever() {
     // One turn after the other: what the first partition leaves is for the next.
     assert_eq!(
-        epochs(Room { events: 100, ..NO_LIMIT }, 4),
+        epochs(EpochBudget { events: 100, ..NO_LIMIT }, 4),
         [[100, 0, 0], [0, 100, 0], [0, 0, 100], [100, 0, 0]]
     );
-    let some = epochs(Room { events: 6000, ..NO_LIMIT }, 3);
+    let some = epochs(EpochBudget { events: 6000, ..NO_LIMIT }, 3);
     assert!(some.iter().all(|epoch| epoch.iter().sum::<u64>() == 6000), "{some:?}");
-    let bytes = epochs(Room { bytes: 1, ..NO_LIMIT }, 3);
+    let bytes = epochs(EpochBudget { bytes: 1, ..NO_LIMIT }, 3);
     assert_eq!(bytes, [[4096, 0, 0], [0, 4096, 0], [0, 0, 4096]]);
 }
 
 #[test]
 fn epochs_by_count_take_of_each_partition() {
-    assert_eq!(epochs(Room { partition_records: 7, ..NO_LIMIT }, 2), [[7; 3], [7; 3]]);
+    assert_eq!(epochs(EpochBudget { partition_records: 7, ..NO_LIMIT }, 2), [[7; 3], [7; 3]]);
     assert_eq!(epochs(NO_LIMIT, 1), [[10_000; 3]]);
 }

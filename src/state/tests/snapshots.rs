@@ -2,10 +2,10 @@
 
 use super::{Memory, basket, name, partition, shape, stream};
 use crate::state::StateError;
-use crate::state::keeper::{Keeper, Taken};
 use crate::state::load::{Snapshot, load};
 use crate::state::manifest::{FORMAT, Manifest, PartitionOffset, StateShape, trailer};
-use crate::state::scribe::{Outcome, Scribe};
+use crate::state::snapshot_catalog::{SnapshotCatalog, Taken};
+use crate::state::snapshot_writer::{Outcome, SnapshotWriter};
 use crate::state::store::{Store, put_whole};
 use deltacart_dataflows::{Action, Event, Name, Partition, SnapshotSink};
 use std::collections::BTreeSet;
@@ -25,10 +25,10 @@ fn load_from(store: &Memory) -> Result<Option<Snapshot>, StateError> {
 }
 
 /// What a scribe says of a part.
-fn outcome(scribe: &Scribe) -> Outcome {
+fn outcome(snapshot_writer: &SnapshotWriter) -> Outcome {
     let start = Instant::now();
     loop {
-        if let Some(outcome) = scribe.outcome() {
+        if let Some(outcome) = snapshot_writer.outcome() {
             return outcome;
         }
         assert!(start.elapsed() < Duration::from_secs(20), "the scribe says nothing");
@@ -37,21 +37,26 @@ fn outcome(scribe: &Scribe) -> Outcome {
 }
 
 /// Takes a snapshot of two workers; the first basket's quantity tells which it is.
-pub(super) fn take(keeper: &mut Keeper, store: &Arc<dyn Store>, mark: u32) -> Result<Manifest, String> {
-    let sequence = keeper.begin();
+pub(super) fn take(
+    catalog: &mut SnapshotCatalog,
+    store: &Arc<dyn Store>,
+    mark: u32,
+) -> Result<Manifest, String> {
+    let sequence = catalog.begin();
     let mut taken = Taken { sequence, epoch: mark.into(), ..Taken::default() };
     for worker in 0..2usize {
-        let mut scribe = match worker {
-            0 => Scribe::inline(Arc::clone(store)),
-            _ => Scribe::spawn(Arc::clone(store)).unwrap(),
+        let mut snapshot_writer = match worker {
+            0 => SnapshotWriter::inline(Arc::clone(store)),
+            _ => SnapshotWriter::spawn(Arc::clone(store)).unwrap(),
         };
         let ids = [name(format_args!("id {worker}")), name(mark)].into_iter().collect();
-        scribe.begin(Keeper::part_name(sequence, worker), vec![(partition(worker as u8, 4), ids)]);
+        snapshot_writer
+            .begin(SnapshotCatalog::part_name(sequence, worker), vec![(partition(worker as u8, 4), ids)]);
         let mut baskets: Vec<_> = (0..3).map(|number| basket(10 * worker + number, 2, 1)).collect();
         baskets[0].lines[0].1 = mark;
-        scribe.take(0, baskets);
-        scribe.finish(0);
-        taken.parts.push(outcome(&scribe)?);
+        snapshot_writer.take(0, baskets);
+        snapshot_writer.finish(0);
+        taken.parts.push(outcome(&snapshot_writer)?);
         taken.offsets.push(PartitionOffset {
             partition: partition(worker as u8, 4),
             offset: mark.into(),
@@ -59,7 +64,7 @@ pub(super) fn take(keeper: &mut Keeper, store: &Arc<dyn Store>, mark: u32) -> Re
             source: None,
         });
     }
-    keeper.complete(taken).map_err(|error| error.to_string())
+    catalog.complete(taken).map_err(|error| error.to_string())
 }
 
 /// Which snapshot it is, after a look at all of it by any number of workers.
@@ -92,16 +97,16 @@ pub(super) fn mark_of(snapshot: &Snapshot) -> u32 {
     marks.pop_first().unwrap()
 }
 
-fn keeper(store: &Memory, loaded: Option<u64>) -> (Keeper, Arc<dyn Store>) {
+fn catalog(store: &Memory, loaded: Option<u64>) -> (SnapshotCatalog, Arc<dyn Store>) {
     let store: Arc<dyn Store> = Arc::new(store.clone());
-    (Keeper::new(Arc::clone(&store), shape(), 2, loaded).unwrap(), store)
+    (SnapshotCatalog::new(Arc::clone(&store), shape(), 2, loaded).unwrap(), store)
 }
 
 #[test]
 fn the_newest_is_used_and_two_are_kept() {
     let memory = Memory::new();
     assert!(load_from(&memory).unwrap().is_none(), "no snapshot is no error");
-    let (mut keeper_of_run, store) = keeper(&memory, None);
+    let (mut keeper_of_run, store) = catalog(&memory, None);
     for mark in [100, 200, 300] {
         take(&mut keeper_of_run, &store, mark).unwrap();
         assert_eq!(mark_of(&load_from(&memory).unwrap().unwrap()), mark);
@@ -112,7 +117,7 @@ fn the_newest_is_used_and_two_are_kept() {
     let loaded = load_from(&memory).unwrap().unwrap().manifest().sequence;
     put_whole(&memory, "snapshot-0000000009.part-0001", b"of a run that was killed").unwrap();
     put_whole(&memory, "something else", b"that is not ours").unwrap();
-    let (mut keeper_of_run, store) = keeper(&memory, Some(loaded));
+    let (mut keeper_of_run, store) = catalog(&memory, Some(loaded));
     assert!(!memory.names().iter().any(|name| name.contains("0009")));
     assert_eq!(take(&mut keeper_of_run, &store, 400).unwrap().sequence, 10);
     assert_eq!(mark_of(&load_from(&memory).unwrap().unwrap()), 400);
@@ -125,9 +130,9 @@ fn the_newest_is_used_and_two_are_kept() {
 #[test]
 fn whatever_is_damaged_the_one_before_is_used() {
     let memory = Memory::new();
-    let (mut keeper, store) = keeper(&memory, None);
-    take(&mut keeper, &store, 100).unwrap();
-    take(&mut keeper, &store, 200).unwrap();
+    let (mut catalog, store) = catalog(&memory, None);
+    take(&mut catalog, &store, 100).unwrap();
+    take(&mut catalog, &store, 200).unwrap();
     let names = memory.names();
     let newest: Vec<&String> = names.iter().filter(|name| name.contains("0002.")).collect();
     assert_eq!(newest.len(), 3);
@@ -168,8 +173,8 @@ fn whatever_is_damaged_the_one_before_is_used() {
 #[test]
 fn what_is_not_for_us_is_refused() {
     let memory = Memory::new();
-    let (mut keeper, store) = keeper(&memory, None);
-    let manifest = take(&mut keeper, &store, 100).unwrap();
+    let (mut catalog, store) = catalog(&memory, None);
+    let manifest = take(&mut catalog, &store, 100).unwrap();
     let refused = |other: StateShape| load(&store, &other, &no_files).err().unwrap().to_string();
     let carts = stream("kafka:carts", &[("format", "ga4"), ("basket", "order")]);
     let error = refused(StateShape { streams: vec![carts.clone()], ..StateShape::default() });
@@ -209,17 +214,17 @@ fn what_is_not_for_us_is_refused() {
 #[test]
 fn a_full_store_costs_a_snapshot_and_no_more() {
     let memory = Memory::new();
-    let (mut keeper, store) = keeper(&memory, None);
-    take(&mut keeper, &store, 100).unwrap();
+    let (mut catalog, store) = catalog(&memory, None);
+    take(&mut catalog, &store, 100).unwrap();
     let mut failed = 0;
     for room in (0..).step_by(7) {
         memory.set_room(room);
-        match take(&mut keeper, &store, 200) {
+        match take(&mut catalog, &store, 200) {
             Ok(_) => break,
             Err(error) => {
                 assert!(error.contains("cannot write snapshot-"), "{error}");
                 failed += 1;
-                keeper.give_up(failed + 1);
+                catalog.give_up(failed + 1);
                 assert_eq!(memory.names().len(), 3, "{:?}", memory.names());
                 assert_eq!(mark_of(&load_from(&memory).unwrap().unwrap()), 100);
             }

@@ -4,7 +4,7 @@
 use super::snapshots::{mark_of, newest, take};
 use super::{Memory, shape};
 use crate::state::folder::Folder;
-use crate::state::keeper::Keeper;
+use crate::state::snapshot_catalog::SnapshotCatalog;
 use crate::state::store::{Store, get_whole, put_whole};
 use std::fs;
 use std::io::{self, Read, Write};
@@ -60,9 +60,9 @@ fn keeps_what_is_committed(store: &dyn Store) {
 /// Snapshots are taken, found and pruned, and one that lacks a part is passed over.
 fn keeps_snapshots(store: &Arc<dyn Store>) {
     assert!(newest(store).unwrap().is_none(), "no snapshot is no error");
-    let mut keeper = Keeper::new(Arc::clone(store), shape(), 2, None).unwrap();
+    let mut catalog = SnapshotCatalog::new(Arc::clone(store), shape(), 2, None).unwrap();
     for mark in [100, 200, 300] {
-        take(&mut keeper, store, mark).unwrap();
+        take(&mut catalog, store, mark).unwrap();
         assert_eq!(mark_of(&newest(store).unwrap().unwrap()), mark);
     }
     let names = store.list().unwrap();
@@ -186,14 +186,14 @@ mod buckets {
     fn a_later_run_takes_over() {
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let earlier: Arc<dyn Store> = Arc::new(open(&objects, true));
-        let mut keeper = Keeper::new(Arc::clone(&earlier), shape(), 2, None).unwrap();
-        take(&mut keeper, &earlier, 100).unwrap();
+        let mut catalog = SnapshotCatalog::new(Arc::clone(&earlier), shape(), 2, None).unwrap();
+        take(&mut catalog, &earlier, 100).unwrap();
         open(&objects, false);
-        take(&mut keeper, &earlier, 200).unwrap();
+        take(&mut catalog, &earlier, 200).unwrap();
 
         let later = open(&objects, true);
         let names = later.list().unwrap();
-        let error = take(&mut keeper, &earlier, 300).unwrap_err();
+        let error = take(&mut catalog, &earlier, 300).unwrap_err();
         assert!(error.contains("another run has taken over s3://shop/jobs/carts"), "{error}");
         assert!(earlier.delete(&names[0]).is_err());
         assert_eq!(later.list().unwrap(), names);

@@ -8,7 +8,7 @@
 use super::frame::Frame;
 use super::settings::shown;
 use super::wire::is_timeout;
-use super::{Cluster, ending};
+use super::{Cluster, shutdown};
 use anyhow::{Context, Result, bail};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -95,21 +95,21 @@ impl Peer {
 }
 
 /// The signs of life between this process and all others.
-pub(super) struct Pulse {
+pub(super) struct Heartbeat {
     peers: Vec<Peer>,
     silence_max: Duration,
     /// Nothing that is heard is a failure any more.
     finished: AtomicBool,
 }
 
-impl Pulse {
+impl Heartbeat {
     /// Waits until every process has all its connections; from then on, watches them. None if `stop` was set before.
     pub(super) fn start(
         cluster: &Cluster,
         streams: Vec<Option<TcpStream>>,
         until: Instant,
         stop: &AtomicBool,
-    ) -> Result<Option<Arc<Pulse>>> {
+    ) -> Result<Option<Arc<Heartbeat>>> {
         let (mut peers, mut ears) = (Vec::new(), Vec::new());
         for (process, stream) in streams.into_iter().enumerate() {
             let Some(stream) = stream else { continue };
@@ -125,17 +125,17 @@ impl Pulse {
             }
         }
         let finished = AtomicBool::new(false);
-        let pulse = Arc::new(Pulse { peers, silence_max: cluster.timeouts.peer, finished });
+        let heartbeat = Arc::new(Heartbeat { peers, silence_max: cluster.timeouts.peer, finished });
         for (index, ear) in ears.into_iter().enumerate() {
-            let listener = Arc::clone(&pulse);
-            let name = format!("cluster:hear-{}", pulse.peers[index].process);
+            let listener = Arc::clone(&heartbeat);
+            let name = format!("cluster:hear-{}", heartbeat.peers[index].process);
             let run = move || listener.listen(&listener.peers[index], ear);
             thread::Builder::new().name(name).spawn(run).context("cannot start a thread")?;
         }
-        let speaker = Arc::clone(&pulse);
+        let speaker = Arc::clone(&heartbeat);
         let run = move || speaker.speak();
         thread::Builder::new().name("cluster:ping".to_owned()).spawn(run).context("cannot start a thread")?;
-        Ok(Some(pulse))
+        Ok(Some(heartbeat))
     }
 
     /// Tells every other process.
@@ -182,24 +182,24 @@ impl Pulse {
             match heard {
                 Ok(Some(Frame::Ping | Frame::Ready)) => silent = 0,
                 Ok(Some(Frame::Goodbye)) => return,
-                Ok(Some(Frame::Enough)) => ending::leave(),
+                Ok(Some(Frame::Enough)) => shutdown::leave(),
                 Ok(Some(Frame::Failed(why))) => {
-                    ending::follow(&format!("{name} has ended: {}", shown(&why)));
+                    shutdown::follow(&format!("{name} has ended: {}", shown(&why)));
                 }
-                Ok(Some(Frame::Follows(message))) => ending::follow(&shown(&message)),
+                Ok(Some(Frame::Follows(message))) => shutdown::follow(&shown(&message)),
                 Ok(None) => silent += 1,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    ending::die(&format!("the connection to {name} is of no use: {error}"));
+                    shutdown::die(&format!("the connection to {name} is of no use: {error}"));
                 }
                 Err(_) => {
                     // Another process may know better: of two that end, the second may be seen first.
                     thread::sleep(BETTER_WORDS);
-                    ending::die(&format!("{name} is gone: it was killed, or its machine was"));
+                    shutdown::die(&format!("{name} is gone: it was killed, or its machine was"));
                 }
             }
             if silent >= TICKS {
                 let span = self.silence_max;
-                ending::die(&format!(
+                shutdown::die(&format!(
                     "{name} has not been heard for {span:?}: it hangs, or its network does"
                 ));
             }

@@ -157,7 +157,7 @@ impl Bug {
 
 /// Clones share it.
 #[derive(Clone)]
-pub(super) struct Fate(Arc<Mutex<Inner>>);
+pub(super) struct SimContext(Arc<Mutex<Inner>>);
 
 struct Inner {
     random: u64,
@@ -170,9 +170,9 @@ struct Inner {
     trace: Trace,
 }
 
-impl Fate {
-    pub(super) fn new(seed: u64, bug: Option<Bug>) -> Fate {
-        let fate = Fate(Arc::new(Mutex::new(Inner {
+impl SimContext {
+    pub(super) fn new(seed: u64, bug: Option<Bug>) -> SimContext {
+        let sim = SimContext(Arc::new(Mutex::new(Inner {
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15),
             known: Vec::new(),
             bug,
@@ -182,9 +182,9 @@ impl Fate {
             trace: Trace { hash: FNV_START, is_shown: std::env::var_os("DELTACART_TEST_TRACE").is_some() },
         })));
         // A seed knows some faults only: with all of them, most runs would end the same few ways.
-        let known = Fault::ALL.into_iter().filter(|_| fate.one_in(2)).collect();
-        fate.inner().known = known;
-        fate
+        let known = Fault::ALL.into_iter().filter(|_| sim.one_in(2)).collect();
+        sim.inner().known = known;
+        sim
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -2,10 +2,10 @@
 
 use super::Update;
 use super::cadence::Changes;
-use crate::output::held::{Correction, Held, HeldRecord};
+use crate::output::consumer_state::{ConsumerRecord, ConsumerState, Correction};
 use crate::output::{Envelope, ListChange, OutputOptions, Records, Sent, Sink, SinkError, encode};
 use crate::summary::{Counter, Tally};
-use crate::worker::Trouble;
+use crate::worker::FirstError;
 use anyhow::anyhow;
 use deltacart_dataflows::{Diff, Epoch, List, Name};
 use differential_dataflow::consolidation::consolidate;
@@ -17,12 +17,12 @@ use std::rc::Rc;
 const ENCODED_BYTES: usize = 1 << 20;
 
 /// One worker's way out.
-pub(crate) struct Outlet {
+pub(crate) struct EpochWriter {
     /// None on workers that have nothing to publish.
     sink: Option<Box<dyn Sink>>,
     options: OutputOptions,
     tally: Rc<RefCell<Tally>>,
-    trouble: Trouble,
+    first_error: FirstError,
     /// Added to an epoch to give the one that is told: epochs go on where those of the run before ended.
     base: Epoch,
     /// What is still to be encoded.
@@ -96,18 +96,18 @@ impl ListChange {
     }
 }
 
-impl Outlet {
+impl EpochWriter {
     pub(crate) fn new(
         sink: Option<Box<dyn Sink>>,
         options: OutputOptions,
         tally: Rc<RefCell<Tally>>,
-        trouble: Trouble,
+        first_error: FirstError,
     ) -> Self {
-        Outlet {
+        EpochWriter {
             sink,
             options,
             tally,
-            trouble,
+            first_error,
             base: 0,
             unencoded: None,
             open: None,
@@ -122,9 +122,9 @@ impl Outlet {
     }
 
     /// Takes in what a record left with consumers.
-    pub(super) fn hold(&self, record: HeldRecord, held: &mut Held) {
+    pub(super) fn hold(&self, record: ConsumerRecord, consumer_state: &mut ConsumerState) {
         let home = self.sink.as_ref().and_then(|sink| sink.partition_of(record.key()));
-        held.apply(record, home);
+        consumer_state.apply(record, home);
     }
 
     /// Whether the sink has taken all records of the epoch before, so that another may follow.
@@ -153,14 +153,20 @@ impl Outlet {
     }
 
     /// Makes the difference between what consumers hold and what is computed up to `epoch` the next to be sent.
-    pub(super) fn correct(&mut self, base: Epoch, epoch: Epoch, held: Held, computed: HashMap<Name, List>) {
+    pub(super) fn correct(
+        &mut self,
+        base: Epoch,
+        epoch: Epoch,
+        consumer_state: ConsumerState,
+        computed: HashMap<Name, List>,
+    ) {
         self.base = base;
         self.open = Some(epoch);
         let Some(epoch) = self.told(epoch) else { return };
-        match Correction::new(held, computed, epoch, &self.options) {
+        match Correction::new(consumer_state, computed, epoch, &self.options) {
             Ok(correction) => self.unencoded = Some(Unencoded::Difference(correction)),
             Err(error) => self
-                .trouble
+                .first_error
                 .set(anyhow!(error).context("the output has a record that this job did not write")),
         }
     }
@@ -169,7 +175,7 @@ impl Outlet {
     fn told(&mut self, epoch: Epoch) -> Option<Epoch> {
         let told = self.base.checked_add(epoch);
         if told.is_none() {
-            self.trouble
+            self.first_error
                 .set(anyhow!("the output holds an epoch after which there is no other: {}", self.base));
         }
         told
@@ -210,7 +216,7 @@ impl Outlet {
 
     /// Pushes delivery on, and says how many of the last epochs have not arrived. After a failure nobody knows.
     pub(super) fn push(&mut self) -> Option<usize> {
-        if self.trouble.is_some() {
+        if self.first_error.is_some() {
             return None;
         }
         match self.try_push() {
@@ -219,7 +225,7 @@ impl Outlet {
                 Some(epochs)
             }
             Err(error) => {
-                self.trouble.set(error.into());
+                self.first_error.set(error.into());
                 None
             }
         }
@@ -281,7 +287,7 @@ mod tests {
     #[test]
     fn an_epochs_records_are_ordered_by_item_and_what_cancels_is_none() {
         let options = OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: 3 };
-        let mut outlet = Outlet::new(None, options, Rc::default(), Trouble::default());
+        let mut epoch_writer = EpochWriter::new(None, options, Rc::default(), FirstError::default());
         let mut updates = [
             update("longer-than-eight-b", "x", 1),
             update("same", "x", -1),
@@ -294,12 +300,12 @@ mod tests {
             update("short", "x", -1),
             update("shared", "z", 1),
         ];
-        outlet.take(7, &mut updates);
-        let keys: Vec<&[u8]> = outlet.records.iter().map(|record| record.key).collect();
+        epoch_writer.take(7, &mut updates);
+        let keys: Vec<&[u8]> = epoch_writer.records.iter().map(|record| record.key).collect();
         assert_eq!(keys, [&b"longer-than-eight-a"[..], b"longer-than-eight-b", b"shared", b"short"]);
         let shared =
-            String::from_utf8_lossy(outlet.records.iter().nth(2).unwrap().line.unwrap()).into_owned();
+            String::from_utf8_lossy(epoch_writer.records.iter().nth(2).unwrap().line.unwrap()).into_owned();
         assert!(shared.contains(r#""added":["z"],"removed":["x"]"#), "{shared}");
-        assert_eq!(outlet.tally.borrow().get(&Counter::ListsChanged), 4);
+        assert_eq!(epoch_writer.tally.borrow().get(&Counter::ListsChanged), 4);
     }
 }

@@ -7,7 +7,7 @@ use crate::job::{Delivery, Destination, Input, Job, Shared, Stream};
 use crate::output::{
     KafkaSink, OutputWatch, Sink, TransactionalSink, WORKER_SLOTS, Watch, fence, wait_for_open_transactions,
 };
-use crate::state::scribe::Scribe;
+use crate::state::snapshot_writer::SnapshotWriter;
 use crate::state::store::Store;
 use anyhow::{Context, Result};
 use deltacart_inputs::file::{FileParams, FileSource, Framing, Tables};
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// What a worker reads and writes. The methods that make something may wait for an answer from outside; what they make
 /// does not.
-pub(crate) trait Places {
+pub(crate) trait Environment {
     /// A stream of the input, from where it is to be gone on with, if it is. What it holds now is what is there at the
     /// start. With `needs_header` the first record of a file is handed over in any case.
     fn source(
@@ -41,13 +41,13 @@ pub(crate) trait Places {
     fn watch(&self, share: Share) -> Result<Option<Box<dyn Watch>>>;
 
     /// What consumers hold, if the job goes on where another stopped. Nobody else can write it any more.
-    fn held(&self, share: Share) -> Result<Option<Box<dyn Source>>>;
+    fn consumer_state(&self, share: Share) -> Result<Option<Box<dyn Source>>>;
 
     /// Where records go that cannot be used.
     fn dead_letters(&self, share: Share) -> Result<Option<DeadLetters>>;
 
     /// What writes this worker's parts of snapshots to `store`.
-    fn scribe(&self, store: Arc<dyn Store>) -> Result<Scribe>;
+    fn snapshot_writer(&self, store: Arc<dyn Store>) -> Result<SnapshotWriter>;
 
     /// Does something beside the worker, which has no time to wait for a disk.
     fn aside(&self, work: Box<dyn FnOnce() + Send>) -> Result<()>;
@@ -60,7 +60,7 @@ pub(crate) trait Places {
 }
 
 /// The real one.
-pub(crate) struct Outside<'a> {
+pub(crate) struct System<'a> {
     pub(crate) job: &'a Job,
     pub(crate) shared: &'a Shared,
 }
@@ -78,13 +78,13 @@ const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 /// How often the topic of lists is looked at, where no flag says so.
 const WATCH_PERIOD: Duration = Duration::from_secs(10);
 
-impl Outside<'_> {
+impl System<'_> {
     fn kafka(&self) -> Result<&KafkaSettings> {
         self.job.kafka.as_ref().context("a topic needs brokers: add -b/--brokers")
     }
 }
 
-impl Places for Outside<'_> {
+impl Environment for System<'_> {
     fn source(
         &self,
         stream: &Stream,
@@ -165,7 +165,7 @@ impl Places for Outside<'_> {
         Ok(Some(Box::new(OutputWatch::start(self.kafka()?, topic, began.clone(), period)?)))
     }
 
-    fn held(&self, share: Share) -> Result<Option<Box<dyn Source>>> {
+    fn consumer_state(&self, share: Share) -> Result<Option<Box<dyn Source>>> {
         let record_bytes_max = LIST_BYTES_MAX;
         Ok(match &self.job.output {
             Destination::File(path) if self.job.resumes() => {
@@ -203,8 +203,8 @@ impl Places for Outside<'_> {
         })
     }
 
-    fn scribe(&self, store: Arc<dyn Store>) -> Result<Scribe> {
-        Scribe::spawn(store).context("no thread to write snapshots")
+    fn snapshot_writer(&self, store: Arc<dyn Store>) -> Result<SnapshotWriter> {
+        SnapshotWriter::spawn(store).context("no thread to write snapshots")
     }
 
     fn aside(&self, work: Box<dyn FnOnce() + Send>) -> Result<()> {

@@ -11,7 +11,7 @@
 //! seat to its next start.
 
 use super::Cluster;
-use super::handshake::{Failure, Guest, Instance, Member, PATIENCE, Refusal, Role, call, random, receive};
+use super::handshake::{Caller, Failure, Instance, Member, PATIENCE, Refusal, Role, call, random, receive};
 use super::settings::Settings;
 use super::strangers::{STRANGERS_MAX, Strangers};
 use super::wire;
@@ -42,9 +42,9 @@ const WARNINGS_MAX: usize = 32;
 
 /// The connections to the other processes, by their index; none to this one.
 #[derive(Debug)]
-pub(super) struct Links {
+pub(super) struct Connections {
     pub(super) data: Vec<Option<TcpStream>>,
-    pub(super) pulses: Vec<Option<TcpStream>>,
+    pub(super) heartbeats: Vec<Option<TcpStream>>,
 }
 
 /// Connects to all other processes. None if `stop` was set before that was done.
@@ -53,7 +53,7 @@ pub(super) fn connect(
     settings: Settings,
     until: Instant,
     stop: &AtomicBool,
-) -> Result<Option<Links>> {
+) -> Result<Option<Connections>> {
     let me = cluster.process;
     let listen = cluster.listen.as_ref().unwrap_or(&cluster.addresses[me]);
     let listener = TcpListener::bind(listen)
@@ -64,11 +64,11 @@ pub(super) fn connect(
     }
     let secret = cluster.secret.clone();
     let member = Member { process: me, instance: random()?, secret, settings };
-    let seats = (0..cluster.processes()).map(|_| Seat::default()).collect();
+    let slots = (0..cluster.processes()).map(|_| PeerSlot::default()).collect();
     let meeting = Arc::new(Meeting {
         cluster: cluster.clone(),
         member,
-        table: Mutex::new(Table { seats, failure: None }),
+        table: Mutex::new(Table { slots, failure: None }),
         changed: Condvar::new(),
         over: AtomicBool::new(false),
         guests: AtomicUsize::new(0),
@@ -82,11 +82,11 @@ pub(super) fn connect(
         let caller = Arc::clone(&meeting);
         spawn(&format!("cluster:call-{peer}"), move || caller.keep_calling(peer))?;
     }
-    let links = meeting.wait(until, stop);
+    let connections = meeting.wait(until, stop);
     meeting.over.store(true, Ordering::Relaxed);
     // The port is closed when this is done. Callers may hang in the name service: they end when they come back.
     threads.into_iter().for_each(|thread| thread.join().unwrap_or_default());
-    links
+    connections
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>> {
@@ -106,23 +106,23 @@ struct Meeting {
 }
 
 struct Table {
-    seats: Vec<Seat>,
+    slots: Vec<PeerSlot>,
     /// Why there will be no cluster.
     failure: Option<String>,
 }
 
 /// The place of one process.
 #[derive(Default)]
-struct Seat {
+struct PeerSlot {
     /// Whose it is, where it was taken by a caller.
     instance: Option<Instance>,
     data: Option<TcpStream>,
-    pulse: Option<TcpStream>,
+    heartbeat: Option<TcpStream>,
     /// What is known of a process that is not here.
     note: Option<String>,
 }
 
-impl Seat {
+impl PeerSlot {
     /// Empties the seat of a process that has gone; true if one is there, or half there.
     ///
     /// Nothing is sent on the data connection before the start, so it shows an end as soon as it has come.
@@ -135,21 +135,21 @@ impl Seat {
             };
             is_open && stream.set_nonblocking(false).is_ok()
         };
-        let taken = self.data.as_ref().or(self.pulse.as_ref()).is_some_and(is_open);
+        let taken = self.data.as_ref().or(self.heartbeat.as_ref()).is_some_and(is_open);
         if !taken {
-            *self = Seat { note: self.note.take(), ..Seat::default() };
+            *self = PeerSlot { note: self.note.take(), ..PeerSlot::default() };
         }
         taken
     }
 
     fn is_complete(&mut self) -> bool {
-        self.is_taken() && self.data.is_some() && self.pulse.is_some()
+        self.is_taken() && self.data.is_some() && self.heartbeat.is_some()
     }
 
     fn put(&mut self, role: Role, stream: TcpStream) {
         match role {
             Role::Data => self.data = Some(stream),
-            Role::Pulse => self.pulse = Some(stream),
+            Role::Heartbeat => self.heartbeat = Some(stream),
         }
     }
 }
@@ -164,19 +164,19 @@ impl Meeting {
     }
 
     /// Waits until every seat is taken.
-    fn wait(&self, until: Instant, stop: &AtomicBool) -> Result<Option<Links>> {
+    fn wait(&self, until: Instant, stop: &AtomicBool) -> Result<Option<Connections>> {
         let mut table = self.table();
         loop {
             if let Some(failure) = table.failure.take() {
                 bail!("the cluster cannot start: {failure}");
             }
-            let all = self.cluster.peers().all(|peer| table.seats[peer].is_complete());
+            let all = self.cluster.peers().all(|peer| table.slots[peer].is_complete());
             if all {
                 // Under the lock: nobody takes a seat after this.
                 self.over.store(true, Ordering::Relaxed);
-                let seats = table.seats.drain(..).map(|seat| (seat.data, seat.pulse));
-                let (data, pulses) = seats.unzip();
-                return Ok(Some(Links { data, pulses }));
+                let slots = table.slots.drain(..).map(|slot| (slot.data, slot.heartbeat));
+                let (data, heartbeats) = slots.unzip();
+                return Ok(Some(Connections { data, heartbeats }));
             }
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
@@ -192,9 +192,9 @@ impl Meeting {
     fn missing(&self, table: &mut Table) -> String {
         let mut missing = Vec::new();
         for peer in self.cluster.peers() {
-            let seat = &mut table.seats[peer];
-            if !seat.is_complete() {
-                let note = seat.note.as_deref().unwrap_or("it has not called");
+            let slot = &mut table.slots[peer];
+            if !slot.is_complete() {
+                let note = slot.note.as_deref().unwrap_or("it has not called");
                 missing.push(format!("{}: {note}", self.cluster.name(peer)));
             }
         }
@@ -268,7 +268,7 @@ impl Meeting {
         });
         let had_to_go = !is_proved.get() && !self.strangers.leave(number);
         let failure = match received {
-            Ok(guest) => match self.seat(guest) {
+            Ok(caller) => match self.slot(caller) {
                 Ok(()) => return,
                 Err((refusal, from)) => (Failure::Refused(refusal), Some(from)),
             },
@@ -291,8 +291,8 @@ impl Meeting {
                 let mut line = format!("a connection from {address} was refused: {}", reason(&failure));
                 if let Some(peer) = from {
                     line.push_str(&format!(" (it says that it is process {peer})"));
-                    self.table().seats.get_mut(peer).into_iter().for_each(|seat| {
-                        seat.note = Some(line.clone());
+                    self.table().slots.get_mut(peer).into_iter().for_each(|slot| {
+                        slot.note = Some(line.clone());
                     });
                 }
                 self.warn(&line);
@@ -305,27 +305,27 @@ impl Meeting {
         Some(index as usize).filter(|from| (self.member.process + 1..self.cluster.processes()).contains(from))
     }
 
-    fn seat(&self, mut guest: Guest) -> Result<(), (Refusal, u32)> {
+    fn slot(&self, mut caller: Caller) -> Result<(), (Refusal, u32)> {
         let mut table = self.table();
-        let hello = guest.hello;
+        let hello = caller.hello;
         let peer = self.later(hello.from);
-        let seat = peer.and_then(|peer| table.seats.get_mut(peer));
+        let slot = peer.and_then(|peer| table.slots.get_mut(peer));
         // The same start of the same process may call again, and a new one where the old one has gone.
-        let is_free = seat.is_some_and(|seat| !seat.is_taken() || seat.instance == Some(hello.instance));
+        let is_free = slot.is_some_and(|slot| !slot.is_taken() || slot.instance == Some(hello.instance));
         let refusal = match hello.to as usize == self.member.process {
             false => Some(Refusal::Index),
             true if self.is_over() || !is_free => Some(Refusal::Taken),
             true => None,
         };
-        let answered = guest.answer(refusal);
+        let answered = caller.answer(refusal);
         if let Some(refusal) = refusal {
             return Err((refusal, hello.from));
         }
         if let (Ok(()), Some(peer)) = (answered, peer) {
-            let seat = &mut table.seats[peer];
-            seat.instance = Some(hello.instance);
-            seat.put(hello.role, guest.stream);
-            if seat.is_complete() {
+            let slot = &mut table.slots[peer];
+            slot.instance = Some(hello.instance);
+            slot.put(hello.role, caller.stream);
+            if slot.is_complete() {
                 info!("{} is there", self.cluster.name(peer));
             }
             self.changed.notify_all();
@@ -337,7 +337,7 @@ impl Meeting {
     fn keep_calling(&self, peer: usize) {
         let mut told = String::new();
         while !self.is_over() {
-            let is_complete = self.table().seats.get_mut(peer).is_none_or(Seat::is_complete);
+            let is_complete = self.table().slots.get_mut(peer).is_none_or(PeerSlot::is_complete);
             if !is_complete {
                 match self.call_both(peer) {
                     Ok(()) => {}
@@ -347,8 +347,8 @@ impl Meeting {
                             info!("{} is not there yet: {why}", self.cluster.name(peer));
                             told.clone_from(&why);
                         }
-                        self.table().seats.get_mut(peer).into_iter().for_each(|seat| {
-                            seat.note = Some(why.clone());
+                        self.table().slots.get_mut(peer).into_iter().for_each(|slot| {
+                            slot.note = Some(why.clone());
                         });
                     }
                     Err(failure) => self.fail(format!("{}: {failure}", self.cluster.name(peer))),
@@ -359,11 +359,11 @@ impl Meeting {
     }
 
     fn call_both(&self, peer: usize) -> Result<(), Failure> {
-        for role in [Role::Data, Role::Pulse] {
+        for role in [Role::Data, Role::Heartbeat] {
             let stream = call(self.dial(peer)?, &self.member, peer, role)?;
             let mut table = self.table();
-            if let (false, Some(seat)) = (self.is_over(), table.seats.get_mut(peer)) {
-                seat.put(role, stream);
+            if let (false, Some(slot)) = (self.is_over(), table.slots.get_mut(peer)) {
+                slot.put(role, stream);
             }
         }
         self.changed.notify_all();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 const KEPT: usize = 2;
 
 /// The snapshots of a store.
-pub struct Keeper {
+pub struct SnapshotCatalog {
     store: Arc<dyn Store>,
     shape: StateShape,
     workers: usize,
@@ -38,7 +38,7 @@ pub struct Taken {
     pub parts: Vec<Part>,
 }
 
-impl Keeper {
+impl SnapshotCatalog {
     /// Keeps the snapshots of `store`, of which `loaded` is known to be good. Parts that never became a snapshot are
     /// removed.
     pub fn new(
@@ -46,15 +46,15 @@ impl Keeper {
         shape: StateShape,
         workers: usize,
         loaded: Option<u64>,
-    ) -> Result<Keeper, StateError> {
+    ) -> Result<SnapshotCatalog, StateError> {
         let names = store.list()?;
         let found: Vec<(u64, bool)> = names.iter().filter_map(|name| sequence_of(name)).collect();
         let next = found.iter().map(|(sequence, _)| sequence + 1).max().unwrap_or(1);
-        let mut keeper = Keeper { store, shape, workers, good: Vec::from_iter(loaded), next };
+        let mut catalog = SnapshotCatalog { store, shape, workers, good: Vec::from_iter(loaded), next };
         let whole: BTreeSet<u64> =
             found.iter().filter(|(_, is_manifest)| *is_manifest).map(|(sequence, _)| *sequence).collect();
-        keeper.remove_all(|sequence| !whole.contains(&sequence))?;
-        Ok(keeper)
+        catalog.remove_all(|sequence| !whole.contains(&sequence))?;
+        Ok(catalog)
     }
 
     /// The number of the next snapshot, which is begun now.

@@ -11,8 +11,8 @@ use crate::summary::{Counter, Tally};
 use crate::unusable::{Complaints, Uses};
 use crate::worker::backlog::Backlog;
 use crate::worker::counts::Counts;
+use crate::worker::environment::Environment;
 use crate::worker::inputs::{Inputs, StreamInput};
-use crate::worker::places::Places;
 use anyhow::{Context, Result};
 use batch::Reader;
 use deltacart_dataflows::{Epoch, Event, Millis, Partition};
@@ -24,7 +24,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// A worker's partitions and what has been read of them.
-pub(super) struct Intake<'a> {
+pub(super) struct Ingest<'a> {
     streams: &'a Streams,
     inputs: Inputs<'a>,
     dead_letters: Option<DeadLetters>,
@@ -57,7 +57,7 @@ pub(super) struct Intake<'a> {
 }
 
 /// What of the intake belongs to a snapshot.
-pub(super) struct Kept {
+pub(super) struct InputState {
     /// How far every partition has been read.
     pub(super) offsets: Vec<PartitionOffset>,
     /// The event ids that are remembered, by partition.
@@ -118,7 +118,7 @@ const LEAP_MAX: i64 = 86_400_000;
 
 /// How much may be read into an epoch.
 #[derive(Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct EpochBudget {
     /// Records of each partition.
     pub(super) partition_records: u64,
     /// Events of all. A record may have several: those of the last one may be over.
@@ -143,11 +143,11 @@ const PARK_MAX: Duration = Duration::from_millis(100);
 /// How long an orderly end waits for dead letters and commits to be safe.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
-impl<'a> Intake<'a> {
+impl<'a> Ingest<'a> {
     pub(super) fn new(
         job: &'a Job,
         shared: &Shared,
-        places: &dyn Places,
+        environment: &dyn Environment,
         share: Share,
         tally: Rc<RefCell<Tally>>,
     ) -> Result<Self> {
@@ -156,10 +156,10 @@ impl<'a> Intake<'a> {
         for (number, stream) in job.streams.iter() {
             count_of_input(&job.streams, number, stream, 0, &mut tally.borrow_mut());
         }
-        Ok(Intake {
+        Ok(Ingest {
             streams: &job.streams,
-            inputs: Inputs::open(job, shared, places, share)?,
-            dead_letters: places.dead_letters(share)?,
+            inputs: Inputs::open(job, shared, environment, share)?,
+            dead_letters: environment.dead_letters(share)?,
             tally,
             complaints: shared.complaints.clone(),
             times_matter: job.params.basket_idle.is_some(),
@@ -171,8 +171,8 @@ impl<'a> Intake<'a> {
             epochs: 0,
             ended: VecDeque::new(),
             out: BTreeMap::new(),
-            committed_at: places.now(),
-            passed_at: places.now(),
+            committed_at: environment.now(),
+            passed_at: environment.now(),
             letters_under_way: 0,
             is_skipping: false,
             has_looked: false,
@@ -182,7 +182,11 @@ impl<'a> Intake<'a> {
 
     /// Reads some records of each partition, as far as there is room for them; hands their events to `send`. True if
     /// there was a record.
-    pub(super) fn fetch(&mut self, room: Room, send: &mut dyn FnMut(&mut Vec<Event>)) -> Result<bool> {
+    pub(super) fn fetch(
+        &mut self,
+        budget: EpochBudget,
+        send: &mut dyn FnMut(&mut Vec<Event>),
+    ) -> Result<bool> {
         let mut found = false;
         self.is_skipping = false;
         self.has_looked = true;
@@ -197,12 +201,12 @@ impl<'a> Intake<'a> {
                 ..Progress::default()
             };
             let partition = self.partitions.entry(number).or_insert_with(first);
-            let events_left = room.events.saturating_sub(self.epoch_events);
-            if events_left == 0 || self.epoch_bytes >= room.bytes {
+            let events_left = budget.events.saturating_sub(self.epoch_events);
+            if events_left == 0 || self.epoch_bytes >= budget.bytes {
                 missed.get_or_insert(number);
                 continue;
             }
-            let records_left = room.partition_records.saturating_sub(partition.epoch_records);
+            let records_left = budget.partition_records.saturating_sub(partition.epoch_records);
             let batch =
                 BATCH_RECORDS.min(events_left).min(usize::try_from(records_left).unwrap_or(usize::MAX));
             if partition.ended || batch == 0 || self.dead_letters.as_ref().is_some_and(DeadLetters::is_full) {
@@ -255,7 +259,7 @@ impl<'a> Intake<'a> {
 
     /// How far every partition has been read, and the event ids that are remembered: what belongs to a snapshot at the
     /// end of the epoch that has just ended.
-    pub(super) fn kept(&mut self) -> Result<Kept> {
+    pub(super) fn kept(&mut self) -> Result<InputState> {
         let mut offsets = Vec::new();
         for partition in self.inputs.partitions()? {
             let read = self.partitions.get(&partition).map(|read| (read.next_offset, read.clock));
@@ -268,7 +272,7 @@ impl<'a> Intake<'a> {
                 source: open::source(self.streams, partition),
             });
         }
-        Ok(Kept { offsets, ids: self.inputs.remembered()? })
+        Ok(InputState { offsets, ids: self.inputs.remembered()? })
     }
 
     /// Which topics the streams are, by their ids, of those that have one.

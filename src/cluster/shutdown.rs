@@ -4,7 +4,7 @@
 //! would only say the same less well.
 
 use super::frame::Frame;
-use super::pulse::Pulse;
+use super::heartbeat::Heartbeat;
 use crate::log;
 use std::panic;
 use std::process;
@@ -16,18 +16,18 @@ use std::time::Duration;
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
 
 /// The way to the other processes, while there are any.
-static PULSE: Mutex<Option<Arc<Pulse>>> = Mutex::new(None);
+static HEARTBEAT: Mutex<Option<Arc<Heartbeat>>> = Mutex::new(None);
 
 /// How long a lost connection of timely's waits for the pulse to say more; longer than that waits itself.
 const BETTER_WORDS: Duration = Duration::from_millis(500);
 
 /// Sets the way to the other processes.
-pub(super) fn set_pulse(pulse: Option<Arc<Pulse>>) {
-    *PULSE.lock().unwrap_or_else(PoisonError::into_inner) = pulse;
+pub(super) fn set_heartbeat(heartbeat: Option<Arc<Heartbeat>>) {
+    *HEARTBEAT.lock().unwrap_or_else(PoisonError::into_inner) = heartbeat;
 }
 
-fn pulse() -> Option<Arc<Pulse>> {
-    PULSE.lock().unwrap_or_else(PoisonError::into_inner).clone()
+fn heartbeat() -> Option<Arc<Heartbeat>> {
+    HEARTBEAT.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Ends the process with a message, and with it the cluster.
@@ -56,8 +56,8 @@ fn end(message: Option<&str>, code: i32, frame: &Frame) -> ! {
     if let Some(message) = message {
         log::last_words(message);
     }
-    if let Some(pulse) = pulse() {
-        pulse.tell(frame);
+    if let Some(heartbeat) = heartbeat() {
+        heartbeat.tell(frame);
     }
     process::exit(code);
 }
@@ -73,9 +73,9 @@ pub(crate) fn die_on_panic() {
         // Timely panics when a connection is lost, which is no defect.
         if let Some(cause) = message.strip_prefix("timely communication error: ") {
             thread::sleep(BETTER_WORDS);
-            let pulse = pulse();
+            let heartbeat = heartbeat();
             let peer = thread.rsplit_once('-').and_then(|(_, process)| process.parse().ok());
-            let name = peer.and_then(|peer| pulse.as_ref()?.name_of(peer)).unwrap_or("another process");
+            let name = peer.and_then(|peer| heartbeat.as_ref()?.name_of(peer)).unwrap_or("another process");
             die(&format!("the connection to {name} was lost ({cause})"));
         }
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
@@ -109,7 +109,7 @@ mod tests {
     #[track_caller]
     fn check(death: &str, said: &str) {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "cluster::ending::tests::dying_process", "--nocapture"]);
+        command.args(["--exact", "cluster::shutdown::tests::dying_process", "--nocapture"]);
         let died = command.env(DEATH, death).env_remove("RUST_BACKTRACE").output().unwrap();
         let stderr = String::from_utf8(died.stderr).unwrap();
         assert_eq!(died.status.code(), Some(1), "{stderr}");
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_panic_ends_the_process_with_one_line() {
-        check("timely:work-1 two\nlines", "thread timely:work-1 panicked at src/cluster/ending.rs:");
+        check("timely:work-1 two\nlines", "thread timely:work-1 panicked at src/cluster/shutdown.rs:");
         check("timely:work-1 two\nlines", "two\\nlines");
     }
 

@@ -10,53 +10,58 @@
 //! too; its next start has nobody beside it.
 
 use crate::output::Sink;
-use crate::worker::control::{Control, Stage};
-use crate::worker::places::Places;
+use crate::worker::coordination::{Coordination, Stage};
+use crate::worker::environment::Environment;
 use anyhow::Result;
 use deltacart_inputs::Share;
 
 /// How far a worker has got with it.
-pub(super) struct Claim {
+pub(super) struct Fencing {
     next: Option<Stage>,
     sink: Option<Box<dyn Sink>>,
 }
 
-impl Claim {
+impl Fencing {
     pub(super) fn new() -> Self {
-        Claim { next: Some(Stage::Claimed), sink: None }
+        Fencing { next: Some(Stage::Claimed), sink: None }
     }
 
     /// Goes as far as the others allow; true when it is done.
-    pub(super) fn turn(&mut self, control: &mut Control, places: &dyn Places, share: Share) -> Result<bool> {
+    pub(super) fn turn(
+        &mut self,
+        coordination: &mut Coordination,
+        environment: &dyn Environment,
+        share: Share,
+    ) -> Result<bool> {
         let is_first = share.worker == 0;
         match self.next {
             Some(Stage::Claimed) => {
                 if is_first {
-                    self.sink = places.sink(share)?;
+                    self.sink = environment.sink(share)?;
                 }
-                self.pass(control, Stage::Claimed, Some(Stage::Fenced));
+                self.pass(coordination, Stage::Claimed, Some(Stage::Fenced));
             }
-            Some(Stage::Fenced) if control.all_passed(Stage::Claimed).is_some() => {
+            Some(Stage::Fenced) if coordination.all_passed(Stage::Claimed).is_some() => {
                 if !is_first {
-                    self.sink = places.sink(share)?;
+                    self.sink = environment.sink(share)?;
                 }
-                places.fence(share)?;
-                self.pass(control, Stage::Fenced, Some(Stage::Confirmed));
+                environment.fence(share)?;
+                self.pass(coordination, Stage::Fenced, Some(Stage::Confirmed));
             }
-            Some(Stage::Confirmed) if control.all_passed(Stage::Fenced).is_some() => {
+            Some(Stage::Confirmed) if coordination.all_passed(Stage::Fenced).is_some() => {
                 if let Some(sink) = self.sink.as_mut().filter(|_| is_first) {
                     sink.confirm()?;
                 }
                 tracing::debug!(worker = share.worker, "the output is taken over");
-                self.pass(control, Stage::Confirmed, None);
+                self.pass(coordination, Stage::Confirmed, None);
             }
             _ => {}
         }
-        Ok(self.next.is_none() && control.all_passed(Stage::Confirmed).is_some())
+        Ok(self.next.is_none() && coordination.all_passed(Stage::Confirmed).is_some())
     }
 
-    fn pass(&mut self, control: &mut Control, stage: Stage, next: Option<Stage>) {
-        control.pass(stage, 0);
+    fn pass(&mut self, coordination: &mut Coordination, stage: Stage, next: Option<Stage>) {
+        coordination.pass(stage, 0);
         self.next = next;
     }
 

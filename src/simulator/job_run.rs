@@ -3,11 +3,11 @@
 
 use super::broker::Broker;
 use super::disk::{Drive, Platter};
-use super::fate::{Fate, Fault};
-use super::fuse::{Cut, Fuse};
 use super::input::{Input, Witness};
-use super::output::{Growth, Held, Output};
+use super::kill_switch::{Cut, KillSwitch};
+use super::output::{Growth, Output, ReadBack};
 use super::shop::Shop;
+use super::sim_context::{Fault, SimContext};
 use super::workers::workers;
 use crate::cluster::Turns;
 use crate::dead_letter::DeadLetters;
@@ -16,9 +16,9 @@ use crate::output::{Sink, WORKER_SLOTS, Watch};
 use crate::state::StateError;
 use crate::state::folder::Folder;
 use crate::state::open::State;
-use crate::state::scribe::Scribe;
+use crate::state::snapshot_writer::SnapshotWriter;
 use crate::state::store::Store;
-use crate::worker::{Places, Task, Turn};
+use crate::worker::{Environment, Task, Turn};
 use anyhow::{Result, ensure};
 use deltacart_inputs::{Resume, Share, Source};
 use std::cell::RefCell;
@@ -32,7 +32,7 @@ use timely::worker::Worker;
 /// What every run of the job finds.
 #[derive(Clone)]
 pub(super) struct World {
-    pub(super) fate: Fate,
+    pub(super) sim: SimContext,
     pub(super) shop: Shop,
     pub(super) broker: Broker,
     pub(super) disk: Platter,
@@ -40,9 +40,9 @@ pub(super) struct World {
 }
 
 /// A run of the job as its workers see it.
-pub(super) struct Life {
+pub(super) struct JobRun {
     pub(super) job: Job,
-    pub(super) fuse: Fuse,
+    pub(super) kill_switch: KillSwitch,
     world: World,
     shared: Shared,
     /// How many partitions the output had at the beginning.
@@ -51,26 +51,27 @@ pub(super) struct Life {
     asides: RefCell<VecDeque<Box<dyn FnOnce() + Send>>>,
 }
 
-impl Life {
+impl JobRun {
     /// Begins a run, which finds its state, if it keeps any.
-    pub(super) fn new(world: &World, job: Job, fuse: Fuse) -> Result<Life> {
-        let state = job.state.as_ref().map(|_options| Life::state(world, &job, &fuse)).transpose()?;
+    pub(super) fn new(world: &World, job: Job, kill_switch: KillSwitch) -> Result<JobRun> {
+        let state =
+            job.state.as_ref().map(|_options| JobRun::state(world, &job, &kill_switch)).transpose()?;
         let turns = Turns::new(job.cluster.threads);
         let shared = Shared { turns, state: state.map(Arc::new), ..Shared::default() };
         let (world, output_partitions) = (world.clone(), world.broker.partitions());
-        Ok(Life { job, fuse, world, shared, output_partitions, asides: RefCell::default() })
+        Ok(JobRun { job, kill_switch, world, shared, output_partitions, asides: RefCell::default() })
     }
 
     /// The snapshots, of which the newest that is good is to be gone on from.
-    fn state(world: &World, job: &Job, fuse: &Fuse) -> Result<State> {
-        let World { fate, disk, .. } = world;
-        let drive = Drive { platter: disk.clone(), fuse: fuse.clone() };
+    fn state(world: &World, job: &Job, kill_switch: &KillSwitch) -> Result<State> {
+        let World { sim, disk, .. } = world;
+        let drive = Drive { platter: disk.clone(), kill_switch: kill_switch.clone() };
         let folder = Arc::new(Folder::on(Arc::new(drive), Path::new("state"), true)?);
         let promised = disk.promised();
         let state = match State::in_store(job, Arc::clone(&folder) as Arc<dyn Store>) {
             Err(error) if matches!(error.downcast_ref(), Some(StateError::NoneGood { .. })) => {
                 ensure!(promised.is_none(), "{promised:?} was safe, and nothing has happened to it: {error}");
-                fate.hit(Fault::NoneGood);
+                sim.hit(Fault::NoneGood);
                 disk.empty();
                 State::in_store(job, folder)?
             }
@@ -79,9 +80,9 @@ impl Life {
         let found = state.snapshot.as_ref().map(|snapshot| snapshot.manifest().name());
         ensure!(found >= promised, "{promised:?} was safe, and {found:?} is gone on from");
         if found < disk.newest() {
-            fate.hit(Fault::OlderSnapshot);
+            sim.hit(Fault::OlderSnapshot);
         }
-        fate.note(format_args!("{} begins with {found:?}", fuse.life()));
+        sim.note(format_args!("{} begins with {found:?}", kill_switch.run()));
         Ok(state)
     }
 
@@ -95,7 +96,7 @@ impl Life {
     }
 }
 
-impl Places for Life {
+impl Environment for JobRun {
     fn source(
         &self,
         stream: &Stream,
@@ -103,53 +104,53 @@ impl Places for Life {
         from: Option<&Resume>,
         _needs_header: bool,
     ) -> Result<Box<dyn Source>> {
-        self.fuse.burn()?;
+        self.kill_switch.burn()?;
         let mut streams = self.job.streams.iter();
         let (topic, _) = streams.find(|(_, other)| other.topic() == stream.topic()).unwrap();
-        let (until_end, World { fate, shop, witness, .. }) = (stream.is_bounded(), &self.world);
+        let (until_end, World { sim, shop, witness, .. }) = (stream.is_bounded(), &self.world);
         let witness = Witness::clone(witness);
-        Ok(Box::new(Input::new((shop, topic), fate, &self.fuse, share, until_end, from, witness)))
+        Ok(Box::new(Input::new((shop, topic), sim, &self.kill_switch, share, until_end, from, witness)))
     }
 
     fn sink(&self, share: Share) -> Result<Option<Box<dyn Sink>>> {
-        self.fuse.burn()?;
-        let World { fate, broker, .. } = &self.world;
-        let slots = std::array::from_fn(|at| Life::slot(share.worker * WORKER_SLOTS + at));
-        Ok(Some(Box::new(Output::new(broker, fate, &self.fuse, &slots))))
+        self.kill_switch.burn()?;
+        let World { sim, broker, .. } = &self.world;
+        let slots = std::array::from_fn(|at| JobRun::slot(share.worker * WORKER_SLOTS + at));
+        Ok(Some(Box::new(Output::new(broker, sim, &self.kill_switch, &slots))))
     }
 
     fn fence(&self, share: Share) -> Result<()> {
         let job::Delivery::ExactlyOnce { slots, .. } = self.job.delivery else { return Ok(()) };
         let spare = share.workers * WORKER_SLOTS..slots as usize;
         for spare in spare.filter(|slot| share.owns(*slot as u32)) {
-            self.fuse.burn()?;
-            self.world.broker.own(&Life::slot(spare), self.fuse.life());
+            self.kill_switch.burn()?;
+            self.world.broker.own(&JobRun::slot(spare), self.kill_switch.run());
         }
         Ok(())
     }
 
     fn watch(&self, share: Share) -> Result<Option<Box<dyn Watch>>> {
-        let World { fate, broker, .. } = &self.world;
-        let growth = || Growth::new(broker, fate, &self.fuse, self.output_partitions);
+        let World { sim, broker, .. } = &self.world;
+        let growth = || Growth::new(broker, sim, &self.kill_switch, self.output_partitions);
         Ok((share.worker == 0).then(|| Box::new(growth()) as Box<dyn Watch>))
     }
 
-    fn held(&self, share: Share) -> Result<Option<Box<dyn Source>>> {
-        self.fuse.burn()?;
-        let World { fate, broker, .. } = &self.world;
+    fn consumer_state(&self, share: Share) -> Result<Option<Box<dyn Source>>> {
+        self.kill_switch.burn()?;
+        let World { sim, broker, .. } = &self.world;
         while broker.is_anything_open() {
             // That takes as long as it takes.
             broker.tend(false);
         }
-        Ok(Some(Box::new(Held::new(broker, fate, &self.fuse, share))))
+        Ok(Some(Box::new(ReadBack::new(broker, sim, &self.kill_switch, share))))
     }
 
     fn dead_letters(&self, _share: Share) -> Result<Option<DeadLetters>> {
         Ok(None)
     }
 
-    fn scribe(&self, store: Arc<dyn Store>) -> Result<Scribe> {
-        Ok(Scribe::inline(store))
+    fn snapshot_writer(&self, store: Arc<dyn Store>) -> Result<SnapshotWriter> {
+        Ok(SnapshotWriter::inline(store))
     }
 
     fn aside(&self, work: Box<dyn FnOnce() + Send>) -> Result<()> {
@@ -158,17 +159,17 @@ impl Places for Life {
     }
 
     fn settle(&self, _share: Share) -> Result<()> {
-        Ok(self.fuse.burn()?)
+        Ok(self.kill_switch.burn()?)
     }
 
     fn now(&self) -> Instant {
-        self.world.fate.now()
+        self.world.sim.now()
     }
 }
 
-/// A life under way.
+/// A run under way.
 pub(super) struct Running<'a> {
-    pub(super) life: &'a Life,
+    pub(super) run: &'a JobRun,
     // NB: dropped in this order, as on a real worker.
     tasks: Vec<Task<'a>>,
     workers: Vec<Worker>,
@@ -176,27 +177,27 @@ pub(super) struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    pub(super) fn start(life: &'a Life) -> Running<'a> {
-        let Life { job, shared, world, .. } = life;
-        let mut workers = workers(job.cluster.threads, &world.fate);
-        let tasks = workers.iter_mut().map(|worker| Task::new(worker, job, shared, life)).collect();
+    pub(super) fn start(run: &'a JobRun) -> Running<'a> {
+        let JobRun { job, shared, world, .. } = run;
+        let mut workers = workers(job.cluster.threads, &world.sim);
+        let tasks = workers.iter_mut().map(|worker| Task::new(worker, job, shared, run)).collect();
         let done = vec![false; workers.len()];
-        Running { life, tasks, workers, done }
+        Running { run, tasks, workers, done }
     }
 
     /// Some worker comes round, or something is done beside them. True when it is over.
     pub(super) fn step(&mut self) -> Result<bool> {
-        let fate = &self.life.world.fate;
-        let aside = fate.one_in(4).then(|| self.life.asides.borrow_mut().pop_front()).flatten();
+        let sim = &self.run.world.sim;
+        let aside = sim.one_in(4).then(|| self.run.asides.borrow_mut().pop_front()).flatten();
         if let Some(aside) = aside {
             aside();
         } else {
-            let number = fate.below(self.workers.len() as u64) as usize;
+            let number = sim.below(self.workers.len() as u64) as usize;
             let worker = &mut self.workers[number];
             self.done[number] |= self.tasks[number].turn(worker)? == Turn::Done;
             worker.step();
         }
-        if self.life.fuse.is_dead() {
+        if self.run.kill_switch.is_dead() {
             return Err(Cut.into());
         }
         Ok(self.done.iter().all(|done| *done))
@@ -206,7 +207,7 @@ impl<'a> Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         // Whatever becomes of what is dropped now, nobody outside sees it.
-        self.life.fuse.kill();
+        self.run.kill_switch.kill();
         self.tasks.clear();
         for worker in &mut self.workers {
             worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));

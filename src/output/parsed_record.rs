@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 /// One value, read.
-pub(super) struct Said<L> {
+pub(super) struct ParsedRecord<L> {
     pub(super) envelope: Envelope,
     pub(super) item: Name,
     pub(super) epoch: Epoch,
@@ -66,22 +66,22 @@ struct Origin {
 }
 
 /// Reads one value, or line.
-pub(super) fn read(value: &[u8]) -> Result<Said<Vec<Entry>>, FoldError> {
-    let Said { envelope, item, epoch, what } = read_as::<Vec<Row<'_>>>(value)?;
+pub(super) fn read(value: &[u8]) -> Result<ParsedRecord<Vec<Entry>>, FoldError> {
+    let ParsedRecord { envelope, item, epoch, what } = read_as::<Vec<Row<'_>>>(value)?;
     let what = match what {
         What::List(rows) => What::List(entries(rows)?),
         What::Pair(entry) => What::Pair(entry),
         What::Leave(other) => What::Leave(other),
     };
-    Ok(Said { envelope, item, epoch, what })
+    Ok(ParsedRecord { envelope, item, epoch, what })
 }
 
 /// The same, but for what is in a list.
-pub(super) fn glance(value: &[u8]) -> Result<Said<IgnoredAny>, FoldError> {
+pub(super) fn glance(value: &[u8]) -> Result<ParsedRecord<IgnoredAny>, FoldError> {
     read_as(value)
 }
 
-fn read_as<'a, R: Deserialize<'a> + Default>(value: &'a [u8]) -> Result<Said<R>, FoldError> {
+fn read_as<'a, R: Deserialize<'a> + Default>(value: &'a [u8]) -> Result<ParsedRecord<R>, FoldError> {
     let value: Value<'a, R> = serde_json::from_slice(value)?;
     if let Some(Origin { version, epoch }) = value.source {
         check_version(version.parse().unwrap_or(0))?;
@@ -90,14 +90,14 @@ fn read_as<'a, R: Deserialize<'a> + Default>(value: &'a [u8]) -> Result<Said<R>,
             (Some(before), None) => (before.item, R::default()),
             (None, None) => return Err(FoldError::Shape("neither before nor after")),
         };
-        return Ok(Said { envelope: Envelope::Debezium, item, epoch, what: What::List(rows) });
+        return Ok(ParsedRecord { envelope: Envelope::Debezium, item, epoch, what: What::List(rows) });
     }
     let version = value.version.ok_or(FoldError::Shape("no version"))?;
     let item = value.item.ok_or(FoldError::Shape("no item"))?;
     let epoch = value.epoch.ok_or(FoldError::Shape("no epoch"))?;
     check_version(version)?;
     if let Some(rows) = value.recommendations {
-        return Ok(Said { envelope: Envelope::Upsert, item, epoch, what: What::List(rows) });
+        return Ok(ParsedRecord { envelope: Envelope::Upsert, item, epoch, what: What::List(rows) });
     }
     let other = value.other.ok_or(FoldError::Shape("neither recommendations nor other nor source"))?;
     let what = if value.op.ok_or(FoldError::Shape("no op"))? == "leave" {
@@ -106,7 +106,7 @@ fn read_as<'a, R: Deserialize<'a> + Default>(value: &'a [u8]) -> Result<Said<R>,
         let rank = value.rank.ok_or(FoldError::Shape("no rank"))?;
         What::Pair(entry(rank, Row { item: other, score: value.score, count: value.count })?)
     };
-    Ok(Said { envelope: Envelope::Changes, item, epoch, what })
+    Ok(ParsedRecord { envelope: Envelope::Changes, item, epoch, what })
 }
 
 fn check_version(version: u32) -> Result<(), FoldError> {

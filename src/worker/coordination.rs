@@ -37,7 +37,7 @@ pub(super) enum Stage {
     /// Worker 0 still has its part: nobody came later.
     Confirmed,
     /// What consumers hold has been read. The number: one more than the largest epoch of it.
-    Held,
+    ConsumerState,
     /// What was there to be read at the start has been. The number: the epoch it ended in.
     CaughtUp,
     /// What differed has arrived.
@@ -45,7 +45,7 @@ pub(super) enum Stage {
 }
 
 /// A worker's end of the line.
-pub(super) struct Control {
+pub(super) struct Coordination {
     /// Worker 0's.
     epochs: Option<Handle<Announcement>>,
     announced: Rc<Cell<Option<Announcement>>>,
@@ -53,7 +53,7 @@ pub(super) struct Control {
     /// To tell worker 0 which epoch has something in it.
     used: Handle<Epoch>,
     /// The epoch that was told last.
-    told: Option<Epoch>,
+    reported: Option<Epoch>,
     /// Worker 0's: the largest epoch that any worker has told.
     used_by_any: Rc<Cell<Option<Epoch>>>,
     /// To tell the others; gone when they have been told.
@@ -65,7 +65,7 @@ pub(super) struct Control {
     numbers: Rc<RefCell<BTreeMap<u64, u64>>>,
 }
 
-impl Control {
+impl Coordination {
     pub(super) fn new(worker: &mut Worker) -> Self {
         let (mut epochs, mut stop, mut used) = (Handle::<Announcement>::new(), Handle::new(), Handle::new());
         let stopped = Rc::new(Cell::new(false));
@@ -91,8 +91,20 @@ impl Control {
             (announcements.probe().0, stages.probe().0)
         });
         let epochs = (worker.index() == 0).then_some(epochs);
-        let (stop, told) = (Some(stop), None);
-        Control { epochs, announced, called, used, told, used_by_any, stop, stopped, stages, passed, numbers }
+        let (stop, reported) = (Some(stop), None);
+        Coordination {
+            epochs,
+            announced,
+            called,
+            used,
+            reported,
+            used_by_any,
+            stop,
+            stopped,
+            stages,
+            passed,
+            numbers,
+        }
     }
 
     /// Calls an epoch; only worker 0 does.
@@ -133,9 +145,9 @@ impl Control {
     }
 
     /// Tells worker 0 that this worker has read something into `epoch`.
-    pub(super) fn tell_used(&mut self, epoch: Epoch) {
-        if self.told < Some(epoch) {
-            self.told = Some(epoch);
+    pub(super) fn report_used(&mut self, epoch: Epoch) {
+        if self.reported < Some(epoch) {
+            self.reported = Some(epoch);
             self.used.send(epoch);
             // NB: a flush alone leaves the record in the channel between workers; the end of its time sends it.
             self.used.advance_to(epoch + 1);

@@ -1,18 +1,18 @@
-//! How long a run of the job lives: so many calls to the outside, and then, in the middle of whatever it does, nothing
+//! How long a run of the job lasts: so many calls to the outside, and then, in the middle of whatever it does, nothing
 //! that it does has any effect any more.
 
-use super::fate::{Fate, Fault};
+use super::sim_context::{Fault, SimContext};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use thiserror::Error;
 
 /// Clones are the same one.
 #[derive(Clone)]
-pub(super) struct Fuse(Arc<Inner>);
+pub(super) struct KillSwitch(Arc<Inner>);
 
 struct Inner {
-    life: usize,
-    fate: Fate,
+    run: usize,
+    sim: SimContext,
     left: AtomicU64,
     is_dead: AtomicBool,
     /// Something has happened that may end the job with an error.
@@ -24,11 +24,11 @@ struct Inner {
 #[error("simulated: killed")]
 pub(super) struct Cut;
 
-impl Fuse {
-    pub(super) fn new(life: usize, fate: &Fate, calls: u64) -> Fuse {
-        Fuse(Arc::new(Inner {
-            life,
-            fate: fate.clone(),
+impl KillSwitch {
+    pub(super) fn new(run: usize, sim: &SimContext, calls: u64) -> KillSwitch {
+        KillSwitch(Arc::new(Inner {
+            run,
+            sim: sim.clone(),
             left: AtomicU64::new(calls),
             is_dead: AtomicBool::new(false),
             is_excused: AtomicBool::new(false),
@@ -36,8 +36,8 @@ impl Fuse {
     }
 
     /// Which run it is.
-    pub(super) fn life(&self) -> usize {
-        self.0.life
+    pub(super) fn run(&self) -> usize {
+        self.0.run
     }
 
     /// One call to the outside.
@@ -47,7 +47,7 @@ impl Fuse {
         }
         let left = self.0.left.load(Ordering::Relaxed);
         if left == 0 {
-            self.0.fate.hit(Fault::KilledInside);
+            self.0.sim.hit(Fault::KilledInside);
             self.kill();
             return Err(Cut);
         }

@@ -37,18 +37,18 @@ fn run() -> impl Strategy<Value = (OutputOptions, HashMap<Name, List>)> {
     options().prop_flat_map(|options| (Just(options), lists(options.scores)))
 }
 
-fn held(topic: &Topic) -> Held {
-    let mut held = Held::default();
+fn consumer_state(topic: &Topic) -> ConsumerState {
+    let mut consumer_state = ConsumerState::default();
     for (key, value) in topic {
-        held.apply(read_held(0, Some(key), Some(value)).unwrap().0, None);
+        consumer_state.apply(read_consumer_record(0, Some(key), Some(value)).unwrap().0, None);
     }
-    held
+    consumer_state
 }
 
 /// What it takes to come from what the topic holds to the lists; brings the topic there.
 fn correct(topic: &mut Topic, epoch: Epoch, options: &OutputOptions, lists: HashMap<Name, List>) -> Records {
     let mut records = Records::new();
-    let mut correction = Correction::new(held(topic), lists, epoch, options).unwrap();
+    let mut correction = Correction::new(consumer_state(topic), lists, epoch, options).unwrap();
     while correction.encode_next(&mut records).is_some() {}
     for record in records.iter() {
         match record.value {
@@ -90,10 +90,10 @@ proptest! {
             let records = correct(&mut topic, epoch, &options, lists.clone());
             prop_assert_eq!(canonical(&topic), canonical(&from_nothing(&options, lists.clone())));
             let mut keys: Vec<&[u8]> = records.iter().filter_map(|record| record.value.map(|_| record.key)).collect();
-            let said = keys.len();
+            let parsed = keys.len();
             keys.sort_unstable();
             keys.dedup();
-            prop_assert_eq!(said, keys.len(), "a key has two values");
+            prop_assert_eq!(parsed, keys.len(), "a key has two values");
             prop_assert_eq!(correct(&mut topic, epoch + 1, &options, lists).len(), 0);
         }
     }
@@ -102,11 +102,11 @@ proptest! {
     #[test]
     fn records_of_one_key_meet((options, lists) in run()) {
         for (key, value) in from_nothing(&options, lists) {
-            let told = route_held(&read_held(0, Some(&key), Some(&value)).unwrap().0, options.envelope);
-            let gone = route_held(&read_held(0, Some(&key), None).unwrap().0, options.envelope);
+            let told = route_consumer_record(&read_consumer_record(0, Some(&key), Some(&value)).unwrap().0, options.envelope);
+            let gone = route_consumer_record(&read_consumer_record(0, Some(&key), None).unwrap().0, options.envelope);
             prop_assert_eq!(told, gone);
-            let said = said::read(&value).unwrap();
-            prop_assert_eq!(told, route(&said.item));
+            let parsed = parsed_record::read(&value).unwrap();
+            prop_assert_eq!(told, route(&parsed.item));
         }
     }
 }
@@ -126,13 +126,13 @@ fn correct_partitions(
     options: &OutputOptions,
     lists: HashMap<Name, List>,
 ) -> Records {
-    let mut held = Held::default();
+    let mut consumer_state = ConsumerState::default();
     for ((partition, key), value) in &*topic {
-        let record = read_held(*partition, Some(key), Some(value)).unwrap().0;
-        held.apply(record, Some(home(key, partitions)));
+        let record = read_consumer_record(*partition, Some(key), Some(value)).unwrap().0;
+        consumer_state.apply(record, Some(home(key, partitions)));
     }
     let mut records = Records::new();
-    let mut correction = Correction::new(held, lists, epoch, options).unwrap();
+    let mut correction = Correction::new(consumer_state, lists, epoch, options).unwrap();
     while correction.encode_next(&mut records).is_some() {}
     assert!(records.iter().last().is_none_or(|record| record.is_last));
     for record in records.iter() {
@@ -182,13 +182,14 @@ fn a_key_that_moves_leaves_with_its_list() {
     let options = OutputOptions { envelope: Envelope::Upsert, scores: false, score_digits: 0 };
     let list = vec![Neighbour { item: "b".into(), score: 0, count: 0 }];
     let encode = |computed: HashMap<Name, List>| {
-        let mut held = Held::default();
+        let mut consumer_state = ConsumerState::default();
         for (partition, epoch) in [(0, 1), (2, 2)] {
-            let record = read_held(partition, Some(b"a"), Some(value(epoch).as_bytes())).unwrap().0;
-            held.apply(record, Some(1));
+            let record =
+                read_consumer_record(partition, Some(b"a"), Some(value(epoch).as_bytes())).unwrap().0;
+            consumer_state.apply(record, Some(1));
         }
         let (mut correction, mut records) =
-            (Correction::new(held, computed, 3, &options).unwrap(), Records::new());
+            (Correction::new(consumer_state, computed, 3, &options).unwrap(), Records::new());
         while correction.encode_next(&mut records).is_some() {}
         let told = records.iter().map(|record| (record.partition, record.value.is_some(), record.is_last));
         told.collect::<Vec<_>>()
@@ -219,13 +220,13 @@ fn a_torn_list_is_mended() {
     encode(&change(&before, &after), &options, &mut records);
     let lines: Vec<Vec<u8>> = records.iter().filter_map(|record| Some(record.line?.to_vec())).collect();
     for torn in whole..=lines.len() {
-        let (mut held, mut seen) = (Held::default(), Lists::new());
+        let (mut consumer_state, mut seen) = (ConsumerState::default(), Lists::new());
         for line in &lines[..torn] {
-            held.apply(read_held(0, None, Some(line)).unwrap().0, None);
+            consumer_state.apply(read_consumer_record(0, None, Some(line)).unwrap().0, None);
             seen.apply(None, Some(line)).unwrap();
         }
         let computed = HashMap::from([(Name::from("a"), after.clone())]);
-        let mut correction = Correction::new(held, computed, 2, &options).unwrap();
+        let mut correction = Correction::new(consumer_state, computed, 2, &options).unwrap();
         let mut records = Records::new();
         while correction.encode_next(&mut records).is_some() {}
         assert_eq!(records.is_empty(), torn == lines.len());
@@ -241,7 +242,7 @@ fn a_torn_list_is_mended() {
 #[test]
 fn a_key_that_is_not_its_values_is_refused() {
     let value = br#"{"version":1,"item":"a","epoch":1,"recommendations":[{"item":"b"}],"changes":{}}"#;
-    assert!(read_held(0, Some(b"a"), Some(value)).is_ok());
-    assert!(read_held(0, Some(b"b"), Some(value)).is_err());
-    assert!(read_held(0, None, None).is_err());
+    assert!(read_consumer_record(0, Some(b"a"), Some(value)).is_ok());
+    assert!(read_consumer_record(0, Some(b"b"), Some(value)).is_err());
+    assert!(read_consumer_record(0, None, None).is_err());
 }

@@ -9,14 +9,14 @@
 //! an epoch ends, and nothing of what is in it.
 
 use crate::job::{AheadLimits, Cut};
-use crate::worker::control::Control;
-use crate::worker::intake::{Intake, Room};
+use crate::worker::coordination::Coordination;
+use crate::worker::ingest::{EpochBudget, Ingest};
 use anyhow::Result;
 use deltacart_dataflows::{Epoch, Event};
 use std::time::{Duration, Instant};
 
 /// A worker's pace.
-pub(super) struct Pace {
+pub(super) struct EpochScheduler {
     cut: Cut,
     limits: AheadLimits,
     epoch: Epoch,
@@ -26,15 +26,15 @@ pub(super) struct Pace {
     called_at: Instant,
 }
 
-impl Pace {
+impl EpochScheduler {
     pub(super) fn new(cut: Cut, limits: AheadLimits, is_called: bool, now: Instant) -> Self {
-        Pace { cut, limits, epoch: 0, is_called, called_at: now }
+        EpochScheduler { cut, limits, epoch: 0, is_called, called_at: now }
     }
 
     /// What was restored is an epoch of its own: what is read belongs to the next.
-    pub(super) fn begin_after_restore(&mut self, control: &mut Control) -> Epoch {
+    pub(super) fn begin_after_restore(&mut self, coordination: &mut Coordination) -> Epoch {
         self.epoch = 1;
-        control.call(self.epoch);
+        coordination.call(self.epoch);
         self.epoch
     }
 
@@ -48,8 +48,8 @@ impl Pace {
     /// `oldest` is the oldest epoch that is neither out nor held back.
     pub(super) fn fetch(
         &self,
-        intake: &mut Intake<'_>,
-        control: &mut Control,
+        ingest: &mut Ingest<'_>,
+        coordination: &mut Coordination,
         oldest: Option<Epoch>,
         send: &mut dyn FnMut(&mut Vec<Event>),
     ) -> Result<bool> {
@@ -57,28 +57,28 @@ impl Pace {
             return Ok(false);
         }
         let AheadLimits { epoch_events: events, epoch_bytes: bytes, .. } = self.limits;
-        let (room, is_called) = match self.cut {
-            Cut::Tick(_) => (Room { partition_records: u64::MAX, events, bytes }, true),
+        let (budget, is_called) = match self.cut {
+            Cut::Tick(_) => (EpochBudget { partition_records: u64::MAX, events, bytes }, true),
             Cut::Records(records) => {
                 let partition_records = records.get();
-                (Room { partition_records, events: usize::MAX, bytes: usize::MAX }, self.is_called)
+                (EpochBudget { partition_records, events: usize::MAX, bytes: usize::MAX }, self.is_called)
             }
         };
-        let found = intake.fetch(room, send)?;
+        let found = ingest.fetch(budget, send)?;
         if found && is_called {
-            control.tell_used(self.epoch);
+            coordination.report_used(self.epoch);
         }
         Ok(found)
     }
 
     /// The next epoch, if this one is over.
-    pub(super) fn next_epoch(&mut self, intake: &Intake<'_>, control: &Control) -> Option<Epoch> {
+    pub(super) fn next_epoch(&mut self, ingest: &Ingest<'_>, coordination: &Coordination) -> Option<Epoch> {
         let next = match self.cut {
-            Cut::Tick(_) => control.called()?,
-            Cut::Records(records) if intake.all_gave(records.get()) => self.epoch + 1,
+            Cut::Tick(_) => coordination.called()?,
+            Cut::Records(records) if ingest.all_gave(records.get()) => self.epoch + 1,
             Cut::Records(_) => self.epoch,
         };
-        let may_end = !self.is_called || control.called() >= Some(next);
+        let may_end = !self.is_called || coordination.called() >= Some(next);
         (may_end && next > self.epoch).then(|| {
             self.epoch = next;
             next
@@ -86,42 +86,47 @@ impl Pace {
     }
 
     /// The epoch called last, if it is not the worker's: for a worker that has no more to read.
-    pub(super) fn follow(&mut self, control: &Control) -> Option<Epoch> {
-        let next = control.called().filter(|called| *called > self.epoch)?;
+    pub(super) fn follow(&mut self, coordination: &Coordination) -> Option<Epoch> {
+        let next = coordination.called().filter(|called| *called > self.epoch)?;
         self.epoch = next;
         Some(next)
     }
 
     /// Worker 0 calls the next epoch, if it is time. To be called on every turn, also when this worker has no more to
     /// read: the others go by it.
-    pub(super) fn keep_time(&mut self, control: &mut Control, oldest: Option<Epoch>, now: Instant) {
+    pub(super) fn keep_time(&mut self, coordination: &mut Coordination, oldest: Option<Epoch>, now: Instant) {
         if let (Cut::Records(_), true) = (self.cut, self.is_called) {
             // Further than any worker can be that has not told yet how far it is.
-            let used = control.used_by_any().map_or(0, |used| used + 1);
-            control.call(used + self.limits.epochs + 1);
+            let used = coordination.used_by_any().map_or(0, |used| used + 1);
+            coordination.call(used + self.limits.epochs + 1);
         }
-        let (Cut::Tick(tick), Some(called), Some(oldest)) = (self.cut, control.called(), oldest) else {
+        let (Cut::Tick(tick), Some(called), Some(oldest)) = (self.cut, coordination.called(), oldest) else {
             return;
         };
-        let may_call = control.is_used(called) && called.saturating_sub(oldest) < self.limits.epochs;
+        let may_call = coordination.is_used(called) && called.saturating_sub(oldest) < self.limits.epochs;
         if may_call && now.saturating_duration_since(self.called_at) >= tick {
             self.called_at = now;
-            control.call(called + 1);
+            coordination.call(called + 1);
         }
     }
 
     /// How long a worker with nothing to do may sleep. Records that arrive, other workers and operators wake it; what
-    /// does not is the clock by which it has an epoch to call, and [`Intake::patience`].
-    pub(super) fn patience(&self, intake: &Intake<'_>, control: &Control, now: Instant) -> Duration {
-        let until_call = match (self.cut, control.called()) {
-            (Cut::Tick(tick), Some(called)) if control.is_used(called) => {
+    /// does not is the clock by which it has an epoch to call, and [`Ingest::patience`].
+    pub(super) fn patience(
+        &self,
+        ingest: &Ingest<'_>,
+        coordination: &Coordination,
+        now: Instant,
+    ) -> Duration {
+        let until_call = match (self.cut, coordination.called()) {
+            (Cut::Tick(tick), Some(called)) if coordination.is_used(called) => {
                 // Zero when as many epochs are open as may be: then it is their progress that wakes it.
                 let passed = now.saturating_duration_since(self.called_at);
                 Some(tick.saturating_sub(passed)).filter(|left| !left.is_zero())
             }
             _ => None,
         };
-        intake.patience().min(until_call.unwrap_or(Duration::MAX))
+        ingest.patience().min(until_call.unwrap_or(Duration::MAX))
     }
 
     fn is_ahead(&self, oldest: Option<Epoch>) -> bool {

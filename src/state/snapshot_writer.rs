@@ -25,7 +25,7 @@ const WAITING_LINES_MAX: usize = 1 << 17;
 
 /// A worker's scribe. Clones are the same one.
 #[derive(Clone)]
-pub struct Scribe(Rc<Pen>);
+pub struct SnapshotWriter(Rc<Pen>);
 
 /// A part that is safe, or why it is not. Failures are words: they go to another worker.
 pub type Outcome = Result<Part, String>;
@@ -41,21 +41,21 @@ enum Order {
     Finish,
 }
 
-impl Scribe {
+impl SnapshotWriter {
     /// A scribe with a thread of its own, which wakes the one that made it.
-    pub fn spawn(store: Arc<dyn Store>) -> io::Result<Scribe> {
+    pub fn spawn(store: Arc<dyn Store>) -> io::Result<SnapshotWriter> {
         let (to, orders) = channel();
         let (outcomes, from) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let (left, worker) = (Arc::clone(&waiting), thread::current());
         let write = move || write(Desk::new(store), &orders, &outcomes, &left, &worker);
         thread::Builder::new().name("snapshots".to_owned()).spawn(write)?;
-        Ok(Scribe(Rc::new(Pen::Thread { to, from, waiting })))
+        Ok(SnapshotWriter(Rc::new(Pen::Thread { to, from, waiting })))
     }
 
     /// A scribe that writes when it is told to.
-    pub fn inline(store: Arc<dyn Store>) -> Scribe {
-        Scribe(Rc::new(Pen::Inline(Box::new(RefCell::new((Desk::new(store), VecDeque::new()))))))
+    pub fn inline(store: Arc<dyn Store>) -> SnapshotWriter {
+        SnapshotWriter(Rc::new(Pen::Inline(Box::new(RefCell::new((Desk::new(store), VecDeque::new()))))))
     }
 
     /// Begins a part with the event ids of partitions. One that was under way is given up.
@@ -86,7 +86,7 @@ impl Scribe {
     }
 }
 
-impl SnapshotSink for Scribe {
+impl SnapshotSink for SnapshotWriter {
     fn is_ready(&self) -> bool {
         match &*self.0 {
             Pen::Thread { waiting, .. } => waiting.load(Ordering::Relaxed) < WAITING_LINES_MAX,

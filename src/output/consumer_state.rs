@@ -1,7 +1,7 @@
 //! What consumers hold of an earlier run, and the records that bring them from there to what is computed now.
 //!
 //! ```text
-//! records of the topic ─▶ read_held ─▶ HeldRecord ──to the worker that will publish──▶ Held ─┐
+//! records of the topic ─▶ read_consumer_record ─▶ ConsumerRecord ──to the worker that will publish──▶ ConsumerState ─┐
 //!                                                                        computed lists ─────┴─▶ Correction ─▶ records
 //! ```
 //!
@@ -21,7 +21,7 @@
 //! [`UNSCORED`]. So a list that looks different in any way is published, and no other.
 
 use super::encode::{UNKNOWN, UNSCORED, push_pair_key};
-use super::said::{self, Said, What};
+use super::parsed_record::{self, ParsedRecord, What};
 use super::{Decimal, Entry, Envelope, FoldError, ListChange, OutputOptions, Records, encode};
 use deltacart_dataflows::{Epoch, List, Name, Neighbour, route};
 use serde::{Deserialize, Serialize};
@@ -30,15 +30,15 @@ use std::vec;
 
 /// What one record leaves under its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct HeldRecord {
+pub(crate) struct ConsumerRecord {
     /// Where it was read.
     partition: u32,
     key: Vec<u8>,
     /// None when the key is to be forgotten.
-    value: Option<HeldValue>,
+    value: Option<ConsumerValue>,
 }
 
-impl HeldRecord {
+impl ConsumerRecord {
     /// Its key in a topic.
     pub(crate) fn key(&self) -> &[u8] {
         &self.key
@@ -47,23 +47,23 @@ impl HeldRecord {
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct HeldValue {
+struct ConsumerValue {
     envelope: Envelope,
     json: Vec<u8>,
 }
 
 /// Reads one record: from a topic with its key, a missing value being a tombstone; or a line of a file, without key.
 /// Also says its epoch, which a tombstone has not.
-pub(crate) fn read_held(
+pub(crate) fn read_consumer_record(
     partition: u32,
     key: Option<&[u8]>,
     value: Option<&[u8]>,
-) -> Result<(HeldRecord, Option<Epoch>), FoldError> {
+) -> Result<(ConsumerRecord, Option<Epoch>), FoldError> {
     let Some(value) = value else {
         let key = key.ok_or(FoldError::Shape("neither key nor value"))?.to_vec();
-        return Ok((HeldRecord { partition, key, value: None }, None));
+        return Ok((ConsumerRecord { partition, key, value: None }, None));
     };
-    let Said { envelope, item, epoch, what } = said::glance(value)?;
+    let ParsedRecord { envelope, item, epoch, what } = parsed_record::glance(value)?;
     let (own_key, stays) = match what {
         What::List(_) => (item.as_bytes().to_vec(), true),
         What::Leave(other) => (pair_key(&item, &other), false),
@@ -72,17 +72,17 @@ pub(crate) fn read_held(
     if key.is_some_and(|key| key != own_key) {
         return Err(FoldError::Shape("its key does not belong to its value"));
     }
-    let value = stays.then(|| HeldValue { envelope, json: value.to_vec() });
-    Ok((HeldRecord { partition, key: own_key, value }, Some(epoch)))
+    let value = stays.then(|| ConsumerValue { envelope, json: value.to_vec() });
+    Ok((ConsumerRecord { partition, key: own_key, value }, Some(epoch)))
 }
 
 /// The envelope of one record; `None` for a tombstone.
-pub(crate) fn envelope_of(record: &HeldRecord) -> Option<Envelope> {
+pub(crate) fn envelope_of(record: &ConsumerRecord) -> Option<Envelope> {
     record.value.as_ref().map(|value| value.envelope)
 }
 
 /// Which worker a record concerns, modulo their number: the one that publishes what `envelope` writes under its key.
-pub(crate) fn route_held(record: &HeldRecord, envelope: Envelope) -> u64 {
+pub(crate) fn route_consumer_record(record: &ConsumerRecord, envelope: Envelope) -> u64 {
     route(&item_of(&record.key, envelope))
 }
 
@@ -108,30 +108,30 @@ fn pair_key(item: &str, other: &str) -> Vec<u8> {
 
 /// What consumers hold.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct ConsumerState {
     /// The last value of each key, in the partition where its records go.
-    values: HashMap<Vec<u8>, HeldValue>,
+    values: HashMap<Vec<u8>, ConsumerValue>,
     /// Keys that have a value in another partition, and in which.
     strays: BTreeSet<(Vec<u8>, u32)>,
 }
 
-type HeldLists = BTreeMap<Name, HeldList>;
+type ConsumerLists = BTreeMap<Name, ConsumerList>;
 
 /// The longest list in which ranks may be missing: longer than any that a job writes.
 const GAPPED_RANKS_MAX: u32 = 10_000;
 
 /// One item's list as consumers hold it.
 #[derive(Debug, Default)]
-struct HeldList {
+struct ConsumerList {
     /// A neighbour whose pair is not held, because it strays, is [`UNKNOWN`].
     list: List,
     /// Ranks are doubled: the end of an epoch was never written.
     is_torn: bool,
 }
 
-impl HeldList {
+impl ConsumerList {
     /// Puts pairs in the order of their ranks.
-    fn of_pairs(mut pairs: Vec<(u32, Neighbour)>) -> HeldList {
+    fn of_pairs(mut pairs: Vec<(u32, Neighbour)>) -> ConsumerList {
         pairs.sort_unstable();
         let last = pairs.last().map_or(0, |(rank, _neighbour)| *rank);
         let is_torn = last > GAPPED_RANKS_MAX || pairs.windows(2).any(|two| two[0].0 == two[1].0);
@@ -142,15 +142,15 @@ impl HeldList {
             }
             list.push(neighbour);
         }
-        HeldList { list, is_torn }
+        ConsumerList { list, is_torn }
     }
 }
 
-impl Held {
+impl ConsumerState {
     /// Takes in a record; those of one key and partition in their order. `home` is the partition to which records of
     /// the key go, where the output has partitions.
-    pub(crate) fn apply(&mut self, record: HeldRecord, home: Option<u32>) {
-        let HeldRecord { partition, key, value } = record;
+    pub(crate) fn apply(&mut self, record: ConsumerRecord, home: Option<u32>) {
+        let ConsumerRecord { partition, key, value } = record;
         match (home.is_none_or(|home| home == partition), value) {
             (true, Some(value)) => drop(self.values.insert(key, value)),
             (true, None) => drop(self.values.remove(&key)),
@@ -160,25 +160,25 @@ impl Held {
     }
 
     /// The lists of one envelope, and the keys of all others.
-    fn into_lists(self, envelope: Envelope) -> Result<(HeldLists, Vec<Vec<u8>>), FoldError> {
-        let (mut lists, mut stale) = (HeldLists::new(), Vec::new());
+    fn into_lists(self, envelope: Envelope) -> Result<(ConsumerLists, Vec<Vec<u8>>), FoldError> {
+        let (mut lists, mut stale) = (ConsumerLists::new(), Vec::new());
         let mut pairs = BTreeMap::<Name, Vec<(u32, Neighbour)>>::new();
         for (key, value) in self.values {
             if value.envelope != envelope {
                 stale.push(key);
                 continue;
             }
-            let Said { item, what, .. } = said::read(&value.json)?;
+            let ParsedRecord { item, what, .. } = parsed_record::read(&value.json)?;
             match what {
                 What::Pair(entry) => pairs.entry(item).or_default().push((entry.rank, neighbour(entry))),
                 What::List(list) if !list.is_empty() => {
                     let list = list.into_iter().map(neighbour).collect();
-                    lists.insert(item, HeldList { list, is_torn: false });
+                    lists.insert(item, ConsumerList { list, is_torn: false });
                 }
                 What::List(_) | What::Leave(_) => {}
             }
         }
-        lists.extend(pairs.into_iter().map(|(item, of_item)| (item, HeldList::of_pairs(of_item))));
+        lists.extend(pairs.into_iter().map(|(item, of_item)| (item, ConsumerList::of_pairs(of_item))));
         stale.sort_unstable();
         Ok((lists, stale))
     }
@@ -201,20 +201,20 @@ pub(crate) struct Correction {
 impl Correction {
     /// Fails if what is held is no list of a job after all.
     pub(crate) fn new(
-        mut held: Held,
+        mut consumer_state: ConsumerState,
         computed: HashMap<Name, List>,
         epoch: Epoch,
         options: &OutputOptions,
     ) -> Result<Correction, FoldError> {
         let mut strays = BTreeMap::<Name, Vec<Stray>>::new();
-        for stray in std::mem::take(&mut held.strays) {
+        for stray in std::mem::take(&mut consumer_state.strays) {
             strays.entry(item_of(&stray.0, options.envelope)).or_default().push(stray);
         }
-        let (mut held, mut stale) = held.into_lists(options.envelope)?;
+        let (mut consumer_state, mut stale) = consumer_state.into_lists(options.envelope)?;
         stale.retain(|key| !writes(&computed, key, options.envelope));
         let mut changes = Vec::new();
         for (item, list) in computed {
-            let (after, before) = (shown(list, options), held.remove(&item).unwrap_or_default());
+            let (after, before) = (shown(list, options), consumer_state.remove(&item).unwrap_or_default());
             if before.is_torn {
                 let none = ListChange { item, epoch, before: before.list, after: List::new() };
                 changes.push(ListChange { before: List::new(), after, ..none.clone() });
@@ -223,11 +223,11 @@ impl Correction {
                 changes.push(ListChange { item, epoch, before: before.list, after });
             }
         }
-        let gone = held.into_iter();
-        changes.extend(gone.map(|(item, held)| ListChange {
+        let gone = consumer_state.into_iter();
+        changes.extend(gone.map(|(item, consumer_state)| ListChange {
             item,
             epoch,
-            before: held.list,
+            before: consumer_state.list,
             after: List::new(),
         }));
         // Of the two of a torn list, the one that takes it away comes first.

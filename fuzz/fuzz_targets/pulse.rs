@@ -1,5 +1,0 @@
-//! Runs the target `pulse` for as long as it is let.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| deltacart_fuzz::fuzz::pulse(data));
