@@ -94,17 +94,17 @@ impl Resumption {
     }
 }
 
-/// How far publishing has come. Nothing is in these streams; they pass an epoch.
+/// How far publishing has come: streams without records, whose frontiers pass an epoch.
 pub(crate) struct Published<'scope> {
-    /// When its changes are out.
-    pub(crate) out: StreamVec<'scope, Epoch, ()>,
-    /// When they are out or held back: what bounds the work ahead.
-    pub(crate) taken: StreamVec<'scope, Epoch, ()>,
+    /// Passes an epoch when its changes have been delivered.
+    pub(crate) delivered: StreamVec<'scope, Epoch, ()>,
+    /// Passes an epoch when its changes have been delivered or are held back: it bounds the work ahead.
+    pub(crate) accepted: StreamVec<'scope, Epoch, ()>,
 }
 
 /// The ports of the operator's outputs.
-const OUT: usize = 0;
-const TAKEN: usize = 1;
+const DELIVERED: usize = 0;
+const ACCEPTED: usize = 1;
 
 /// Publishes every change of the lists, after a `resumption` if there is one, as often as the `cadence` says.
 pub(crate) fn publish<'scope>(
@@ -132,24 +132,24 @@ pub(crate) fn publish<'scope>(
     let activator = scope.activator_for(builder.operator_info().address);
     let mut lists = builder.new_input(lists.inner, to_publisher);
     let mut consumer_state = builder.new_input(consumer_state, held_route);
-    let (out_output, out) = builder.new_output::<Vec<()>>();
-    let (taken_output, taken) = builder.new_output::<Vec<()>>();
+    let (delivered_output, delivered) = builder.new_output::<Vec<()>>();
+    let (accepted_output, accepted) = builder.new_output::<Vec<()>>();
     builder.build(move |capabilities| {
-        let _unused = (out_output, taken_output);
+        let _unused = (delivered_output, accepted_output);
         let mut publishing = Publishing::new(epoch_writer, Rc::clone(&cadence));
         cadence.calls(activator.clone());
         publishing.catching_up = resumption.map(|resumption| {
             *resumption.operator.borrow_mut() = Some(activator.clone());
-            let [out, taken] = capabilities.try_into().expect("each output has a capability");
-            CatchingUp::new(resumption, Right { out, taken: Some(taken) })
+            let [delivered, accepted] = capabilities.try_into().expect("each output has a capability");
+            CatchingUp::new(resumption, EpochHold { delivered, accepted: Some(accepted) })
         });
         move |frontiers: &[MutableAntichain<Epoch>]| {
             lists.for_each(|capability, updates: &mut Vec<Update>| {
                 // A message may hold updates of several epochs, none of them before its own.
                 for update in updates.drain(..) {
-                    publishing.hold(update, |epoch| Right {
-                        out: capability.delayed(&epoch, OUT),
-                        taken: Some(capability.delayed(&epoch, TAKEN)),
+                    publishing.hold(update, |epoch| EpochHold {
+                        delivered: capability.delayed(&epoch, DELIVERED),
+                        accepted: Some(capability.delayed(&epoch, ACCEPTED)),
                     });
                 }
             });
@@ -164,25 +164,25 @@ pub(crate) fn publish<'scope>(
             }
         }
     });
-    Published { out, taken }
+    Published { delivered, accepted }
 }
 
-/// What holds an epoch open.
-struct Right {
-    out: Capability<Epoch>,
-    /// Gone when its changes are held back: then it does not bound the work ahead.
-    taken: Option<Capability<Epoch>>,
+/// The capabilities that hold an epoch open on both outputs.
+struct EpochHold {
+    delivered: Capability<Epoch>,
+    /// `None` once the epoch's changes are held back: then the epoch does not bound the work ahead.
+    accepted: Option<Capability<Epoch>>,
 }
 
-impl Right {
+impl EpochHold {
     fn epoch(&self) -> Epoch {
-        *self.out.time()
+        *self.delivered.time()
     }
 
     fn downgrade(&mut self, epoch: &Epoch) {
-        self.out.downgrade(epoch);
-        if let Some(taken) = &mut self.taken {
-            taken.downgrade(epoch);
+        self.delivered.downgrade(epoch);
+        if let Some(accepted) = &mut self.accepted {
+            accepted.downgrade(epoch);
         }
     }
 }
@@ -191,10 +191,10 @@ impl Right {
 struct Publishing {
     epoch_writer: EpochWriter,
     cadence: Rc<Cadence>,
-    waiting: BTreeMap<Epoch, (Right, Vec<Update>)>,
+    waiting: BTreeMap<Epoch, (EpochHold, Vec<Update>)>,
     held_back: HeldBack,
     /// What has been handed to the outlet and has not arrived, in the order of epochs.
-    under_way: VecDeque<Right>,
+    under_way: VecDeque<EpochHold>,
     spare: Vec<Update>,
     /// Until the difference is on its way.
     catching_up: Option<CatchingUp>,
@@ -219,8 +219,8 @@ impl Publishing {
         }
     }
 
-    fn hold(&mut self, update: Update, right: impl Fn(Epoch) -> Right) {
-        let hold = || (right(update.1), std::mem::take(&mut self.spare));
+    fn hold(&mut self, update: Update, hold: impl Fn(Epoch) -> EpochHold) {
+        let hold = || (hold(update.1), std::mem::take(&mut self.spare));
         self.waiting.entry(update.1).or_insert_with(hold).1.push(update);
     }
 
@@ -250,12 +250,12 @@ impl Publishing {
         let has_room = self.epoch_writer.has_room() || !self.cadence.is_due();
         let next = self.waiting.first_entry().filter(|entry| has_room && !frontier.less_equal(entry.key()));
         let Some(entry) = next else { return false };
-        let (right, mut updates) = entry.remove();
+        let (hold, mut updates) = entry.remove();
         if self.cadence.is_every_epoch() {
-            self.epoch_writer.take(right.epoch(), &mut updates);
-            self.under_way.push_back(right);
+            self.epoch_writer.take(hold.epoch(), &mut updates);
+            self.under_way.push_back(hold);
         } else {
-            self.held_back.add(right.out, &mut updates, &mut self.epoch_writer);
+            self.held_back.add(hold.delivered, &mut updates, &mut self.epoch_writer);
         }
         self.empty(updates);
         true
@@ -270,9 +270,9 @@ impl Publishing {
         if !is_time || !self.epoch_writer.has_room() {
             return false;
         }
-        let Some((changes, epoch, out)) = self.held_back.take() else { return false };
+        let Some((changes, epoch, delivered)) = self.held_back.take() else { return false };
         self.epoch_writer.take_changes(epoch, changes);
-        self.under_way.push_back(Right { out, taken: None });
+        self.under_way.push_back(EpochHold { delivered, accepted: None });
         self.cadence.leave();
         true
     }
@@ -294,23 +294,23 @@ impl Publishing {
         while let Some(entry) = self.waiting.first_entry()
             && !frontier.less_equal(entry.key())
         {
-            let (right, mut updates) = entry.remove();
+            let (hold, mut updates) = entry.remove();
             if let Some(catching_up) = &mut self.catching_up {
                 catching_up.compute(&mut updates, &mut self.epoch_writer);
-                catching_up.closed = right.epoch();
+                catching_up.closed = hold.epoch();
             }
             self.empty(updates);
         }
         let Some(mut catching_up) = self.catching_up.take() else { return true };
         if let Some(open) = frontier.frontier().first() {
-            catching_up.right.downgrade(open);
+            catching_up.hold.downgrade(open);
             catching_up.closed = catching_up.closed.max(open.saturating_sub(1));
         }
         match catching_up.resumption.begin.get() {
             Some(Begin::At { base, caught_up }) if all_held && !frontier.less_equal(&caught_up) => {
-                let CatchingUp { resumption, right, consumer_state, computed, closed } = catching_up;
+                let CatchingUp { resumption, hold, consumer_state, computed, closed } = catching_up;
                 self.epoch_writer.correct(base, closed.max(caught_up), consumer_state, computed);
-                self.under_way.push_back(right);
+                self.under_way.push_back(hold);
                 self.cadence.leave();
                 self.correcting = Some(resumption);
                 true
@@ -337,7 +337,7 @@ impl Publishing {
 struct CatchingUp {
     resumption: Rc<Resumption>,
     /// Of the oldest epoch that is not closed: the difference will hold it.
-    right: Right,
+    hold: EpochHold,
     consumer_state: ConsumerState,
     computed: HashMap<Name, List>,
     /// The last epoch in `computed`.
@@ -345,10 +345,10 @@ struct CatchingUp {
 }
 
 impl CatchingUp {
-    fn new(resumption: Rc<Resumption>, right: Right) -> Self {
+    fn new(resumption: Rc<Resumption>, hold: EpochHold) -> Self {
         CatchingUp {
             resumption,
-            right,
+            hold,
             consumer_state: ConsumerState::default(),
             computed: HashMap::new(),
             closed: 0,

@@ -1,20 +1,19 @@
-//! One worker: builds its part of the dataflow, then fetches, sends, advances and steps until there is no more.
+//! One worker: builds its part of the dataflow, then works turn by turn until every epoch has been delivered.
 //!
 //! ```text
-//! claim the output ─▶ run, turn by turn ─▶ add the counts up ─▶ done
+//! fencing the output ─▶ running, turn by turn ─▶ adding up the counts ─▶ done
 //!
-//! at first:    restore the snapshot, if there is one
-//! every turn:  stop asked for? close the input, after a last snapshot if any are taken
-//!              what is out? commit its offsets
-//!              the pace allows? fetch a bounded batch of each partition, decode, send
-//!              catching up? read what consumers hold, and agree when to publish
-//!              the epoch is over? advance
-//! between:     step, or park until something happens
+//! first turns:  restore the snapshot, if there is one
+//! every turn:   commit the offsets of delivered epochs
+//!               fetch a bounded batch of each partition, decode it, send its events into the dataflow
+//!               after a restart: read what consumers hold, and agree with the other workers when to publish
+//!               advance to the next epoch when this one is over; at the end close the input
+//! between:      step the dataflow, or park until something happens
 //! ```
 //!
-//! A [`Task`] is all of this as a state machine: [`Task::turn`] does what can be done now and says whether there is
-//! more, and nothing in it waits: not for a record, not for the broker, not for an epoch to be out. Stepping and
-//! parking are outside of it. What it reads and writes comes from its [`Environment`].
+//! A [`Task`] is all of this as a state machine. [`Task::turn`] does what can be done now and says whether there is
+//! more. Nothing in it waits: not for a record, not for the broker, not for an epoch to be delivered. The loop in
+//! [`run`] steps and parks. Everything that a worker reads and writes comes from its [`Environment`].
 
 mod backlog;
 mod fencing;
@@ -50,7 +49,7 @@ use timely::dataflow::operators::{Exchange, Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
-/// The first thing that went wrong in an operator, which cannot fail by itself.
+/// The first error of any operator: operators cannot return errors, so the worker checks for one on every turn.
 #[derive(Clone, Default)]
 pub(crate) struct FirstError(Rc<RefCell<Option<anyhow::Error>>>);
 
@@ -81,14 +80,14 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
     }
 }
 
-/// What a turn leaves.
+/// What the loop is to do after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// There is more to do: step, and turn again.
     Busy,
     /// Step; if nothing moves, sleep so long, unless woken.
     Idle(Duration),
-    /// It is over.
+    /// The worker has ended.
     Done,
 }
 
@@ -102,7 +101,7 @@ pub(crate) struct Task<'a> {
     phase: Phase<'a>,
 }
 
-/// What a worker does everything with.
+/// What every part of a worker uses.
 pub(crate) struct Context<'a> {
     job: &'a Job,
     shared: &'a Shared,

@@ -132,8 +132,8 @@ fn play(run: Run) -> (Vec<KeyValue>, Vec<Vec<List>>) {
             let lists = scope.input_from(&mut lists).as_collection();
             let consumer_state = scope.input_from(&mut consumer_state);
             let published = publish(lists, consumer_state, Publisher::Each, begin, cadence, epoch_writer);
-            published.out.probe_with(&out);
-            published.taken.probe_with(&taken);
+            published.delivered.probe_with(&out);
+            published.accepted.probe_with(&taken);
         });
         for (item, score) in ITEMS.iter().zip(&run.consumer_state).filter(|(_item, score)| **score > 0) {
             consumer_state.send(record(item, *score));
@@ -226,7 +226,7 @@ fn nothing_is_published_that_is_not_caught_up() {
             let lists = scope.input_from(&mut lists).as_collection();
             let consumer_state = scope.input_from(&mut consumer_state);
             publish(lists, consumer_state, Publisher::Each, begin, every_epoch(), epoch_writer)
-                .out
+                .delivered
                 .probe_with(&out);
         });
         consumer_state.send(record("a", 1));
@@ -265,8 +265,8 @@ fn lists_that_wait_hold_up_no_epoch() {
             let lists = scope.input_from(&mut lists).as_collection();
             let consumer_state = scope.input_from(&mut consumer_state);
             let published = publish(lists, consumer_state, Publisher::Each, None, cadence, epoch_writer);
-            published.out.probe_with(&out);
-            published.taken.probe_with(&taken);
+            published.delivered.probe_with(&out);
+            published.accepted.probe_with(&taken);
         });
         consumer_state.close();
         for score in 1..4 {

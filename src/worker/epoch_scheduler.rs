@@ -1,28 +1,28 @@
-//! When an epoch ends, and how much may be read into it.
+//! When an epoch ends, and how much may be read into it. Decisions only: the worker's loop acts on them.
 //!
-//! By the clock, worker 0 calls the next epoch when the tick has passed, somebody has read something and not too many
-//! are open; when they are, the epoch goes on and grows, so throughput rises with the load. By count, an epoch takes so
-//! many records of each partition, and ends when all of them gave theirs: no clock, no other worker, nothing that could
-//! differ next time.
+//! - **By the clock** (`--epoch`), worker 0 calls the next epoch once the tick has passed, some worker has read
+//!   something, and not too many epochs are open. While too many are open the current epoch grows, so throughput rises
+//!   with the load.
+//! - **By count** (`--epoch-events`), an epoch takes so many records of each partition and ends when every partition has
+//!   given them. It depends on no clock and no other worker, so every run has the same epochs.
 //!
-//! Where snapshots are taken, epochs by count are called, too, well ahead: that a worker waits for a call changes when
-//! an epoch ends, and nothing of what is in it.
+//! Where snapshots are taken, worker 0 calls epochs by count as well, several ahead. A worker that waits for a call ends
+//! its epoch later; the records in the epoch stay the same.
 
 use crate::job::{AheadLimits, Cut};
 use crate::worker::coordination::Coordination;
-use crate::worker::ingest::{EpochBudget, Ingest};
-use anyhow::Result;
-use deltacart_dataflows::{Epoch, Event};
+use crate::worker::ingest::EpochBudget;
+use deltacart_dataflows::Epoch;
 use std::time::{Duration, Instant};
 
-/// A worker's pace.
+/// Decides for one worker when its epochs end.
 pub(super) struct EpochScheduler {
     cut: Cut,
     limits: AheadLimits,
     epoch: Epoch,
-    /// Epochs by count wait for their call as others do.
+    /// Epochs by count wait for a call, too.
     is_called: bool,
-    /// Worker 0's: when the epoch was called.
+    /// When the current epoch was called; only worker 0 uses it.
     called_at: Instant,
 }
 
@@ -31,7 +31,7 @@ impl EpochScheduler {
         EpochScheduler { cut, limits, epoch: 0, is_called, called_at: now }
     }
 
-    /// What was restored is an epoch of its own: what is read belongs to the next.
+    /// Begins the epoch after a restored snapshot, which is epoch 0.
     pub(super) fn begin_after_restore(&mut self, coordination: &mut Coordination) -> Epoch {
         self.epoch = 1;
         coordination.call(self.epoch);
@@ -43,39 +43,36 @@ impl EpochScheduler {
         self.epoch
     }
 
-    /// Reads what may be read now; true if there was something.
-    ///
-    /// `oldest` is the oldest epoch that is neither out nor held back.
-    pub(super) fn fetch(
-        &self,
-        ingest: &mut Ingest<'_>,
-        coordination: &mut Coordination,
-        oldest: Option<Epoch>,
-        send: &mut dyn FnMut(&mut Vec<Event>),
-    ) -> Result<bool> {
+    /// What may be read into the current epoch; nothing while too many epochs are open. `oldest` is the oldest epoch
+    /// that is neither delivered nor held back.
+    pub(super) fn budget(&self, oldest: Option<Epoch>) -> Option<EpochBudget> {
         if self.is_ahead(oldest) {
-            return Ok(false);
+            return None;
         }
         let AheadLimits { epoch_events: events, epoch_bytes: bytes, .. } = self.limits;
-        let (budget, is_called) = match self.cut {
-            Cut::Tick(_) => (EpochBudget { partition_records: u64::MAX, events, bytes }, true),
+        Some(match self.cut {
+            Cut::Tick(_) => EpochBudget { partition_records: u64::MAX, events, bytes },
             Cut::Records(records) => {
-                let partition_records = records.get();
-                (EpochBudget { partition_records, events: usize::MAX, bytes: usize::MAX }, self.is_called)
+                EpochBudget { partition_records: records.get(), events: usize::MAX, bytes: usize::MAX }
             }
-        };
-        let found = ingest.fetch(budget, send)?;
-        if found && is_called {
-            coordination.report_used(self.epoch);
-        }
-        Ok(found)
+        })
     }
 
-    /// The next epoch, if this one is over.
-    pub(super) fn next_epoch(&mut self, ingest: &Ingest<'_>, coordination: &Coordination) -> Option<Epoch> {
+    /// Whether worker 0 calls the epochs, so that it has to know which of them have records.
+    pub(super) fn waits_for_calls(&self) -> bool {
+        self.is_called || matches!(self.cut, Cut::Tick(_))
+    }
+
+    /// The next epoch, if the current one is over. `have_given` says whether every partition has given so many records
+    /// in the current epoch, or has ended.
+    pub(super) fn next_epoch(
+        &mut self,
+        have_given: impl FnOnce(u64) -> bool,
+        coordination: &Coordination,
+    ) -> Option<Epoch> {
         let next = match self.cut {
             Cut::Tick(_) => coordination.called()?,
-            Cut::Records(records) if ingest.all_gave(records.get()) => self.epoch + 1,
+            Cut::Records(records) if have_given(records.get()) => self.epoch + 1,
             Cut::Records(_) => self.epoch,
         };
         let may_end = !self.is_called || coordination.called() >= Some(next);
@@ -85,18 +82,18 @@ impl EpochScheduler {
         })
     }
 
-    /// The epoch called last, if it is not the worker's: for a worker that has no more to read.
+    /// The epoch that was called last, if the worker is not in it yet: for a worker that has no more to read.
     pub(super) fn follow(&mut self, coordination: &Coordination) -> Option<Epoch> {
         let next = coordination.called().filter(|called| *called > self.epoch)?;
         self.epoch = next;
         Some(next)
     }
 
-    /// Worker 0 calls the next epoch, if it is time. To be called on every turn, also when this worker has no more to
-    /// read: the others go by it.
+    /// Worker 0 calls the next epoch, if it is time. The loop asks this on every turn, also when this worker has no more
+    /// to read, because the other workers wait for the call.
     pub(super) fn keep_time(&mut self, coordination: &mut Coordination, oldest: Option<Epoch>, now: Instant) {
         if let (Cut::Records(_), true) = (self.cut, self.is_called) {
-            // Further than any worker can be that has not told yet how far it is.
+            // Further than any worker can be that has not reported its epoch yet.
             let used = coordination.used_by_any().map_or(0, |used| used + 1);
             coordination.call(used + self.limits.epochs + 1);
         }
@@ -110,23 +107,13 @@ impl EpochScheduler {
         }
     }
 
-    /// How long a worker with nothing to do may sleep. Records that arrive, other workers and operators wake it; what
-    /// does not is the clock by which it has an epoch to call, and [`Ingest::patience`].
-    pub(super) fn patience(
-        &self,
-        ingest: &Ingest<'_>,
-        coordination: &Coordination,
-        now: Instant,
-    ) -> Duration {
-        let until_call = match (self.cut, coordination.called()) {
-            (Cut::Tick(tick), Some(called)) if coordination.is_used(called) => {
-                // Zero when as many epochs are open as may be: then it is their progress that wakes it.
-                let passed = now.saturating_duration_since(self.called_at);
-                Some(tick.saturating_sub(passed)).filter(|left| !left.is_zero())
-            }
-            _ => None,
-        };
-        ingest.patience().min(until_call.unwrap_or(Duration::MAX))
+    /// How long until worker 0 may call the next epoch: records, other workers and operators wake a sleeping worker, and
+    /// the clock does not. `None` when the clock decides nothing.
+    pub(super) fn until_call(&self, coordination: &Coordination, now: Instant) -> Option<Duration> {
+        let (Cut::Tick(tick), Some(called)) = (self.cut, coordination.called()) else { return None };
+        let left = tick.saturating_sub(now.saturating_duration_since(self.called_at));
+        // With nothing left, too many epochs are open, and their progress wakes the worker.
+        (coordination.is_used(called) && !left.is_zero()).then_some(left)
     }
 
     fn is_ahead(&self, oldest: Option<Epoch>) -> bool {

@@ -1,11 +1,22 @@
-//! A worker at its work: the dataflow it has built, what it reads into it, and when its epochs end.
+//! A worker at its work: one turn after the other, each of which fetches, sends, advances and commits what it can.
+//!
+//! ```text
+//!          ┌──────────────────────────────── a turn ───────────────────────────────┐
+//! source ─▶ fetch ─▶ decode ─▶ send ─▶ advance ─┐                          commit ─▶ offsets
+//!                                               │ the dataflow's input        ▲
+//!                                               ▼                             │ delivered (a probe)
+//!                                       step: events ─▶ lists ─▶ changes ─▶ deliver ─▶ sink
+//! ```
+//!
+//! Stepping is the caller's: between two turns the worker steps, and operators compute and deliver. Nothing in a turn
+//! waits. The [`EpochScheduler`] says how much may be read and when the epoch ends; it reads nothing itself.
 
 use super::coordination::Coordination;
 use super::epoch_scheduler::EpochScheduler;
 use super::ingest::Ingest;
 use super::recovery::{ConsumerInput, Recovery};
 use super::snapshots::Snapshots;
-use super::{Context, Turn};
+use super::{Context, PARK_MAX, Turn};
 use crate::job::Destination;
 use crate::metrics::{Step, WorkerMeter};
 use crate::output::{Sink, Watch};
@@ -15,6 +26,7 @@ use crate::verify::verify;
 use anyhow::Result;
 use deltacart_dataflows::{Epoch, Event, Recommendations, SnapshotRequest, recommend_core};
 use std::rc::Rc;
+use std::time::Instant;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
@@ -32,22 +44,41 @@ pub(super) struct Running<'a> {
     input: Option<EventInput>,
     /// When lists leave.
     cadence: Rc<Cadence>,
-    /// What is out.
-    out: ProbeHandle<Epoch>,
-    /// What is out or held back.
-    taken: ProbeHandle<Epoch>,
-    /// Looks at the output.
+    probes: Probes,
+    /// Checks the output topic while the job runs.
     watch: Option<Box<dyn Watch>>,
-    /// What tells those who watch.
     meter: WorkerMeter,
 }
 
-/// What the dataflow is made of, seen from outside.
+/// How far the dataflow has come with epochs.
+struct Probes {
+    /// Passes an epoch when its changes have been delivered.
+    delivered: ProbeHandle<Epoch>,
+    /// Passes an epoch when its changes have been delivered, or are held back by `--lists-every`.
+    accepted: ProbeHandle<Epoch>,
+}
+
+/// The oldest epochs that are not over; `None` when all are.
+#[derive(Clone, Copy)]
+struct OldestEpochs {
+    /// Not delivered.
+    undelivered: Option<Epoch>,
+    /// Neither delivered nor held back: it bounds how far reading may run ahead.
+    unaccepted: Option<Epoch>,
+}
+
+impl Probes {
+    fn oldest(&self) -> OldestEpochs {
+        let oldest = |probe: &ProbeHandle<Epoch>| probe.with_frontier(|frontier| frontier.first().copied());
+        OldestEpochs { undelivered: oldest(&self.delivered), unaccepted: oldest(&self.accepted) }
+    }
+}
+
+/// The ends of a dataflow that its worker holds.
 struct Dataflow {
     input: EventInput,
     consumer_state: ConsumerInput,
-    out: ProbeHandle<Epoch>,
-    taken: ProbeHandle<Epoch>,
+    probes: Probes,
     meter: WorkerMeter,
 }
 
@@ -68,17 +99,17 @@ impl<'a> Running<'a> {
         tracing::debug!(worker = share.worker, "the input and the output are open");
         let resumption = consumer_state.is_some().then(Rc::<Resumption>::default);
         let cadence = Rc::new(Cadence::new(job.lists_every, environment.now()));
-        let Dataflow { input, consumer_state: held_input, out, taken, meter } =
+        let Dataflow { input, consumer_state: consumer_input, probes, meter } =
             build(worker, context, sink, request, resumption.clone(), Rc::clone(&cadence));
         let scheduler = EpochScheduler::new(job.cut, job.limits, snapshots.is_some(), environment.now());
-        let recovery = Recovery::new(job, consumer_state.zip(resumption), held_input);
+        let recovery = Recovery::new(job, consumer_state.zip(resumption), consumer_input);
         let input = Some(input);
-        Ok(Running { ingest, scheduler, recovery, snapshots, input, cadence, out, taken, watch, meter })
+        Ok(Running { ingest, scheduler, recovery, snapshots, input, cadence, probes, watch, meter })
     }
 
-    /// One turn; done when everything is out.
+    /// Does what can be done now; done when every epoch has been delivered.
     pub(super) fn turn(&mut self, context: &Context<'a>, coordination: &mut Coordination) -> Result<Turn> {
-        if self.out.done() {
+        if self.probes.delivered.done() {
             return Ok(Turn::Done);
         }
         if let Some(watch) = &mut self.watch {
@@ -86,63 +117,60 @@ impl<'a> Running<'a> {
         }
         let now = context.environment.now();
         let until_lists_leave = self.cadence.turn(now);
-        let oldest = self.out.with_frontier(|frontier| frontier.first().copied());
-        let oldest_ahead = self.taken.with_frontier(|frontier| frontier.first().copied());
-        // Epochs that are only computed again are not out.
-        self.ingest.commit(if self.recovery.is_over() { oldest } else { Some(0) }, now)?;
-        self.scheduler.keep_time(coordination, oldest_ahead, now);
+        let oldest = self.probes.oldest();
+        self.commit(oldest, now)?;
+        self.scheduler.keep_time(coordination, oldest.unaccepted, now);
         if let Some(snapshots) = &mut self.snapshots {
             snapshots.turn(coordination, &self.ingest, context.environment)?;
         }
-        let mut busy = self.read(coordination, oldest_ahead)?;
-        busy |= self.recover(coordination)?;
-        self.tell(oldest, oldest_ahead);
-        busy |= self.advance(coordination)?;
-        if busy {
+        let mut is_busy = match self.is_restoring() {
+            true => self.restore(coordination)?,
+            false => self.fetch_and_send(coordination, oldest)?,
+        };
+        is_busy |= self.recover(coordination)?;
+        // Before the epoch advances: so its first record is seen while it is open.
+        self.report(oldest);
+        is_busy |= self.advance(coordination)?;
+        if is_busy {
             return Ok(Turn::Busy);
         }
-        let patience = self.scheduler.patience(&self.ingest, coordination, now);
-        Ok(Turn::Idle(until_lists_leave.map_or(patience, |left| left.min(patience))))
+        let until_call = self.scheduler.until_call(coordination, now);
+        let wake_ups = [Some(self.ingest.patience()), until_call, until_lists_leave];
+        Ok(Turn::Idle(wake_ups.into_iter().flatten().min().unwrap_or(PARK_MAX)))
     }
 
-    /// Tells those who watch how far this worker has come. After the reading, so that an epoch's first record is seen
-    /// before the epoch ends.
-    fn tell(&mut self, oldest: Option<Epoch>, oldest_ahead: Option<Epoch>) {
-        let step = match self.recovery.reads_output() {
-            _ if self.is_restoring() => Step::Restoring,
-            Some(records) => Step::ReadingOutput { records },
-            None => Step::Reading,
-        };
-        let Running { ingest, scheduler, recovery, meter, .. } = self;
-        let mut turn = ingest.turn(scheduler.epoch(), oldest, oldest_ahead);
-        turn.step = step;
-        // What is only computed again is not out.
-        turn.reached_end &= recovery.is_over();
-        meter.turn(turn, || ingest.probe());
+    /// Commits the offsets of delivered epochs. While a restart recomputes epochs, none counts as delivered.
+    fn commit(&mut self, oldest: OldestEpochs, now: Instant) -> Result<()> {
+        let undelivered = if self.recovery.is_over() { oldest.undelivered } else { Some(0) };
+        self.ingest.commit(undelivered, now)
     }
 
-    fn is_restoring(&self) -> bool {
-        self.snapshots.as_ref().is_some_and(Snapshots::is_restoring)
-    }
-
-    /// Restores some of a snapshot, or reads on; true if there was something.
-    fn read(&mut self, coordination: &mut Coordination, oldest: Option<Epoch>) -> Result<bool> {
-        let Running { ingest, scheduler, snapshots, input: Some(open), .. } = self else { return Ok(false) };
-        if let Some(snapshots) = snapshots.as_mut().filter(|snapshots| snapshots.is_restoring()) {
-            if snapshots.restore(&mut |events| open.send_batch(events))? {
-                tracing::debug!("the snapshot is read");
-                open.advance_to(scheduler.begin_after_restore(coordination));
-            }
-            return Ok(true);
+    /// Sends some of the snapshot into the dataflow; true if there was more of it.
+    fn restore(&mut self, coordination: &mut Coordination) -> Result<bool> {
+        let (Some(snapshots), Some(input)) = (&mut self.snapshots, &mut self.input) else { return Ok(false) };
+        if snapshots.restore(&mut |events| input.send_batch(events))? {
+            tracing::debug!("the snapshot is read");
+            input.advance_to(self.scheduler.begin_after_restore(coordination));
         }
+        Ok(true)
+    }
+
+    /// Fetches records, as many as the epoch has room for, and sends their events into the dataflow. Returns whether
+    /// there is more to do at once.
+    fn fetch_and_send(&mut self, coordination: &mut Coordination, oldest: OldestEpochs) -> Result<bool> {
+        let Running { ingest, scheduler, snapshots, input: Some(input), .. } = self else { return Ok(false) };
         if snapshots.as_ref().is_some_and(Snapshots::has_ended) {
             return Ok(false);
         }
-        let found = scheduler.fetch(ingest, coordination, oldest, &mut |events| open.send_batch(events))?;
-        Ok(found || ingest.is_skipping())
+        let Some(budget) = scheduler.budget(oldest.unaccepted) else { return Ok(ingest.is_skipping()) };
+        let has_fetched = ingest.fetch(budget, &mut |events| input.send_batch(events))?;
+        if has_fetched && scheduler.waits_for_calls() {
+            coordination.report_used(scheduler.epoch());
+        }
+        Ok(has_fetched || ingest.is_skipping())
     }
 
-    /// Goes on with what a restart takes.
+    /// Does the next step of a restart; true if there is more to do at once.
     fn recover(&mut self, coordination: &mut Coordination) -> Result<bool> {
         if self.recovery.is_over() {
             return Ok(false);
@@ -153,7 +181,26 @@ impl<'a> Running<'a> {
         self.recovery.turn(coordination, read, goes_on)
     }
 
-    /// Ends the epoch, or the input, when it is time; true if it did.
+    /// Reports to metrics and health checks how far this worker has come.
+    fn report(&mut self, oldest: OldestEpochs) {
+        let step = match self.recovery.reads_output() {
+            _ if self.is_restoring() => Step::Restoring,
+            Some(records) => Step::ReadingOutput { records },
+            None => Step::Reading,
+        };
+        let Running { ingest, scheduler, recovery, meter, .. } = self;
+        let mut turn = ingest.turn(scheduler.epoch(), oldest.undelivered, oldest.unaccepted);
+        turn.step = step;
+        // Epochs that are only recomputed are not delivered.
+        turn.reached_end &= recovery.is_over();
+        meter.turn(turn, || ingest.probe());
+    }
+
+    fn is_restoring(&self) -> bool {
+        self.snapshots.as_ref().is_some_and(Snapshots::is_restoring)
+    }
+
+    /// Ends the epoch, or closes the input, when it is time; true if it did.
     fn advance(&mut self, coordination: &mut Coordination) -> Result<bool> {
         if self.is_restoring() {
             return Ok(false);
@@ -167,10 +214,9 @@ impl<'a> Running<'a> {
             *input = None;
             return Ok(true);
         }
-        let next = if has_ended {
-            scheduler.follow(coordination)
-        } else {
-            scheduler.next_epoch(ingest, coordination)
+        let next = match has_ended {
+            true => scheduler.follow(coordination),
+            false => scheduler.next_epoch(|records| ingest.all_gave(records), coordination),
         };
         let Some(next) = next else { return Ok(false) };
         ingest.end_epoch(*open.time());
@@ -181,10 +227,10 @@ impl<'a> Running<'a> {
         Ok(true)
     }
 
-    /// Waits until what belongs to the records that are out is safe, too.
+    /// Waits until dead letters, offsets and the last snapshot are safe, as the delivered records are.
     pub(super) fn finish(&mut self, context: &Context<'a>) -> Result<()> {
         context.first_error.check()?;
-        // Of a pipe there is no telling.
+        // Nobody knows how much would have come through a pipe.
         let has_pipe = context.shared.progress.bytes_total().is_none();
         let ends = context.job.streams.is_bounded() && !has_pipe;
         if ends && !self.ingest.has_ended()? {
@@ -214,7 +260,7 @@ fn build(
     };
     let epoch_writer = EpochWriter::new(sink, job.records, Rc::clone(tally), first_error.clone());
     let (mut input, mut consumer_state) = (EventInput::new(), ConsumerInput::new());
-    let (out, taken) = (ProbeHandle::new(), ProbeHandle::new());
+    let (delivered, accepted) = (ProbeHandle::new(), ProbeHandle::new());
     let meter = worker.dataflow_named("Recommend", |scope| {
         let events = scope.input_from(&mut input);
         let consumer_state = scope.input_from(&mut consumer_state);
@@ -223,15 +269,15 @@ fn build(
         if let Some(when) = job.verify {
             let verified =
                 verify(events, lists.clone(), when, job.params, Rc::clone(tally), first_error.clone());
-            verified.probe_with(&out).probe_with(&taken);
+            verified.probe_with(&delivered).probe_with(&accepted);
         }
         let counts = Rc::clone(tally);
         let notes = notes.inspect(move |&note| counts.borrow_mut().add(Counter::of(note), 1));
-        notes.probe_with(&out).probe_with(&taken);
+        notes.probe_with(&delivered).probe_with(&accepted);
         let published = publish(lists, consumer_state, publisher, resumption, cadence, epoch_writer);
-        published.out.probe_with(&out);
-        published.taken.probe_with(&taken);
+        published.delivered.probe_with(&delivered);
+        published.accepted.probe_with(&accepted);
         WorkerMeter::new(&shared.meter, scope.index(), Rc::clone(tally), work, sampling, state_stats)
     });
-    Dataflow { input, consumer_state, out, taken, meter }
+    Dataflow { input, consumer_state, probes: Probes { delivered, accepted }, meter }
 }
