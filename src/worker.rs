@@ -49,7 +49,7 @@ use timely::dataflow::operators::{Exchange, Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
-/// The first error of any operator: operators cannot return errors, so the worker checks for one on every turn.
+/// The first error of any operator. Operators cannot return errors, so the worker checks for one on every turn.
 #[derive(Clone, Default)]
 pub(crate) struct FirstError(Rc<RefCell<Option<anyhow::Error>>>);
 
@@ -67,7 +67,7 @@ impl FirstError {
     }
 }
 
-/// Runs one worker of a job to its end.
+/// Runs one worker of a job until the job is over.
 pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()> {
     let environment = System { job, shared };
     let mut task = Task::new(worker, job, shared, &environment);
@@ -80,18 +80,18 @@ pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()>
     }
 }
 
-/// What the loop is to do after a turn.
+/// What the loop does after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// There is more to do: step, and turn again.
+    /// More can be done at once: step, then take the next turn.
     Busy,
-    /// Step; if nothing moves, sleep so long, unless woken.
+    /// Step. If nothing moves, sleep for at most this long; a wake-up ends the sleep earlier.
     Idle(Duration),
-    /// The worker has ended.
+    /// The worker has finished.
     Done,
 }
 
-/// How long a worker sleeps at most while it waits for others: their progress wakes it.
+/// The longest sleep while a worker waits for other workers. Their progress wakes it earlier.
 const PARK_MAX: Duration = Duration::from_millis(100);
 
 /// One worker of a job.
@@ -101,7 +101,7 @@ pub(crate) struct Task<'a> {
     phase: Phase<'a>,
 }
 
-/// What every part of a worker uses.
+/// The values that every part of a worker uses.
 pub(crate) struct Context<'a> {
     job: &'a Job,
     shared: &'a Shared,
@@ -131,7 +131,7 @@ impl<'a> Task<'a> {
         Task { context, coordination: Coordination::new(worker), phase: Phase::Fencing(Fencing::new()) }
     }
 
-    /// Does what can be done now.
+    /// Does the work that can be done now.
     pub(crate) fn turn(&mut self, worker: &mut Worker) -> Result<Turn> {
         let Task { context, coordination, phase } = self;
         context.first_error.check()?;
@@ -146,7 +146,8 @@ impl<'a> Task<'a> {
                 Phase::Running(Box::new(Running::new(worker, context, fencing.take_sink())?))
             }
             Phase::Running(running) => {
-                // Before, it connects, which has time-outs of its own.
+                // The watchdog counts turns from here on. Fencing, before this, connects to brokers and has its own
+                // time-outs.
                 context.shared.turns.bump(context.share.worker);
                 let turn = running.turn(context, coordination)?;
                 if turn != Turn::Done {
@@ -171,7 +172,7 @@ impl<'a> Task<'a> {
     }
 }
 
-/// Adds the counts of all workers up on worker 0.
+/// Adds up the counts of all workers on worker 0.
 struct Count {
     total: Rc<RefCell<Tally>>,
     added: ProbeHandle<Epoch>,

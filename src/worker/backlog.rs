@@ -1,17 +1,19 @@
-//! Records that wait for their schema: the first of them, and those of its partition that were handed over behind it.
+//! The backlog of a partition: records that wait for their schema.
 //!
-//! A source hands a batch over and does not take records back. So what cannot be decoded yet is copied here, in its
-//! order, and its partition is not read on until nothing is left. No offset moves past a record that waits: a restart
-//! reads it again. A backlog is bounded by one batch.
+//! A source hands over whole batches and takes no records back. So a record that cannot be decoded yet is copied
+//! here,
+//! together with the rest of its batch. Its partition is not read further until the backlog is empty. No offset moves
+//! past a
+//! waiting record, so a restart reads it again. A backlog is bounded by one batch.
 
 use deltacart_inputs::{Fetched, RawRecord, Source, SourceError};
 use std::collections::VecDeque;
 
-/// The records of one partition that wait, in the order of their offsets.
+/// The waiting records of one partition, in the order of their offsets.
 #[derive(Default)]
 pub(super) struct Backlog(VecDeque<WaitingRecord>);
 
-/// A record with its bytes.
+/// A record that owns its bytes.
 struct WaitingRecord {
     partition: u32,
     offset: u64,
@@ -31,8 +33,9 @@ impl Backlog {
         self.0.len()
     }
 
-    /// Offers a batch of a partition: what waits, or else what the source has. A record that is not taken waits, and
-    /// with it all behind it.
+    /// Offers a batch of a partition to `take`: the waiting records, or else new ones from the source. A record that
+    /// is not
+    /// taken waits, and so do all records behind it.
     pub(super) fn read(
         &mut self,
         source: &mut dyn Source,
@@ -49,12 +52,12 @@ impl Backlog {
                 self.push(&record);
             }
         })?;
-        // The partition is not at its end while something waits; the source says it again.
+        // While records wait, the partition is not at its end. The source reports the end again at the next fetch.
         let is_read = self.is_empty();
         Ok(Fetched { ended: fetched.ended && is_read, at_end: fetched.at_end && is_read, ..fetched })
     }
 
-    /// Adds a record behind the others.
+    /// Appends a record.
     fn push(&mut self, record: &RawRecord<'_>) {
         let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
         let headers = record.headers.iter().map(|(name, value)| ((*name).to_owned(), owned(*value)));
@@ -69,7 +72,7 @@ impl Backlog {
         });
     }
 
-    /// Offers the records in their order, at most so many, until one is not taken. How many bytes were.
+    /// Offers waiting records in order, at most `most`, until one is not taken. Returns the bytes of those taken.
     fn offer(&mut self, most: usize, take: &mut dyn FnMut(&RawRecord<'_>) -> bool) -> usize {
         let mut bytes = 0;
         for _ in 0..most {

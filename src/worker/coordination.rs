@@ -1,16 +1,20 @@
-//! What the workers of a cluster tell each other: which epoch it is, and that it is time to stop.
+//! Coordination between the workers of a cluster: calling epochs, announcing snapshots, passing stages and stopping.
 //!
-//! Worker 0 calls the epochs. The call is the frontier of an input that only worker 0 holds, so every worker sees it as
-//! it sees any progress, whatever the clocks of their machines say. A worker that has read something tells worker 0
-//! that its epoch is to end; where nobody has, no epoch is called, and an idle job sleeps. A stop is a record sent to
-//! everyone, so a signal to one process ends the job on all.
-//!
-//! A start has *stages*: each worker passes them in their order, with a number, and sees when all have, and the largest
-//! number.
-//!
-//! A snapshot is announced on the same input as epochs are called: a record at the epoch at whose end it is to be
-//! taken, before the next one is called. No worker ends an epoch before it sees the next one called, and by then the
-//! record has been seen by all. When worker 0 closes that input, everybody closes theirs: the job is over.
+//! - **Epochs.** Worker 0 calls them. A call is the frontier of an input that only worker 0 holds, so all workers see
+//!   it
+//!   as timely progress, whatever their machines' clocks say.
+//! - **Used epochs.** A worker that has read records into its epoch reports that to worker 0. While no worker has, no
+//!   epoch
+//!   is called, and an idle job sleeps.
+//! - **Stop.** A stop is a record that is broadcast to all workers, so a signal to one process ends the job
+//!   everywhere.
+//! - **Stages.** All workers of a start pass the same [`Stage`]s in order, each with a number. A worker sees when all
+//!   have
+//!   passed a stage, and the largest of their numbers.
+//! - **Snapshots.** Worker 0 announces a snapshot as a record at the epoch at whose end it is taken, before it calls
+//!   the
+//!   next epoch. No worker ends an epoch before the next one is called, and by then all have seen the record.
+//! - **End.** When worker 0 closes the input of calls, all workers close their inputs, and the job is over.
 
 use deltacart_dataflows::Epoch;
 use std::cell::{Cell, RefCell};
@@ -22,46 +26,46 @@ use timely::dataflow::operators::{Exchange, Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
-/// The snapshot of this number is to be taken at the end of this epoch.
+/// An epoch, and the number of the snapshot that is taken at its end.
 pub(super) type Announcement = (Epoch, u64);
 
 type Handle<T = ()> = InputHandle<Epoch, CapacityContainerBuilder<Vec<T>>>;
 
-/// A step of a start that all workers take before any takes the next.
+/// A stage of a start. All workers pass one before any of them begins the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     /// Worker 0 has taken over its part of the output.
     Claimed = 1,
-    /// So have all others, and nobody else can write.
+    /// All workers have taken over their parts. No earlier run can write any more.
     Fenced,
-    /// Worker 0 still has its part: nobody came later.
+    /// Worker 0 still owns its part, so no later start has taken it over.
     Confirmed,
-    /// What consumers hold has been read. The number: one more than the largest epoch of it.
+    /// The consumer state has been read. The number is one more than its largest epoch, or 0 if it has none.
     ConsumerState,
-    /// What was there to be read at the start has been. The number: the epoch it ended in.
+    /// The records present at the start have been read. The number is the epoch that they end in.
     CaughtUp,
-    /// What differed has arrived.
+    /// The difference to the consumer state has been delivered.
     Published,
 }
 
-/// A worker's end of the line.
+/// One worker's handles for coordination.
 pub(super) struct Coordination {
-    /// Worker 0's.
+    /// The input of calls and announcements; only worker 0 has it.
     epochs: Option<Handle<Announcement>>,
     announced: Rc<Cell<Option<Announcement>>>,
     called: ProbeHandle<Epoch>,
-    /// To tell worker 0 which epoch has something in it.
+    /// Reports to worker 0 which epoch has records.
     used: Handle<Epoch>,
-    /// The epoch that was told last.
+    /// The last epoch that this worker reported as used.
     reported: Option<Epoch>,
-    /// Worker 0's: the largest epoch that any worker has told.
+    /// The largest epoch that any worker reported as used; only worker 0 learns it.
     used_by_any: Rc<Cell<Option<Epoch>>>,
-    /// To tell the others; gone when they have been told.
+    /// Broadcasts the stop; `None` once it has been sent.
     stop: Option<Handle>,
     stopped: Rc<Cell<bool>>,
     stages: Handle<(u64, u64)>,
     passed: ProbeHandle<Epoch>,
-    /// The largest number of each stage.
+    /// The largest number that was passed with each stage.
     numbers: Rc<RefCell<BTreeMap<u64, u64>>>,
 }
 
@@ -107,15 +111,16 @@ impl Coordination {
         }
     }
 
-    /// Calls an epoch; only worker 0 does.
+    /// Calls an epoch. It has no effect on workers other than 0.
     pub(super) fn call(&mut self, epoch: Epoch) {
         if let Some(epochs) = self.epochs.as_mut().filter(|epochs| *epochs.time() < epoch) {
             epochs.advance_to(epoch);
         }
     }
 
-    /// Announces that snapshot at the end of the epoch called last, which is returned, and calls the next; only worker
-    /// 0 does.
+    /// Announces a snapshot at the end of the epoch called last, and calls the next epoch. Returns the snapshot's
+    /// epoch;
+    /// `None` on workers other than 0.
     pub(super) fn announce(&mut self, snapshot: u64) -> Option<Epoch> {
         let epochs = self.epochs.as_mut()?;
         let epoch = *epochs.time();
@@ -124,42 +129,43 @@ impl Coordination {
         Some(epoch)
     }
 
-    /// The snapshot that was announced last.
+    /// The last snapshot that was announced.
     pub(super) fn announced(&self) -> Option<Announcement> {
         self.announced.get()
     }
 
-    /// Ends the job: no more epochs are called. Only worker 0 does.
+    /// Ends the job: no more epochs are called. It has no effect on workers other than 0.
     pub(super) fn call_no_more(&mut self) {
         self.epochs = None;
     }
 
-    /// The largest epoch that any worker has read something into, as far as worker 0 knows.
+    /// The largest epoch that any worker has read records into, as far as worker 0 knows.
     pub(super) fn used_by_any(&self) -> Option<Epoch> {
         self.used_by_any.get()
     }
 
-    /// The epoch that was called last.
+    /// The last epoch that was called; `None` when no more are called.
     pub(super) fn called(&self) -> Option<Epoch> {
         self.called.with_frontier(|frontier| frontier.first().copied())
     }
 
-    /// Tells worker 0 that this worker has read something into `epoch`.
+    /// Reports to worker 0 that this worker has read records into `epoch`.
     pub(super) fn report_used(&mut self, epoch: Epoch) {
         if self.reported < Some(epoch) {
             self.reported = Some(epoch);
             self.used.send(epoch);
-            // NB: a flush alone leaves the record in the channel between workers; the end of its time sends it.
+            // NB: flushing alone leaves the record in the channel between workers. Closing the record's time sends
+            // it.
             self.used.advance_to(epoch + 1);
         }
     }
 
-    /// Whether worker 0 knows of something in the epoch that was called last.
+    /// Whether worker 0 knows of records in `called`, the last epoch that was called.
     pub(super) fn is_used(&self, called: Epoch) -> bool {
         self.used_by_any.get() >= Some(called)
     }
 
-    /// Tells every worker to stop.
+    /// Asks every worker to stop.
     pub(super) fn stop_all(&mut self) {
         if let Some(mut stop) = self.stop.take() {
             stop.send(());
@@ -170,13 +176,13 @@ impl Coordination {
         self.stopped.get()
     }
 
-    /// Passes a stage: those before it have been passed by all.
+    /// Passes a stage. All workers must have passed the stages before it.
     pub(super) fn pass(&mut self, stage: Stage, number: u64) {
         self.stages.send((stage as u64, number));
         self.stages.advance_to(stage as u64);
     }
 
-    /// Whether all workers have passed the stage: then, the largest of their numbers.
+    /// The largest number of a stage, once all workers have passed it; before that, `None`.
     pub(super) fn all_passed(&self, stage: Stage) -> Option<u64> {
         let stage = stage as u64;
         let all = !self.passed.less_than(&stage);

@@ -1,10 +1,10 @@
-//! What a batch of records was made of.
+//! Counts of one batch of records, by kind.
 
 use crate::summary::{Counter, Tally};
 use crate::unusable::Uses;
 use deltacart_inputs::Decoded;
 
-/// What a batch was made of, counted apart: a tally is looked up for each count.
+/// The counts of one batch. They are kept apart from the [`Tally`], which looks a counter up for every addition.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Counts {
     pub(super) records: u64,
@@ -19,7 +19,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Of what use the records were.
+    /// The batch's records and events by their use.
     pub(super) fn uses(self) -> Uses {
         let useful = self.events + self.views + self.anonymous + self.duplicates + self.repeated_orders;
         Uses { rejected: self.rejects, useful, others: self.others }

@@ -1,6 +1,6 @@
-//! The outside world as a worker meets it: what it reads, what it writes, and the time.
+//! The worker's environment: its inputs, its outputs and its clock.
 //!
-//! Everything a worker talks to comes from here, so a test can put a world of its own in this one's place.
+//! A worker reaches the outside world only through an [`Environment`]. Tests and the simulator supply their own.
 
 use crate::dead_letter::{DeadLetters, Labels};
 use crate::job::{Delivery, Destination, Input, Job, Shared, Stream};
@@ -18,11 +18,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a worker reads and writes. The methods that make something may wait for an answer from outside; what they make
-/// does not.
+/// The inputs, outputs and clock of a worker. A method that opens something may wait for an answer from outside. The
+/// objects that it returns never wait.
 pub(crate) trait Environment {
-    /// A stream of the input, from where it is to be gone on with, if it is. What it holds now is what is there at the
-    /// start. With `needs_header` the first record of a file is handed over in any case.
+    /// Opens a stream of the input, at `from` if the job resumes. The data present at this moment is the input that a
+    /// restart has to catch up with. With `needs_header`, the first record of a file is delivered even if `from` lies
+    /// behind it.
     fn source(
         &self,
         stream: &Stream,
@@ -31,51 +32,52 @@ pub(crate) trait Environment {
         needs_header: bool,
     ) -> Result<Box<dyn Source>>;
 
-    /// The output, taken over from whoever had this worker's part of it; `None` on a worker that writes nothing.
+    /// Opens the output and fences the previous owner of this worker's part of it. `None` on a worker that writes
+    /// nothing.
     fn sink(&self, share: Share) -> Result<Option<Box<dyn Sink>>>;
 
-    /// Takes over the parts that earlier runs may have had and this one has no worker for.
+    /// Fences the transactional ids that earlier runs may have used and that no worker of this run uses.
     fn fence(&self, share: Share) -> Result<()>;
 
-    /// What looks at the output while the job runs; on one worker, where there is something to look at.
+    /// Opens a watch that checks the output topic while the job runs. `None` on workers that have nothing to check.
     fn watch(&self, share: Share) -> Result<Option<Box<dyn Watch>>>;
 
-    /// What consumers hold, if the job goes on where another stopped. Nobody else can write it any more.
+    /// Opens the output for reading, as consumers see it, if the job resumes. By now nobody else can write to it.
     fn consumer_state(&self, share: Share) -> Result<Option<Box<dyn Source>>>;
 
-    /// Where records go that cannot be used.
+    /// Opens the destination of records that cannot be used.
     fn dead_letters(&self, share: Share) -> Result<Option<DeadLetters>>;
 
-    /// What writes this worker's parts of snapshots to `store`.
+    /// Opens the writer of this worker's parts of snapshots in `store`.
     fn snapshot_writer(&self, store: Arc<dyn Store>) -> Result<SnapshotWriter>;
 
-    /// Does something beside the worker, which has no time to wait for a disk.
+    /// Runs `work` outside the worker's thread, because a worker must not wait for a disk.
     fn aside(&self, work: Box<dyn FnOnce() + Send>) -> Result<()>;
 
-    /// Waits until consumers can read what was written: at an orderly end, when everything is out.
+    /// Waits until consumers can read the output. Called at an orderly shutdown, once everything has been delivered.
     fn settle(&self, share: Share) -> Result<()>;
 
-    /// What time it is.
+    /// The current time.
     fn now(&self) -> Instant;
 }
 
-/// The real one.
+/// The real environment.
 pub(crate) struct System<'a> {
     pub(crate) job: &'a Job,
     pub(crate) shared: &'a Shared,
 }
 
-/// The longest record of lists that is read back.
+/// The longest record, in bytes, that is accepted when lists are read back from the output.
 const LIST_BYTES_MAX: usize = 16 << 20;
 
-/// How long is waited at the start for a transaction of somebody else. A producer that is gone is given up by the
-/// broker after its `transaction.timeout.ms`, by default 60 s.
+/// How long a start waits for the open transactions of other producers. The broker aborts the transaction of a dead
+/// producer after its `transaction.timeout.ms`, by default 60 s.
 const OPEN_PATIENCE: Duration = Duration::from_secs(90);
 
-/// How long is waited for open transactions at an orderly end. Mostly it takes milliseconds.
+/// How long an orderly shutdown waits for open transactions. It usually takes milliseconds.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often the topic of lists is looked at, where no flag says so.
+/// How often the output topic is checked if no input topic sets a metadata refresh.
 const WATCH_PERIOD: Duration = Duration::from_secs(10);
 
 impl System<'_> {
@@ -217,7 +219,8 @@ impl Environment for System<'_> {
             (&self.job.output, &self.job.delivery)
             && let Err(error) = wait_for_open_transactions(self.kafka()?, topic, share, SETTLE_PATIENCE)
         {
-            // Everything is committed; that somebody else holds readers up is no failure of this job.
+            // All records are committed. An open transaction of another producer delays readers and is no failure of
+            // this job.
             tracing::warn!("{error}");
         }
         Ok(())
@@ -228,7 +231,7 @@ impl Environment for System<'_> {
     }
 }
 
-/// The transactional id of a slot: a worker's, or one that an earlier run may have had.
+/// The transactional id of a slot: of a worker of this run, or of one that an earlier run may have had.
 fn slot(job: &str, number: usize) -> String {
     format!("{job}-{number}")
 }

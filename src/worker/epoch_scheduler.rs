@@ -1,13 +1,15 @@
-//! When an epoch ends, and how much may be read into it. Decisions only: the worker's loop acts on them.
+//! The epoch scheduler: decides when an epoch ends and how much may be read into it. The worker's loop does the
+//! reading.
 //!
 //! - **By the clock** (`--epoch`), worker 0 calls the next epoch once the tick has passed, some worker has read
 //!   something, and not too many epochs are open. While too many are open the current epoch grows, so throughput rises
 //!   with the load.
-//! - **By count** (`--epoch-events`), an epoch takes so many records of each partition and ends when every partition has
-//!   given them. It depends on no clock and no other worker, so every run has the same epochs.
+//! - **By count** (`--epoch-events`), an epoch takes a fixed number of records of each partition. It ends when every
+//!   partition has given them or has ended. It depends on no clock and no other worker, so every run has the same
+//!   epochs.
 //!
-//! Where snapshots are taken, worker 0 calls epochs by count as well, several ahead. A worker that waits for a call ends
-//! its epoch later; the records in the epoch stay the same.
+//! Where snapshots are taken, worker 0 calls epochs by count as well, several ahead. A worker that waits for a call
+//! ends its epoch later; the records in the epoch stay the same.
 
 use crate::job::{AheadLimits, Cut};
 use crate::worker::coordination::Coordination;
@@ -20,7 +22,7 @@ pub(super) struct EpochScheduler {
     cut: Cut,
     limits: AheadLimits,
     epoch: Epoch,
-    /// Epochs by count wait for a call, too.
+    /// Whether epochs by count wait for a call, too: they do where snapshots are taken.
     is_called: bool,
     /// When the current epoch was called; only worker 0 uses it.
     called_at: Instant,
@@ -31,7 +33,7 @@ impl EpochScheduler {
         EpochScheduler { cut, limits, epoch: 0, is_called, called_at: now }
     }
 
-    /// Begins the epoch after a restored snapshot, which is epoch 0.
+    /// Begins the epoch after a restored snapshot. The snapshot is epoch 0, so this is epoch 1.
     pub(super) fn begin_after_restore(&mut self, coordination: &mut Coordination) -> Epoch {
         self.epoch = 1;
         coordination.call(self.epoch);
@@ -43,8 +45,9 @@ impl EpochScheduler {
         self.epoch
     }
 
-    /// What may be read into the current epoch; nothing while too many epochs are open. `oldest` is the oldest epoch
-    /// that is neither delivered nor held back.
+    /// The budget of the current epoch; `None` while too many epochs are open. `oldest` is the oldest epoch that is
+    /// neither
+    /// delivered nor held back.
     pub(super) fn budget(&self, oldest: Option<Epoch>) -> Option<EpochBudget> {
         if self.is_ahead(oldest) {
             return None;
@@ -58,13 +61,14 @@ impl EpochScheduler {
         })
     }
 
-    /// Whether worker 0 calls the epochs, so that it has to know which of them have records.
+    /// Whether worker 0 calls the epochs. Then it has to know which of them have records.
     pub(super) fn waits_for_calls(&self) -> bool {
         self.is_called || matches!(self.cut, Cut::Tick(_))
     }
 
-    /// The next epoch, if the current one is over. `have_given` says whether every partition has given so many records
-    /// in the current epoch, or has ended.
+    /// Begins the next epoch and returns it, if the current one is over. `have_given(records)` says whether every
+    /// partition
+    /// has given that many records in the current epoch, or has ended.
     pub(super) fn next_epoch(
         &mut self,
         have_given: impl FnOnce(u64) -> bool,
@@ -82,18 +86,20 @@ impl EpochScheduler {
         })
     }
 
-    /// The epoch that was called last, if the worker is not in it yet: for a worker that has no more to read.
+    /// Moves to the last epoch called and returns it, if the worker is not in it yet. For workers with no more to
+    /// read.
     pub(super) fn follow(&mut self, coordination: &Coordination) -> Option<Epoch> {
         let next = coordination.called().filter(|called| *called > self.epoch)?;
         self.epoch = next;
         Some(next)
     }
 
-    /// Worker 0 calls the next epoch, if it is time. The loop asks this on every turn, also when this worker has no more
-    /// to read, because the other workers wait for the call.
+    /// Calls the next epoch on worker 0, if it is time. The loop asks on every turn, even when this worker has no
+    /// more to
+    /// read, because the other workers wait for the call.
     pub(super) fn keep_time(&mut self, coordination: &mut Coordination, oldest: Option<Epoch>, now: Instant) {
         if let (Cut::Records(_), true) = (self.cut, self.is_called) {
-            // Further than any worker can be that has not reported its epoch yet.
+            // This is further than any worker can be that has not reported its epoch yet.
             let used = coordination.used_by_any().map_or(0, |used| used + 1);
             coordination.call(used + self.limits.epochs + 1);
         }
@@ -107,12 +113,13 @@ impl EpochScheduler {
         }
     }
 
-    /// How long until worker 0 may call the next epoch: records, other workers and operators wake a sleeping worker, and
-    /// the clock does not. `None` when the clock decides nothing.
+    /// How long until worker 0 may call the next epoch; `None` when the clock decides nothing. A sleeping worker
+    /// needs
+    /// it, because records, other workers and operators wake it, but the clock does not.
     pub(super) fn until_call(&self, coordination: &Coordination, now: Instant) -> Option<Duration> {
         let (Cut::Tick(tick), Some(called)) = (self.cut, coordination.called()) else { return None };
         let left = tick.saturating_sub(now.saturating_duration_since(self.called_at));
-        // With nothing left, too many epochs are open, and their progress wakes the worker.
+        // If no time is left, too many epochs are open, and their progress wakes the worker.
         (coordination.is_used(called) && !left.is_zero()).then_some(left)
     }
 

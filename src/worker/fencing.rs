@@ -1,13 +1,16 @@
-//! Taking the output over, so that no earlier run, however long it slept, can write to it any more.
+//! Fencing: takes over the output's transactional ids, so that no earlier run can write, however long it was
+//! suspended.
 //!
 //! ```text
-//! worker 0:  takes its slots ─┐           ┌─ spare slots ─┐             ┌ has it slot 0 still? ┐
-//! others:                     └ all know ─┤  own slots    ├─ all know ──┴──────────────────────┴─ all know ─▶ go on
+//! worker 0:  takes its slots ─┐           ┌─ spare slots ─┐             ┌ still owns slot 0? ┐
+//! others:                     └ all know ─┤  own slots    ├─ all know ──┴────────────────────┴─ all know ─▶ running
 //! ```
 //!
-//! Of two runs that start at the same time the one that takes slot 0 last goes on: the other finds slot 0 lost before
-//! it has published anything. If the other took another slot last, the first transaction of that slot ends this one,
-//! too; its next start has nobody beside it.
+//! Two runs may start at the same time. The one that takes slot 0 last survives; the other finds slot 0 lost before
+//! it has
+//! published anything. If the other took another slot last, the first transaction of that slot ends this run, too.
+//! The next
+//! start has no rival.
 
 use crate::output::Sink;
 use crate::worker::coordination::{Coordination, Stage};
@@ -15,7 +18,7 @@ use crate::worker::environment::Environment;
 use anyhow::Result;
 use deltacart_inputs::Share;
 
-/// How far a worker has got with it.
+/// A worker's progress through the stages of fencing.
 pub(super) struct Fencing {
     next: Option<Stage>,
     sink: Option<Box<dyn Sink>>,
@@ -26,7 +29,7 @@ impl Fencing {
         Fencing { next: Some(Stage::Claimed), sink: None }
     }
 
-    /// Goes as far as the others allow; true when it is done.
+    /// Takes the steps that the other workers' progress allows. Returns true once all workers have finished.
     pub(super) fn turn(
         &mut self,
         coordination: &mut Coordination,
@@ -65,7 +68,7 @@ impl Fencing {
         self.next = next;
     }
 
-    /// What was taken over.
+    /// Hands over the output that was opened.
     pub(super) fn take_sink(&mut self) -> Option<Box<dyn Sink>> {
         self.sink.take()
     }

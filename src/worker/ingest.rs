@@ -1,4 +1,5 @@
-//! What one worker reads: records of its partitions, decoded, counted, and accounted for when their epoch is out.
+//! Ingest: reads the records of a worker's partitions, decodes and counts them, and commits offsets of delivered
+//! epochs.
 
 mod batch;
 
@@ -23,70 +24,70 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// A worker's partitions and what has been read of them.
+/// A worker's partitions, and how far each has been read.
 pub(super) struct Ingest<'a> {
     streams: &'a Streams,
     inputs: Inputs<'a>,
     dead_letters: Option<DeadLetters>,
     tally: Rc<RefCell<Tally>>,
     complaints: Complaints,
-    /// Whether the times of events decide what is held.
+    /// Whether event times matter: they do if idle baskets expire.
     times_matter: bool,
     partitions: BTreeMap<Partition, Progress>,
-    /// The partition that is read first: the one for which there was no room.
+    /// The partition that is read first: the one that found no room in the last fetch.
     first: Partition,
-    /// The clocks of partitions as an earlier run left them.
+    /// The partitions' clocks as the snapshot has them.
     clocks: BTreeMap<Partition, Millis>,
     epoch_events: usize,
     epoch_bytes: usize,
     epochs: u64,
-    /// Offsets that belong to epochs that have ended, oldest first, until they are out.
+    /// Offsets of epochs that have ended and are not delivered, oldest first.
     ended: VecDeque<(Epoch, Vec<(Partition, u64)>)>,
-    /// Offsets that belong to epochs that are out, and are not committed.
+    /// Offsets of delivered epochs that are not committed.
     out: BTreeMap<Partition, u64>,
     committed_at: Instant,
-    /// When it was looked at last what has no records and is to be committed all the same.
+    /// When [`Ingest::pass_markers`] ran last.
     passed_at: Instant,
-    /// Dead letters that had not arrived when they were asked for last.
+    /// Dead letters that had not arrived when they were last polled.
     letters_under_way: usize,
-    /// The last fetch passed records over that an earlier run had read.
+    /// Whether the last fetch skipped records that an earlier run had read.
     is_skipping: bool,
-    /// Whether the source was asked for records once.
+    /// Whether records have been fetched at least once.
     has_looked: bool,
     events: Vec<Event>,
 }
 
-/// What of the intake belongs to a snapshot.
+/// The input's part of a snapshot.
 pub(super) struct InputState {
-    /// How far every partition has been read.
+    /// The offset that every partition has been read up to.
     pub(super) offsets: Vec<PartitionOffset>,
-    /// The event ids that are remembered, by partition.
+    /// The event ids that are remembered for duplicate detection, by partition.
     pub(super) ids: Vec<(Partition, EventIds)>,
 }
 
-/// How far a partition has been read.
+/// The progress of one partition.
 #[derive(Default)]
 struct Progress {
     /// The offset after the last record read.
     next_offset: u64,
-    /// The offset before which everything is out, as far as it was committed, or is about to be.
+    /// All records before this offset are delivered, and their offsets are committed or about to be.
     committed: u64,
-    /// The largest time of an event: those that come later and say less happened now, as far as anything depends on it.
+    /// The largest event time so far, in milliseconds. An event with an earlier time is given this one.
     clock: Millis,
-    /// Records read in this epoch.
+    /// Records read in the current epoch.
     epoch_records: u64,
-    /// Records that wait for their schema; nothing is read behind them.
+    /// Records that wait for their schema. Nothing behind them is read.
     backlog: Backlog,
     uses: Uses,
-    /// That its clock is ahead has been told.
+    /// Whether the warning about a clock ahead of the machine's has been logged.
     has_leapt: bool,
     ended: bool,
-    /// Everything had been read that was there at some moment.
+    /// Whether the partition has been read to its end at least once.
     reached_end: bool,
 }
 
 impl Progress {
-    /// A batch of it has been read.
+    /// Records the result of one batch.
     fn take(&mut self, counts: Counts, next_offset: u64, clock: Millis, fetched: &Fetched) {
         (self.next_offset, self.clock) = (next_offset, clock);
         self.epoch_records += counts.records;
@@ -95,7 +96,8 @@ impl Progress {
         self.uses.add(counts.uses());
     }
 
-    /// Says once that its clock is ahead of the machine's: what is older than `--basket-idle` by it is forgotten.
+    /// Warns once if the partition's clock is ahead of the machine's. By that clock `--basket-idle` expires baskets
+    /// too early.
     fn warn_of_leap(&mut self, found: Found<'_>, partition: u32) {
         let now = jiff::Timestamp::now().as_millisecond();
         let clock = i64::try_from(self.clock).unwrap_or(i64::MAX);
@@ -112,35 +114,36 @@ impl Progress {
     }
 }
 
-/// How far ahead of the machine's clock the time of an event may be, in milliseconds, before that is told: a day, for
-/// times written without their zone.
+/// How far an event time may be ahead of the machine's clock before a warning, in milliseconds. It is a day, which
+/// allows for times written without their zone.
 const LEAP_MAX: i64 = 86_400_000;
 
-/// How much may be read into an epoch.
+/// The limits of what may be read into one epoch.
 #[derive(Clone, Copy)]
 pub(super) struct EpochBudget {
     /// Records of each partition.
     pub(super) partition_records: u64,
-    /// Events of all. A record may have several: those of the last one may be over.
+    /// Events of all partitions together. A record may have several events; those of the last record may exceed the
+    /// limit.
     pub(super) events: usize,
-    /// Bytes of records of all, but for the last batch.
+    /// Bytes of records of all partitions together. The last batch may exceed the limit.
     pub(super) bytes: usize,
 }
 
-/// Records of one partition that are read at a time.
+/// The most records of one partition in one fetch.
 const BATCH_RECORDS: usize = 4096;
 
-/// Offsets are committed this often: for those who watch the lag, not for the job.
+/// How often offsets are committed. They are for tools that watch the lag; the job does not need them.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
-/// Dead letters that arrive wake nobody, so they are asked for this often while some are under way.
+/// How often dead letters are polled while some have not arrived. Their arrival does not wake the worker.
 const POLL_LETTERS: Duration = Duration::from_millis(5);
 
-/// Signals to stop, errors of clients, new partitions and offsets to commit wake nobody either, and are looked for this
-/// often. An idle job does nothing else.
+/// The longest sleep of an idle worker. Requests to stop, client errors, new partitions and due commits do not wake
+/// it, so it looks for them this often.
 const PARK_MAX: Duration = Duration::from_millis(100);
 
-/// How long an orderly end waits for dead letters and commits to be safe.
+/// How long an orderly shutdown waits until dead letters and commits are safe.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
 impl<'a> Ingest<'a> {
@@ -180,8 +183,9 @@ impl<'a> Ingest<'a> {
         })
     }
 
-    /// Reads some records of each partition, as far as there is room for them; hands their events to `send`. True if
-    /// there was a record.
+    /// Reads a batch of each partition, within the budget, and hands the events to `send`. Returns whether any record
+    /// was
+    /// read.
     pub(super) fn fetch(
         &mut self,
         budget: EpochBudget,
@@ -252,13 +256,12 @@ impl<'a> Ingest<'a> {
             send(&mut self.events);
             self.events.clear();
         }
-        // It begins when there is room again, so that none waits for ever.
+        // The next fetch begins with the first partition that found no room, so that none starves.
         self.first = missed.unwrap_or_default();
         Ok(found)
     }
 
-    /// How far every partition has been read, and the event ids that are remembered: what belongs to a snapshot at the
-    /// end of the epoch that has just ended.
+    /// The input's part of a snapshot at the end of the epoch that has just ended: offsets and remembered event ids.
     pub(super) fn kept(&mut self) -> Result<InputState> {
         let mut offsets = Vec::new();
         for partition in self.inputs.partitions()? {
@@ -275,22 +278,23 @@ impl<'a> Ingest<'a> {
         Ok(InputState { offsets, ids: self.inputs.remembered()? })
     }
 
-    /// Which topics the streams are, by their ids, of those that have one.
+    /// The topic id of each stream, in the order of streams; `None` for a stream that has none.
     pub(super) fn topic_ids(&self) -> Vec<Option<String>> {
         self.inputs.topic_ids()
     }
 
-    /// Whether it is on its way to where it goes on: there is more to do, although nothing was read.
+    /// Whether the source is skipping to the offset that it resumes at. Then there is more to do although nothing was
+    /// read.
     pub(super) fn is_skipping(&self) -> bool {
         self.is_skipping
     }
 
-    /// Whether all dead letters have arrived, as far as is known.
+    /// Whether all dead letters had arrived at the last poll.
     pub(super) fn letters_are_out(&self) -> bool {
         self.letters_under_way == 0
     }
 
-    /// How far reading has come, for those who watch.
+    /// How far this worker has read, for metrics and health checks.
     pub(super) fn turn(&self, epoch: Epoch, oldest: Option<Epoch>, oldest_ahead: Option<Epoch>) -> Turn {
         Turn {
             epoch,
@@ -302,11 +306,11 @@ impl<'a> Ingest<'a> {
         }
     }
 
-    /// What takes more than a look, for those who watch.
+    /// Measurements that cost more than reading a field, for metrics.
     pub(super) fn probe(&self) -> Probe {
         let waiting =
             |number: Partition| self.partitions.get(&number).map_or(0, |read| read.backlog.len() as u64);
-        // The sources have handed over what waits.
+        // The sources count records of the backlog as read, so they are added to the lag.
         let lags = self.inputs.lags().into_iter().map(|(number, stream, lag)| {
             let label = PartitionLabel::new(stream, lag.partition);
             (label, Lag { offsets: lag.offsets + waiting(number), ..lag })
@@ -325,7 +329,7 @@ impl<'a> Ingest<'a> {
         }
     }
 
-    /// Whether nothing will ever come any more.
+    /// Whether no record can come any more.
     pub(super) fn has_ended(&mut self) -> Result<bool> {
         let partitions = self.inputs.partitions()?;
         let ended =
@@ -333,12 +337,12 @@ impl<'a> Ingest<'a> {
         Ok(partitions.iter().all(ended) && !self.inputs.may_grow())
     }
 
-    /// Whether every partition gave so many records in this epoch, or has ended.
+    /// Whether every partition has given this many records in the current epoch, or has ended.
     pub(super) fn all_gave(&self, records: u64) -> bool {
         self.partitions.values().all(|partition| partition.ended || partition.epoch_records >= records)
     }
 
-    /// The epoch is over: what comes now belongs to another.
+    /// Ends the epoch. Records read from now on belong to a later one.
     pub(super) fn end_epoch(&mut self, epoch: Epoch) {
         let read = self.partitions.iter_mut().filter(|(_number, partition)| partition.epoch_records > 0);
         let offsets: Vec<(Partition, u64)> = read
@@ -355,12 +359,12 @@ impl<'a> Ingest<'a> {
         self.epoch_bytes = 0;
     }
 
-    /// Whether everything has been read that was there when the job began.
+    /// Whether all records that were there when the job began have been read.
     pub(super) fn has_caught_up(&self) -> bool {
         self.inputs.has_caught_up() && self.partitions.values().all(|partition| partition.backlog.is_empty())
     }
 
-    /// Commits the offsets of epochs before `oldest`, the oldest that is not out; of all, without one.
+    /// Commits the offsets of epochs before `oldest`, the oldest undelivered epoch; of all epochs if it is `None`.
     pub(super) fn commit(&mut self, oldest: Option<Epoch>, now: Instant) -> Result<()> {
         while let Some((epoch, offsets)) = self.ended.front() {
             if oldest.is_some_and(|oldest| *epoch >= oldest) {
@@ -390,8 +394,10 @@ impl<'a> Ingest<'a> {
         Ok(())
     }
 
-    /// Where all records of a partition are out, the offsets behind them that hold none are, too: a transaction ends
-    /// in a marker, and a group that stopped before it would lag by one for ever.
+    /// Commits offsets that hold no records, behind the last record of a partition, once all its records are
+    /// delivered. A
+    /// transaction ends in a marker, which takes an offset. A group that stopped before it would show a lag of one
+    /// for ever.
     fn pass_markers(&mut self) -> Result<()> {
         for (number, position) in self.inputs.positions()? {
             let is_waiting = |(_epoch, offsets): &(Epoch, Vec<(Partition, u64)>)| {
@@ -408,12 +414,13 @@ impl<'a> Ingest<'a> {
         Ok(())
     }
 
-    /// How long this may be left alone when no record comes.
+    /// How long this part needs no turn if no record comes.
     pub(super) fn patience(&self) -> Duration {
         if self.letters_under_way > 0 { POLL_LETTERS } else { PARK_MAX }
     }
 
-    /// Waits until dead letters and the offsets of what is out are safe: all there are, if `is_out`.
+    /// Waits until dead letters and offsets are safe. The offsets are those of delivered epochs; of all epochs, if
+    /// `is_out`.
     pub(super) fn finish(&mut self, is_out: bool, now: Instant) -> Result<()> {
         if let Some(dead_letters) = &mut self.dead_letters {
             dead_letters.finish(END_PATIENCE).context("dead letters are not delivered")?;
@@ -430,7 +437,7 @@ impl<'a> Ingest<'a> {
     }
 }
 
-/// Counts records of an input, where there are several.
+/// Counts the records of one input if there are several inputs.
 fn count_of_input(streams: &Streams, number: u8, stream: &Stream, records: u64, tally: &mut Tally) {
     if streams.count() > 1 {
         tally.add(Counter::RecordsOf(number, stream.name()), records);

@@ -1,4 +1,4 @@
-//! The streams of the input as one worker reads them: a source and a decoder each, addressed by partition.
+//! The input streams of one worker: a source and a decoder for each, addressed by partition.
 //!
 //! ```text
 //! partition (stream, number) ──▶ source of the stream ── record ──▶ decoder of the stream ── events ──▶
@@ -13,10 +13,10 @@ use deltacart_dataflows::Partition;
 use deltacart_inputs::{Decoder, EventIds, Lag, OnExpired, Resume, Share, Source};
 use std::time::Duration;
 
-/// The streams, by their numbers.
+/// The streams, by stream number.
 pub(super) struct Inputs<'a>(Vec<StreamInput<'a>>);
 
-/// One of them.
+/// One input stream.
 pub(super) struct StreamInput<'a> {
     pub(super) stream: &'a Stream,
     pub(super) source: Box<dyn Source>,
@@ -24,8 +24,9 @@ pub(super) struct StreamInput<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// Opens all streams, each where the snapshot ends, if the job begins with one. A stream that was not there when it
-    /// was taken is read as at a first start.
+    /// Opens all streams. If the job resumes from a snapshot, each begins at the snapshot's offsets. A stream that
+    /// the
+    /// snapshot does not have is read as at a first start.
     pub(super) fn open(
         job: &'a Job,
         shared: &Shared,
@@ -50,7 +51,7 @@ impl<'a> Inputs<'a> {
         &mut self.0[usize::from(partition.stream())]
     }
 
-    /// The partitions that this worker reads now, rising.
+    /// The partitions that this worker reads now, in ascending order.
     pub(super) fn partitions(&mut self) -> Result<Vec<Partition>> {
         let mut partitions = Vec::new();
         for (stream, input) in (0..=u8::MAX).zip(&mut self.0) {
@@ -71,12 +72,12 @@ impl<'a> Inputs<'a> {
         self.0.iter().any(|input| input.source.may_grow())
     }
 
-    /// Whether everything has been read that was there when the job began.
+    /// Whether all records that were there when the job began have been read.
     pub(super) fn has_caught_up(&self) -> bool {
         self.0.iter().all(|input| input.source.has_caught_up())
     }
 
-    /// How far each partition is behind, with its stream, where that is known.
+    /// How far each partition is behind, with its stream, where the lag is known.
     pub(super) fn lags(&self) -> Vec<(Partition, &Stream, Lag)> {
         let mut lags = Vec::new();
         for (stream, input) in (0..=u8::MAX).zip(&self.0) {
@@ -88,7 +89,7 @@ impl<'a> Inputs<'a> {
         lags
     }
 
-    /// Where reading of each partition has come to, where that may be further than behind the last record.
+    /// The read position of each partition. It may lie further than the offset after the last record.
     pub(super) fn positions(&mut self) -> Result<Vec<(Partition, u64)>> {
         let mut positions = Vec::new();
         for (stream, input) in (0..=u8::MAX).zip(&mut self.0) {
@@ -99,7 +100,7 @@ impl<'a> Inputs<'a> {
         Ok(positions)
     }
 
-    /// The ids of the streams' topics, by the streams' numbers.
+    /// The ids of the streams' topics, by stream number.
     pub(super) fn topic_ids(&self) -> Vec<Option<String>> {
         self.0.iter().map(|input| input.source.identity().map(str::to_owned)).collect()
     }
@@ -109,7 +110,7 @@ impl<'a> Inputs<'a> {
         self.0.iter().map(|input| input.decoder.ids_remembered()).sum()
     }
 
-    /// The event ids that are remembered of each partition.
+    /// The remembered event ids, by partition.
     pub(super) fn remembered(&self) -> Result<Vec<(Partition, EventIds)>> {
         let of = |(stream, input): (u8, &StreamInput<'_>)| {
             let ids = input.decoder.remembered().into_iter();
@@ -118,7 +119,7 @@ impl<'a> Inputs<'a> {
         (0..=u8::MAX).zip(&self.0).flat_map(of).collect()
     }
 
-    /// Commits offsets, which are rising by partition.
+    /// Commits offsets, which must ascend by partition.
     pub(super) fn commit(&mut self, offsets: &[(Partition, u64)]) -> Result<()> {
         for of_stream in offsets.chunk_by(|one, next| one.0.stream() == next.0.stream()) {
             let numbers: Vec<(u32, u64)> =
@@ -128,13 +129,13 @@ impl<'a> Inputs<'a> {
         Ok(())
     }
 
-    /// Waits at most `patience`, of each stream, until what was committed is safe.
+    /// Waits at most `patience` for each stream until its committed offsets are safe.
     pub(super) fn close(&mut self, patience: Duration) -> Result<()> {
         self.0.iter_mut().try_for_each(|input| Ok(input.source.close(patience)?))
     }
 }
 
-/// Where a stream goes on; the decoder remembers the ids that it had met.
+/// Where a stream resumes. Restores the decoder's remembered ids.
 fn resume(
     snapshot: &Snapshot,
     stream: u8,

@@ -1,5 +1,8 @@
-//! Going on where another run stopped: what consumers hold is read and handed to the publishers, and they are told to
-//! begin when every worker has read the input as far as it went at the start.
+//! Recovery: resumes where another run stopped.
+//!
+//! The workers read the consumer state back from the output and hand it to the publishers. When every worker has also
+//! read
+//! the input as far as it went at the start, the publishers begin.
 
 use crate::job::{Destination, Job};
 use crate::output::Envelope;
@@ -16,50 +19,52 @@ use timely::dataflow::InputHandle;
 
 pub(super) type ConsumerInput = InputHandle<Epoch, CapacityContainerBuilder<Vec<ConsumerRecord>>>;
 
-/// Records of a partition that are read at a time.
+/// The most records of one partition in one fetch.
 const BATCH_RECORDS: usize = 4096;
 
-/// What a worker says of itself that will not catch up because the job is to end.
+/// The number that a worker passes with [`Stage::CaughtUp`] if the job is stopped before the worker has caught up.
 const NEVER: u64 = u64::MAX;
 
-/// A worker's part of it.
+/// One worker's part of the recovery.
 pub(super) struct Recovery {
     step: Step,
     resumption: Rc<Resumption>,
 }
 
-/// How far a worker has got.
+/// A worker's progress through the recovery.
 enum Step {
-    /// It reads what consumers hold, and hands it over.
+    /// It reads the consumer state and hands it to the publishers.
     Reading(Box<Reader>, ConsumerInput),
-    /// It reads the input as far as it went at the start; never, if not all that is held is known.
+    /// It reads the input as far as it went at the start. If the consumer state is incomplete (`knows_all` is false),
+    /// it
+    /// never catches up.
     CatchingUp { knows_all: bool },
-    /// It waits for the others.
+    /// It waits for the other workers.
     Waiting,
-    /// The difference is on its way.
+    /// The difference to the consumer state is being delivered.
     Publishing,
-    /// It has arrived; perhaps not everywhere.
+    /// This worker's difference has been delivered; other workers' may not have been.
     Published,
-    /// Nothing is held back any more.
+    /// The recovery is over. Every epoch is published.
     Over,
-    /// The job ends before it has caught up, and nothing is published.
+    /// The job was stopped before all workers had caught up. Nothing is published.
     Never,
 }
 
-/// Reads what consumers hold.
+/// Reads the consumer state.
 struct Reader {
     source: Box<dyn Source>,
     ended: BTreeSet<u32>,
     largest: Option<Epoch>,
     records: u64,
-    /// The file or the topic.
+    /// The file's path or the topic's name, for messages.
     place: String,
-    /// A file cannot change its envelope: it has no tombstones.
+    /// The only envelope that is accepted. A file cannot change its envelope, because it has no tombstones.
     only: Option<Envelope>,
 }
 
 impl Recovery {
-    /// Begins to read, if there is something to go on from; else it is over at once.
+    /// Begins to read `from`. Without it there is nothing to resume, and the recovery is over at once.
     pub(super) fn new(
         job: &Job,
         from: Option<(Box<dyn Source>, Rc<Resumption>)>,
@@ -76,12 +81,12 @@ impl Recovery {
         Recovery { step: Step::Reading(Box::new(reader), input), resumption }
     }
 
-    /// Whether nothing is held back any more: what is out is what consumers are to have.
+    /// Whether the recovery is over. From then on, delivered epochs are what consumers should hold.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.step, Step::Over)
     }
 
-    /// How many records have been read of what consumers hold, while they are being read.
+    /// The records read of the consumer state so far, while it is being read.
     pub(super) fn reads_output(&self) -> Option<u64> {
         match &self.step {
             Step::Reading(reader, _) => Some(reader.records),
@@ -89,13 +94,14 @@ impl Recovery {
         }
     }
 
-    /// Whether the job ends before it has caught up.
+    /// Whether the job was stopped before all workers had caught up.
     pub(super) fn is_given_up(&self) -> bool {
         matches!(self.step, Step::Never)
     }
 
-    /// Goes on. `read` is the epoch in which this worker has read all that was there at the start, if it has; `goes_on`
-    /// says whether there may be more. True if there is more to do at once.
+    /// Takes the next step, if possible. `read` is the epoch by which this worker had read all records present at the
+    /// start, once it has. `goes_on` says whether more records may follow. Returns whether there is more to do at
+    /// once.
     pub(super) fn turn(
         &mut self,
         coordination: &mut Coordination,
@@ -124,7 +130,7 @@ impl Recovery {
                     return Ok(false);
                 }
                 if let Some(epoch) = read.filter(|_| goes_on) {
-                    // Perhaps nothing is in it, and it is to end all the same.
+                    // NB: the epoch may have no records, and it must end all the same.
                     coordination.report_used(epoch);
                 }
                 coordination.pass(Stage::CaughtUp, read.unwrap_or(NEVER));
@@ -160,7 +166,7 @@ impl Recovery {
 }
 
 impl Reader {
-    /// Reads a batch of each partition; true if there was a record.
+    /// Reads a batch of each partition. Returns whether any record was read.
     fn read(&mut self, input: &mut ConsumerInput) -> Result<bool> {
         let mut found = false;
         for partition in self.source.partitions()? {

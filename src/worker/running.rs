@@ -1,4 +1,4 @@
-//! A worker at its work: one turn after the other, each of which fetches, sends, advances and commits what it can.
+//! The running phase of a worker. Every turn fetches, sends, advances and commits as much as it can.
 //!
 //! ```text
 //!          ┌──────────────────────────────── a turn ───────────────────────────────┐
@@ -8,8 +8,8 @@
 //!                                       step: events ─▶ lists ─▶ changes ─▶ deliver ─▶ sink
 //! ```
 //!
-//! Stepping is the caller's: between two turns the worker steps, and operators compute and deliver. Nothing in a turn
-//! waits. The [`EpochScheduler`] says how much may be read and when the epoch ends; it reads nothing itself.
+//! The caller steps the worker between two turns; then operators compute and deliver. Nothing in a turn waits. The
+//! [`EpochScheduler`] decides how much may be read and when the epoch ends; it reads nothing itself.
 
 use super::coordination::Coordination;
 use super::epoch_scheduler::EpochScheduler;
@@ -34,15 +34,15 @@ use timely::worker::Worker;
 
 type EventInput = InputHandle<Epoch, CapacityContainerBuilder<Vec<Event>>>;
 
-/// What a worker holds of its dataflow, and what drives it.
+/// A worker's dataflow handles and the parts that drive them.
 pub(super) struct Running<'a> {
     ingest: Ingest<'a>,
     scheduler: EpochScheduler,
     recovery: Recovery,
     snapshots: Option<Snapshots>,
-    /// Open until there is nothing more to read.
+    /// `None` once there is nothing more to read.
     input: Option<EventInput>,
-    /// When lists leave.
+    /// Decides when changed lists are sent.
     cadence: Rc<Cadence>,
     probes: Probes,
     /// Checks the output topic while the job runs.
@@ -50,7 +50,7 @@ pub(super) struct Running<'a> {
     meter: WorkerMeter,
 }
 
-/// How far the dataflow has come with epochs.
+/// The dataflow's progress, by epoch.
 struct Probes {
     /// Passes an epoch when its changes have been delivered.
     delivered: ProbeHandle<Epoch>,
@@ -58,12 +58,12 @@ struct Probes {
     accepted: ProbeHandle<Epoch>,
 }
 
-/// The oldest epochs that are not over; `None` when all are.
+/// The oldest epochs that are still open; `None` when all are closed.
 #[derive(Clone, Copy)]
 struct OldestEpochs {
-    /// Not delivered.
+    /// The oldest epoch that has not been delivered.
     undelivered: Option<Epoch>,
-    /// Neither delivered nor held back: it bounds how far reading may run ahead.
+    /// The oldest epoch that is neither delivered nor held back. It bounds how far reading may run ahead.
     unaccepted: Option<Epoch>,
 }
 
@@ -74,7 +74,7 @@ impl Probes {
     }
 }
 
-/// The ends of a dataflow that its worker holds.
+/// The handles of a dataflow that its worker keeps.
 struct Dataflow {
     input: EventInput,
     consumer_state: ConsumerInput,
@@ -83,8 +83,9 @@ struct Dataflow {
 }
 
 impl<'a> Running<'a> {
-    /// Builds the dataflow and opens the input. Nobody else writes to the output any more: what is in the input now is
-    /// all that any earlier run can have read.
+    /// Builds the dataflow and opens the input. Fencing is complete, so nobody else writes to the output. Any earlier
+    /// run
+    /// can have read only records that are in the input now.
     pub(super) fn new(
         worker: &mut Worker,
         context: &Context<'a>,
@@ -107,7 +108,7 @@ impl<'a> Running<'a> {
         Ok(Running { ingest, scheduler, recovery, snapshots, input, cadence, probes, watch, meter })
     }
 
-    /// Does what can be done now; done when every epoch has been delivered.
+    /// Does the work that can be done now. Returns [`Turn::Done`] when every epoch has been delivered.
     pub(super) fn turn(&mut self, context: &Context<'a>, coordination: &mut Coordination) -> Result<Turn> {
         if self.probes.delivered.done() {
             return Ok(Turn::Done);
@@ -128,7 +129,7 @@ impl<'a> Running<'a> {
             false => self.fetch_and_send(coordination, oldest)?,
         };
         is_busy |= self.recover(coordination)?;
-        // Before the epoch advances: so its first record is seen while it is open.
+        // NB: before the epoch advances, so that its first record is reported while the epoch is open.
         self.report(oldest);
         is_busy |= self.advance(coordination)?;
         if is_busy {
@@ -145,7 +146,7 @@ impl<'a> Running<'a> {
         self.ingest.commit(undelivered, now)
     }
 
-    /// Sends some of the snapshot into the dataflow; true if there was more of it.
+    /// Sends some events of the snapshot into the dataflow. Returns whether there was something to restore.
     fn restore(&mut self, coordination: &mut Coordination) -> Result<bool> {
         let (Some(snapshots), Some(input)) = (&mut self.snapshots, &mut self.input) else { return Ok(false) };
         if snapshots.restore(&mut |events| input.send_batch(events))? {
@@ -155,8 +156,9 @@ impl<'a> Running<'a> {
         Ok(true)
     }
 
-    /// Fetches records, as many as the epoch has room for, and sends their events into the dataflow. Returns whether
-    /// there is more to do at once.
+    /// Fetches records up to the epoch's budget and sends their events into the dataflow. Returns whether there is
+    /// more
+    /// to do at once.
     fn fetch_and_send(&mut self, coordination: &mut Coordination, oldest: OldestEpochs) -> Result<bool> {
         let Running { ingest, scheduler, snapshots, input: Some(input), .. } = self else { return Ok(false) };
         if snapshots.as_ref().is_some_and(Snapshots::has_ended) {
@@ -170,7 +172,7 @@ impl<'a> Running<'a> {
         Ok(has_fetched || ingest.is_skipping())
     }
 
-    /// Does the next step of a restart; true if there is more to do at once.
+    /// Takes the next step of a restart. Returns whether there is more to do at once.
     fn recover(&mut self, coordination: &mut Coordination) -> Result<bool> {
         if self.recovery.is_over() {
             return Ok(false);
@@ -181,7 +183,7 @@ impl<'a> Running<'a> {
         self.recovery.turn(coordination, read, goes_on)
     }
 
-    /// Reports to metrics and health checks how far this worker has come.
+    /// Reports this worker's progress to metrics and health checks.
     fn report(&mut self, oldest: OldestEpochs) {
         let step = match self.recovery.reads_output() {
             _ if self.is_restoring() => Step::Restoring,
@@ -191,7 +193,7 @@ impl<'a> Running<'a> {
         let Running { ingest, scheduler, recovery, meter, .. } = self;
         let mut turn = ingest.turn(scheduler.epoch(), oldest.undelivered, oldest.unaccepted);
         turn.step = step;
-        // Epochs that are only recomputed are not delivered.
+        // While a restart recomputes epochs, their delivery does not count.
         turn.reached_end &= recovery.is_over();
         meter.turn(turn, || ingest.probe());
     }
@@ -200,7 +202,7 @@ impl<'a> Running<'a> {
         self.snapshots.as_ref().is_some_and(Snapshots::is_restoring)
     }
 
-    /// Ends the epoch, or closes the input, when it is time; true if it did.
+    /// Ends the epoch or closes the input, if it is time. Returns whether it did.
     fn advance(&mut self, coordination: &mut Coordination) -> Result<bool> {
         if self.is_restoring() {
             return Ok(false);
@@ -227,10 +229,10 @@ impl<'a> Running<'a> {
         Ok(true)
     }
 
-    /// Waits until dead letters, offsets and the last snapshot are safe, as the delivered records are.
+    /// Waits until dead letters, offsets and the last snapshot are safe. The records have been delivered by now.
     pub(super) fn finish(&mut self, context: &Context<'a>) -> Result<()> {
         context.first_error.check()?;
-        // Nobody knows how much would have come through a pipe.
+        // The length of a pipe is unknown, so it cannot be said that its reading was interrupted.
         let has_pipe = context.shared.progress.bytes_total().is_none();
         let ends = context.job.streams.is_bounded() && !has_pipe;
         if ends && !self.ingest.has_ended()? {

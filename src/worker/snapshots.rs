@@ -1,20 +1,23 @@
-//! Snapshots as a worker takes part in them, from the restore at the start to the last one at the end.
+//! A worker's part in snapshots, from the restore at the start to the last snapshot at shutdown.
 //!
 //! ```text
-//! worker 0   due? announce S ──▶ everyone                                       all told? manifest ─▶ next
-//! worker w                       S ends here: offsets and ids to the scribe,           ▲
-//!                                the walk is asked for ─▶ part is safe ─▶ tell worker 0┘
+//! worker 0   due? announce S ──▶ everyone                                          all reported? manifest ─▶ next
+//! worker w                       S ends: offsets and ids to the snapshot writer,            ▲
+//!                                scan requested ─▶ part is safe ─▶ report to worker 0 ──────┘
 //! ```
 //!
-//! At an orderly end nobody closes the input by itself: each tells worker 0 that it has no more to read, and follows
-//! the epochs. When all have told, worker 0 announces a last snapshot, if anything has come since the one before; when
-//! that is safe, no more epochs are called, and everyone closes.
+//! At an orderly shutdown no worker closes its input alone. Each reports to worker 0 that it has no more to read, and
+//! follows the epochs. When all have reported, worker 0 announces a last snapshot, if anything was read since the one
+//! before. When that is safe, no more epochs are called, and every worker closes its input.
 //!
 //! # Notes
-//! - A snapshot that cannot be written is given up with a warning, and another is taken when the next is due; the job
-//!   goes on, and the one before stays. Only the last one ends the job with an error: it was promised.
-//! - A snapshot may be ahead of what is published: the next start compares with what consumers hold.
-//! - A part is told of when the dead letters known so far have arrived, so none is lost between offset and snapshot.
+//! - A snapshot that cannot be written is given up with a warning. The previous one stays, the job continues, and the
+//!   next
+//!   is taken when it is due. If the last one fails, the job ends with an error, because the user was promised it.
+//! - A snapshot may be ahead of what is published. The next start compares it with the consumer state.
+//! - A part is reported only when the dead letters known so far have arrived. So no dead letter is lost between an
+//!   offset
+//!   and a snapshot.
 
 use crate::job::{Job, Shared};
 use crate::metrics::Meter;
@@ -39,40 +42,40 @@ use timely::dataflow::InputHandle;
 use timely::dataflow::operators::{Exchange, Input, Inspect};
 use timely::worker::Worker;
 
-/// What workers tell worker 0.
+/// Reports of the workers to worker 0.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Report {
-    /// Which snapshot this worker begins with, by [`Manifest::id`].
+    /// The snapshot that this worker restores, by [`Manifest::id`].
     Begins(Option<u32>),
-    /// It has no more to read.
+    /// The worker has no more to read.
     HasEnded,
-    /// What became of its part of the snapshot of this number.
+    /// A snapshot's number, this worker's part or why it failed, and the offsets that belong to it.
     Part(u64, Result<Part, String>, Vec<PartitionOffset>),
 }
 
 type Reports = InputHandle<u64, CapacityContainerBuilder<Vec<Report>>>;
 
-/// A worker's part in snapshots.
+/// One worker's part in snapshots.
 pub(super) struct Snapshots {
     index: usize,
     snapshot_writer: SnapshotWriter,
     request: SnapshotRequest,
-    /// What is still to be restored.
+    /// The part of the snapshot that is still to be restored.
     restore: Option<Events>,
     events: Vec<Event>,
     tell: Reports,
-    /// The last snapshot whose offsets this worker has kept.
+    /// The last snapshot whose offsets this worker has recorded.
     kept: Option<u64>,
-    /// Offsets of the snapshot that is under way, until the part is told of.
+    /// The offsets of the snapshot in progress, until this worker's part is reported.
     offsets: Vec<PartitionOffset>,
     outcome: Option<Outcome>,
     has_ended: bool,
-    /// Worker 0's.
+    /// The duties of worker 0; `None` on the others.
     lead: Option<Lead>,
 }
 
 impl Snapshots {
-    /// A worker's part in the job's snapshots, if it keeps any.
+    /// Joins the job's snapshots, if it takes any.
     pub(super) fn new(
         worker: &mut Worker,
         job: &Job,
@@ -133,17 +136,17 @@ impl Snapshots {
         Ok(Some(snapshots))
     }
 
-    /// To be given to the dataflow.
+    /// The handle by which the dataflow is asked for a scan.
     pub(super) fn request(&self) -> SnapshotRequest {
         self.request.clone()
     }
 
-    /// Whether there is something to restore yet.
+    /// Whether some of a snapshot is still to be restored.
     pub(super) fn is_restoring(&self) -> bool {
         self.restore.is_some()
     }
 
-    /// Sends some of what is to be restored; true when that was the last of it.
+    /// Sends some events of the snapshot. Returns true when none are left.
     pub(super) fn restore(&mut self, send: &mut dyn FnMut(&mut Vec<Event>)) -> Result<bool> {
         let Some(restore) = &mut self.restore else { return Ok(true) };
         if restore.next(&mut self.events)? {
@@ -155,7 +158,8 @@ impl Snapshots {
         Ok(true)
     }
 
-    /// The worker's epoch has ended, and the next one is `next`: keeps what belongs to a snapshot that lies between.
+    /// Ends the worker's epoch; the next one is `next`. If a snapshot lies between, records its offsets and asks for
+    /// a scan.
     pub(super) fn pass(
         &mut self,
         next: Epoch,
@@ -172,7 +176,7 @@ impl Snapshots {
         Ok(())
     }
 
-    /// The worker has no more to read. True if it may close its input: nobody needs it any more.
+    /// Reports that the worker has no more to read. Returns whether it may close its input.
     pub(super) fn end(&mut self, coordination: &Coordination) -> bool {
         if !self.has_ended {
             self.has_ended = true;
@@ -181,12 +185,12 @@ impl Snapshots {
         coordination.called().is_none()
     }
 
-    /// Whether it has said so.
+    /// Whether the worker has reported that it has no more to read.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Tells what has become of this worker's part; worker 0 announces snapshots and completes them.
+    /// Reports this worker's part once it is safe. Worker 0 also announces and completes snapshots.
     pub(super) fn turn(
         &mut self,
         coordination: &mut Coordination,
@@ -206,7 +210,10 @@ impl Snapshots {
         self.lead.as_mut().map_or(Ok(()), |lead| lead.turn(coordination, environment, is_restoring))
     }
 
-    /// Fails if the last snapshot could not be written.
+    /// Ends the worker's part.
+    ///
+    /// # Errors
+    /// When the last snapshot could not be written.
     pub(super) fn finish(&mut self) -> Result<()> {
         let failure = self.lead.as_mut().and_then(|lead| lead.failure.take());
         failure.map_or(Ok(()), |failure| {
@@ -219,15 +226,15 @@ impl Snapshots {
 
     fn report(&mut self, report: Report) {
         self.tell.send(report);
-        // NB: a flush alone leaves the record in the channel between workers; the end of its time sends it.
+        // NB: flushing alone leaves the record in the channel between workers. Closing the record's time sends it.
         let next = *self.tell.time() + 1;
         self.tell.advance_to(next);
     }
 }
 
-/// What worker 0 does for all.
+/// The duties of worker 0: it announces and completes the snapshots of the job.
 struct Lead {
-    /// Away while it completes a snapshot.
+    /// `None` while a snapshot is being completed.
     catalog: Option<SnapshotCatalog>,
     completing: Option<Completing>,
     told: Rc<RefCell<Vec<Report>>>,
@@ -236,25 +243,25 @@ struct Lead {
     every: Option<Duration>,
     begins: Option<u32>,
     topic_ids: Vec<Option<String>>,
-    /// When the last one was announced.
+    /// When the last snapshot was announced.
     announced_at: Instant,
-    /// The epoch of the newest that was taken in this run.
+    /// The epoch of the newest snapshot taken in this run.
     newest: Option<Epoch>,
     under_way: Option<UnderWay>,
     ended: usize,
-    /// Why the last one is not there.
+    /// Why the last snapshot could not be written.
     failure: Option<String>,
 }
 
 struct UnderWay {
     taken: Taken,
-    /// Workers that have told.
+    /// How many workers have reported their parts.
     told: usize,
     failure: Option<String>,
     is_last: bool,
 }
 
-/// A snapshot whose manifest is being written, beside the worker.
+/// A snapshot whose manifest is being written, outside the worker's thread.
 struct Completing {
     done: Receiver<(SnapshotCatalog, Result<Manifest, String>)>,
     epoch: Epoch,
@@ -274,8 +281,9 @@ impl Lead {
         match &self.under_way {
             Some(under_way) if under_way.told == self.workers => self.close(environment)?,
             Some(_) => {}
-            // NB: whoever has restored its part goes on to the next epoch, which is called only when worker 0 has, too.
-            // A snapshot announced before would be of an epoch that others have left.
+            // NB: a worker that has restored its part moves to the next epoch, which is called only when worker 0 has
+            // restored
+            // its part, too. A snapshot announced before that would be of an epoch that other workers have left.
             None if is_restoring => {}
             None => self.open(coordination, environment.now()),
         }
@@ -303,13 +311,13 @@ impl Lead {
         Ok(())
     }
 
-    /// Begins the next snapshot when it is time, or ends the job when there is none to come.
+    /// Announces the next snapshot if one is due. Ends the job if all workers have ended and no snapshot is needed.
     fn open(&mut self, coordination: &mut Coordination, now: Instant) {
         let is_last = self.ended == self.workers;
         let is_due =
             self.every.is_some_and(|every| now.saturating_duration_since(self.announced_at) >= every);
         let Some(catalog) = self.catalog.as_mut().filter(|_| is_last || is_due) else { return };
-        // What has been read since the newest; epochs that nobody used change nothing.
+        // A snapshot is needed if records were read since the newest one. Epochs without records change nothing.
         if coordination.used_by_any() > self.newest {
             let sequence = catalog.begin();
             let Some(epoch) = coordination.announce(sequence) else { return };
@@ -321,7 +329,7 @@ impl Lead {
         self.announced_at = now;
     }
 
-    /// All workers have told: it is to be completed, or given up.
+    /// Completes or gives up the snapshot, once all workers have reported.
     fn close(&mut self, environment: &dyn Environment) -> Result<()> {
         let (Some(under_way), Some(mut catalog)) = (self.under_way.take(), self.catalog.take()) else {
             return Ok(());
@@ -337,7 +345,7 @@ impl Lead {
             if result.is_err() {
                 catalog.give_up(sequence);
             }
-            // Nobody hears it where the job has ended.
+            // The receiver is gone if the job has ended.
             let _ = tell.send((catalog, result));
             worker.unpark();
         };
@@ -345,7 +353,7 @@ impl Lead {
         environment.aside(Box::new(complete))
     }
 
-    /// Takes note of the one that was being completed, if it is there or was given up.
+    /// Takes the result of the snapshot that was being completed, if there is one.
     fn finish(&mut self, coordination: &mut Coordination, now: Instant) -> Result<()> {
         let Some(Completing { done, epoch, is_last }) = &self.completing else { return Ok(()) };
         let (epoch, is_last) = (*epoch, *is_last);

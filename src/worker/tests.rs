@@ -1,4 +1,4 @@
-//! What a worker reads into an epoch, from a source that has more than fits.
+//! How much a worker reads into an epoch, from a source that has more than fits.
 
 use super::environment::Environment;
 use super::ingest::{EpochBudget, Ingest};
@@ -15,7 +15,7 @@ use deltacart_inputs::{Fetched, RawRecord, Resume, Share, Source, SourceError};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// So many records in each of three partitions.
+/// A source with this many records in each of three partitions.
 struct Plenty([u64; 3]);
 
 impl Source for Plenty {
@@ -49,7 +49,7 @@ impl Source for Plenty {
     }
 }
 
-/// A world with an input.
+/// An environment with an input only.
 struct Inside;
 
 impl Environment for Inside {
@@ -102,14 +102,14 @@ fn job() -> Job {
     config::job(*args).unwrap()
 }
 
-/// Events of each partition in every epoch, of as many as are asked for.
+/// Reads `count` epochs within the budget. Returns the events of each of the three partitions, by epoch.
 fn epochs(budget: EpochBudget, count: u64) -> Vec<[u64; 3]> {
     let (job, shared) = (job(), Shared::default());
     let mut ingest = Ingest::new(&job, &shared, &Inside, Share::WHOLE, Default::default()).unwrap();
     let mut epochs = Vec::new();
     for epoch in 0..count {
         let mut events = [0; 3];
-        // More turns than it takes.
+        // More turns than an epoch needs.
         for _ in 0..10 {
             let mut count = |batch: &mut Vec<deltacart_dataflows::Event>| {
                 batch.iter().for_each(|event| events[event.position.partition.number() as usize] += 1);
@@ -127,7 +127,7 @@ const NO_LIMIT: EpochBudget =
 
 #[test]
 fn an_epoch_has_no_more_than_it_may_and_no_partition_waits_for_ever() {
-    // One turn after the other: what the first partition leaves is for the next.
+    // One partition after the other: an epoch that is full begins the next with the partition that had no room.
     assert_eq!(
         epochs(EpochBudget { events: 100, ..NO_LIMIT }, 4),
         [[100, 0, 0], [0, 100, 0], [0, 0, 100], [100, 0, 0]]

@@ -1,4 +1,4 @@
-//! The records of one batch: decoded, counted, and complained of where they cannot be used.
+//! One batch of records: decodes and counts them, and reports those that cannot be used.
 
 use crate::dead_letter::{DeadLetters, Found, Rejected};
 use crate::job::Stream;
@@ -10,10 +10,11 @@ use deltacart_dataflows::{Event, Millis, Partition};
 use deltacart_inputs::registry::Readiness;
 use deltacart_inputs::{Decoder, Defects, RawRecord, Reason};
 
-/// Events go on when so many are together: few enough to stay in the cache until they are dealt with.
+/// Events are sent into the dataflow in chunks of this size: small enough to stay in the cache until they are
+/// processed.
 const CHUNK_EVENTS: usize = 1024;
 
-/// Takes the records of one batch.
+/// Decodes the records of one batch.
 pub(super) struct Reader<'a> {
     pub(super) stream: &'a Stream,
     pub(super) partition: Partition,
@@ -30,7 +31,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Takes a record, unless it has to wait: then it is to be offered again.
+    /// Decodes a record. Returns false if the record has to wait for its schema; it must be offered again.
     pub(super) fn take(&mut self, record: &RawRecord<'_>) -> bool {
         if self.failed.is_err() {
             return true;
@@ -44,7 +45,7 @@ impl Reader<'_> {
     }
 
     fn decode(&mut self, record: &RawRecord<'_>) {
-        // A header is read again where the reading begins behind it.
+        // NB: `max`, because a file's header is read again even when reading resumes behind it.
         self.next_offset = self.next_offset.max(record.offset + 1);
         self.counts.records += 1;
         let before = self.events.len();
@@ -71,7 +72,8 @@ impl Reader<'_> {
                 self.write_letter(record, &Rejected::record(&reject));
                 let origin = self.stream.origin(record.partition);
                 match (reject.reason, origin.found) {
-                    // Nothing of a file can be used whose columns are not found. Of a topic, another partition may be.
+                    // A file without its columns is useless as a whole. In a topic, other partitions may have a
+                    // usable header.
                     (Reason::BadHeader, Found::File(path)) => {
                         self.failed = Err(anyhow!("cannot use the header of {path}: {}", reject.detail));
                     }
@@ -81,7 +83,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Counts what of a record could not be used, and writes a dead letter for each line and event.
+    /// Counts the defects of a record that was used in part, and writes a dead letter for each line and event it
+    /// lost.
     fn take_defects(&mut self, record: &RawRecord<'_>, defects: &Defects) {
         for (reason, count) in defects.rejects() {
             self.tally.add(Counter::PartRejects(reason.name().to_owned()), count.into());
