@@ -1,25 +1,30 @@
-//! Lists to records: an epoch's changes leave the job, and the epoch is done when they have arrived.
+//! Publishing: an epoch's changed lists become records and are sent; the epoch closes when all have been delivered.
 //!
 //! ```text
 //!                    ┌──────────────── catching up ───────────────┐
 //! lists ────────────▶│ computed: item → list ┐                    │    from then on
-//! held (what         │                       ├─▶ the difference ──┼──▶ every epoch's changes ──▶ sink
-//!   consumers have) ▶│ held: key → value ────┘                    │
+//! consumer state ───▶│                       ├─▶ the difference ──┼──▶ every epoch's changes ──▶ sink
+//!   (in the output)  │ held: key → value ────┘                    │
 //!                    └────────────────────────────────────────────┘
 //! ```
 //!
-//! A job that goes on where another stopped computes without publishing until it has read what was there when it
-//! began: then it publishes what differs from what consumers hold, and from there on each epoch. So a consumer sees
-//! each list once, and none goes back. A job that begins anew publishes every epoch from the first.
+//! A job that resumes computes without publishing until it has read the input that was there when it began. Then it
+//! publishes the difference to the consumer state, and after that every epoch. So a consumer sees each list once, and
+//! no
+//! list goes back to an older state. A job that begins anew publishes every epoch from the first.
 //!
-//! The operator holds an epoch open until the sink says that all its records have arrived. So a probe behind it tells
-//! what is out: that is what bounds the work ahead, and what input offsets may be committed for. While it catches up
-//! it holds nothing open: reading is to go on.
+//! The operator holds an epoch open until the sink reports that all its records have been delivered. So a probe
+//! behind the
+//! operator shows the delivered epochs: they bound the work ahead, and their input offsets may be committed. While
+//! the job
+//! catches up the operator holds nothing open, because reading has to continue.
 //!
-//! With `--lists-every`, lists leave less often than at every epoch ([`Cadence`]): what changes meanwhile is held back.
+//! With `--lists-every`, lists are sent less often than at every epoch ([`Cadence`]). Changes in between are held
+//! back.
 //!
-//! Epochs leave in their order. While some are on their way the next is handed to the sink, which says how many of the
-//! last ones have not arrived.
+//! Epochs are sent in order. The next one is handed to the sink while earlier ones are in flight. The sink reports
+//! how many
+//! of the last epochs have not been delivered.
 
 mod cadence;
 mod epoch_writer;
@@ -44,25 +49,28 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::frontier::MutableAntichain;
 use timely::scheduling::Activator;
 
-/// Whose hands lists leave the job through.
+/// The workers that send lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Publisher {
-    /// The worker that has them: for topics, which have no order between items.
+    /// Each worker sends the lists that reach it. For topics, where records of different items have no order.
     Each,
-    /// Worker 0, in the order of epochs and items: for files, which are to be the same whatever the workers.
+    /// Worker 0 sends all lists, in the order of epochs and items. For files, whose content must not depend on the
+    /// workers.
     First,
 }
 
-/// How long to wait before asking again what has arrived.
+/// How long to wait before the sink is polled again.
 const POLL: Duration = Duration::from_millis(1);
 
-/// What an emptied buffer keeps for the next epoch; one large epoch must not hold its memory for ever.
+/// The most updates that an emptied buffer keeps room for; one large epoch must not hold its memory for ever.
 const SPARE_UPDATES_MAX: usize = 1 << 16;
 
-/// A list that went or came.
+/// A list that is retracted (-1) or inserted (+1), with its item.
 type Update = ((Name, List), Epoch, Diff);
 
-/// How a worker tells its publisher that the job has caught up, and hears that consumers have.
+/// Links a worker to its publisher during a restart. The worker says when the job has caught up; the publisher says
+/// when
+/// the difference has been delivered.
 #[derive(Default)]
 pub(crate) struct Resumption {
     begin: Cell<Option<Begin>>,
@@ -70,17 +78,19 @@ pub(crate) struct Resumption {
     operator: RefCell<Option<Activator>>,
 }
 
-/// Where publishing begins.
+/// Where publishing begins after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
-    /// At the difference, once every epoch up to `caught_up` is closed; `base` is added to the epochs that are told.
+    /// With the difference to the consumer state, once every epoch up to `caught_up` is closed. `base` is added to
+    /// the
+    /// epochs in published records.
     At { base: Epoch, caught_up: Epoch },
-    /// Never: the job ends before it has caught up.
+    /// Never: the job is stopped before it has caught up.
     Never,
 }
 
 impl Resumption {
-    /// Says where to begin, as all workers have agreed.
+    /// Says where publishing begins, as all workers have agreed.
     pub(crate) fn begin(&self, begin: Begin) {
         self.begin.set(Some(begin));
         if let Some(operator) = &*self.operator.borrow() {
@@ -88,13 +98,13 @@ impl Resumption {
         }
     }
 
-    /// Whether the difference has arrived.
+    /// Whether the difference has been delivered.
     pub(crate) fn is_published(&self) -> bool {
         self.is_published.get()
     }
 }
 
-/// How far publishing has come: streams without records, whose frontiers pass an epoch.
+/// The progress of publishing: streams without records, whose frontiers pass an epoch.
 pub(crate) struct Published<'scope> {
     /// Passes an epoch when its changes have been delivered.
     pub(crate) delivered: StreamVec<'scope, Epoch, ()>,
@@ -106,7 +116,7 @@ pub(crate) struct Published<'scope> {
 const DELIVERED: usize = 0;
 const ACCEPTED: usize = 1;
 
-/// Publishes every change of the lists, after a `resumption` if there is one, as often as the `cadence` says.
+/// Publishes every change of the lists, as often as `cadence` allows. With a `resumption`, catches up first.
 pub(crate) fn publish<'scope>(
     lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
     consumer_state: StreamVec<'scope, Epoch, ConsumerRecord>,
@@ -119,7 +129,7 @@ pub(crate) fn publish<'scope>(
     let index = scope.index() as u64;
     let (resumes, envelope) = (resumption.is_some(), epoch_writer.envelope());
     let to_publisher = Exchange::new(move |((item, _list), _epoch, _diff): &Update| match publisher {
-        // What is computed has to meet what is held.
+        // The computed lists of an item and its consumer state must be on the same worker.
         Publisher::Each if resumes => route(item),
         Publisher::Each => index,
         Publisher::First => 0,
@@ -193,14 +203,14 @@ struct Publishing {
     cadence: Rc<Cadence>,
     waiting: BTreeMap<Epoch, (EpochHold, Vec<Update>)>,
     held_back: HeldBack,
-    /// What has been handed to the outlet and has not arrived, in the order of epochs.
+    /// The epochs handed to the epoch writer and not delivered, in order.
     under_way: VecDeque<EpochHold>,
     spare: Vec<Update>,
-    /// Until the difference is on its way.
+    /// Set until the difference has been handed to the epoch writer.
     catching_up: Option<CatchingUp>,
-    /// While the difference is on its way.
+    /// Set while the difference is being delivered.
     correcting: Option<Rc<Resumption>>,
-    /// The job ends before it has caught up: nothing is published any more.
+    /// The job was stopped before it had caught up. Nothing is published any more.
     is_given_up: bool,
 }
 
@@ -224,7 +234,7 @@ impl Publishing {
         self.waiting.entry(update.1).or_insert_with(hold).1.push(update);
     }
 
-    /// Does what can be done; true if it is to be asked again soon.
+    /// Does the work that can be done now. Returns whether it must be called again soon.
     fn work(&mut self, frontier: &MutableAntichain<Epoch>, all_held: bool) -> bool {
         if self.catching_up.is_some() && !self.catch_up(frontier, all_held) {
             return false;
@@ -244,9 +254,9 @@ impl Publishing {
         }
     }
 
-    /// Takes the next epoch that is closed; false if there is none, or no room for it.
+    /// Takes the next closed epoch. Returns false if there is none, or no room for it.
     fn take_epoch(&mut self, frontier: &MutableAntichain<Epoch>) -> bool {
-        // What is held back needs room when it is due.
+        // If held-back changes are due, they need room, too.
         let has_room = self.epoch_writer.has_room() || !self.cadence.is_due();
         let next = self.waiting.first_entry().filter(|entry| has_room && !frontier.less_equal(entry.key()));
         let Some(entry) = next else { return false };
@@ -261,7 +271,7 @@ impl Publishing {
         true
     }
 
-    /// Lets go what was held back, if it is time, or at the end; false if it is not, or there is no room.
+    /// Sends the held-back changes if they are due, or at the end of the job. Returns false if nothing was sent.
     fn let_go(&mut self, frontier: &MutableAntichain<Epoch>) -> bool {
         let is_time = self.cadence.is_due() || frontier.is_empty();
         if !is_time && !self.held_back.is_empty() {
@@ -277,11 +287,11 @@ impl Publishing {
         true
     }
 
-    /// All but the last `epochs` have arrived.
+    /// Releases delivered epochs: all but the last `epochs`.
     fn arrived(&mut self, epochs: usize) {
         let arrived = self.under_way.len().saturating_sub(epochs);
         self.under_way.drain(..arrived);
-        // The difference was the first of them.
+        // The difference was the first epoch handed over.
         if arrived > 0
             && let Some(resumption) = self.correcting.take()
         {
@@ -289,7 +299,7 @@ impl Publishing {
         }
     }
 
-    /// Takes closed epochs in without publishing them; true when this is over.
+    /// Takes in closed epochs without publishing them. Returns true once catching up is over.
     fn catch_up(&mut self, frontier: &MutableAntichain<Epoch>, all_held: bool) -> bool {
         while let Some(entry) = self.waiting.first_entry()
             && !frontier.less_equal(entry.key())
@@ -333,14 +343,14 @@ impl Publishing {
     }
 }
 
-/// What is known before the first record is published.
+/// The state of a worker before its first record is published.
 struct CatchingUp {
     resumption: Rc<Resumption>,
-    /// Of the oldest epoch that is not closed: the difference will hold it.
+    /// The capabilities of the oldest open epoch. The difference will hold that epoch open.
     hold: EpochHold,
     consumer_state: ConsumerState,
     computed: HashMap<Name, List>,
-    /// The last epoch in `computed`.
+    /// The last epoch that `computed` includes.
     closed: Epoch,
 }
 

@@ -1,14 +1,16 @@
-//! How often changed lists leave, and those that wait for it.
+//! The cadence: how often changed lists are sent, and the changes that are held back in between.
 //!
 //! ```text
 //! epoch   1    2         3    4    5              6          lists of a: 1 2 3 4 …
-//! a      12   23        34    -   45              56         what went and what came
-//! leaves 12              ──every──▶ 25             ──every──▶ 56
+//! a      12   23        34    -   45              56         list before and after each epoch
+//! sent   12              ──every──▶ 25             ──every──▶ 56
 //! ```
 //!
-//! A change after a quiet time leaves with its epoch. Whatever changes in the time that follows is held back, an item's
-//! changes as one, and leaves at the end of that time: from what consumers hold to what is computed at the last epoch
-//! that is closed, which is the one that is told.
+//! A change after a quiet period is sent with its epoch. Changes in the following period are held back and merged by
+//! item.
+//! They are sent at the end of that period, as one change from the consumer state to the list at the last closed
+//! epoch. That
+//! epoch is the published one.
 
 use super::{EpochWriter, Update};
 use deltacart_dataflows::{Epoch, List, Name};
@@ -19,14 +21,14 @@ use std::time::{Duration, Instant};
 use timely::dataflow::operators::Capability;
 use timely::scheduling::Activator;
 
-/// When lists leave. The worker tells the time, on every turn.
+/// When lists may be sent. The worker supplies the time on every turn.
 pub(crate) struct Cadence {
-    /// At most once in this time; with every epoch, without.
+    /// The shortest time between two sends. `None` sends with every epoch.
     every: Option<Duration>,
     now: Cell<Instant>,
-    /// When lists left last.
+    /// When lists were sent last.
     left_at: Cell<Option<Instant>>,
-    /// When the operator is to be called for what is held back.
+    /// When the operator must be activated for held-back changes.
     due_at: Cell<Option<Instant>>,
     operator: RefCell<Option<Activator>>,
 }
@@ -37,7 +39,7 @@ impl Cadence {
         Cadence { every, now: Cell::new(now), left_at, due_at, operator: RefCell::default() }
     }
 
-    /// Says what time it is. Returns how long it takes until lists leave, if some wait for it.
+    /// Sets the time. Returns how long until held-back lists may be sent, if there are any.
     pub(crate) fn turn(&self, now: Instant) -> Option<Duration> {
         self.now.set(now);
         let left = self.due_at.get()?.saturating_duration_since(now);
@@ -50,17 +52,17 @@ impl Cadence {
         Some(left)
     }
 
-    /// The operator that is called when it is time.
+    /// Sets the operator that is activated when held-back lists may be sent.
     pub(super) fn calls(&self, operator: Activator) {
         *self.operator.borrow_mut() = Some(operator);
     }
 
-    /// Whether every epoch's changes leave by themselves.
+    /// Whether changes are sent with every epoch.
     pub(super) fn is_every_epoch(&self) -> bool {
         self.every.is_none()
     }
 
-    /// Whether lists may leave now.
+    /// Whether lists may be sent now.
     pub(super) fn is_due(&self) -> bool {
         self.due().is_none_or(|due| self.now.get() >= due)
     }
@@ -69,28 +71,28 @@ impl Cadence {
         Some(self.left_at.get()? + self.every?)
     }
 
-    /// Lists leave now.
+    /// Records that lists are sent now.
     pub(super) fn leave(&self) {
         self.left_at.set(Some(self.now.get()));
         self.due_at.set(None);
     }
 
-    /// Calls the operator when lists may leave.
+    /// Has the operator activated when lists may be sent.
     pub(super) fn wait(&self) {
         self.due_at.set(self.due());
     }
 }
 
-/// What happened to lists since consumers were told of them: before and after.
+/// Each item's list as consumers hold it, and as it is now.
 pub(super) type Changes = BTreeMap<Name, (List, List)>;
 
-/// Changes that are held back: no more than there are lists.
+/// Changes that are held back. There are at most as many as lists.
 #[derive(Default)]
 pub(super) struct HeldBack {
     changes: Changes,
-    /// Of the oldest epoch of which something is held back: it is not out.
+    /// Holds open the oldest epoch with held-back changes: it is not delivered.
     oldest: Option<Capability<Epoch>>,
-    /// The last epoch taken in.
+    /// The last epoch that was added.
     newest: Epoch,
 }
 
@@ -99,7 +101,7 @@ impl HeldBack {
         self.changes.is_empty()
     }
 
-    /// Takes in the changes of the next epoch.
+    /// Merges the changes of the next epoch.
     pub(super) fn add(
         &mut self,
         epoch: Capability<Epoch>,
@@ -118,7 +120,8 @@ impl HeldBack {
         self.oldest = (!self.is_empty()).then(|| self.oldest.take().unwrap_or(epoch));
     }
 
-    /// Lets everything go: the changes, the epoch at which they are exact, and what holds that they are not out.
+    /// Empties it. Returns the changes, the epoch at which they are exact, and the capability that holds their epochs
+    /// open.
     pub(super) fn take(&mut self) -> Option<(Changes, Epoch, Capability<Epoch>)> {
         Some((std::mem::take(&mut self.changes), self.newest, self.oldest.take()?))
     }

@@ -1,4 +1,8 @@
-//! One worker's way out: an epoch's updates become changes by item, changes become records, and records are pushed on.
+//! The epoch writer of one worker: turns an epoch's updates into list changes, and these into records for the sink.
+//!
+//! ```text
+//! updates ── by item ──▶ list changes ── encode ──▶ records ──▶ sink
+//! ```
 
 use super::Update;
 use super::cadence::Changes;
@@ -13,40 +17,40 @@ use std::cell::RefCell;
 use std::collections::{HashMap, btree_map};
 use std::rc::Rc;
 
-/// How much is encoded at a time of what may be all lists.
+/// How many bytes are encoded ahead of the sink when many lists are to be sent at once.
 const ENCODED_BYTES: usize = 1 << 20;
 
-/// One worker's way out.
+/// Encodes the changes of one worker and hands them to its sink.
 pub(crate) struct EpochWriter {
-    /// None on workers that have nothing to publish.
+    /// `None` on workers that publish nothing.
     sink: Option<Box<dyn Sink>>,
     options: OutputOptions,
     tally: Rc<RefCell<Tally>>,
     first_error: FirstError,
-    /// Added to an epoch to give the one that is told: epochs go on where those of the run before ended.
+    /// Added to an epoch to give the published one. A restart continues the epochs of the run before.
     base: Epoch,
-    /// What is still to be encoded.
+    /// Changes that are still to be encoded.
     unencoded: Option<Unencoded>,
-    /// The epoch that is handed to the sink.
+    /// The epoch that is being handed to the sink.
     open: Option<Epoch>,
-    /// Its records that are encoded, and not taken by the sink yet.
+    /// Its encoded records that the sink has not taken yet.
     records: Records,
-    /// Scratch: an epoch's updates in the order of their items.
+    /// Scratch space: an epoch's updates in the order of their items.
     order: Vec<Place>,
-    /// What the tally has of what was sent.
+    /// The part of the sink's counts that is in the tally already.
     counted: Sent,
 }
 
-/// More than one would want to have encoded at a time.
+/// Changes that may be too many to be encoded at once.
 enum Unencoded {
-    /// The difference to what consumers hold.
+    /// The difference to the consumer state.
     Difference(Correction),
-    /// Changes that were held back, and the epoch they tell.
+    /// Changes that were held back, and their published epoch.
     Changes(Epoch, btree_map::IntoIter<Name, (List, List)>),
 }
 
 impl Unencoded {
-    /// Encodes the next piece; `None` when there is none left, else how many lists change.
+    /// Encodes the next piece and returns how many lists it changes; `None` when nothing is left.
     fn encode_next(&mut self, options: &OutputOptions, records: &mut Records) -> Option<u64> {
         match self {
             Unencoded::Difference(correction) => correction.encode_next(records),
@@ -60,11 +64,13 @@ impl Unencoded {
     }
 }
 
-/// Where an update is, behind the first bytes of its item's name: they decide most comparisons without a look at it.
+/// The first eight bytes of an item's name, and the index of its update. The bytes decide most comparisons without a
+/// look
+/// at the name.
 type Place = (u64, u32);
 
-/// Fills `order` with the places of updates in the order of their items. An item has few updates, mostly the list that
-/// went and the one that came, so lists need no order and are not compared.
+/// Fills `order` with the places of the updates in the order of their items. An item has few updates, usually the
+/// retracted and the inserted list, so lists need no order and are not compared.
 fn sort_by_item(updates: &[Update], order: &mut Vec<Place>) {
     order.clear();
     order.extend((0..).zip(updates).map(|(index, ((item, _list), _epoch, _diff))| (prefix(item), index)));
@@ -78,7 +84,7 @@ fn item<'a>(updates: &'a [Update], place: &Place) -> &'a Name {
     &updates[place.1 as usize].0.0
 }
 
-/// The first eight bytes, as a number that orders as they do.
+/// The first eight bytes as a number that orders as they do. A shorter name is padded with zeros.
 fn prefix(name: &Name) -> u64 {
     let mut first = [0; 8];
     let length = name.len().min(8);
@@ -121,18 +127,18 @@ impl EpochWriter {
         self.options.envelope
     }
 
-    /// Takes in what a record left with consumers.
+    /// Applies a record of the output to the consumer state.
     pub(super) fn hold(&self, record: ConsumerRecord, consumer_state: &mut ConsumerState) {
         let home = self.sink.as_ref().and_then(|sink| sink.partition_of(record.key()));
         consumer_state.apply(record, home);
     }
 
-    /// Whether the sink has taken all records of the epoch before, so that another may follow.
+    /// Whether another epoch may follow: the sink has taken all records of the one before.
     pub(super) fn has_room(&self) -> bool {
         self.open.is_none()
     }
 
-    /// Makes an epoch's updates records, in the order of their items; they wait to be sent.
+    /// Encodes an epoch's updates in the order of their items. The records wait to be sent.
     pub(super) fn take(&mut self, epoch: Epoch, updates: &mut [Update]) {
         let (options, mut changed) = (self.options, 0);
         self.open = Some(epoch);
@@ -145,14 +151,14 @@ impl EpochWriter {
         self.tally.borrow_mut().add(Counter::ListsChanged, changed);
     }
 
-    /// Makes changes that were held back the next to be sent, in the order of their items.
+    /// Queues held-back changes as the next to be sent, in the order of their items.
     pub(super) fn take_changes(&mut self, epoch: Epoch, changes: Changes) {
         self.open = Some(epoch);
         let Some(epoch) = self.told(epoch) else { return };
         self.unencoded = Some(Unencoded::Changes(epoch, changes.into_iter()));
     }
 
-    /// Makes the difference between what consumers hold and what is computed up to `epoch` the next to be sent.
+    /// Queues the difference between the consumer state and the lists computed up to `epoch` as the next to be sent.
     pub(super) fn correct(
         &mut self,
         base: Epoch,
@@ -171,7 +177,7 @@ impl EpochWriter {
         }
     }
 
-    /// The epoch that records tell.
+    /// The published epoch. Sets an error and returns `None` if it would overflow.
     fn told(&mut self, epoch: Epoch) -> Option<Epoch> {
         let told = self.base.checked_add(epoch);
         if told.is_none() {
@@ -181,7 +187,7 @@ impl EpochWriter {
         told
     }
 
-    /// Hands each item's change to `each`, in the order of items.
+    /// Calls `each` with each item's change, in the order of items.
     pub(super) fn each_change(
         &mut self,
         epoch: Epoch,
@@ -214,7 +220,7 @@ impl EpochWriter {
         }
     }
 
-    /// Pushes delivery on, and says how many of the last epochs have not arrived. After a failure nobody knows.
+    /// Continues delivery, and returns how many of the last epochs have not been delivered; `None` after a failure.
     pub(super) fn push(&mut self) -> Option<usize> {
         if self.first_error.is_some() {
             return None;
@@ -235,7 +241,7 @@ impl EpochWriter {
         self.encode_more();
         let is_encoded = self.unencoded.is_none();
         let Some(sink) = &mut self.sink else {
-            // Nothing comes here that would have to leave.
+            // Records never reach a worker without a sink, so an encoded epoch has nothing to send.
             self.open = self.open.filter(|_| !is_encoded || !self.records.is_empty());
             return Ok(usize::from(self.open.is_some()));
         };
@@ -251,7 +257,7 @@ impl EpochWriter {
         Ok(sink.poll()?.epochs + usize::from(self.open.is_some()))
     }
 
-    /// Encodes more of what is not encoded yet, if there is room.
+    /// Encodes more of the queued changes, if there is room.
     fn encode_more(&mut self) {
         let mut changed = 0;
         while let Some(unencoded) = &mut self.unencoded

@@ -1,5 +1,5 @@
-//! The operator with a sink that remembers: whatever consumers hold, whatever is computed, and whenever it begins, they
-//! see each list once, and end with what is computed.
+//! The publishing operator with a sink that remembers. Whatever the consumer state and the computed lists are, and
+//! whenever publishing begins, consumers see each list once and end with the computed lists.
 
 use super::*;
 use crate::output::consumer_state::read_consumer_record;
@@ -16,7 +16,7 @@ use timely::dataflow::{InputHandle, ProbeHandle};
 
 type Seen = Rc<RefCell<Vec<(String, Option<String>)>>>;
 
-/// A sink whose epochs take some asking to arrive, while it takes more.
+/// A sink that must be polled several times before an epoch is delivered. It takes more epochs meanwhile.
 #[derive(Default)]
 struct Remembering {
     seen: Seen,
@@ -52,13 +52,13 @@ impl Sink for Remembering {
     }
 }
 
-/// Where epochs go on.
+/// The number added to the epochs of the resumed run.
 const BASE: Epoch = 4;
 
 const ITEMS: [&str; 3] = ["a", "b", "c"];
 const OPTIONS: OutputOptions = OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: 2 };
 
-/// The list of an item, of which there are few: none, and those of one neighbour with these scores.
+/// One of few possible lists: empty for score 0, else one neighbour with this score.
 fn list(score: u8) -> List {
     let neighbour = Neighbour { item: "other".into(), score: score.into(), count: 1 };
     if score == 0 { List::new() } else { vec![neighbour] }
@@ -76,15 +76,15 @@ fn every_epoch() -> Rc<Cadence> {
     Rc::new(Cadence::new(None, Instant::now()))
 }
 
-/// What happens in a run: of each epoch the items that get another list.
+/// A random run. Each epoch names the items whose lists it replaces.
 #[derive(Clone, Debug)]
 struct Run {
     consumer_state: Vec<u8>,
     epochs: Vec<Vec<(usize, u8)>>,
-    /// When the job has caught up: after which epoch it is known, and which epoch it was.
+    /// The epoch after which the job learns that it has caught up, and the epoch that it had caught up at.
     known_after: usize,
     caught_up: usize,
-    /// At most how often lists leave, and how long each epoch takes, in milliseconds.
+    /// The shortest time between two sends, and the duration of each epoch, in milliseconds.
     every: Option<u64>,
     took: Vec<u64>,
 }
@@ -108,10 +108,10 @@ fn any_run() -> impl Strategy<Value = Run> {
     )
 }
 
-/// A record as a consumer sees it; without a value it is a tombstone.
+/// A record as a consumer sees it. One without a value is a tombstone.
 type KeyValue = (String, Option<String>);
 
-/// Runs it, and gives what a consumer sees, and the lists at the end of each epoch.
+/// Plays a run. Returns the records that a consumer sees, and all lists at the end of each epoch.
 fn play(run: Run) -> (Vec<KeyValue>, Vec<Vec<List>>) {
     timely::execute_directly(move |worker| {
         let seen = Seen::default();
@@ -155,7 +155,7 @@ fn play(run: Run) -> (Vec<KeyValue>, Vec<Vec<List>>) {
             history.push(now.clone());
             time += Duration::from_millis(run.took[epoch]);
             clock.turn(time);
-            // A step to schedule it, and some until the probe hears of it.
+            // One step runs the operator; the others bring its progress to the probe.
             (0..4).for_each(|_| {
                 worker.step();
             });
@@ -202,14 +202,14 @@ proptest! {
             prop_assert_eq!(shown, text(list));
         }
         if let Some(every) = run.every {
-            // The difference, as often as there was time for, and what is left at the end.
+            // The difference, then one send per period, and the rest at the end.
             let times = 2 + run.took[run.known_after..run.epochs.len()].iter().sum::<u64>() / every;
             prop_assert!(told.len() as u64 <= times, "lists leave at {:?}, and there was time for {}", told, times);
         }
     }
 }
 
-/// A job that ends before it has caught up says nothing, and ends.
+/// A job that is stopped before it has caught up publishes nothing, and finishes.
 #[test]
 fn nothing_is_published_that_is_not_caught_up() {
     timely::execute_directly(|worker| {
@@ -239,7 +239,7 @@ fn nothing_is_published_that_is_not_caught_up() {
         assert!(!out.done());
         resumption.begin(Begin::Never);
         worker.step();
-        // What is on its way comes all the same.
+        // Updates that were in flight still arrive.
         lists.send((("b".into(), list(1)), 1, -1));
         lists.send((("b".into(), list(2)), 1, 1));
         lists.close();
@@ -248,7 +248,8 @@ fn nothing_is_published_that_is_not_caught_up() {
     });
 }
 
-/// What is held back bounds no work, and is not out until it has left: the worker's clock says when.
+/// Held-back changes do not bound the work ahead, and are not delivered until they are sent. The worker's clock
+/// decides.
 #[test]
 fn lists_that_wait_hold_up_no_epoch() {
     timely::execute_directly(|worker| {
@@ -296,7 +297,7 @@ fn lists_that_wait_hold_up_no_epoch() {
         clock.turn(start + Duration::from_secs(10));
         worker.step_while(|| out.less_than(&3));
         assert_eq!(epochs(&seen), [0, 2], "the newest state, at the epoch at which it is exact");
-        // At the end nothing waits, and what cancels leaves nothing.
+        // At the end held-back changes are sent, and changes that cancel leave no record.
         lists.send((("a".into(), list(3)), 3, -1));
         lists.advance_to(4);
         (0..20).for_each(|_| {
@@ -311,7 +312,7 @@ fn lists_that_wait_hold_up_no_epoch() {
     });
 }
 
-/// A list as a record shows it.
+/// A list as it appears in a record.
 fn text(list: &List) -> String {
     let entry = |entry: &Neighbour| {
         let score = f64::from(entry.score as u8) / 100.0;
