@@ -1,22 +1,24 @@
-//! The cluster: how the processes of a job find each other, watch each other, and end together.
+//! The cluster: how the processes of a job find each other, watch each other, and shut down together.
 //!
 //! ```text
-//!   process 0 ◀═══ process 1         every process listens, and calls those before it
-//!       ▲              ▲             ═══ two connections of each pair: one carries the data (timely's),
-//!       ╚═ process 2 ══╝                 one the pulse, a ping each second
+//!   process 0 ◀═══ process 1         every process listens, and calls those with lower indices
+//!       ▲              ▲             ═══ two connections per pair: one for the data (timely's),
+//!       ╚═ process 2 ══╝                 one for the heartbeat, a ping each second
 //!
-//!   join:    connect, prove the secret, compare settings (handshake) ─▶ all are there (links) ─▶ all say so ─▶ start
-//!   run:     a peer is silent or gone (pulse) ─┐
-//!            a worker stands still (watchdog) ─┼─▶ last words here, the same to every peer, exit code 1 (ending)
-//!            a worker fails, a thread panics  ─┘
+//!   join:    connect, prove the secret, compare settings (handshake) ─▶ all connected (bootstrap) ─▶ all ready ─▶ start
+//!   run:     a peer is silent or gone (heartbeat) ─┐
+//!            a worker stands still (watchdog)     ─┼─▶ one line, the same to every peer, and exit code 1 (shutdown)
+//!            a worker fails, a thread panics      ─┘
 //! ```
 //!
-//! A cluster fails whole and fast: what is left of it could not finish an epoch anyway, and a restart is safe. So each
-//! process ends with one line that names the process where it began, and a supervisor starts all of them again.
+//! A cluster fails as a whole and fast. The remaining processes could not finish an epoch, and a restart is safe.
+//! Each
+//! process ends with one line that names the process where the failure began. A supervisor starts all of them again.
 //!
 //! # Notes
-//! - The secret keeps strangers out while the cluster starts; the listener is closed after that. What is sent later is
-//!   neither encrypted nor signed: whoever can change packets between the machines can change the data.
+//! - The secret keeps unknown peers out while the cluster starts, and the listener is closed after that. Data that is
+//!   sent
+//!   later is neither encrypted nor signed. Whoever can change packets between the machines can change the data.
 //! - Nothing is written to standard output.
 
 mod shutdown;
@@ -58,33 +60,34 @@ use timely::communication::allocator::zero_copy::initialize::{
 };
 use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 
-/// The workers of a run.
+/// The processes and workers of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
-    /// Workers of this process.
+    /// Workers in this process.
     pub threads: usize,
-    /// Which process this is.
+    /// The index of this process, from 0.
     pub process: usize,
-    /// The address of every process, `host:port`, as the others reach it; none or one where there is one process.
+    /// The address of every process, `host:port`, as the others reach it. Empty or of one element if there is one
+    /// process.
     pub addresses: Vec<String>,
-    /// Where this process listens, if not at its address: `0.0.0.0:2101` in a container.
+    /// The address to listen on, if it differs from this process's address: `0.0.0.0:2101` in a container.
     pub listen: Option<String>,
-    /// What the processes prove to each other that they know. Without one they meet on loopback only.
+    /// The secret that the processes share. Without one they connect on loopback only.
     pub secret: Option<Secret>,
-    /// How long is waited for what.
+    /// How long the cluster waits for each kind of event.
     pub timeouts: Timeouts,
 }
 
-/// How long is waited for what.
+/// How long the cluster waits for each kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For the other processes, at the start.
+    /// For the other processes to connect, at the start.
     pub join: Duration,
-    /// For a sign of life of another process.
+    /// For a heartbeat of another process.
     pub peer: Duration,
     /// For a turn of a worker of this process.
     pub stall: Duration,
-    /// For the reader of a pipe, once the job is asked to stop.
+    /// For the reader of a pipe, once the job has been asked to stop.
     pub stop: Duration,
 }
 
@@ -100,7 +103,7 @@ impl Default for Timeouts {
 }
 
 impl Cluster {
-    /// So many workers in this process, and no other process.
+    /// A single process with this many workers.
     pub fn of_threads(threads: usize) -> Cluster {
         Cluster {
             threads,
@@ -112,12 +115,12 @@ impl Cluster {
         }
     }
 
-    /// How many processes there are.
+    /// The number of processes, at least 1.
     pub fn processes(&self) -> usize {
         self.addresses.len().max(1)
     }
 
-    /// How a process is named to a person.
+    /// The name of a process in messages.
     fn name(&self, process: usize) -> String {
         match self.addresses.get(process) {
             Some(address) => format!("process {process} ({address})"),
@@ -131,29 +134,31 @@ impl Cluster {
     }
 }
 
-/// Whether an address `host:port` is of this machine, and no other can reach it.
+/// Whether an address `host:port` is a loopback address, which no other machine can reach. A host name other than
+/// `localhost` counts as none.
 pub fn is_loopback(address: &str) -> bool {
     let host = address.rsplit_once(':').map_or(address, |(host, _port)| host);
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// A process of a cluster that is complete.
+/// This process as a member of a complete cluster.
 pub(crate) struct Joined {
     threads: usize,
     process: usize,
-    /// The connections of timely, until its workers are started.
+    /// The data connections, until timely's workers are started with them.
     data: Vec<Option<TcpStream>>,
-    /// Ends with this.
+    /// The heartbeat. Dropping it ends the watch.
     watch: Option<Watch>,
 }
 
-/// What timely needs to start its workers, and what is to be held until they are done.
+/// The builders of timely's workers, and a guard that must be held until the workers are done.
 type Workers = (Vec<AllocatorBuilder>, Box<dyn Any + Send>);
 
 impl Joined {
-    /// What the workers of this process are started with. Once they have it, this process cannot go back: it is done
-    /// when they are, or ends by [`die`].
+    /// The builders of this process's workers. After this call the process cannot leave the cluster early: it ends
+    /// when its
+    /// workers are done, or by [`die`].
     pub(crate) fn workers(&mut self) -> Result<Workers> {
         let threads = self.threads;
         let Some(Watch(heartbeat)) = &self.watch else {
@@ -173,8 +178,9 @@ impl Joined {
         Ok((builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(farewell)))
     }
 
-    /// Tells the other processes why this one is about to end. What they say from now on is no news here: that they
-    /// end, too, and of this.
+    /// Reports to the other processes why this one is about to end. Their failures are ignored from now on, because
+    /// they
+    /// only follow this one.
     pub(crate) fn tell(&self, failure: &anyhow::Error) {
         if let Some(Watch(heartbeat)) = &self.watch {
             heartbeat.finish();
@@ -193,8 +199,9 @@ impl Drop for Watch {
     }
 }
 
-/// What is dropped when the workers of this process are done, in this order: the other processes are told not to miss
-/// this one, and what is on its way to them is sent.
+/// The guard of the workers. When they are done, it is dropped in this order: it says goodbye to the other processes,
+/// so
+/// that they do not miss this one; then it sends the data that is still in flight.
 struct Farewell {
     _goodbye: Goodbye,
     _connections: CommsGuard,
@@ -208,8 +215,9 @@ impl Drop for Goodbye {
     }
 }
 
-/// A connection over which nothing went for so long is asked whether it is there, and again that often: firewalls
-/// forget quiet ones, and the workers of an idle job have nothing to say. That a process is gone is found by its pulse.
+/// After this time without traffic a connection is probed, and then at the same interval. Firewalls forget quiet
+/// connections, and the workers of an idle job send nothing. A lost process is detected by its heartbeat, not by
+/// this.
 const QUIET: Duration = Duration::from_secs(30);
 
 fn keep_alive(stream: &TcpStream) -> io::Result<()> {
@@ -217,11 +225,12 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
-/// Waits until all processes of the cluster are connected. None if `stop` was set before they were.
+/// Waits until all processes of the cluster are connected. `None` if `stop` was set before that.
 ///
 /// # Errors
-/// With a message for a person, when a process is missing after the time for it, when one runs with other settings, or
-/// when this one is refused.
+/// When a process is still missing after the join time-out, when a process has other settings, or when this process
+/// is
+/// refused. The message is for the user.
 pub(crate) fn join(cluster: &Cluster, settings: Settings, stop: &AtomicBool) -> Result<Option<Joined>> {
     let Cluster { threads, process, .. } = *cluster;
     if cluster.processes() == 1 {

@@ -1,13 +1,14 @@
-//! A slow reader, once the job is asked to stop: it is waited for, but not for ever.
+//! The slow reader: limits how long a job that was asked to stop waits for the reader of its output.
 //!
 //! ```text
 //!  worker ── write ──▶ pipe ──▶ reader, 1 KB/s
-//!    ▲ waits in the write, and sees no request to stop
-//!    └─ watched from outside: a thread ends the process when the time for it is over
+//!    ▲ blocked in the write, does not see the request to stop
+//!    └─ watched from outside: a thread ends the process when the time is over
 //! ```
 //!
-//! What is written to a pipe waits until its reader takes it. An orderly end writes out what is on its way, so a reader
-//! of 1 KB/s held a job of some hundred kilobytes for minutes. A file, or a topic, is another matter: it has no reader.
+//! A write to a pipe waits until the reader takes it. An orderly shutdown writes all records that are in flight. So a
+//! reader
+//! of 1 KB/s held up a job with some hundred kilobytes for minutes. Files and topics have no such reader.
 
 use crate::cluster::die;
 use std::fs;
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often is looked, and how many looks in a row must find a write that waits.
+/// How often the thread looks, and how many looks in a row must find a waiting write.
 const LOOK: Duration = Duration::from_millis(50);
 const LOOKS: u32 = 10;
 
@@ -25,8 +26,9 @@ const LOOKS: u32 = 10;
 pub(crate) struct SlowReader(Arc<AtomicBool>);
 
 impl SlowReader {
-    /// Ends the process when a write to `path` still waits `patience` after `stop` was set. `is_writing` says whether
-    /// something is being written now. None where nothing that is written to `path` waits for a reader.
+    /// Ends the process if a write to `path` still waits `patience` after `stop` was set. `is_writing` says whether a
+    /// write
+    /// is in progress. `None` if writes to `path` wait for no reader.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -70,7 +72,7 @@ impl Drop for SlowReader {
     }
 }
 
-/// Whether what is written there waits for somebody to read it: a pipe, a terminal, a socket.
+/// Whether writes to the path wait for a reader: it is a pipe, a terminal or a socket.
 fn has_reader(path: &str) -> bool {
     path == "-" || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
 }

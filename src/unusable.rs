@@ -1,9 +1,9 @@
-//! What is said of records and inputs that cannot be used, at once and at the end.
+//! Complaints: the messages about records and inputs that cannot be used, during the run and at its end.
 //!
 //! ```text
-//!  first reject of each reason ────────────────▶ a warning, with the place and the reason
-//!  many records, and none of them used ────────▶ a warning, once
-//!  a file has ended, and none of it was used ──▶ the last message of the run, and exit code 1
+//!  first reject of each reason ───────────────▶ a warning, with the place and the reason
+//!  many records, and none of them used ───────▶ a warning, once
+//!  a file has ended, and none of it was used ─▶ the last message of the run, and exit code 1
 //! ```
 
 use crate::dead_letter::{Found, Origin};
@@ -12,34 +12,34 @@ use deltacart_inputs::{RawRecord, Reject};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// After so many records of which none was used, that is said.
+/// A warning is logged after this many rejects and other events without a useful one.
 const MANY: u64 = 100;
 
-/// What a process has said, and what it has to say at the end. Its workers share it through clones.
+/// The complaints of a process: those already logged, and those for the end. Clones share them between workers.
 #[derive(Clone, Default)]
 pub(crate) struct Complaints(Arc<Mutex<Messages>>);
 
 #[derive(Default)]
 struct Messages {
-    /// The names of reasons that records were rejected for.
+    /// The reasons for rejects that have been logged.
     reasons: BTreeSet<&'static str>,
-    /// That of an input nothing is used was said.
+    /// Whether a warning has been logged that an input is of no use.
     is_useless: bool,
-    /// What the first reject was, of each topic and file.
+    /// The first reject of each topic and file.
     first: BTreeMap<String, String>,
-    /// Inputs of which nothing could be used.
+    /// The messages about inputs of which nothing could be used.
     unusable: Vec<String>,
     is_interrupted: bool,
 }
 
-/// What has become of the records of one partition.
+/// What became of the records of one partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Uses {
     /// Records that were rejected.
     pub(crate) rejected: u64,
-    /// Events that were understood and concern baskets, though perhaps without effect.
+    /// Events that were parsed and concern baskets, though perhaps without effect.
     pub(crate) useful: u64,
-    /// Events that were understood and concern no baskets.
+    /// Events that were parsed and do not concern baskets.
     pub(crate) others: u64,
 }
 
@@ -56,7 +56,7 @@ fn shown(path: &str) -> &str {
 }
 
 impl Complaints {
-    /// A record was rejected, or a part of one: the first of each reason is told.
+    /// Takes a rejected record, or a rejected part of one. Logs the first reject of each reason.
     pub(crate) fn reject(&self, origin: Origin<'_>, record: &RawRecord<'_>, reject: &Reject, is_part: bool) {
         let mut messages = self.lock();
         let name = reject.reason.name();
@@ -78,8 +78,9 @@ impl Complaints {
         tracing::warn!("{what}{place} cannot be used: {}; more like it are only counted", why());
     }
 
-    /// More of a partition has been read: if much, and none of it of use, that is told once. `ended` says that it was
-    /// the last of a file.
+    /// Judges what has been read of a partition. If it is much and of no use, logs a warning, once. `ended` says that
+    /// it is a
+    /// whole file. If all records of a file were rejected, a message is kept for the end of the run.
     pub(crate) fn judge(&self, origin: Origin<'_>, uses: Uses, ended: bool) {
         let Uses { rejected, useful, others } = uses;
         let format = origin.format;
@@ -118,12 +119,12 @@ impl Complaints {
         }
     }
 
-    /// The input was not read to its end.
+    /// Records that the input was not read to its end.
     pub(crate) fn interrupt(&self) {
         self.lock().is_interrupted = true;
     }
 
-    /// Why the run has not done what it was to do, if it has not.
+    /// Why the run did not fulfil its task; `None` if it did.
     pub(crate) fn verdict(&self) -> Option<String> {
         let messages = self.lock();
         if messages.is_interrupted {
@@ -134,12 +135,12 @@ impl Complaints {
         (!messages.unusable.is_empty()).then(|| messages.unusable.join("; "))
     }
 
-    /// The first reject of the first input that had one.
+    /// The first reject of one of the inputs that had any: the first by name.
     pub(crate) fn first(&self) -> Option<String> {
         self.lock().first.values().next().cloned()
     }
 
-    /// What is kept is valid after every assignment.
+    /// The messages are valid after every assignment, so a poisoned lock may be used.
     fn lock(&self) -> MutexGuard<'_, Messages> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,8 @@
-//! `--verify`: the lists that were published, compared with the plain model's from scratch.
+//! `--verify`: compares the published lists with the lists that the plain model computes from scratch.
 //!
-//! All events and all lists go to worker 0, which applies the events to the model in their order and compares when an
-//! epoch is closed. Costs what the model costs: for checking a set-up, not for production.
+//! All events and lists go to worker 0. When an epoch is closed, it applies the events to the model in their order
+//! and
+//! compares. The cost is that of the model, so this is for checking a set-up, not for production.
 
 use crate::job::Verify;
 use crate::summary::{Counter, Tally};
@@ -17,7 +18,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
 
-/// What is sent on: only that epochs have been compared.
+/// The output of the operator has no records; only its frontier matters.
 type Nothing = CapacityContainerBuilder<Vec<()>>;
 
 /// Both sides of the comparison.
@@ -30,14 +31,14 @@ struct Verifier {
     first_error: FirstError,
 }
 
-/// An epoch's part of both sides, until it is closed.
+/// One epoch's records of both sides, until it is closed.
 #[derive(Default)]
 struct Pending {
     events: Vec<Event>,
     lists: Vec<((Name, List), Diff)>,
 }
 
-/// Compares the lists with the model. The stream returned ends when the last comparison has been made.
+/// Compares the lists with the model. The returned stream ends when the last comparison has been made.
 pub(crate) fn verify<'scope>(
     events: StreamVec<'scope, Epoch, Event>,
     lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
@@ -58,7 +59,7 @@ pub(crate) fn verify<'scope>(
         pacts.1,
         "Verify",
         move |held, _info| {
-            // ConsumerState until the last comparison has been made.
+            // The capability is held until the last comparison has been made.
             let mut held = is_first.then_some(held);
             let mut pending: BTreeMap<Epoch, Pending> = BTreeMap::new();
             move |(events, events_frontier), (lists, lists_frontier), _output| {
@@ -82,7 +83,7 @@ pub(crate) fn verify<'scope>(
                     verifier.close(epoch, changes);
                 }
                 match (open, &mut held) {
-                    // What has been compared is out, as far as this goes: the job must not wait for it.
+                    // The probes behind this operator include it, so a compared epoch must be released.
                     (Some(open), Some(held)) => held.downgrade(&open),
                     (None, Some(_)) => {
                         verifier.compare("at the end");
@@ -100,7 +101,7 @@ impl Verifier {
         changes.events.sort_by_key(Event::order);
         changes.events.iter().for_each(|event| self.model.apply(event));
         self.model.end_epoch();
-        // What goes before what comes, or a new list would be taken for the old one.
+        // Retractions come first, or a new list would be taken for the old one.
         changes.lists.sort_by_key(|(_list, diff)| *diff);
         for ((item, list), diff) in changes.lists {
             if diff > 0 {

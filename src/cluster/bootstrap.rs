@@ -1,14 +1,16 @@
-//! Who is there: both connections to every other process, within the time for it.
+//! Bootstrap: opens both connections to every other process, within the join time-out.
 //!
 //! ```text
-//!   listener ─ a thread for each that calls ─ handshake ─▶ seats of the later processes ─┐
-//!                                                                                        ├─▶ all taken: done
-//!   a thread for each earlier process: call, handshake ──▶ seats of the earlier ones ────┘
+//!   listener ─ a thread for each caller ─── handshake ─▶ slots of the later processes ──┐
+//!                                                                                       ├─▶ all filled: done
+//!   a thread for each earlier process: call, handshake ─▶ slots of the earlier ones ────┘
 //! ```
 //!
-//! A stranger costs one line of the log, and never takes the room of a process ([`Strangers`]). A process that knows
-//! the secret and runs another job ends the start on both sides. One that dies while others are waited for leaves its
-//! seat to its next start.
+//! An unknown peer costs one line of the log, and never takes the room of a process ([`Strangers`]). A process that
+//! knows
+//! the secret and runs another job ends the start on both sides. A process that dies while the others still wait
+//! frees its
+//! slot for its next start.
 
 use super::Cluster;
 use super::handshake::{Caller, Failure, Instance, Member, PATIENCE, Refusal, Role, call, random, receive};
@@ -24,30 +26,31 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
-/// How often a process that is not there yet is called.
+/// How often a process that is not connected yet is called again.
 const CALL_AGAIN: Duration = Duration::from_millis(100);
 
 /// How often the listener looks for callers.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(5);
 
-/// How often seats are looked at, and the request to stop.
+/// How often the slots and the request to stop are checked.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// How many callers are talked to at a time: strangers, and as many again that have proved themselves or are just being
-/// closed. More than those wait until one is done.
+/// The most callers that are served at a time. Half of them are unknown peers; the other half have proved themselves
+/// or
+/// are being closed. Further callers wait until one is done.
 const GUESTS_MAX: usize = 2 * STRANGERS_MAX;
 
-/// How many lines strangers may cost.
+/// The most log lines about unknown peers.
 const WARNINGS_MAX: usize = 32;
 
-/// The connections to the other processes, by their index; none to this one.
+/// The connections to the other processes, by process index. The entry of this process is `None`.
 #[derive(Debug)]
 pub(super) struct Connections {
     pub(super) data: Vec<Option<TcpStream>>,
     pub(super) heartbeats: Vec<Option<TcpStream>>,
 }
 
-/// Connects to all other processes. None if `stop` was set before that was done.
+/// Connects to all other processes. `None` if `stop` was set before that was done.
 pub(super) fn connect(
     cluster: &Cluster,
     settings: Settings,
@@ -84,7 +87,7 @@ pub(super) fn connect(
     }
     let connections = meeting.wait(until, stop);
     meeting.over.store(true, Ordering::Relaxed);
-    // The port is closed when this is done. Callers may hang in the name service: they end when they come back.
+    // Joining the listener closes the port. Calling threads may hang in the name service, so they are not joined.
     threads.into_iter().for_each(|thread| thread.join().unwrap_or_default());
     connections
 }
@@ -93,7 +96,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<thread::Join
     thread::Builder::new().name(name.to_owned()).spawn(run).context("cannot start a thread")
 }
 
-/// What the threads of the start share.
+/// The state that the threads of a start share.
 struct Meeting {
     cluster: Cluster,
     member: Member,
@@ -107,25 +110,25 @@ struct Meeting {
 
 struct Table {
     slots: Vec<PeerSlot>,
-    /// Why there will be no cluster.
+    /// Why the cluster cannot start.
     failure: Option<String>,
 }
 
-/// The place of one process.
+/// The connections to one process.
 #[derive(Default)]
 struct PeerSlot {
-    /// Whose it is, where it was taken by a caller.
+    /// The start of the process that filled the slot by calling.
     instance: Option<Instance>,
     data: Option<TcpStream>,
     heartbeat: Option<TcpStream>,
-    /// What is known of a process that is not here.
+    /// Why the process is not connected, as far as is known.
     note: Option<String>,
 }
 
 impl PeerSlot {
-    /// Empties the seat of a process that has gone; true if one is there, or half there.
+    /// Empties the slot if its process has gone. Returns whether at least one of its connections is there.
     ///
-    /// Nothing is sent on the data connection before the start, so it shows an end as soon as it has come.
+    /// Nothing is sent on the data connection before the start, so its end shows at once.
     fn is_taken(&mut self) -> bool {
         let is_open = |stream: &TcpStream| {
             let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
@@ -163,7 +166,7 @@ impl Meeting {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Waits until every seat is taken.
+    /// Waits until every slot is filled.
     fn wait(&self, until: Instant, stop: &AtomicBool) -> Result<Option<Connections>> {
         let mut table = self.table();
         loop {
@@ -172,7 +175,7 @@ impl Meeting {
             }
             let all = self.cluster.peers().all(|peer| table.slots[peer].is_complete());
             if all {
-                // Under the lock: nobody takes a seat after this.
+                // NB: under the lock, so nobody fills a slot after this.
                 self.over.store(true, Ordering::Relaxed);
                 let slots = table.slots.drain(..).map(|slot| (slot.data, slot.heartbeat));
                 let (data, heartbeats) = slots.unzip();
@@ -206,13 +209,13 @@ impl Meeting {
         )
     }
 
-    /// Ends the start.
+    /// Ends the start with a failure.
     fn fail(&self, failure: String) {
         self.table().failure.get_or_insert(failure);
         self.changed.notify_all();
     }
 
-    /// A line about a stranger, as long as there have not been too many.
+    /// Logs a line about an unknown peer, up to [`WARNINGS_MAX`] lines.
     fn warn(&self, line: &str) {
         match self.warnings.fetch_add(1, Ordering::Relaxed) {
             0..WARNINGS_MAX => warn!("{line}"),
@@ -245,7 +248,7 @@ impl Meeting {
         }
     }
 
-    /// Talks to a caller, on a thread of its own.
+    /// Serves a caller on a thread of its own.
     fn receive_caller(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) -> Result<()> {
         let number = self.strangers.enter(&stream, address.ip())?;
         let host = Arc::clone(self);
@@ -259,7 +262,7 @@ impl Meeting {
         started.map(drop)
     }
 
-    /// Finds out who has called, and gives it its seat.
+    /// Identifies a caller and puts its connection into its slot.
     fn talk(&self, stream: TcpStream, address: SocketAddr, number: u64) {
         let is_proved = Cell::new(false);
         let received = receive(stream, &self.member, || {
@@ -300,7 +303,7 @@ impl Meeting {
         }
     }
 
-    /// The process of this index, if it is one that may call this one.
+    /// The index as that of a process that may call this one: a later one. `None` for others.
     fn later(&self, index: u32) -> Option<usize> {
         Some(index as usize).filter(|from| (self.member.process + 1..self.cluster.processes()).contains(from))
     }
@@ -310,7 +313,7 @@ impl Meeting {
         let hello = caller.hello;
         let peer = self.later(hello.from);
         let slot = peer.and_then(|peer| table.slots.get_mut(peer));
-        // The same start of the same process may call again, and a new one where the old one has gone.
+        // The same start of a process may call again. A new start may call once the old one has gone.
         let is_free = slot.is_some_and(|slot| !slot.is_taken() || slot.instance == Some(hello.instance));
         let refusal = match hello.to as usize == self.member.process {
             false => Some(Refusal::Index),
@@ -333,7 +336,7 @@ impl Meeting {
         Ok(())
     }
 
-    /// Calls an earlier process until it is there, and again when it has gone before the start is over.
+    /// Calls an earlier process until it is connected, and again if it goes before the start is over.
     fn keep_calling(&self, peer: usize) {
         let mut told = String::new();
         while !self.is_over() {
@@ -370,7 +373,7 @@ impl Meeting {
         Ok(())
     }
 
-    /// A connection to an earlier process.
+    /// Opens a connection to an earlier process.
     fn dial(&self, peer: usize) -> Result<TcpStream, Failure> {
         let address = &self.cluster.addresses[peer];
         let mut last = Failure::Stray("its name has no address".to_owned());
@@ -389,7 +392,7 @@ impl Meeting {
     }
 }
 
-/// Why this side has refused a connection.
+/// Why this side refused a connection, for the log.
 fn reason(failure: &Failure) -> String {
     match failure {
         Failure::Refused(Refusal::Protocol) => "it is of another version of deltacart".to_owned(),

@@ -1,7 +1,8 @@
-//! Which settings of a job must be the same on every process.
+//! The settings of a job that must be the same on every process.
 //!
-//! The settings are taken apart field by field, without `..`, so that a new one is a compile error here until somebody
-//! has said whether processes may differ in it.
+//! The settings are destructured field by field, without `..`. So a new one is a compile error here, until somebody
+//! has
+//! decided whether processes may differ in it.
 
 use super::settings::Settings;
 use crate::files::ExistingFile;
@@ -11,10 +12,10 @@ use deltacart_dataflows::{ListParams, Params, Scoring};
 use deltacart_inputs::DecodeOptions;
 
 impl Settings {
-    /// Those of a job.
+    /// The shared settings of a job.
     pub(crate) fn of(job: &Job) -> Settings {
         let mut settings = Settings::default();
-        // Each process may reach the brokers by other names, has its own index, and gives up when it thinks fit.
+        // Each process may reach the brokers by other names, has its own index, and has its own time-outs.
         let Job { streams, params, output, records, lists_every, output_partitions, .. } = job;
         let Job { dead_letters, cut, limits, verify, cluster, kafka: _, delivery, existing, .. } = job;
         settings.set("the version", env!("CARGO_PKG_VERSION"));
@@ -43,7 +44,8 @@ impl Settings {
         settings
     }
 
-    /// The list of streams, and of each what it is. Where there is only one, a flag needs no more than its name.
+    /// Adds the list of streams and the settings of each. If there is only one stream, its flags are named without
+    /// it.
     fn set_streams(&mut self, streams: &Streams) {
         let names: Vec<String> = streams.iter().map(|(_number, stream)| stream.name()).collect();
         self.set("--input", names);
@@ -95,7 +97,7 @@ impl Settings {
         self.set(&format!("--delimiter{of}"), delimiter);
         self.set(&format!("--null-words{of}"), null_words);
         self.set(&format!("--time-format{of}"), time_format);
-        // Its address may be another for each machine.
+        // The registry's address may differ by machine.
         self.set(&format!("--schema-registry{of}"), registry.is_some());
     }
 

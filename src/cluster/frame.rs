@@ -1,20 +1,21 @@
-//! What processes tell each other while they run: a kind, a length and a short text.
+//! Frames: the messages of the heartbeat connection. A frame is a kind (1 byte), a length (2 bytes, big-endian) and a
+//! text.
 //!
 //! ```text
-//!   ready   sent when this process has all its connections; nobody starts before everybody has
+//!   ready   this process has all its connections; no process starts before all are ready
 //!   ping    each second
-//!   goodbye this process is done: do not miss it
-//!   failed  this process ends, and why
-//!   follows it ends since another one does; so what everybody says last names where it began
-//!   enough  the reader of the output has had enough: end, and it is no failure
+//!   goodbye this process has finished; its silence is no failure
+//!   failed  this process ends, and the text says why
+//!   follows this process ends because another one failed; the text is that one's message
+//!   enough  the reader of the output has closed it: end without a failure
 //! ```
 
 use std::io;
 
-/// The longest text of a frame.
+/// The most bytes of a frame's text.
 pub(super) const TEXT_BYTES_MAX: usize = 1000;
 
-/// What a process tells another.
+/// A message of the heartbeat connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Frame {
     Ready,
@@ -39,7 +40,10 @@ impl Frame {
         [&[kind][..], &(text.len() as u16).to_be_bytes(), text.as_bytes()].concat()
     }
 
-    /// The first frame of some bytes and its length, if it is there whole.
+    /// The first frame in `bytes` and its length; `None` if it is not complete.
+    ///
+    /// # Errors
+    /// When the bytes are no frame.
     pub(super) fn decode(bytes: &[u8]) -> io::Result<Option<(Frame, usize)>> {
         let [kind, high, low, rest @ ..] = bytes else { return Ok(None) };
         let length = usize::from(u16::from_be_bytes([*high, *low]));

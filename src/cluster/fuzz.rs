@@ -1,4 +1,4 @@
-//! Processes that say anything: see `crate::fuzz`.
+//! Fuzz targets of the cluster: peers that send any bytes. See `crate::fuzz`.
 
 use super::frame::{Frame, TEXT_BYTES_MAX};
 use super::handshake::{Failure, Member, Role, ask_for_proof, introduce, receive_settings, send_settings};
@@ -6,7 +6,7 @@ use super::secret::Secret;
 use super::settings::Settings;
 use std::io::{self, Read, Write};
 
-/// Says what it has to say, whatever it hears.
+/// A peer that sends fixed bytes, whatever it receives.
 struct Stranger<'a> {
     words: &'a [u8],
     heard: Vec<u8>,
@@ -36,7 +36,7 @@ fn member() -> Member {
     Member { process: 1, instance: [7; 16], secret: Some(secret), settings }
 }
 
-/// A stranger calls, answers, sends settings that are not its own, or (a member) any settings, by the first byte.
+/// Fuzzes the handshake. The first byte chooses the peer's part: caller, listener, sender of settings, or a member.
 pub(crate) fn handshake(data: &[u8]) {
     let Some((side, words)) = data.split_first() else { return };
     let member = member();
@@ -49,7 +49,7 @@ pub(crate) fn handshake(data: &[u8]) {
                 panic!("nobody guesses proofs");
             };
             assert!(!matches!(failure, Failure::Settings(_)), "{failure}");
-            // Magic, protocol, a nonce and two verdicts: not one byte that was made with the secret.
+            // Magic, protocol, a nonce and two verdicts: no byte was made with the secret.
             assert!(stranger.heard.len() <= 8 + 2 + 32 + 2);
             assert!(stranger.heard.is_empty() || words.starts_with(b"deltaca>"));
             assert!(said_to_be.is_none() || stranger.heard.len() > 8 + 2);
@@ -75,7 +75,7 @@ fn settings_of_a_member(member: &Member, words: &[u8], said: &[&[u8]; 2]) {
         assert!(!difference.contains(char::is_control), "{difference:?}");
         assert!(difference.chars().count() < 3 * 2 * 6000, "{difference:?}");
     }
-    // Those that can be sent come as they were.
+    // Settings that can be sent arrive unchanged.
     let mut theirs = Settings::default();
     for (name, value) in text.lines().filter_map(|line| line.split_once('\t')) {
         theirs.set(name, value);
@@ -97,7 +97,7 @@ fn settings_of_a_member(member: &Member, words: &[u8], said: &[&[u8]; 2]) {
     );
 }
 
-/// Frames are told apart, and are the same when they are sent on.
+/// Fuzzes frames: they are told apart, and stay the same when they are sent on.
 pub(crate) fn heartbeat(data: &[u8]) {
     let mut rest = data;
     while let Ok(Some((frame, length))) = Frame::decode(rest) {
@@ -111,7 +111,7 @@ pub(crate) fn heartbeat(data: &[u8]) {
             rest = &rest[length..];
             continue;
         };
-        // What was no text has become longer, and may be cut.
+        // Bytes that were no text have become longer by replacement characters, and may be cut.
         let (Ok(Some((Frame::Failed(sent) | Frame::Follows(sent), _))), true) = (again, bytes[0] == rest[0])
         else {
             panic!("{frame:?} is sent as something else");

@@ -1,4 +1,5 @@
-//! The first words of a connection: who is there, does it know the secret, and does it run the same job.
+//! The handshake of a connection: identifies the caller, proves that both sides know the secret, and compares
+//! settings.
 //!
 //! ```text
 //!  caller (the later process)                             listener
@@ -11,10 +12,13 @@
 //!                        ◀── refusal or 0: welcome
 //! ```
 //!
-//! Every proof covers both nonces, both indices and the role of the connection, and has a label of its own side: none
-//! can be used again, elsewhere, or be sent back to whom it came from. The stranger proves first, and within
-//! [`PROOF_PATIENCE`]. Everything has a fixed length but the settings, which are bounded and come only from who knows
-//! the secret. Everything has to be done within [`PATIENCE`].
+//! - Every proof covers both nonces, both indices and the role of the connection, and has a label of its side. So no
+//!   proof
+//!   can be replayed, used in another connection, or reflected to its sender.
+//! - The caller proves first, within [`PROOF_PATIENCE`]. The whole handshake must be done within [`PATIENCE`].
+//! - Everything has a fixed length except the settings. They are bounded, and accepted only from a peer that knows
+//!   the
+//!   secret.
 
 use super::secret::{Proof, Secret, is_proved, prove};
 use super::settings::Settings;
@@ -24,35 +28,35 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Raise it with every change of what is sent before the settings are compared.
+/// The protocol version. Raise it with every change of what is sent before the settings are compared.
 const PROTOCOL: u16 = 1;
 
-// Two, so that a connection that met itself, as can happen to a port that nobody listens on, does not believe it.
+// The two differ, so that a socket that connected to itself, as can happen on an unused port, fails the handshake.
 const HELLO: [u8; 8] = *b"deltaca>";
 const ANSWER: [u8; 8] = *b"deltaca<";
 
 /// How long a handshake may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a caller may take until it has proved that it knows the secret: two round trips.
+/// How long a caller may take to prove that it knows the secret: two round trips.
 pub(super) const PROOF_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The longest settings.
+/// The most bytes of settings.
 const SETTINGS_BYTES_MAX: usize = 64 << 10;
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Timely's.
+    /// Timely's data.
     Data,
-    /// Signs of life.
+    /// The heartbeat.
     Heartbeat,
 }
 
-/// One start of one process: what tells it from the one that was there before.
+/// A random id of one start of one process, which tells it from earlier starts.
 pub(super) type Instance = [u8; 16];
 
-/// What a process says of itself.
+/// The identity of this process in handshakes.
 pub(super) struct Member {
     pub(super) process: usize,
     pub(super) instance: Instance,
@@ -60,7 +64,7 @@ pub(super) struct Member {
     pub(super) settings: Settings,
 }
 
-/// Why the other side does not want the connection.
+/// Why the other side refuses the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum Refusal {
     #[error("it is of another version of deltacart")]
@@ -78,12 +82,12 @@ const REFUSALS: [Refusal; 4] = [Refusal::Protocol, Refusal::Secret, Refusal::Ind
 /// Why there is no connection.
 #[derive(Debug, Error)]
 pub(super) enum Failure {
-    /// It broke, was silent, or is something else: that says nothing of the process that belongs there.
+    /// It broke, was silent, or is not of this protocol. This says nothing about the process that should be there.
     #[error("{0}")]
     Stray(String),
     #[error("refused: {0}")]
     Refused(Refusal),
-    /// It knows the secret and runs another job; the text names what differs.
+    /// It knows the secret and runs another job. The text names the settings that differ.
     #[error("it runs with other settings: {0}")]
     Settings(String),
 }
@@ -101,7 +105,7 @@ fn stray(what: &str) -> Failure {
     Failure::Stray(what.to_owned())
 }
 
-/// What the caller says first.
+/// The first message of the caller, without its nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
     pub(super) role: Role,
@@ -113,7 +117,7 @@ pub(super) struct Hello {
 const NONCE: usize = 32;
 const HELLO_BYTES: usize = 1 + 4 + 4 + 16 + NONCE;
 
-/// Random bytes that nobody has seen before.
+/// Bytes from the system's random generator.
 pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
@@ -150,7 +154,7 @@ impl Hello {
     }
 }
 
-/// Writes the verdict on a connection.
+/// Writes the verdict on a connection: 0, or the place of the refusal from 1.
 fn judge(wire: &mut impl Write, refusal: Option<Refusal>) -> io::Result<()> {
     let place = refusal.and_then(|refusal| REFUSALS.iter().position(|known| *known == refusal));
     wire.write_all(&[place.map_or(0, |place| place as u8 + 1)])
@@ -206,14 +210,14 @@ fn compare(member: &Member, theirs: &str) -> Result<(), Failure> {
     }
 }
 
-/// The caller's side.
+/// Performs the caller's side of a handshake.
 pub(super) fn call(stream: TcpStream, member: &Member, to: usize, role: Role) -> Result<TcpStream, Failure> {
     let mut wire = Wire::new(stream, Instant::now() + PATIENCE)?;
     introduce(&mut wire, member, to, role)?;
     Ok(wire.into_stream()?)
 }
 
-/// What the caller says and hears, to the last word.
+/// Performs the caller's side over any wire, to the last verdict.
 pub(super) fn introduce(
     wire: &mut (impl Read + Write),
     member: &Member,
@@ -249,7 +253,7 @@ pub(super) fn introduce(
     verdict(wire)
 }
 
-/// A caller that knows the secret, runs the same job, and waits for the last word.
+/// A caller that knows the secret, runs the same job, and waits for the last verdict.
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) hello: Hello,
@@ -257,14 +261,17 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// The last word. Nothing may be sent before it.
+    /// Sends the last verdict. Nothing may be sent to the caller before it.
     pub(super) fn answer(&mut self, refusal: Option<Refusal>) -> io::Result<()> {
         judge(&mut self.stream, refusal)
     }
 }
 
-/// The listener's side, but for the last word. Beside a failure, which process the caller said it was. Calls `proved`
-/// as soon as the caller has proved that it knows the secret; false ends the handshake.
+/// Performs the listener's side, except for the last verdict. Calls `proved` as soon as the caller has proved that it
+/// knows the secret; false ends the handshake.
+///
+/// # Errors
+/// Why the handshake failed, with the process index that the caller claimed, if it got that far.
 pub(super) fn receive(
     stream: TcpStream,
     member: &Member,
@@ -285,14 +292,16 @@ pub(super) fn receive(
     caller().map_err(|failure| (failure, said_to_be))
 }
 
-/// What a caller has said that has proved to know the secret.
+/// The messages of a caller that has proved that it knows the secret.
 pub(super) struct Proved {
     hello: Hello,
-    /// The first words of both sides.
+    /// The caller's hello and the listener's nonce.
     said: ([u8; HELLO_BYTES], [u8; NONCE]),
 }
 
-/// What the listener says and hears until the caller has proved that it knows the secret.
+/// Performs the listener's side until the caller has proved that it knows the secret. Sets `said_to_be` to the
+/// process
+/// index that the caller claims.
 pub(super) fn ask_for_proof(
     wire: &mut (impl Read + Write),
     member: &Member,
@@ -323,7 +332,7 @@ pub(super) fn ask_for_proof(
     Ok(Proved { hello, said: (first, answer) })
 }
 
-/// What the listener says to, and hears from, a caller that knows the secret, but for the last word.
+/// Performs the rest of the listener's side, except for the last verdict.
 fn exchange_settings(
     wire: &mut (impl Read + Write),
     member: &Member,

@@ -1,9 +1,10 @@
-//! Signs of life: a ping to every other process each second, and an ear for theirs.
+//! The heartbeat: each process pings every other process each second, and listens for their pings.
 //!
-//! What is said is told in `frame`.
+//! The messages are described in `frame`.
 //!
-//! Silence is counted in reads that found nothing, not by the clock: a process that was stopped itself, with its whole
-//! machine perhaps, has not listened in that time, and blames nobody.
+//! Silence is counted in reads that found nothing, not by the clock. A process that was suspended, perhaps with its
+//! whole
+//! machine, did not listen in that time and must blame nobody.
 
 use super::frame::Frame;
 use super::settings::shown;
@@ -17,25 +18,25 @@ use std::sync::{Arc, Mutex, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a process gives a sign of life.
+/// How often a process sends a ping.
 const PING: Duration = Duration::from_secs(1);
 
-/// How long a sign of life may take to be written; it is a few bytes.
+/// How long writing a frame may take. A frame is small.
 const WRITE_PATIENCE: Duration = Duration::from_millis(200);
 
-/// How many silent reads make the time after which a process counts as gone.
+/// How many silent reads make up the time after which a process counts as gone.
 const TICKS: u32 = 20;
 
-/// How long a process that is complete waits for others beyond the time to start: theirs began later.
+/// How long a connected process waits for the others beyond the join time-out, because theirs began later.
 const READY_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a lost connection waits for another one to say why.
+/// How long a lost heartbeat connection waits for another process to report the cause.
 const BETTER_WORDS: Duration = Duration::from_millis(200);
 
-/// What comes from a process, frame by frame.
+/// Reads frames from another process.
 pub(super) struct Ear {
     stream: TcpStream,
-    /// What has come of the next frames; never longer than one of them and what was read with it.
+    /// The bytes of frames that are not complete yet. They are bounded by one frame and one read.
     bytes: Vec<u8>,
 }
 
@@ -44,7 +45,7 @@ impl Ear {
         Ear { stream, bytes: Vec::new() }
     }
 
-    /// The next frame, or none within `tick`.
+    /// The next frame; `None` if there was none within `tick`.
     fn next(&mut self, tick: Duration) -> io::Result<Option<Frame>> {
         self.stream.set_read_timeout(Some(tick))?;
         loop {
@@ -56,7 +57,7 @@ impl Ear {
             match self.stream.read(&mut bytes) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => self.bytes.extend_from_slice(&bytes[..read]),
-                // Also when this process was stopped and goes on.
+                // This also happens when this process was suspended and continues.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_timeout(&error) => return Ok(None),
                 Err(error) => return Err(error),
@@ -68,13 +69,13 @@ impl Ear {
 /// Another process.
 struct Peer {
     process: usize,
-    /// As a person knows it.
+    /// The name of the process in messages.
     name: String,
     mouth: Mutex<TcpStream>,
 }
 
 impl Peer {
-    /// Says something, if that does not take long: whoever does not listen is found out otherwise.
+    /// Sends a frame, unless that takes long. A process that does not read is detected in other ways.
     fn say(&self, frame: &Frame) {
         let start = Instant::now();
         loop {
@@ -83,7 +84,7 @@ impl Peer {
                     let _ = mouth.write_all(&frame.encode());
                     return;
                 }
-                // A thread that panicked inside has said half a frame at most, which the other side finds out.
+                // A thread that panicked here has written at most half a frame, which the other side detects.
                 Err(TryLockError::Poisoned(_)) => return,
                 Err(TryLockError::WouldBlock) if start.elapsed() < WRITE_PATIENCE => {
                     thread::sleep(Duration::from_millis(1));
@@ -94,16 +95,16 @@ impl Peer {
     }
 }
 
-/// The signs of life between this process and all others.
+/// The heartbeat between this process and all others.
 pub(super) struct Heartbeat {
     peers: Vec<Peer>,
     silence_max: Duration,
-    /// Nothing that is heard is a failure any more.
+    /// Failures of other processes are ignored from now on.
     finished: AtomicBool,
 }
 
 impl Heartbeat {
-    /// Waits until every process has all its connections; from then on, watches them. None if `stop` was set before.
+    /// Waits until every process has all its connections, then begins to watch them. `None` if `stop` was set before.
     pub(super) fn start(
         cluster: &Cluster,
         streams: Vec<Option<TcpStream>>,
@@ -138,17 +139,17 @@ impl Heartbeat {
         Ok(Some(heartbeat))
     }
 
-    /// Tells every other process.
+    /// Sends a frame to every other process.
     pub(super) fn tell(&self, frame: &Frame) {
         self.peers.iter().for_each(|peer| peer.say(frame));
     }
 
-    /// This process is done with its part; it waits for the others' parts, and still hears if they fail.
+    /// Reports that this process has finished. It waits for the others, and still ends if one of them fails.
     pub(super) fn say_goodbye(&self) {
         self.tell(&Frame::Goodbye);
     }
 
-    /// Everything is done, or has failed and been told: nothing that is heard ends this process any more.
+    /// Ends the watch: this process is done, or has reported its failure. Failures of others are ignored from now on.
     pub(super) fn finish(&self) {
         self.finished.store(true, Ordering::Relaxed);
     }
@@ -157,7 +158,7 @@ impl Heartbeat {
         self.finished.load(Ordering::Relaxed)
     }
 
-    /// How a process is named to a person.
+    /// The name of a process in messages.
     pub(super) fn name_of(&self, process: usize) -> Option<&str> {
         self.peers.iter().find(|peer| peer.process == process).map(|peer| peer.name.as_str())
     }
@@ -170,7 +171,7 @@ impl Heartbeat {
         }
     }
 
-    /// Listens to one process until it says goodbye; ends this process when it does not.
+    /// Listens to one process until it says goodbye. Ends this process if the other one fails or is lost.
     fn listen(&self, peer: &Peer, mut ear: Ear) {
         let mut silent = 0;
         loop {
@@ -192,7 +193,7 @@ impl Heartbeat {
                     shutdown::die(&format!("the connection to {name} is of no use: {error}"));
                 }
                 Err(_) => {
-                    // Another process may know better: of two that end, the second may be seen first.
+                    // Another process may know the cause: if two end, the end of the second may be seen first.
                     thread::sleep(BETTER_WORDS);
                     shutdown::die(&format!("{name} is gone: it was killed, or its machine was"));
                 }
@@ -207,7 +208,7 @@ impl Heartbeat {
     }
 }
 
-/// Waits until another process is ready. False if `stop` was set before.
+/// Waits until another process is ready. Returns false if `stop` was set before.
 fn wait_for(peer: &Peer, ear: &mut Ear, until: Instant, stop: &AtomicBool) -> Result<bool> {
     const TICK: Duration = Duration::from_millis(50);
     loop {

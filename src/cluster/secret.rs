@@ -1,7 +1,9 @@
-//! What the processes of a cluster prove to each other that they know.
+//! The shared secret of a cluster, and the proofs that a peer knows it.
 //!
 //! # Notes
-//! - It is never on a command line, which anyone on the machine can list, and in no message and no `Debug` output.
+//! - The secret is never on a command line, which anyone on the machine can list. It is in no message and in no
+//!   `Debug`
+//!   output.
 
 use deltacart_inputs::secrets::warn_of_readers;
 use hmac::{Hmac, KeyInit, Mac};
@@ -12,36 +14,36 @@ use std::io::{self, Read};
 use std::path::Path;
 use thiserror::Error;
 
-/// The shortest secret: whoever answers in place of a process gets a proof by which secrets can be tried out at
-/// leisure, so it must be one that cannot be guessed.
+/// The fewest bytes of a secret. A peer that answers in place of a process gets a proof, and can test guesses against
+/// it at leisure. So the secret must be one that cannot be guessed.
 const BYTES_MIN: usize = 16;
 
-/// The longest, so that a wrong path is not read to its end.
+/// The most bytes of a secret, so that a wrong path is not read to its end.
 const BYTES_MAX: usize = 4096;
 
-/// A proof that somebody knows the secret.
+/// A proof that a peer knows the secret: an HMAC-SHA-256.
 pub(super) type Proof = [u8; 32];
 
 /// A shared secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
-/// Why there is no secret.
+/// Why a secret cannot be used.
 #[derive(Debug, Error)]
 pub enum SecretError {
     /// Its file cannot be read.
     #[error("cannot read it: {0}")]
     Read(#[from] io::Error),
-    /// It could be guessed.
+    /// It is so short that it could be guessed.
     #[error("it has {0} bytes and must have at least {BYTES_MIN}; `openssl rand -hex 32` makes a good one")]
     Short(usize),
-    /// It is something else.
+    /// It is too long; the file is probably another one.
     #[error("it has more than {BYTES_MAX} bytes: is it the right file?")]
     Long,
 }
 
 impl Secret {
-    /// The secret of these bytes, without the white space around them, which editors add.
+    /// The secret in these bytes. White space around them is removed, because editors add it.
     ///
     /// # Errors
     /// When it is too short or too long.
@@ -54,10 +56,10 @@ impl Secret {
         }
     }
 
-    /// The secret in a file; one that everybody can read is warned of.
+    /// Reads the secret from a file. Warns if everybody can read the file.
     ///
     /// # Errors
-    /// When it cannot be read, or is too short or too long.
+    /// When the file cannot be read, or the secret is too short or too long.
     pub fn from_file(path: &Path) -> Result<Secret, SecretError> {
         warn_of_readers(path);
         let mut bytes = Vec::new();
@@ -72,8 +74,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Starts a proof over `parts`, each with its length, for the purpose called `label`. Without a secret the key is
-/// empty: the same steps, which prove nothing.
+/// The HMAC of `label` and `parts`, each with its length before it. The label names the purpose. Without a secret the
+/// key is empty: the handshake is the same and proves nothing.
 fn mac(secret: Option<&Secret>, label: &str, parts: &[&[u8]]) -> Hmac<Sha256> {
     let key = secret.map_or(&[][..], |secret| &secret.0);
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
@@ -89,7 +91,8 @@ pub(super) fn prove(secret: Option<&Secret>, label: &str, parts: &[&[u8]]) -> Pr
     mac(secret, label, parts).finalize().into_bytes().into()
 }
 
-/// Whether the other side has proved the same, in a time that does not tell how nearly.
+/// Whether the other side's proof is right. The comparison takes constant time, so it does not show how near a guess
+/// is.
 pub(super) fn is_proved(secret: Option<&Secret>, label: &str, parts: &[&[u8]], proof: &Proof) -> bool {
     mac(secret, label, parts).verify_slice(proof).is_ok()
 }

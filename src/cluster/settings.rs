@@ -1,14 +1,15 @@
-//! What must be the same on every process: a line for each setting, by the name of its flag.
+//! The settings that must be the same on every process: a line for each, by the name of its flag.
 
 use crate::top::escaped;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
 
-/// The longest value as it is; of a longer one, such as a thousand files, a hash stands for the rest.
+/// The most bytes of a value that is kept as it is. A longer one, such as a thousand files, is cut and ends in a
+/// hash.
 const VALUE_BYTES_MAX: usize = 400;
 
-/// How many differences a message names.
+/// The most differences that a message names.
 const DIFFERENCES_SHOWN: usize = 3;
 
 /// The settings of a job that all its processes share.
@@ -16,7 +17,8 @@ const DIFFERENCES_SHOWN: usize = 3;
 pub(crate) struct Settings(BTreeMap<String, String>);
 
 impl Settings {
-    /// `Debug` text has no line ends of its own, and is the same wherever the same program runs.
+    /// Sets a value to its `Debug` text, which has no line ends of its own and is the same wherever the same program
+    /// runs.
     pub(super) fn set(&mut self, name: &str, value: impl Debug) {
         let mut value = format!("{value:?}");
         if value.len() > VALUE_BYTES_MAX {
@@ -28,12 +30,12 @@ impl Settings {
         self.0.insert(name.to_owned(), value);
     }
 
-    /// As they are sent: a line for each, `name`, a tab, `value`.
+    /// The settings as they are sent: for each a line of `name`, a tab, and `value`.
     pub(super) fn text(&self) -> String {
         self.0.iter().map(|(name, value)| format!("{name}\t{value}\n")).collect()
     }
 
-    /// In what the settings of another process differ, for a person; none where they are the same.
+    /// How the settings of another process differ, for messages; `None` if they are the same.
     pub(super) fn difference(&self, theirs: &str) -> Option<String> {
         let theirs: BTreeMap<&str, &str> = theirs.lines().filter_map(|line| line.split_once('\t')).collect();
         let mut differences = Vec::new();
@@ -56,7 +58,7 @@ impl Settings {
     }
 }
 
-/// Text of another process, as it may stand in a log: bounded, on one line, without control characters.
+/// Text of another process, made safe for a log: bounded, on one line, without control characters.
 pub(super) fn shown(text: &str) -> String {
     const CHARS_MAX: usize = 500;
     escaped(&text.chars().take(CHARS_MAX).collect::<String>()).to_string()

@@ -1,7 +1,8 @@
-//! The end of a process that cannot go on: one line, the same to every other process, and exit code 1.
+//! Shutdown: a process that cannot continue ends with one line, the same to every other process, and exit code 1.
 //!
-//! Whoever comes first speaks. When a process dies, its connections break one after the other, and what breaks next
-//! would only say the same less well.
+//! Only the first cause is reported. When a process dies, its connections break one after the other, and later errors
+//! would
+//! describe the same failure less well.
 
 use super::frame::Frame;
 use super::heartbeat::Heartbeat;
@@ -15,13 +16,15 @@ use std::time::Duration;
 
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
 
-/// The way to the other processes, while there are any.
+/// The heartbeat, by which the other processes are reached. `None` while there are none.
 static HEARTBEAT: Mutex<Option<Arc<Heartbeat>>> = Mutex::new(None);
 
-/// How long a lost connection of timely's waits for the pulse to say more; longer than that waits itself.
+/// How long the loss of a timely connection waits for the heartbeat to report the cause. It is longer than the
+/// heartbeat's
+/// own wait.
 const BETTER_WORDS: Duration = Duration::from_millis(500);
 
-/// Sets the way to the other processes.
+/// Sets the heartbeat by which the other processes are reached.
 pub(super) fn set_heartbeat(heartbeat: Option<Arc<Heartbeat>>) {
     *HEARTBEAT.lock().unwrap_or_else(PoisonError::into_inner) = heartbeat;
 }
@@ -30,25 +33,25 @@ fn heartbeat() -> Option<Arc<Heartbeat>> {
     HEARTBEAT.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Ends the process with a message, and with it the cluster.
+/// Ends the process with a message, and the cluster with it.
 pub(crate) fn die(message: &str) -> ! {
     end(Some(message), 1, &Frame::Failed(message.to_owned()))
 }
 
-/// Ends the process with the message that another one ended with. All others hear it from here, too: they may see the
-/// end of this process before they hear of the other's.
+/// Ends the process with the message that another process ended with. It is passed on to all others, because they may
+/// see the end of this process before they receive the other's message.
 pub(super) fn follow(message: &str) -> ! {
     end(Some(message), 1, &Frame::Follows(message.to_owned()))
 }
 
-/// Ends the process, and with it the cluster, without a failure: the reader of its output has had enough.
+/// Ends the process and the cluster without a failure: the reader of the output has closed it.
 pub(crate) fn leave() -> ! {
     end(None, 0, &Frame::Enough)
 }
 
 fn end(message: Option<&str>, code: i32, frame: &Frame) -> ! {
     if IS_ENDING.swap(true, Ordering::Relaxed) {
-        // Only one thread gets past this; the process ends under the feet of the others.
+        // Only the first thread gets past this. The others wait here until the process has ended.
         loop {
             thread::park();
         }
@@ -62,15 +65,15 @@ fn end(message: Option<&str>, code: i32, frame: &Frame) -> ! {
     process::exit(code);
 }
 
-/// From now on, a panic of any thread ends the process with one line: the other workers would wait for the one that is
-/// gone. `RUST_BACKTRACE` adds what it always does.
+/// Makes a panic of any thread end the process with one line, because the other workers would wait for the lost one.
+/// `RUST_BACKTRACE` adds a backtrace as usual.
 pub(crate) fn die_on_panic() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         let message = panic.payload_as_str().unwrap_or("for an unknown reason");
         let thread = thread::current();
         let thread = thread.name().unwrap_or("without a name");
-        // Timely panics when a connection is lost, which is no defect.
+        // Timely panics when a connection is lost. That is not a defect.
         if let Some(cause) = message.strip_prefix("timely communication error: ") {
             thread::sleep(BETTER_WORDS);
             let heartbeat = heartbeat();
@@ -92,10 +95,10 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// Tells a process of this test what it is to die of.
+    /// The environment variable by which the test tells its child process how to die.
     const DEATH: &str = "DELTACART_TEST_DEATH";
 
-    /// A process that dies, when started as one; otherwise nothing.
+    /// Run in the child process, dies as asked. As a test of its own, does nothing.
     #[test]
     fn dying_process() {
         let Ok(death) = std::env::var(DEATH) else { return };

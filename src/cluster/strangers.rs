@@ -1,18 +1,19 @@
-//! Room for connections of which nobody has proved yet that they belong to the cluster.
+//! Strangers: connections whose peers have not proved yet that they belong to the cluster.
 //!
-//! There is room for so many at a time, and a new one always gets in: the oldest of the host that has most gives its
-//! room up. So whoever connects and says nothing, however often, cannot keep a process of the cluster out: that one
-//! proves itself within milliseconds, and is a stranger no more.
+//! Their number is bounded, and a new one always gets in. If there is no room, the host with the most strangers loses
+//! its
+//! oldest one. So a peer that opens many connections and sends nothing cannot keep a process of the cluster out. That
+//! process proves itself within milliseconds and then is no stranger.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Strangers that are listened to at a time.
+/// The most strangers at a time.
 pub(super) const STRANGERS_MAX: usize = 64;
 
-/// Connections without a proof, the oldest first; at most [`STRANGERS_MAX`].
+/// Connections without a proof, oldest first; at most [`STRANGERS_MAX`].
 #[derive(Default)]
 pub(super) struct Strangers(Mutex<Waiting>);
 
@@ -33,7 +34,7 @@ impl Strangers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection in, and returns its number. Where there is no room, an older one is closed.
+    /// Adds a connection and returns its number. If there is no room, an older one is closed.
     ///
     /// # Errors
     /// When the process may open no more files.
@@ -49,7 +50,7 @@ impl Strangers {
         Ok(number)
     }
 
-    /// A connection is a stranger's no more: it has a proof, or has ended. False if it had to go before.
+    /// Removes a connection that has given its proof or has ended. Returns false if it was closed to make room.
     pub(super) fn leave(&self, number: u64) -> bool {
         let strangers = &mut self.waiting().strangers;
         let place = strangers.iter().position(|stranger| stranger.number == number);
@@ -58,14 +59,14 @@ impl Strangers {
 }
 
 impl Waiting {
-    /// Closes the oldest connection of the host that has most: others do not pay for it.
+    /// Closes the oldest connection of the host that has the most. Other hosts keep theirs.
     fn close_one(&mut self) {
         let hosts = self.strangers.iter().map(|stranger| stranger.host);
         let count = |host: IpAddr| self.strangers.iter().filter(|stranger| stranger.host == host).count();
         let Some(host) = hosts.max_by_key(|host| count(*host)) else { return };
         let oldest = self.strangers.iter().position(|stranger| stranger.host == host);
         if let Some(stranger) = oldest.and_then(|place| self.strangers.remove(place)) {
-            // Its thread finds the connection closed, whatever it waits for.
+            // The connection's thread sees it closed, whether it reads or writes.
             let _ = stranger.stream.shutdown(Shutdown::Both);
         }
     }

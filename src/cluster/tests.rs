@@ -1,4 +1,4 @@
-//! Handshakes over real sockets, with friends, strangers and liars.
+//! Handshakes over real sockets: with members, with unknown peers and with impostors.
 
 use super::handshake::{Caller, Failure, Member, PATIENCE, PROOF_PATIENCE, Refusal, Role, call, receive};
 use super::secret::Secret;
@@ -30,7 +30,7 @@ fn connection() -> (TcpStream, TcpStream) {
     (caller, listener.accept().unwrap().0)
 }
 
-/// Process 2 calls process 1, which gives it the last word.
+/// Process 2 calls process 1, which accepts with the last verdict.
 fn meet(caller: Member, listener: Member) -> (Result<TcpStream, Failure>, Result<Caller, Failure>) {
     let (there, here) = connection();
     let calling = thread::spawn(move || call(there, &caller, 1, Role::Heartbeat));
@@ -48,7 +48,7 @@ fn members_of_a_cluster_meet() {
         let (mut caller, mut accepted) = (caller.unwrap(), accepted.unwrap());
         assert_eq!((accepted.hello.from, accepted.hello.to, accepted.hello.role), (2, 1, Role::Heartbeat));
         assert_eq!(accepted.hello.instance, [2; 16]);
-        // Nothing of the handshake is left on the way.
+        // No byte of the handshake is left in the connection.
         caller.write_all(b"after").unwrap();
         accepted.stream.write_all(b"words").unwrap();
         let mut bytes = [0; 5];
@@ -87,21 +87,21 @@ fn settings_differ_also_where_one_is_missing() {
     assert!(said.starts_with("--new is ") && said.ends_with(" there and not given here"), "{said}");
     assert!(!said.contains(['\u{1b}', '\n']), "{said:?}");
     assert!(there.difference(&here.text()).unwrap().starts_with("--new is not given there and "));
-    // Long values that differ at their end only.
+    // Long values that differ only at their ends.
     let [mut one, mut other] = [Settings::default(), Settings::default()];
     one.set("--input", "a".repeat(100_000) + "b");
     other.set("--input", "a".repeat(100_000) + "c");
     assert!(one.difference(&other.text()).is_some() && one.text().len() < 1000);
 }
 
-/// What the listener answers to these bytes, and why it refuses them.
+/// The listener's answer to these bytes, and why it refuses them.
 fn stray(bytes: &[u8]) -> (Vec<u8>, Failure) {
     let (mut there, here) = connection();
     there.write_all(bytes).unwrap();
     there.shutdown(std::net::Shutdown::Write).unwrap();
     let (failure, _) = receive(here, &member(1, Some(SECRET), 10), || true).unwrap_err();
     let mut answer = Vec::new();
-    // A reset is as good an end as any.
+    // The connection may also end in a reset.
     let _ = there.read_to_end(&mut answer);
     (answer, failure)
 }
@@ -117,7 +117,7 @@ fn strangers_are_refused() {
         let (_, failure) = stray(bytes);
         assert!(matches!(&failure, Failure::Stray(why) if why == "it hung up"), "{bytes:?}: {failure}");
     }
-    // The right first words, no role, and no proof.
+    // The right magic and protocol, then no valid role, or no valid proof.
     let (_, failure) = stray(&[b"deltaca>\0\x01", &[9; 200][..]].concat());
     assert!(failure.to_string().contains("make no sense"), "{failure}");
     let (_, failure) = stray(&[b"deltaca>\0\x01\x01", &[9; 200][..]].concat());
@@ -127,21 +127,21 @@ fn strangers_are_refused() {
     assert_eq!(answer, b"deltaca<\0\x01\x01", "what every version understands");
 }
 
-/// A caller's words, overheard, are of no use in another connection, and not when they are sent back.
+/// A recorded proof cannot be reflected to its sender or replayed in another connection.
 #[test]
 fn proofs_cannot_be_used_again() {
     let (there, mut here) = connection();
     let calling = thread::spawn(move || call(there, &member(2, Some(SECRET), 10), 1, Role::Data));
     let mut hello = [0; 8 + 2 + 57];
     here.read_exact(&mut hello).unwrap();
-    // A listener that does not know the secret: its nonce is as good as any.
+    // A listener that does not know the secret may choose any nonce.
     here.write_all(&[b"deltaca<\0\x01\0", &[7; 32][..]].concat()).unwrap();
     let mut proof = [0; 32];
     here.read_exact(&mut proof).unwrap();
     here.write_all(&[&[0][..], &proof].concat()).unwrap();
     let failure = calling.join().unwrap().unwrap_err();
     assert!(failure.to_string().contains("does not know the secret"), "{failure}");
-    // The same hello and proof for a real listener, whose nonce is another.
+    // The recorded hello and proof are sent to a real listener, whose nonce differs.
     let (_, failure) = stray(&[&hello[..], &proof].concat());
     assert!(matches!(failure, Failure::Refused(Refusal::Secret)), "{failure}");
 }
@@ -178,7 +178,7 @@ fn loopback_is_told_from_the_rest() {
     }
 }
 
-/// Whoever says nothing has less time than a whole handshake may take.
+/// A silent caller has less time than a whole handshake may take.
 #[test]
 fn silence_is_not_for_ever() {
     let (_there, here) = connection();
@@ -189,7 +189,7 @@ fn silence_is_not_for_ever() {
     assert!((PROOF_PATIENCE..PATIENCE).contains(&start.elapsed()), "{:?}", start.elapsed());
 }
 
-/// The caller is told nothing that is made with the secret, and none of the settings.
+/// A caller that is closed to make room receives nothing made with the secret, and no settings.
 #[test]
 fn who_had_to_go_learns_nothing() {
     let (there, here) = connection();

@@ -1,10 +1,12 @@
-//! A watch over the workers of this process: one that does not come round ends it.
+//! The watchdog: ends this process if one of its workers takes no turn for too long.
 //!
-//! Other processes see only that this one lives (`pulse`): its pings come from a thread of their own, so that a long
-//! step does not look like a death. What hangs inside, in a file that does not answer or on a lock, is found here.
+//! Other processes see only that this one is alive (`heartbeat`). Its pings come from a thread of their own, so that
+//! a long
+//! step does not look like a dead process. A worker that hangs on a lock, or on a file that does not answer, is found
+//! here.
 //!
-//! Time is counted in turns of the watchdog itself: a process that was stopped as a whole and goes on has lost no more
-//! than one of them.
+//! Time is counted in looks of the watchdog. A process that was suspended as a whole and continues has lost at most
+//! one.
 
 use super::shutdown;
 use std::sync::Arc;
@@ -13,35 +15,36 @@ use std::thread;
 use std::time::Duration;
 use tracing::warn;
 
-/// How often each worker of this process has come round.
+/// How many turns each worker of this process has taken.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Turns(Arc<[AtomicU64]>);
 
-/// The count of a worker that has not come round at all: it connects and builds, which have time-outs of their own.
+/// The count of a worker that has taken no turn yet. It connects and builds its dataflow, which have their own
+/// time-outs.
 const NOT_YET: u64 = 0;
 
 /// The count of a worker that has ended its loop.
 const DONE: u64 = u64::MAX;
 
 impl Turns {
-    /// For so many workers of this process.
+    /// The counts of this many workers.
     pub(crate) fn new(threads: usize) -> Turns {
         Turns((0..threads).map(|_| AtomicU64::new(NOT_YET)).collect())
     }
 
-    /// The place of a worker, by its index among all of the cluster.
+    /// The count of a worker, by its index among all workers of the cluster.
     fn of(&self, worker: usize) -> Option<&AtomicU64> {
         self.0.get(worker.checked_rem(self.0.len())?)
     }
 
-    /// A worker has come round.
+    /// Counts a turn of a worker.
     pub(crate) fn bump(&self, worker: usize) {
         if let Some(turns) = self.of(worker) {
             turns.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// A worker has ended its loop.
+    /// Records that a worker has ended its loop.
     pub(crate) fn end(&self, worker: usize) {
         if let Some(turns) = self.of(worker) {
             turns.store(DONE, Ordering::Relaxed);
@@ -53,17 +56,17 @@ impl Turns {
     }
 }
 
-/// How many times the watchdog looks within the time that a worker has.
+/// How many times the watchdog looks within the stall time-out.
 const LOOKS: u32 = 60;
 
-/// What the watchdog knows.
+/// The counts of the last look.
 struct Stalls {
-    /// Of each worker the count that was seen last, and how often it was the same.
+    /// For each worker its last count, and the number of looks since it changed.
     seen: Vec<(u64, u32)>,
 }
 
 impl Stalls {
-    /// Looks at the counts; tells of a worker that stands still, and for how many looks.
+    /// Looks at the counts. Returns the worker that has stood still for longest, and for how many looks.
     fn look(&mut self, counts: impl Iterator<Item = u64>) -> Option<(usize, u32)> {
         for (seen, count) in self.seen.iter_mut().zip(counts) {
             *seen = match seen {
@@ -78,11 +81,12 @@ impl Stalls {
     }
 }
 
-/// Watches while it is held.
+/// Watches the workers while it is held.
 pub(crate) struct Watchdog(Arc<AtomicBool>);
 
 impl Watchdog {
-    /// Watches the workers of this process, of which the first has the index `first`.
+    /// Watches the workers of this process, the first of which has the index `first`, with the stall time-out
+    /// `stall`.
     pub(crate) fn start(turns: Turns, first: usize, stall: Duration) -> std::io::Result<Watchdog> {
         let is_over = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&is_over);

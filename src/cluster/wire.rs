@@ -1,11 +1,11 @@
-//! A connection that has to be done by a certain time, whatever the other side does: sends nothing, a byte a second,
-//! or never reads.
+//! A connection with a deadline, which holds even if the other side sends nothing, sends a byte a second, or never
+//! reads.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// A connection with a deadline for everything that is read and written.
+/// A connection with one deadline for all reads and writes.
 pub(super) struct Wire {
     stream: TcpStream,
     until: Instant,
@@ -13,7 +13,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, until: Instant) -> io::Result<Wire> {
-        // What was accepted from a listener that does not block may not block either.
+        // On some systems an accepted connection inherits the listener's non-blocking mode.
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
         Ok(Wire { stream, until })
@@ -37,7 +37,7 @@ impl Wire {
     }
 }
 
-/// Reads exactly so many bytes.
+/// Reads exactly `N` bytes.
 pub(super) fn read_array<const N: usize>(from: &mut impl Read) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     from.read_exact(&mut bytes)?;
@@ -48,12 +48,12 @@ fn too_late() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
 }
 
-/// What a socket says of its own time-out.
+/// Replaces the socket's own time-out error, whose text differs by system.
 fn in_words(error: io::Error) -> io::Error {
     if is_timeout(&error) { too_late() } else { error }
 }
 
-/// Whether nothing came in the time that the socket was given.
+/// Whether a read or write of a socket timed out.
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
