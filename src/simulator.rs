@@ -1,23 +1,27 @@
-//! A simulator: the job as it is, in a world of which every step is drawn from a seed.
+//! The simulator: runs the real job in a simulated environment, in which a seed determines every step.
 //!
 //! ```text
 //!              ┌──────────────────────── one thread ─────────────────────────┐
 //!  shop ──────▶│ worker 0 ◀─ links ─▶ worker 1 …   each stepped in its turn: │──▶ broker ──▶ check
 //!  partitions, │    ▲                                Task::turn, then step   │    transactions
-//!  repetitions │    └ a run after the other, sometimes beside a zombie      │    that fail, wait,
-//!              └──────────────▲──────────────────────────────▲───────────────┘    are taken back
+//!  repetitions │    └ one run after another, sometimes beside a zombie       │    that fail, wait,
+//!              └──────────────▲──────────────────────────────▲───────────────┘    are aborted
 //!                           clock                          disk that crashes
 //! ```
 //!
-//! A [`seed`](seed::run) is a small shop and some runs of the job, which end in all the ways in which a job can end;
-//! the last one ends well. Then everything that a committed reader has seen must be a valid history, and end at the
-//! lists of the plain model ([`check`]).
+//! A [`seed`](seed::run) is a small shop and some runs of the job. The runs end in every way in which a job can end;
+//! the
+//! last one ends in good order. Then everything that a committed reader has seen must be a valid history, and must
+//! end at
+//! the lists of the plain model ([`check`]).
 //!
-//! What is real: all that is in `worker`, `publish` and `state`, the dataflows, the decoder, the encoder. What is
-//! simulated: threads, network, clock, Kafka, and the disk.
+//! Real are `worker`, `publish`, `state`, the dataflows, the decoder and the encoder. Simulated are threads, network,
+//! clock,
+//! Kafka and the disk.
 //!
-//! The environment says what to run: `DELTACART_TEST_SEED` a seed, `DELTACART_TEST_SEEDS` how many, from that one on;
-//! `DELTACART_TEST_TRACE` prints everything that happens. `scripts/simulate` runs many.
+//! Environment variables select what to run: `DELTACART_TEST_SEED` the first seed, `DELTACART_TEST_SEEDS` the number
+//! of
+//! seeds from there. `DELTACART_TEST_TRACE` prints everything that happens. `scripts/simulate` runs many seeds.
 
 mod broker;
 mod check;
@@ -40,17 +44,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-/// How many seeds are run, unless the environment says otherwise: enough that every fault strikes.
+/// How many seeds are run by default: enough that every fault strikes at least once.
 const SEEDS: u64 = 400;
 
-/// Within so many seeds a planted bug is to be found.
+/// A planted bug must be found within this many seeds.
 const SEEDS_OF_A_BUG: u64 = 400;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
 }
 
-/// Runs a seed; a panic is a failure like any other.
+/// Runs a seed. A panic counts as a failure.
 fn run(seed: u64, bug: Option<Bug>) -> Outcome {
     catch_unwind(AssertUnwindSafe(|| seed::run(seed, bug))).unwrap_or_else(|panic| {
         let what = panic.downcast_ref::<String>().map(String::as_str);
@@ -60,7 +64,7 @@ fn run(seed: u64, bug: Option<Bug>) -> Outcome {
     })
 }
 
-/// Whatever goes wrong, consumers see a valid history that ends at the model's lists; and everything has gone wrong.
+/// Whatever goes wrong, consumers see a valid history that ends at the model's lists. Every fault must strike.
 #[test]
 fn seeds() {
     let (seed, seeds) = (number("DELTACART_TEST_SEED"), number("DELTACART_TEST_SEEDS"));
@@ -100,7 +104,7 @@ fn seeds() {
     assert!(last - first < SEEDS || missing.is_empty(), "no seed was hit by {missing:?}");
 }
 
-/// A seed is the same in every run, to the last byte.
+/// A seed gives the same run every time, to the last byte.
 #[test]
 fn a_seed_is_the_same_again() {
     for seed in 0..20 {
@@ -109,7 +113,7 @@ fn a_seed_is_the_same_again() {
     }
 }
 
-/// Bugs that were planted are found.
+/// Every planted bug is found.
 #[test]
 fn planted_bugs_are_found() {
     for bug in Bug::ALL {

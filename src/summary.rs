@@ -1,4 +1,4 @@
-//! What a run did: a line for people, fields for programs.
+//! The summary of a run: what it counted, as a line for people and as fields for programs.
 
 use crate::words::counted;
 use deltacart_dataflows::Note;
@@ -8,54 +8,54 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// What can be counted. Counts of all workers add up, but that of epochs, of which the largest holds.
+/// What can be counted. Counts of workers are added, except [`Counter::Epochs`], of which the largest is taken.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Counter {
     /// Records read.
     Records,
     /// Records read of one of several inputs, by its number and its name.
     RecordsOf(u8, String),
-    /// Events taken in; a record may carry several, or none.
+    /// Events taken in. A record may carry several, or none.
     Events,
-    /// Views: ignored for now.
+    /// Product views, which are ignored for now.
     Views,
-    /// Events of kinds that do not concern baskets: ignored.
+    /// Events of kinds that do not concern baskets, which are ignored.
     Others,
-    /// Events of visitors who gave no consent: ignored, since no basket can be theirs.
+    /// Events of visitors who gave no consent. They are ignored, because no basket can be assigned to them.
     Anonymous,
-    /// Events whose id was met before.
+    /// Events whose id was seen before.
     Duplicates,
-    /// Purchases that repeat an order met before.
+    /// Purchases that repeat an order that was seen before.
     RepeatedOrders,
-    /// Headers of files.
+    /// Header records of files.
     Headers,
     /// Records that could not be used, by reason.
     Rejects(String),
-    /// Lines and events that could not be used of records that were, by reason.
+    /// Lines and events that could not be used, by reason, of records that otherwise were.
     PartRejects(String),
     /// Lines and events that could not be used and have no dead letter of their own: their record had too many.
     LettersLeftOut,
-    /// Fields that could not be read and that nothing needed, by what they were.
+    /// Fields that could not be read and were not needed, by kind.
     Flaws(String),
     /// Events that changed nothing.
     NoEffect,
     /// Baskets with events in several partitions.
     SplitBaskets,
-    /// Lines that left full baskets.
+    /// Lines that were evicted from full baskets.
     LinesEvicted,
-    /// Baskets that nothing had happened to for too long.
+    /// Baskets that expired because nothing had happened to them for too long.
     BasketsExpired,
-    /// Items in more baskets than may speak for one, at the end: their counts are estimates.
+    /// Items that are in more than `--max-item-baskets` baskets at the end. Their counts are estimates.
     ItemsSampled,
     /// Epochs that had records.
     Epochs,
-    /// List changes published.
+    /// Lists whose changes were published.
     ListsChanged,
-    /// Records written for them.
+    /// Records written to the output.
     RecordsOut,
-    /// Bytes of those.
+    /// Bytes written to the output.
     BytesOut,
-    /// Comparisons with a computation from scratch, all of which agreed.
+    /// Comparisons with a computation from scratch. All of them agreed.
     Verified,
 }
 
@@ -71,36 +71,36 @@ impl Counter {
     }
 }
 
-/// Counts of one worker, or of all.
+/// The counts of one worker, or of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally(BTreeMap<Counter, u64>);
 
 impl Tally {
-    /// Counts so many more.
+    /// Adds `count` to a counter; of epochs, keeps the larger count.
     pub fn add(&mut self, counter: Counter, count: u64) {
         match counter {
             Counter::Epochs => {
                 let epochs = self.0.entry(counter).or_default();
                 *epochs = count.max(*epochs);
             }
-            // That an input gave nothing is worth knowing.
+            // Kept even if zero: an input without records is worth reporting.
             Counter::RecordsOf(..) => *self.0.entry(counter).or_default() += count,
             _ if count > 0 => *self.0.entry(counter).or_default() += count,
             _ => {}
         }
     }
 
-    /// How many were counted.
+    /// The value of a counter; 0 if nothing was counted.
     pub fn get(&self, counter: &Counter) -> u64 {
         self.0.get(counter).copied().unwrap_or(0)
     }
 
-    /// All counts.
+    /// All counters with their values.
     pub fn iter(&self) -> impl Iterator<Item = (&Counter, u64)> {
         self.0.iter().map(|(counter, &count)| (counter, count))
     }
 
-    /// The records of each input, by its name, where there are several.
+    /// The records read of each input, by its name, if there are several inputs.
     pub fn inputs(&self) -> impl Iterator<Item = (&str, u64)> {
         self.0.iter().filter_map(|(counter, &count)| match counter {
             Counter::RecordsOf(_, name) => Some((name.as_str(), count)),
@@ -108,7 +108,7 @@ impl Tally {
         })
     }
 
-    /// All rejected records, by reason.
+    /// The rejected records, by reason.
     pub fn rejects(&self) -> impl Iterator<Item = (&str, u64)> {
         self.0.iter().filter_map(|(counter, &count)| match counter {
             Counter::Rejects(reason) => Some((reason.as_str(), count)),
@@ -116,7 +116,7 @@ impl Tally {
         })
     }
 
-    /// All rejected lines and events of records that were used, by reason.
+    /// The rejected lines and events of records that were used in part, by reason.
     pub fn part_rejects(&self) -> impl Iterator<Item = (&str, u64)> {
         self.0.iter().filter_map(|(counter, &count)| match counter {
             Counter::PartRejects(reason) => Some((reason.as_str(), count)),
@@ -124,7 +124,7 @@ impl Tally {
         })
     }
 
-    /// All flaws, by what they were.
+    /// The flaws of fields, by kind.
     pub fn flaws(&self) -> impl Iterator<Item = (&str, u64)> {
         self.0.iter().filter_map(|(counter, &count)| match counter {
             Counter::Flaws(flaw) => Some((flaw.as_str(), count)),
@@ -133,16 +133,16 @@ impl Tally {
     }
 }
 
-/// What a whole run did.
+/// What a whole run counted, and how long it took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// What was counted.
+    /// The counts.
     pub tally: Tally,
-    /// How long it took.
+    /// The duration of the run.
     pub elapsed: Duration,
 }
 
-/// What is only said when there was any: its counter, its name as a field, and its noun.
+/// The counters that the line for people leaves out if they are zero: counter, field name, and noun.
 const SELDOM: [(Counter, &str, &str); 12] = [
     (Counter::Views, "views", "view(s)"),
     (Counter::Others, "others", "other(s)"),
@@ -163,14 +163,14 @@ impl Summary {
         self.tally.get(&counter)
     }
 
-    /// Whether records were read and none was used.
+    /// Whether records were read and rejected, and none was used.
     pub fn is_unusable(&self) -> bool {
         use Counter::{Anonymous, Duplicates, Events, Others, RepeatedOrders, Views};
         let used = [Events, Views, Others, Anonymous, Duplicates, RepeatedOrders];
         self.tally.rejects().count() > 0 && used.into_iter().all(|counter| self.count(counter) == 0)
     }
 
-    /// Every count under a name of its own, for programs: zeros, too.
+    /// Every count under its field name, for programs. Zero counts are included.
     pub fn fields(&self) -> Map<String, Value> {
         let mut fields = Map::new();
         let always = [
@@ -195,7 +195,7 @@ impl Summary {
     }
 }
 
-/// Counts by name, as an object.
+/// Counts by name, as a JSON object.
 fn by_name<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> Value {
     Value::Object(counts.map(|(name, count)| (name.to_owned(), count.into())).collect())
 }
@@ -245,7 +245,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Counts by name in brackets, if there are any.
+/// Writes counts by name in brackets, if there are any.
 fn write_by_name<'a>(
     formatter: &mut fmt::Formatter<'_>,
     counts: impl Iterator<Item = (&'a str, u64)>,

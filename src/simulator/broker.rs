@@ -1,14 +1,15 @@
-//! The output topic, and transactions as Kafka has them.
+//! The simulated broker: the output topic, with transactions that behave as in Kafka.
 //!
 //! ```text
-//! partition   a a b · b  a   a, b: records of transactions;  ·: the first that is open, or not yet marked:
+//! partition   a a b · b  a   a, b: records of transactions;  ·: the first that is open or not yet marked
 //!                   ╰── committed readers stop here
 //! ```
 //!
-//! Who writes says into which partition; the topic may grow, and then keys belong elsewhere ([`home`]).
+//! The writer chooses a record's partition. The topic may grow, and then keys belong to other partitions ([`home`]).
 //!
-//! A transactional id belongs to whoever initialised it last: every earlier owner is refused, and what it had open is
-//! taken back. A transaction that is open for too long is taken back as well, and its owner is refused from then on.
+//! A transactional id belongs to the run that initialised it last. Every earlier owner is refused, and its open
+//! transaction
+//! is aborted. A transaction that is open for too long is aborted as well, and its owner is refused from then on.
 
 use super::sim_context::{Bug, Fault, SimContext};
 use deltacart_dataflows::route;
@@ -20,20 +21,20 @@ use std::time::Duration;
 /// How long a transaction may be open.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One record that was written.
+/// A record of the output topic.
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) key: Vec<u8>,
     pub(super) value: Option<Vec<u8>>,
     pub(super) transaction: usize,
-    /// How many epochs its writer had closed before.
+    /// How many epochs the writer had closed before this record.
     pub(super) closed: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Open,
-    /// It is decided, but its records are not marked yet.
+    /// Decided as committed, but its records are not marked yet.
     Deciding,
     Committed,
     Aborted,
@@ -41,26 +42,26 @@ pub(super) enum State {
 
 pub(super) struct Transaction {
     pub(super) state: State,
-    /// Which run of the job has written it.
+    /// The run of the job that wrote it.
     pub(super) run: usize,
-    /// Its place among those that are decided.
+    /// Its place in the order of decisions, from 1.
     pub(super) order: usize,
     since: Duration,
 }
 
-/// Who may write under an id.
+/// The state of a transactional id.
 #[derive(Default)]
 struct Slot {
     epoch: u64,
     open: Option<usize>,
 }
 
-/// The partition of a key in a topic of so many.
+/// The partition of a key in a topic with this many partitions.
 pub(super) fn home(key: &[u8], partitions: u32) -> u32 {
     (route(&String::from_utf8_lossy(key)) % u64::from(partitions)) as u32
 }
 
-/// Right to write.
+/// The right to write under a transactional id.
 #[derive(Clone, Debug)]
 pub(super) struct Owner {
     slot: String,
@@ -68,11 +69,11 @@ pub(super) struct Owner {
     run: usize,
 }
 
-/// Somebody has taken over.
+/// The error of an owner whose id was taken over.
 #[derive(Debug)]
 pub(super) struct Fenced;
 
-/// Clones are the same one.
+/// The broker. Clones share it.
 #[derive(Clone)]
 pub(super) struct Broker(Rc<RefCell<Inner>>);
 
@@ -91,7 +92,7 @@ impl Broker {
         Broker(Rc::new(RefCell::new(Inner { sim: sim.clone(), partitions, transactions, slots, decided: 0 })))
     }
 
-    /// Takes an id over.
+    /// Takes over a transactional id. Aborts the open transaction of the previous owner.
     pub(super) fn own(&self, slot: &str, run: usize) -> Owner {
         let mut inner = self.0.borrow_mut();
         let slot = match inner.sim.has(Bug::NoFencing) {
@@ -108,7 +109,7 @@ impl Broker {
         Owner { slot, epoch, run }
     }
 
-    /// Writes a record into the owner's transaction, which is begun if it is not.
+    /// Writes a record into the owner's transaction. Begins a transaction if none is open.
     pub(super) fn write(
         &self,
         owner: &Owner,
@@ -148,7 +149,9 @@ impl Broker {
         Ok(())
     }
 
-    /// Marks what is decided, and takes back what has been open for too long; without patience, whatever is open.
+    /// Marks decided transactions, and aborts those that have been open for too long. Without `patience` all open
+    /// ones are
+    /// aborted.
     pub(super) fn tend(&self, patience: bool) {
         let mut inner = self.0.borrow_mut();
         let now = inner.sim.elapsed();
@@ -168,7 +171,7 @@ impl Broker {
         }
     }
 
-    /// Whether a transaction is open or not yet marked.
+    /// Whether any transaction is open or not yet marked.
     pub(super) fn is_anything_open(&self) -> bool {
         let inner = self.0.borrow();
         inner.transactions.iter().any(|it| matches!(it.state, State::Open | State::Deciding))
@@ -178,12 +181,12 @@ impl Broker {
         self.0.borrow().partitions.len() as u32
     }
 
-    /// Gives the topic one partition more.
+    /// Adds a partition to the topic.
     pub(super) fn grow(&self) {
         self.0.borrow_mut().partitions.push(Vec::new());
     }
 
-    /// What a committed reader sees of a partition.
+    /// The records of a partition that a committed reader sees.
     pub(super) fn committed(&self, partition: u32) -> Vec<Entry> {
         let inner = self.0.borrow();
         let state = |entry: &&Entry| inner.transactions[entry.transaction].state;
@@ -198,7 +201,7 @@ impl Broker {
         self.0.borrow().decided
     }
 
-    /// The run that wrote a transaction, and its place among all that were decided.
+    /// The run that wrote a transaction, and its place in the order of decisions.
     pub(super) fn origin(&self, transaction: usize) -> (usize, usize) {
         let inner = self.0.borrow();
         let Transaction { run, order, .. } = inner.transactions[transaction];

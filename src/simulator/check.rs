@@ -1,12 +1,13 @@
-//! Whether what a committed reader saw is a valid history, and whether it ends at the model's lists.
+//! The checks of a simulation: the committed records are a valid history, and end at the lists of the plain model.
 //!
-//! - No partition tells a list twice in a row, and the epochs of an item rise there.
-//! - Runs of the job publish one after the other, and epochs rise from each to the next.
+//! - No partition has the same list twice in a row, and the epochs of an item ascend there.
+//! - Runs of the job publish one after the other, and epochs ascend from each run to the next.
 //! - The count of a beacon never falls: no list goes back to less of the input.
-//! - Offsets are committed of nothing that is not published.
-//! - Who reads partition by partition holds each list once at the end, wherever it was before the output grew.
-//! - Where the input is one partition and the job one worker, every epoch ends with the model's lists at some point of
-//!   the input, each not before the last.
+//! - Offsets are committed only for published records.
+//! - A consumer that reads partition by partition holds each list once at the end, even if the output grew.
+//! - If the input is one partition and the job one worker, every epoch ends with the model's lists at some point of
+//!   the
+//!   input. Each point is not before the last.
 
 use super::broker::{Entry, home};
 use super::job_run::World;
@@ -17,7 +18,7 @@ use deltacart_dataflows::{ListParams, Measure, Model, Params, Partition};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Offsets that were committed.
+/// A commit of an input offset.
 pub(super) struct Commit {
     /// How many transactions had been decided by then.
     pub(super) decided: usize,
@@ -25,7 +26,7 @@ pub(super) struct Commit {
     pub(super) offset: u64,
 }
 
-/// What may differ from one run of the job to the next.
+/// The settings that may differ from one run of the job to the next.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RunSettings {
     pub(super) params: Params,
@@ -33,17 +34,19 @@ pub(super) struct RunSettings {
     pub(super) envelope: Envelope,
 }
 
-/// A record, read without the job's help.
+/// A published record, parsed without the job's code.
 struct PublishedRecord {
     entry: Entry,
     partition: u32,
     envelope: Envelope,
-    /// The run of the job, and the place of the transaction among all.
+    /// The run of the job, and the place of the transaction in the order of decisions.
     run: usize,
     order: usize,
-    /// A tombstone has none.
+    /// `None` for a tombstone.
     epoch: Option<u64>,
-    /// What stands under the key now: a list, or of `changes` a neighbour's rank, score and count; null if nothing.
+    /// The value of the key after this record. With `changes` it is a neighbour's rank, score and count, otherwise a
+    /// list. It
+    /// is null if nothing is left.
     shown: Value,
 }
 
@@ -66,7 +69,7 @@ impl PublishedRecord {
         Ok(PublishedRecord { entry, partition, envelope, run, order, epoch, shown })
     }
 
-    /// The count of a partition's beacon, if that is what is told.
+    /// The count of a partition's beacon, if this record has it.
     fn beacons(&self, partition: Partition) -> Option<u64> {
         let [item, witness] = beacon(partition);
         let pair = serde_json::json!([item.as_str(), witness.as_str()]).to_string();
@@ -82,7 +85,7 @@ impl PublishedRecord {
     }
 }
 
-/// What a consumer holds that reads every partition for itself: the last value of each key.
+/// The state of a consumer that reads every partition on its own: the last value of each key.
 #[derive(Default)]
 struct Tables(BTreeMap<(u32, Vec<u8>), Vec<u8>>);
 
@@ -113,7 +116,7 @@ impl Tables {
     }
 }
 
-/// Checks what was told up to now; says how many records that were.
+/// Checks all records committed so far. Returns how many there are.
 pub(super) fn history(world: &World, runs: &[RunSettings], commits: &[Commit]) -> Result<usize> {
     let mut published = Vec::new();
     for partition in 0..world.broker.partitions() {
@@ -127,7 +130,7 @@ pub(super) fn history(world: &World, runs: &[RunSettings], commits: &[Commit]) -
     each_list_once(&published)?;
     published.sort_by_key(|published| (published.order, published.entry.closed, published.partition));
     one_run_after_the_other(&published)?;
-    // An estimate may fall.
+    // Counts of sampled items are estimates, and these may fall.
     if runs.iter().all(|run| run.params.item_baskets_max.is_none()) {
         beacons_rise(world, &published)?;
     }
@@ -149,8 +152,10 @@ fn each_list_once(published: &[PublishedRecord]) -> Result<()> {
         let before = last.insert(place, published);
         let shown_before = before.map_or(&Value::Null, |before| &before.shown);
         let Some(epoch) = published.epoch else {
-            // Behind a record of its own envelope that says that the list is gone, it says so again. Otherwise it takes
-            // away a list that is in another partition now, or a key that the new envelope does not write.
+            // A tombstone may repeat a deletion: in the envelopes with a record that says that the list is gone, it
+            // follows that
+            // record. Otherwise it deletes a list that has moved to another partition, or a key that the new envelope
+            // does not write.
             let of_same =
                 before.filter(|before| before.envelope == published.envelope && before.epoch.is_some());
             let says_it_again = published.envelope != Envelope::Upsert && of_same.is_some();
@@ -196,7 +201,7 @@ fn beacons_rise(world: &World, published: &[PublishedRecord]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a beacon has a list from its first basket on, and with an exact count.
+/// Whether a beacon's list appears with its first basket, and with an exact count.
 fn shows_beacons(params: &Params) -> bool {
     params.item_baskets_max.is_none()
         && params.lists.scores
@@ -234,7 +239,7 @@ fn epochs_are_points_of_the_input(
         meanings[..point].iter().flatten().for_each(|event| model.apply(event));
         let mut closed = None;
         for of_transaction in of_run.chunk_by(|published, next| published.order == next.order) {
-            // Of a run with more workers, one may have told more epochs than the others.
+            // With several workers, one may have published more epochs than the others when the run ended.
             let begins_epoch = closed.is_some_and(|closed| closed != of_transaction[0].entry.closed);
             if *workers == 1 && begins_epoch {
                 let held = canonical(&held.lists()?)?;
@@ -254,7 +259,7 @@ fn epochs_are_points_of_the_input(
     Ok(())
 }
 
-/// Checks that consumers hold the model's lists, as the last run computed them.
+/// Checks that consumers hold the model's lists, with the parameters of the last run.
 pub(super) fn end(world: &World, runs: &[RunSettings]) -> Result<()> {
     let mut held = Tables::default();
     for partition in 0..world.broker.partitions() {

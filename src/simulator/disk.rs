@@ -1,8 +1,8 @@
-//! A disk that keeps what was synced, and of the rest what it likes.
+//! A simulated disk that keeps synced data, and any part of the rest.
 //!
 //! ```text
 //! names    a → 1  b → 2          as programs see them, and as they are after a crash: up to some change
-//! files    1: synced ██████░░    of what is not synced, a crash leaves a part
+//! files    1: synced ██████░░    a crash leaves a part of the data that is not synced
 //! ```
 
 use super::kill_switch::KillSwitch;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Clones are the same one.
+/// The disk. Clones share it.
 #[derive(Clone)]
 pub(super) struct Platter(Arc<Mutex<Inner>>);
 
@@ -20,16 +20,16 @@ struct Inner {
     sim: SimContext,
     files: Vec<File>,
     names: BTreeMap<String, usize>,
-    /// What names were when they were synced, and every change since.
+    /// The names at their last sync, and the names after each change since.
     safe: BTreeMap<String, usize>,
     changes: Vec<BTreeMap<String, usize>>,
     /// Snapshots that are safe, by their manifests, oldest first.
     promised: Vec<String>,
-    /// Snapshots that a flipped bit is in, and so are not.
+    /// Snapshots with a flipped bit. They are not safe.
     flipped: Vec<String>,
-    /// A manifest that has its name, and is not safe yet.
+    /// A manifest that has its name and is not synced yet.
     pending: Option<String>,
-    /// So many writes fail.
+    /// How many more writes fail.
     full_for: u64,
 }
 
@@ -58,7 +58,7 @@ impl Platter {
         self.0.lock().unwrap()
     }
 
-    /// The power goes, and comes back.
+    /// Lets the power fail and return.
     pub(super) fn crash(&self) {
         let mut inner = self.inner();
         let Inner { sim, files, names, safe, changes, pending, .. } = &mut *inner;
@@ -79,14 +79,14 @@ impl Platter {
             let left = file.synced + sim.below(loose + 1) as usize;
             match sim.one_in(2) {
                 true => file.bytes.truncate(left),
-                // Its length is known, and its content is not.
+                // Its length survived, and its content did not.
                 false => file.bytes[left..].fill(0),
             }
             file.synced = file.bytes.len();
         }
     }
 
-    /// A bit flips in some file.
+    /// Flips a bit in a random file.
     pub(super) fn flip(&self) {
         let mut inner = self.inner();
         let Inner { sim, files, names, promised, flipped, .. } = &mut *inner;
@@ -107,7 +107,7 @@ impl Platter {
         sim.hit(Fault::BitFlipped);
     }
 
-    /// Everything is removed, and nothing is expected any more.
+    /// Removes all files. No snapshot is expected any more.
     pub(super) fn empty(&self) {
         let mut inner = self.inner();
         (inner.names, inner.safe, inner.changes) = Default::default();
@@ -116,7 +116,7 @@ impl Platter {
         inner.pending = None;
     }
 
-    /// Somebody removes files of snapshots: all of them, or the manifests only. Nothing is expected of them any more.
+    /// Removes all files, or the manifests only. No snapshot is expected any more.
     pub(super) fn remove_some(&self) {
         let all = self.inner().sim.one_in(2);
         if all {
@@ -129,7 +129,7 @@ impl Platter {
         inner.pending = None;
     }
 
-    /// There is room again.
+    /// Ends the time in which the disk is full.
     pub(super) fn free(&self) {
         self.inner().full_for = 0;
     }
@@ -139,7 +139,7 @@ impl Platter {
         self.inner().promised.last().cloned()
     }
 
-    /// The newest snapshot of all that are there.
+    /// The newest snapshot that has a manifest.
     pub(super) fn newest(&self) -> Option<String> {
         self.inner().names.keys().rfind(|name| name.ends_with(".json")).cloned()
     }
@@ -152,7 +152,7 @@ pub(super) struct Drive {
 }
 
 impl Drive {
-    /// One call, which fails if the run is dead by now, or if it writes and the disk is full.
+    /// Begins a call. It fails if the run was killed, or if the call writes and the disk is full.
     fn call(&self, writes: bool) -> io::Result<MutexGuard<'_, Inner>> {
         self.kill_switch.burn().map_err(io::Error::other)?;
         let mut inner = self.platter.inner();
@@ -212,7 +212,7 @@ impl Disk for Drive {
             return Err(io::ErrorKind::NotFound.into());
         }
         inner.rename(|names| names.remove(name));
-        // What is pruned is not missed, but for the newest.
+        // Older snapshots may be pruned; the newest must not be.
         if inner.promised.last().is_some_and(|newest| newest != name) {
             inner.promised.retain(|promised| promised != name);
         }
@@ -242,7 +242,7 @@ struct Open {
 impl Write for Open {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut inner = self.drive.call(true)?;
-        // Never more than a bit of it at once.
+        // A write takes a random part of the bytes.
         let some = (1 + inner.sim.below(500) as usize).min(bytes.len());
         inner.files[self.number].bytes.extend_from_slice(&bytes[..some]);
         Ok(some)

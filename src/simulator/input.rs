@@ -1,4 +1,4 @@
-//! An input topic as one worker reads it.
+//! A simulated input topic, as one worker reads it.
 
 use super::kill_switch::KillSwitch;
 use super::shop::Shop;
@@ -8,7 +8,7 @@ use deltacart_inputs::{Fetched, RawRecord, Resume, Share, Source, SourceError};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Where commits of offsets are noted: for whoever checks that they are not ahead.
+/// A callback for every offset commit. The checks use it to see that commits are not ahead of the output.
 pub(super) type Witness = Rc<dyn Fn(Partition, u64)>;
 
 pub(super) struct Input {
@@ -20,14 +20,14 @@ pub(super) struct Input {
     until_end: bool,
     witness: Witness,
     partitions: BTreeMap<u32, Reading>,
-    /// How many the topic had when it was looked at last.
+    /// How many partitions the topic had when they were last listed.
     known: u32,
 }
 
 struct Reading {
     first: u64,
     next: u64,
-    /// Where it ended at the start.
+    /// The end of the partition when the source was opened.
     end: u64,
 }
 
@@ -68,7 +68,7 @@ impl Source for Input {
         self.burn()?;
         let count = self.shop.partitions_of(self.topic);
         if !self.until_end && count > self.known && self.sim.one_in(5) {
-            // One that has appeared since the start was not there then.
+            // A partition that appeared later had no records at the start.
             let appeared = (self.known..count).filter(|number| self.share.owns(*number));
             self.partitions.extend(appeared.map(|number| (number, Reading { first: 0, next: 0, end: 0 })));
             self.known = count;

@@ -1,5 +1,4 @@
-//! One run of the job, from its start to whatever ends it: its settings, its places, and its workers, stepped one by
-//! one in an order that is drawn.
+//! One run of the job: its settings, its environment, and its workers, which are stepped in random order.
 
 use super::broker::Broker;
 use super::disk::{Drive, Platter};
@@ -29,7 +28,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 use timely::worker::Worker;
 
-/// What every run of the job finds.
+/// What all runs of the job share: the shop, the broker and the disk.
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) sim: SimContext,
@@ -39,20 +38,20 @@ pub(super) struct World {
     pub(super) witness: Witness,
 }
 
-/// A run of the job as its workers see it.
+/// One run of the job, as the environment of its workers.
 pub(super) struct JobRun {
     pub(super) job: Job,
     pub(super) kill_switch: KillSwitch,
     world: World,
     shared: Shared,
-    /// How many partitions the output had at the beginning.
+    /// How many partitions the output had when the run began.
     output_partitions: u32,
-    /// What is to be done beside the workers, sooner or later.
+    /// Work that is to run outside the workers, at a random time.
     asides: RefCell<VecDeque<Box<dyn FnOnce() + Send>>>,
 }
 
 impl JobRun {
-    /// Begins a run, which finds its state, if it keeps any.
+    /// Begins a run and opens its state, if it has any.
     pub(super) fn new(world: &World, job: Job, kill_switch: KillSwitch) -> Result<JobRun> {
         let state =
             job.state.as_ref().map(|_options| JobRun::state(world, &job, &kill_switch)).transpose()?;
@@ -62,7 +61,10 @@ impl JobRun {
         Ok(JobRun { job, kill_switch, world, shared, output_partitions, asides: RefCell::default() })
     }
 
-    /// The snapshots, of which the newest that is good is to be gone on from.
+    /// Opens the snapshot folder. The newest good snapshot is the one to resume from.
+    ///
+    /// # Errors
+    /// When the folder cannot be opened, or when a snapshot that was safe is not found.
     fn state(world: &World, job: &Job, kill_switch: &KillSwitch) -> Result<State> {
         let World { sim, disk, .. } = world;
         let drive = Drive { platter: disk.clone(), kill_switch: kill_switch.clone() };
@@ -86,7 +88,7 @@ impl JobRun {
         Ok(state)
     }
 
-    /// Asks it to end in good order.
+    /// Asks the run to end in good order.
     pub(super) fn stop(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
     }
@@ -139,7 +141,7 @@ impl Environment for JobRun {
         self.kill_switch.burn()?;
         let World { sim, broker, .. } = &self.world;
         while broker.is_anything_open() {
-            // That takes as long as it takes.
+            // The real job waits here until every transaction is decided. The simulated broker decides them at once.
             broker.tend(false);
         }
         Ok(Some(Box::new(ReadBack::new(broker, sim, &self.kill_switch, share))))
@@ -167,7 +169,7 @@ impl Environment for JobRun {
     }
 }
 
-/// A run under way.
+/// A run in progress: its tasks and its timely workers.
 pub(super) struct Running<'a> {
     pub(super) run: &'a JobRun,
     // NB: dropped in this order, as on a real worker.
@@ -185,7 +187,7 @@ impl<'a> Running<'a> {
         Running { run, tasks, workers, done }
     }
 
-    /// Some worker comes round, or something is done beside them. True when it is over.
+    /// Steps a random worker, or runs some work outside the workers. Returns true when the run is over.
     pub(super) fn step(&mut self) -> Result<bool> {
         let sim = &self.run.world.sim;
         let aside = sim.one_in(4).then(|| self.run.asides.borrow_mut().pop_front()).flatten();
@@ -206,7 +208,7 @@ impl<'a> Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        // Whatever becomes of what is dropped now, nobody outside sees it.
+        // The values dropped from here on must have no effect outside.
         self.run.kill_switch.kill();
         self.tasks.clear();
         for worker in &mut self.workers {

@@ -1,12 +1,13 @@
-//! How long a run of the job lasts: so many calls to the outside, and then, in the middle of whatever it does, nothing
-//! that it does has any effect any more.
+//! The kill switch of a run: after a number of calls to the environment, nothing that the run does has any effect.
+//!
+//! The last call may be in the middle of a turn.
 
 use super::sim_context::{Fault, SimContext};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use thiserror::Error;
 
-/// Clones are the same one.
+/// The kill switch. Clones share it.
 #[derive(Clone)]
 pub(super) struct KillSwitch(Arc<Inner>);
 
@@ -15,11 +16,11 @@ struct Inner {
     sim: SimContext,
     left: AtomicU64,
     is_dead: AtomicBool,
-    /// Something has happened that may end the job with an error.
+    /// A fault has struck after which the job may end with an error.
     is_excused: AtomicBool,
 }
 
-/// It is over.
+/// The error of every call after the run was killed.
 #[derive(Debug, Error)]
 #[error("simulated: killed")]
 pub(super) struct Cut;
@@ -35,12 +36,12 @@ impl KillSwitch {
         }))
     }
 
-    /// Which run it is.
+    /// The number of the run.
     pub(super) fn run(&self) -> usize {
         self.0.run
     }
 
-    /// One call to the outside.
+    /// Counts a call to the environment. Fails once the run has been killed.
     pub(super) fn burn(&self) -> Result<(), Cut> {
         if self.is_dead() {
             return Err(Cut);
@@ -63,7 +64,7 @@ impl KillSwitch {
         self.0.is_dead.load(Ordering::Relaxed)
     }
 
-    /// From now on the job may end with an error, and be right.
+    /// Allows the job to end with an error from now on.
     pub(super) fn excuse(&self) {
         self.0.is_excused.store(true, Ordering::Relaxed);
     }

@@ -1,5 +1,6 @@
-//! The output as one worker writes it, in transactions of whole epochs, one filled while the one before is committed, as
-//! `TransactionalSink` does; and as it is read back.
+//! The simulated output of one worker: a sink with transactions, and a source that reads it back.
+//!
+//! As in `TransactionalSink`, a transaction has whole epochs, and one is filled while the one before is committed.
 
 use super::broker::{Broker, Entry, Owner, home};
 use super::kill_switch::KillSwitch;
@@ -9,7 +10,7 @@ use deltacart_dataflows::Epoch;
 use deltacart_inputs::{Fetched, RawRecord, Share, Source, SourceError};
 use std::collections::BTreeMap;
 
-/// What one transaction takes before it ends with the next whole list.
+/// The records after which a transaction ends, at the end of a list.
 const RECORDS_MAX: usize = 5;
 
 pub(super) struct Output {
@@ -17,18 +18,18 @@ pub(super) struct Output {
     sim: SimContext,
     kill_switch: KillSwitch,
     owners: [Owner; WORKER_SLOTS],
-    /// How many partitions the topic had.
+    /// How many partitions the topic had when the sink was opened.
     partitions: u32,
-    /// Whose turn it is: the slot of the open transaction, or of the next.
+    /// The slot of the open transaction, or of the next one.
     turn: usize,
     open: Open,
     committing: Option<Committing>,
-    /// Epochs that are closed.
+    /// How many epochs are closed.
     closed: usize,
     sent: Sent,
 }
 
-/// The transaction that is filled, if it has records.
+/// The transaction that is being filled. It has begun once it has records.
 #[derive(Default)]
 struct Open {
     records: usize,
@@ -37,12 +38,12 @@ struct Open {
     is_closing: bool,
 }
 
-/// The transaction that is committed.
+/// The transaction that is being committed.
 struct Committing {
     slot: usize,
     records: usize,
     epochs: usize,
-    /// The broker has done it; the answer is on its way, or not.
+    /// The broker has committed it. The answer may not have arrived.
     is_done: bool,
 }
 
@@ -64,7 +65,7 @@ impl Output {
         &self.owners[self.turn]
     }
 
-    /// What fails takes its transactions back, if it can.
+    /// Makes a sink error and allows the job to fail. Each open transaction is randomly aborted or left open.
     fn failed(&mut self, why: &str) -> SinkError {
         self.kill_switch.excuse();
         if !self.kill_switch.is_dead() && self.sim.one_in(2) {
@@ -88,7 +89,7 @@ impl Output {
         self.kill_switch.burn().map_err(|cut| self.failed(&cut.to_string()))
     }
 
-    /// Pushes the commit on; what the broker answers is known later.
+    /// Continues the commit. The broker's answer arrives at a later call.
     fn commit(&mut self) -> Result<(), SinkError> {
         let Some(Committing { slot, is_done, .. }) = &mut self.committing else { return Ok(()) };
         if *is_done {
@@ -139,7 +140,7 @@ impl Sink for Output {
         self.commit()?;
         if self.committing.is_none() {
             self.open.is_closing |= self.open.is_whole;
-            // Acknowledgements take their time.
+            // Acknowledgements take some time.
             if self.open.is_closing && self.sim.one_in(2) {
                 let Open { records, epochs, .. } = std::mem::take(&mut self.open);
                 self.committing = Some(Committing { slot: self.turn, records, epochs, is_done: false });
@@ -179,7 +180,7 @@ impl Sink for Output {
     }
 }
 
-/// Whoever sees sooner or later that the topic has grown.
+/// A watch that notices, after some time, that the topic has grown.
 pub(super) struct Growth {
     broker: Broker,
     sim: SimContext,
@@ -188,7 +189,7 @@ pub(super) struct Growth {
 }
 
 impl Growth {
-    /// Of a topic that had so many partitions when the job began.
+    /// Watches a topic that had this many partitions when the job began.
     pub(super) fn new(
         broker: &Broker,
         sim: &SimContext,
@@ -209,7 +210,7 @@ impl Watch for Growth {
     }
 }
 
-/// What consumers hold, as it was when this was made.
+/// A source with the consumer state at the time when it was opened.
 pub(super) struct ReadBack {
     sim: SimContext,
     kill_switch: KillSwitch,
@@ -261,7 +262,7 @@ impl Source for ReadBack {
     }
 }
 
-/// A value as if it had been told in the first epoch.
+/// A value as if it had been published in epoch 0.
 fn without_epoch(value: &[u8]) -> Vec<u8> {
     let text = String::from_utf8(value.to_vec()).unwrap();
     let (before, after) = text.split_once("\"epoch\":").unwrap();

@@ -1,4 +1,4 @@
-//! One seed: a shop, a broker, a disk, and one run of the job after the other, until the last one ends in good order.
+//! One seed: a shop, a broker, a disk, and several runs of the job, the last of which ends in good order.
 
 use super::broker::Broker;
 use super::check::{self, Commit, RunSettings};
@@ -24,30 +24,30 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What a seed came to.
+/// The result of a seed.
 pub(super) struct Outcome {
     /// How often each fault struck.
     pub(super) hits: BTreeMap<Fault, u64>,
-    /// Everything that happened, in a number.
+    /// The hash of everything that happened.
     pub(super) trace: u64,
-    /// Why it is wrong, if it is.
+    /// Why the seed failed; `None` if it passed.
     pub(super) failure: Option<anyhow::Error>,
 }
 
-/// Steps after which a run is killed, if nothing else ends it; and those after which the last one is stuck.
+/// A run is suspended, killed or stopped within `STEPS` steps. After `STEPS_MAX` steps it counts as stuck.
 const STEPS: u64 = 1500;
 const STEPS_MAX: u64 = 100_000;
 
-/// The most runs that end badly.
+/// The most runs before the last one.
 const LIVES: u64 = 4;
 
-/// Records that producers write over a seed.
+/// The records that producers write in a seed.
 const RECORDS: u64 = 80;
 
-/// Beyond, the output does not grow.
+/// The most partitions of the output.
 const OUTPUT_PARTITIONS_MAX: u32 = 5;
 
-/// The most workers that a job has in any run.
+/// The most workers of the job in any run.
 const WORKERS: u64 = 4;
 
 /// Runs a seed.
@@ -61,12 +61,12 @@ struct Seed {
     world: World,
     sim: SimContext,
     commits: Rc<RefCell<Vec<Commit>>>,
-    /// The same in all runs.
+    /// The number of event ids remembered for duplicates; the same in all runs.
     horizon: usize,
     basket_items_max: usize,
-    /// Those of each run.
+    /// The settings of each run so far.
     settings: Vec<RunSettings>,
-    /// How many topics the job reads: a topic may come behind the first at any start.
+    /// How many topics the job reads. A topic may be added behind the first at any start.
     topics: u8,
     records_left: u64,
 }
@@ -100,7 +100,7 @@ impl Seed {
         self.produce(first);
         let mut zombie = None;
         for (number, cell) in cells[..runs].iter().enumerate() {
-            // Whoever hangs holds a lock on the folder.
+            // A run that hangs holds the lock of the state folder.
             let keeps_state = zombie.as_ref().is_none_or(|old: &Running<'_>| old.run.job.state.is_none());
             if let Some(run) = self.start_run(number, keeps_state)? {
                 zombie = self.live(Running::start(cell.get_or_init(|| run)), zombie)?;
@@ -122,7 +122,7 @@ impl Seed {
         Ok(())
     }
 
-    /// What happens between two runs.
+    /// Lets accidents happen between two runs.
     fn accidents(&mut self, zombie: &mut Option<Running<'_>>) {
         if self.sim.strikes(Fault::PowerLost) {
             *zombie = None;
@@ -131,7 +131,7 @@ impl Seed {
         self.grow_output();
         if self.sim.wants(Fault::BitFlipped) {
             self.world.disk.flip();
-            // Perhaps it is still reading what it has found good.
+            // The zombie may still be reading a snapshot that it found good.
             zombie.iter().for_each(|old| old.run.kill_switch.excuse());
         }
         if self.sim.strikes(Fault::SnapshotsRemoved) {
@@ -152,7 +152,7 @@ impl Seed {
         self.world.shop.produce(records);
     }
 
-    /// A run with settings of its own; none, if it fails at once, and may.
+    /// Begins a run with settings of its own. `None` if it fails at once and has reason to.
     fn start_run(&mut self, number: usize, keeps_state: bool) -> Result<Option<JobRun>> {
         let calls = match self.sim.wants(Fault::KilledInside) {
             true => self.sim.below(STEPS),
@@ -243,7 +243,7 @@ impl Seed {
         job
     }
 
-    /// A run that ends somehow. It is returned if it is to go on beside the next one.
+    /// Steps a run until it ends somehow. Returns it if it becomes a zombie, which continues beside the next run.
     fn live<'a>(
         &mut self,
         mut running: Running<'a>,
@@ -283,7 +283,7 @@ impl Seed {
         Ok(None)
     }
 
-    /// A run in which nothing goes wrong, to the end of the input.
+    /// Runs the job without faults to the end of the input.
     fn last_run(&mut self, cell: &OnceCell<JobRun>, number: usize) -> Result<()> {
         let (job, kill_switch) = (self.job(true, true), KillSwitch::new(number, &self.sim, u64::MAX));
         let run = JobRun::new(&self.world, job, kill_switch).context("the last run does not begin")?;
@@ -298,7 +298,7 @@ impl Seed {
         anyhow::bail!("the last run is stuck")
     }
 
-    /// What happens outside between two steps.
+    /// Passes time and lets the environment change between two steps.
     fn tick(&mut self) {
         let sim = self.sim.clone();
         let micros = match () {
@@ -324,7 +324,7 @@ impl Seed {
     }
 }
 
-/// So many topics as the input of a job.
+/// The first topics as the input of a job.
 fn streams(topics: u8, until_end: bool, horizon: usize) -> Streams {
     let mut decode = DecodeOptions::new(Format::Json);
     decode.duplicate_horizon = horizon;
@@ -339,7 +339,10 @@ fn streams(topics: u8, until_end: bool, horizon: usize) -> Streams {
     Streams::new(streams.collect()).unwrap()
 }
 
-/// Lets a run make a step; false when it is over, for good or for bad. It may fail if something is wrong.
+/// Steps a run. Returns false when it is over, in good order or not.
+///
+/// # Errors
+/// When the job fails although nothing is wrong.
 fn goes_on(running: &mut Running<'_>) -> Result<bool> {
     match running.step() {
         Ok(is_over) => Ok(!is_over),

@@ -1,12 +1,13 @@
-//! A small shop, what its producers write, and what that means: the input of a simulation, with the truth beside it.
+//! A simulated shop: the records of its producers, and the events that these mean, which the model gets.
 //!
 //! # Notes
 //! - A shop writes to one topic or to two. Every user, and nearly every basket, is of one partition, so the order of
 //!   their events is that of its records.
-//! - A few baskets are in both topics. What happens to them is never undone, so that what they hold in the end does not
-//!   depend on which topic is read first.
+//! - A few baskets are in both topics. Their items are only added or bought, so their final content does not depend
+//!   on
+//!   which topic is read first.
 //! - Each partition has a *beacon*: two items that are only ever together, each time in a new basket. Their count in
-//!   the published lists tells how far the partition had been read, and must never fall.
+//!   the published lists shows how far the partition had been read, and must never fall.
 
 use super::sim_context::{Fault, SimContext};
 use deltacart_dataflows::{Action, Event, Model, Name, Params, Partition, Position};
@@ -15,38 +16,38 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// A record of the topic.
+/// A record of an input topic.
 #[derive(Clone)]
 pub(super) struct Record {
     pub(super) value: Vec<u8>,
-    /// What it means, where it has not been said before.
+    /// The events that the record means; none if it repeats an earlier record.
     pub(super) events: Vec<Event>,
-    /// How many records of the partition up to this one are its beacon's.
+    /// How many records of the partition, up to this one, are its beacon's.
     pub(super) beacons: u32,
 }
 
 #[derive(Default)]
 struct Log {
     records: Vec<Record>,
-    /// Ids that are still remembered, and what was said under them.
+    /// Ids that the job still remembers, and the records that had them.
     recent: VecDeque<(Name, Vec<u8>)>,
     events: u64,
     beacons: u32,
 }
 
-/// The topics. Clones are the same ones.
+/// The shop's topics. Clones share them.
 #[derive(Clone)]
 pub(super) struct Shop(Rc<RefCell<Inner>>);
 
 struct Inner {
     sim: SimContext,
-    /// By topic and partition.
+    /// The partitions, by topic and number.
     topics: Vec<Vec<Log>>,
-    /// Which items and baskets its customers choose.
+    /// The distributions by which customers choose items and baskets.
     items: Zipf,
     baskets: Zipf,
     random: Random,
-    /// Among how many ids a repetition is found.
+    /// Within how many ids of a partition a repetition is found.
     horizon: usize,
 }
 
@@ -56,14 +57,14 @@ impl Shop {
         let topics = (0..1 + u64::from(sim.one_in(3))).map(|_| partitions()).collect();
         let mut random = Random::new(sim.below(u64::MAX));
         let plan = Plan::draw(&mut random, Size::Small);
-        // A seed has few records: in more baskets, hardly any two items would be together.
+        // A seed has few records. With more baskets, hardly any two items would be together.
         let items = Zipf::new(plan.items.min(12), plan.item_skew);
         let baskets = Zipf::new(plan.baskets.min(8), plan.basket_skew);
         let sim = sim.clone();
         Shop(Rc::new(RefCell::new(Inner { sim, topics, items, baskets, random, horizon })))
     }
 
-    /// Producers write so many records, somewhere.
+    /// Writes this many records to random partitions.
     pub(super) fn produce(&self, records: u64) {
         let mut inner = self.0.borrow_mut();
         for _ in 0..records {
@@ -73,7 +74,7 @@ impl Shop {
         }
     }
 
-    /// A partition appears in some topic.
+    /// Adds a partition to a random topic.
     pub(super) fn grow(&self) {
         let mut inner = self.0.borrow_mut();
         let topic = inner.sim.below(inner.topics.len() as u64) as usize;
@@ -94,7 +95,7 @@ impl Shop {
         self.0.borrow().topics[usize::from(topic)].len() as u32
     }
 
-    /// Where a partition ends now.
+    /// The offset after the last record of a partition.
     pub(super) fn end(&self, partition: Partition) -> u64 {
         self.0.borrow().log(partition).records.len() as u64
     }
@@ -120,7 +121,7 @@ impl Shop {
         model
     }
 
-    /// What each record of a partition means.
+    /// The events of each record of a partition.
     pub(super) fn meanings(&self, partition: Partition) -> Vec<Vec<Event>> {
         let inner = self.0.borrow();
         inner.log(partition).records.iter().map(|record| record.events.clone()).collect()
@@ -133,12 +134,12 @@ pub(super) fn beacon(partition: Partition) -> [Name; 2] {
     [format!("beacon {place}").into(), format!("witness {place}").into()]
 }
 
-/// What names a partition in ids.
+/// The name of a partition in ids.
 fn place(partition: Partition) -> String {
     format!("{}.{}", partition.stream(), partition.number())
 }
 
-/// Items of a basket that is in both topics: as many as the smallest basket has room for.
+/// How many items a basket in both topics may have: as many as the smallest basket limit allows.
 const SHARED_ITEMS: u64 = 3;
 
 impl Inner {
@@ -202,14 +203,14 @@ impl Inner {
         self.log_mut(partition).records.push(Record { value, events, beacons });
     }
 
-    /// Something that happens to a basket that is in both topics.
+    /// An event of a basket that is in both topics.
     fn shared_event(&self, id: &str) -> (Vec<u8>, Vec<Event>) {
         let basket = format!("both {}", self.sim.below(2));
         let item = [Name::from(format!("i{}", self.sim.below(SHARED_ITEMS)))];
         published(self.sim.pick(&["add", "purchase"]), &basket, None, Some(&item), Some(1), id)
     }
 
-    /// Something that a customer does.
+    /// A random event of a customer.
     fn event(&mut self, partition: Partition, id: &str) -> (Vec<u8>, Vec<Event>) {
         let (sim, place) = (&self.sim, place(partition));
         let basket = format!("b{place}-{}", self.baskets.draw(&mut self.random));
@@ -250,7 +251,7 @@ impl Inner {
     }
 }
 
-/// An event as a record, and as it is to be understood.
+/// An event as a record, and the events that the job should decode from it.
 fn published(
     kind: &str,
     basket: &str,

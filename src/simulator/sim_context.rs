@@ -1,7 +1,8 @@
-//! What a simulation draws from: one sequence of numbers that follows from the seed, one clock that nothing but the
-//! simulation moves, and a count of every fault that has struck.
+//! The context of a simulation: its random numbers, its clock, and the count of every fault that has struck.
 //!
-//! Everything that happens is noted here, and a hash of the notes is what two runs of a seed are compared by.
+//! The random numbers follow from the seed, and only the simulation moves the clock. Every event is added to a trace.
+//! The
+//! hash of the trace shows whether two runs of a seed were the same.
 
 use deltacart_testing::{FNV_START, fnv1a};
 use std::collections::BTreeMap;
@@ -9,74 +10,74 @@ use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Something that goes wrong, or differs from run to run.
+/// A fault, or a change from one run of the job to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Fault {
     /// The job is killed between two steps.
     Killed,
-    /// It is killed between two calls to the outside, in the middle of a turn.
+    /// The job is killed between two calls to the environment, in the middle of a turn.
     KilledInside,
-    /// Its machine loses power: what was not synced is gone, or half there.
+    /// The machine loses power. Data that was not synced is lost or damaged.
     PowerLost,
-    /// It hangs while another run begins, and then goes on.
+    /// A run hangs while the next one begins, and then continues beside it.
     Zombie,
-    /// Its signal to stop comes, and it ends in good order.
+    /// The job gets a signal to stop, and ends in good order.
     Stopped,
-    /// Whoever took over is in the way of somebody's writing.
+    /// A write is refused because a later run has taken over the transactional id.
     Fenced,
     /// A message between workers is late.
     SlowLink,
-    /// A partition gives nothing for a while.
+    /// A partition gives no records for a while.
     SlowPartition,
-    /// The input cannot be read any more.
+    /// Reading the input fails.
     ReadFailed,
-    /// A partition appears.
+    /// A partition is added to an input topic.
     PartitionAdded,
-    /// The output gets one, so keys belong to others than before.
+    /// A partition is added to the output topic, so keys move to other partitions.
     OutputGrown,
-    /// A producer tells an event again.
+    /// A producer sends an event a second time.
     EventRepeated,
-    /// A record makes no sense.
+    /// A record that cannot be decoded.
     Garbage,
-    /// There is no room for more records.
+    /// The sink has no room for more records.
     SinkFull,
     /// A record cannot be delivered.
     DeliveryFailed,
-    /// A commit has to be tried again.
+    /// A commit has to be retried.
     CommitRetried,
-    /// A commit has happened, and nobody says so.
+    /// A commit has happened, but its answer is lost.
     CommitUnanswered,
-    /// A commit has not happened, and nobody says so.
+    /// A commit has not happened, and no answer comes.
     CommitLost,
-    /// A transaction has been open for so long that the broker takes it back.
+    /// A transaction has been open for so long that the broker aborts it.
     TransactionExpired,
-    /// What is committed cannot be read yet.
+    /// A committed transaction cannot be read yet.
     ReadableLate,
-    /// Time stands still, or jumps.
+    /// The clock stands still, or jumps.
     ClockStood,
     ClockJumped,
     /// The disk is full for a while.
     DiskFull,
-    /// Something written when the power went is half there.
+    /// Data that was being written when the power failed is incomplete.
     Torn,
-    /// A file is not what it was.
+    /// A bit of a file has flipped.
     BitFlipped,
-    /// The newest snapshot is not used, as it is damaged.
+    /// The newest snapshot is damaged, so an older one is used.
     OlderSnapshot,
     /// No snapshot is good, and the folder is emptied.
     NoneGood,
     /// The job begins without its state.
     WithoutState,
-    /// Files of its snapshots were removed before it begins: all of them, or the manifests only.
+    /// Snapshot files were removed before the job begins: all of them, or the manifests only.
     SnapshotsRemoved,
-    /// It begins with another number of workers, other settings of its lists, or another envelope.
+    /// The job begins with another number of workers, other settings of its lists, or another envelope.
     Rescaled,
     OtherSettings,
     OtherEnvelope,
 }
 
 impl Fault {
-    /// All of them.
+    /// All faults.
     pub(super) const ALL: [Fault; 32] = [
         Fault::Killed,
         Fault::KilledInside,
@@ -112,7 +113,7 @@ impl Fault {
         Fault::OtherEnvelope,
     ];
 
-    /// Of so many occasions it takes one, in a seed that knows it.
+    /// The fault strikes on one in this many occasions, if the seed has it enabled.
     fn one_in(self) -> u64 {
         match self {
             Fault::SlowLink | Fault::SinkFull | Fault::CommitRetried | Fault::ReadableLate => 3,
@@ -127,18 +128,18 @@ impl Fault {
     }
 }
 
-/// A planted bug, for which the world is to blame.
+/// A bug that the simulated environment plants, to show that the checks find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bug {
-    /// The job publishes while it computes again what was published.
+    /// The job publishes while it recomputes epochs that were published before.
     PublishDuringReplay,
-    /// A snapshot's offsets lie behind what its baskets have seen.
+    /// A restart skips records: its offsets are ahead of the events that the snapshot's baskets have seen.
     OffsetsAhead,
-    /// Who takes a transactional id over does not lock its last owner out.
+    /// A run that takes over a transactional id does not fence the previous owner.
     NoFencing,
-    /// Files get their names before they are on the disk.
+    /// Files get their names before their data is on the disk.
     RenameWithoutSync,
-    /// Epochs are counted from the beginning again.
+    /// A restart counts epochs from zero.
     EpochsStartOver,
     /// Keys stay in the partitions that they had when the output was smaller.
     KeysLeftBehind,
@@ -155,13 +156,13 @@ impl Bug {
     ];
 }
 
-/// Clones share it.
+/// The context. Clones share it.
 #[derive(Clone)]
 pub(super) struct SimContext(Arc<Mutex<Inner>>);
 
 struct Inner {
     random: u64,
-    /// The faults that this seed knows; none when all is calm.
+    /// The faults that are enabled in this seed; none after [`SimContext::calm`].
     known: Vec<Fault>,
     bug: Option<Bug>,
     hits: BTreeMap<Fault, u64>,
@@ -181,7 +182,7 @@ impl SimContext {
             elapsed: Duration::ZERO,
             trace: Trace { hash: FNV_START, is_shown: std::env::var_os("DELTACART_TEST_TRACE").is_some() },
         })));
-        // A seed knows some faults only: with all of them, most runs would end the same few ways.
+        // A seed enables some of the faults only. With all of them, most runs would end in the same few ways.
         let known = Fault::ALL.into_iter().filter(|_| sim.one_in(2)).collect();
         sim.inner().known = known;
         sim
@@ -191,7 +192,7 @@ impl SimContext {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// A number below `end`, or 0.
+    /// A random number below `end`; 0 if `end` is 0.
     pub(super) fn below(&self, end: u64) -> u64 {
         // SplitMix64.
         let mut inner = self.inner();
@@ -210,12 +211,12 @@ impl SimContext {
         from[self.below(from.len() as u64) as usize]
     }
 
-    /// Whether the fault is to strike on this occasion. Whoever makes it strike counts it.
+    /// Whether the fault is to strike on this occasion. The caller counts it with [`SimContext::hit`] if it does.
     pub(super) fn wants(&self, fault: Fault) -> bool {
         self.inner().known.contains(&fault) && self.one_in(fault.one_in())
     }
 
-    /// Whether the fault strikes on this occasion, which is counted.
+    /// Whether the fault strikes on this occasion. If so, it is counted.
     pub(super) fn strikes(&self, fault: Fault) -> bool {
         let strikes = self.wants(fault);
         if strikes {
@@ -230,7 +231,7 @@ impl SimContext {
         self.note(format_args!("{fault:?}"));
     }
 
-    /// From now on nothing strikes.
+    /// Disables all faults from now on.
     pub(super) fn calm(&self) {
         self.inner().known.clear();
     }
@@ -248,7 +249,7 @@ impl SimContext {
         inner.start + inner.elapsed
     }
 
-    /// Time since the beginning.
+    /// The simulated time since the beginning.
     pub(super) fn elapsed(&self) -> Duration {
         self.inner().elapsed
     }
@@ -257,20 +258,20 @@ impl SimContext {
         self.inner().elapsed += time;
     }
 
-    /// Remembers what happens.
+    /// Adds an event to the trace.
     pub(super) fn note(&self, what: fmt::Arguments<'_>) {
         let mut inner = self.inner();
         let elapsed = inner.elapsed;
         let _ = writeln!(inner.trace, "{elapsed:?} {what}");
     }
 
-    /// What has happened, in a number.
+    /// The hash of everything traced.
     pub(super) fn trace(&self) -> u64 {
         self.inner().trace.hash
     }
 }
 
-/// FNV-1a of everything noted.
+/// The FNV-1a hash of the trace, which can also be printed.
 struct Trace {
     hash: u64,
     is_shown: bool,

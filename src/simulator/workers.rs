@@ -1,14 +1,15 @@
-//! Timely workers that live on one thread and are stepped by hand.
+//! Timely workers that all live on one thread and are stepped by hand.
 //!
 //! ```text
-//! worker 0 ──bytes──▶ queue ──▶ worker 1        between each two, also from one to itself
-//!                       └ the link: hands over some of what is there, or nothing yet
+//! worker 0 ──bytes──▶ queue ──▶ worker 1        one queue for each ordered pair, also from a worker to itself
+//!                       └ the link: delivers some of the bytes that are there, or none yet
 //! ```
 //!
-//! timely builds its workers on threads of their own, as each waits until all others have introduced themselves. But
-//! while it does so it asks, for each of its queues, what is to be done with bytes of which there are too many; and in
-//! the last of these questions the next worker can be built. What answers the question also decides when bytes go on:
-//! that makes a link slow.
+//! Timely builds each worker on a thread of its own, because each waits until all others have introduced themselves.
+//! While
+//! it does so it asks, for each of its queues, for a policy that spills bytes when there are too many. In the last of
+//! these
+//! requests the next worker can be built. The policy also decides when bytes are delivered, and so makes a link slow.
 
 use super::sim_context::{Fault, SimContext};
 use std::cell::{Cell, RefCell};
@@ -29,7 +30,7 @@ thread_local! {
     static ASKED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Workers of one job.
+/// Builds the workers of one job.
 pub(super) fn workers(count: usize, sim: &SimContext) -> Vec<Worker> {
     let links = sim.clone();
     let policy: SpillPolicyFn = Arc::new(move || {
@@ -40,13 +41,14 @@ pub(super) fn workers(count: usize, sim: &SimContext) -> Vec<Worker> {
         (Box::new(Sending), Box::new(Receiving(links.clone())))
     });
     ASKED.set(0);
-    // The last one is begun first: it is the only one that the others are done without.
+    // The last worker is begun first. At its last request a builder has handed its queues to all workers except the
+    // last one, so all other workers can be completed within that request.
     let builders = ProcessBuilder::new_bytes_vector(count, buffers(), Some(policy));
     UNBUILT.with_borrow_mut(|unbuilt| *unbuilt = builders);
     build_next();
     let built = BUILT.take();
     assert_eq!(built.len(), count, "every worker is built within another");
-    // Without a timer: what is to be done later is done at the next step.
+    // No timer: delayed activations run at the next step.
     let worker = |process| Worker::new(config(), Allocator::Process(process), None);
     built.into_iter().map(worker).collect()
 }
@@ -64,7 +66,7 @@ fn config() -> timely::WorkerConfig {
     config
 }
 
-/// The end of a link where bytes go in: they are put where they are not taken for granted.
+/// The sending end of a link. It wraps bytes so that the receiving end decides when they arrive.
 struct Sending;
 
 impl SpillPolicy for Sending {
@@ -77,7 +79,7 @@ impl SpillPolicy for Sending {
     }
 }
 
-/// The end where they come out, in their order.
+/// The receiving end of a link. It delivers bytes in order.
 struct Receiving(SimContext);
 
 impl SpillPolicy for Receiving {
@@ -109,7 +111,7 @@ impl BytesFetch for OnItsWay {
     }
 }
 
-/// Buffers are large and many, and runs are short: they are used again.
+/// Buffers are large and many and runs are short, so buffers are reused.
 fn buffers() -> BytesRefill {
     BytesRefill { logic: Arc::new(|size| Box::new(Buffer::of(size))), limit: None }
 }
