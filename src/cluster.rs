@@ -5,20 +5,19 @@
 //!       ▲              ▲             ═══ two connections per pair: one for the data (timely's),
 //!       ╚═ process 2 ══╝                 one for the heartbeat, a ping each second
 //!
-//!   join:    connect, prove the secret, compare settings (handshake) ─▶ all connected (bootstrap) ─▶ all ready ─▶ start
+//!   join:    connect, prove the secret, compare settings (handshake) ─▶ all connected (bootstrap) ─▶ all ready
 //!   run:     a peer is silent or gone (heartbeat) ─┐
-//!            a worker stands still (watchdog)     ─┼─▶ one line, the same to every peer, and exit code 1 (shutdown)
+//!            a worker stands still (watchdog)     ─┼─▶ one line, the same to every peer; exit code 1 (shutdown)
 //!            a worker fails, a thread panics      ─┘
 //! ```
 //!
 //! A cluster fails as a whole and fast. The remaining processes could not finish an epoch, and a restart is safe.
-//! Each
-//! process ends with one line that names the process where the failure began. A supervisor starts all of them again.
+//! Each process ends with one line that names the process where the failure began. A supervisor starts all of them
+//! again.
 //!
 //! # Notes
 //! - The secret keeps unknown peers out while the cluster starts, and the listener is closed after that. Data that is
-//!   sent
-//!   later is neither encrypted nor signed. Whoever can change packets between the machines can change the data.
+//!   sent later is neither encrypted nor signed. Whoever can change packets between the machines can change the data.
 //! - Nothing is written to standard output.
 
 mod shutdown;
@@ -157,8 +156,7 @@ type Workers = (Vec<AllocatorBuilder>, Box<dyn Any + Send>);
 
 impl Joined {
     /// The builders of this process's workers. After this call the process cannot leave the cluster early: it ends
-    /// when its
-    /// workers are done, or by [`die`].
+    /// when its workers are done, or by [`die`].
     pub(crate) fn workers(&mut self) -> Result<Workers> {
         let threads = self.threads;
         let Some(Watch(heartbeat)) = &self.watch else {
@@ -179,8 +177,7 @@ impl Joined {
     }
 
     /// Reports to the other processes why this one is about to end. Their failures are ignored from now on, because
-    /// they
-    /// only follow this one.
+    /// they only follow this one.
     pub(crate) fn tell(&self, failure: &anyhow::Error) {
         if let Some(Watch(heartbeat)) = &self.watch {
             heartbeat.finish();
@@ -200,8 +197,7 @@ impl Drop for Watch {
 }
 
 /// The guard of the workers. When they are done, it is dropped in this order: it says goodbye to the other processes,
-/// so
-/// that they do not miss this one; then it sends the data that is still in flight.
+/// so that they do not miss this one; then it sends the data that is still in flight.
 struct Farewell {
     _goodbye: Goodbye,
     _connections: CommsGuard,
@@ -229,8 +225,7 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
 ///
 /// # Errors
 /// When a process is still missing after the join time-out, when a process has other settings, or when this process
-/// is
-/// refused. The message is for the user.
+/// is refused. The message is for the user.
 pub(crate) fn join(cluster: &Cluster, settings: Settings, stop: &AtomicBool) -> Result<Option<Joined>> {
     let Cluster { threads, process, .. } = *cluster;
     if cluster.processes() == 1 {

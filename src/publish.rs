@@ -10,21 +10,17 @@
 //!
 //! A job that resumes computes without publishing until it has read the input that was there when it began. Then it
 //! publishes the difference to the consumer state, and after that every epoch. So a consumer sees each list once, and
-//! no
-//! list goes back to an older state. A job that begins anew publishes every epoch from the first.
+//! no list goes back to an older state. A job that begins anew publishes every epoch from the first.
 //!
 //! The operator holds an epoch open until the sink reports that all its records have been delivered. So a probe
-//! behind the
-//! operator shows the delivered epochs: they bound the work ahead, and their input offsets may be committed. While
-//! the job
-//! catches up the operator holds nothing open, because reading has to continue.
+//! behind the operator shows the delivered epochs: they bound the work ahead, and their input offsets may be
+//! committed. While the job catches up the operator holds nothing open, because reading has to continue.
 //!
 //! With `--lists-every`, lists are sent less often than at every epoch ([`Cadence`]). Changes in between are held
 //! back.
 //!
 //! Epochs are sent in order. The next one is handed to the sink while earlier ones are in flight. The sink reports
-//! how many
-//! of the last epochs have not been delivered.
+//! how many of the last epochs have not been delivered.
 
 mod cadence;
 mod epoch_writer;
@@ -69,8 +65,7 @@ const SPARE_UPDATES_MAX: usize = 1 << 16;
 type Update = ((Name, List), Epoch, Diff);
 
 /// Links a worker to its publisher during a restart. The worker says when the job has caught up; the publisher says
-/// when
-/// the difference has been delivered.
+/// when the difference has been delivered.
 #[derive(Default)]
 pub(crate) struct Resumption {
     begin: Cell<Option<Begin>>,
@@ -82,8 +77,7 @@ pub(crate) struct Resumption {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
     /// With the difference to the consumer state, once every epoch up to `caught_up` is closed. `base` is added to
-    /// the
-    /// epochs in published records.
+    /// the epochs in published records.
     At { base: Epoch, caught_up: Epoch },
     /// Never: the job is stopped before it has caught up.
     Never,

@@ -10,18 +10,14 @@
 //! ```
 //!
 //! A [`seed`](seed::run) is a small shop and some runs of the job. The runs end in every way in which a job can end;
-//! the
-//! last one ends in good order. Then everything that a committed reader has seen must be a valid history, and must
-//! end at
-//! the lists of the plain model ([`check`]).
+//! the last one ends in good order. Then everything that a committed reader has seen must be a valid history, and
+//! must end at the lists of the plain model ([`check`]).
 //!
 //! Real are `worker`, `publish`, `state`, the dataflows, the decoder and the encoder. Simulated are threads, network,
-//! clock,
-//! Kafka and the disk.
+//! clock, Kafka and the disk.
 //!
 //! Environment variables select what to run: `DELTACART_TEST_SEED` the first seed, `DELTACART_TEST_SEEDS` the number
-//! of
-//! seeds from there. `DELTACART_TEST_TRACE` prints everything that happens. `scripts/simulate` runs many seeds.
+//! of seeds from there. `DELTACART_TEST_TRACE` prints everything that happens. `scripts/simulate` runs many seeds.
 
 mod broker;
 mod check;

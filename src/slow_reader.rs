@@ -7,8 +7,7 @@
 //! ```
 //!
 //! A write to a pipe waits until the reader takes it. An orderly shutdown writes all records that are in flight. So a
-//! reader
-//! of 1 KB/s held up a job with some hundred kilobytes for minutes. Files and topics have no such reader.
+//! reader of 1 KB/s held up a job with some hundred kilobytes for minutes. Files and topics have no such reader.
 
 use crate::cluster::die;
 use std::fs;
@@ -27,8 +26,7 @@ pub(crate) struct SlowReader(Arc<AtomicBool>);
 
 impl SlowReader {
     /// Ends the process if a write to `path` still waits `patience` after `stop` was set. `is_writing` says whether a
-    /// write
-    /// is in progress. `None` if writes to `path` wait for no reader.
+    /// write is in progress. `None` if writes to `path` wait for no reader.
     ///
     /// # Errors
     /// When no thread can be started.

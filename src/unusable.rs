@@ -79,8 +79,7 @@ impl Complaints {
     }
 
     /// Judges what has been read of a partition. If it is much and of no use, logs a warning, once. `ended` says that
-    /// it is a
-    /// whole file. If all records of a file were rejected, a message is kept for the end of the run.
+    /// it is a whole file. If all records of a file were rejected, a message is kept for the end of the run.
     pub(crate) fn judge(&self, origin: Origin<'_>, uses: Uses, ended: bool) {
         let Uses { rejected, useful, others } = uses;
         let format = origin.format;

@@ -1,8 +1,7 @@
 //! `--verify`: compares the published lists with the lists that the plain model computes from scratch.
 //!
 //! All events and lists go to worker 0. When an epoch is closed, it applies the events to the model in their order
-//! and
-//! compares. The cost is that of the model, so this is for checking a set-up, not for production.
+//! and compares. The cost is that of the model, so this is for checking a set-up, not for production.
 
 use crate::job::Verify;
 use crate::summary::{Counter, Tally};

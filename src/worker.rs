@@ -6,7 +6,7 @@
 //! first turns:  restore the snapshot, if there is one
 //! every turn:   commit the offsets of delivered epochs
 //!               fetch a bounded batch of each partition, decode it, send its events into the dataflow
-//!               after a restart: read what consumers hold, and agree with the other workers when to publish
+//!               after a restart: read the consumer state, and agree with the other workers when to publish
 //!               advance to the next epoch when this one is over; at the end close the input
 //! between:      step the dataflow, or park until something happens
 //! ```

@@ -7,10 +7,8 @@
 //! ```
 //!
 //! An unknown peer costs one line of the log, and never takes the room of a process ([`Strangers`]). A process that
-//! knows
-//! the secret and runs another job ends the start on both sides. A process that dies while the others still wait
-//! frees its
-//! slot for its next start.
+//! knows the secret and runs another job ends the start on both sides. A process that dies while the others still
+//! wait frees its slot for its next start.
 
 use super::Cluster;
 use super::handshake::{Caller, Failure, Instance, Member, PATIENCE, Refusal, Role, call, random, receive};
@@ -36,8 +34,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The most callers that are served at a time. Half of them are unknown peers; the other half have proved themselves
-/// or
-/// are being closed. Further callers wait until one is done.
+/// or are being closed. Further callers wait until one is done.
 const GUESTS_MAX: usize = 2 * STRANGERS_MAX;
 
 /// The most log lines about unknown peers.

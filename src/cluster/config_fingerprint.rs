@@ -1,8 +1,7 @@
 //! The settings of a job that must be the same on every process.
 //!
 //! The settings are destructured field by field, without `..`. So a new one is a compile error here, until somebody
-//! has
-//! decided whether processes may differ in it.
+//! has decided whether processes may differ in it.
 
 use super::settings::Settings;
 use crate::files::ExistingFile;

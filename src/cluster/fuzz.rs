@@ -97,7 +97,7 @@ fn settings_of_a_member(member: &Member, words: &[u8], said: &[&[u8]; 2]) {
     );
 }
 
-/// Fuzzes frames: they are told apart, and stay the same when they are sent on.
+/// Fuzzes frames: their ends are recognised, and a decoded frame is encoded to the same frame.
 pub(crate) fn heartbeat(data: &[u8]) {
     let mut rest = data;
     while let Ok(Some((frame, length))) = Frame::decode(rest) {

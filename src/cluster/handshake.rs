@@ -13,12 +13,10 @@
 //! ```
 //!
 //! - Every proof covers both nonces, both indices and the role of the connection, and has a label of its side. So no
-//!   proof
-//!   can be replayed, used in another connection, or reflected to its sender.
+//!   proof can be replayed, used in another connection, or reflected to its sender.
 //! - The caller proves first, within [`PROOF_PATIENCE`]. The whole handshake must be done within [`PATIENCE`].
 //! - Everything has a fixed length except the settings. They are bounded, and accepted only from a peer that knows
-//!   the
-//!   secret.
+//!   the secret.
 
 use super::secret::{Proof, Secret, is_proved, prove};
 use super::settings::Settings;
@@ -53,7 +51,7 @@ pub(super) enum Role {
     Heartbeat,
 }
 
-/// A random id of one start of one process, which tells it from earlier starts.
+/// A random id of one start of one process, which distinguishes it from earlier starts.
 pub(super) type Instance = [u8; 16];
 
 /// The identity of this process in handshakes.
@@ -300,8 +298,7 @@ pub(super) struct Proved {
 }
 
 /// Performs the listener's side until the caller has proved that it knows the secret. Sets `said_to_be` to the
-/// process
-/// index that the caller claims.
+/// process index that the caller claims.
 pub(super) fn ask_for_proof(
     wire: &mut (impl Read + Write),
     member: &Member,

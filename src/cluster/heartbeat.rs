@@ -3,8 +3,7 @@
 //! The messages are described in `frame`.
 //!
 //! Silence is counted in reads that found nothing, not by the clock. A process that was suspended, perhaps with its
-//! whole
-//! machine, did not listen in that time and must blame nobody.
+//! whole machine, did not listen in that time and must blame nobody.
 
 use super::frame::Frame;
 use super::settings::shown;

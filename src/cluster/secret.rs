@@ -2,8 +2,7 @@
 //!
 //! # Notes
 //! - The secret is never on a command line, which anyone on the machine can list. It is in no message and in no
-//!   `Debug`
-//!   output.
+//!   `Debug` output.
 
 use deltacart_inputs::secrets::warn_of_readers;
 use hmac::{Hmac, KeyInit, Mac};

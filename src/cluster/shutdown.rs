@@ -1,8 +1,7 @@
 //! Shutdown: a process that cannot continue ends with one line, the same to every other process, and exit code 1.
 //!
 //! Only the first cause is reported. When a process dies, its connections break one after the other, and later errors
-//! would
-//! describe the same failure less well.
+//! would describe the same failure less well.
 
 use super::frame::Frame;
 use super::heartbeat::Heartbeat;
@@ -20,8 +19,7 @@ static IS_ENDING: AtomicBool = AtomicBool::new(false);
 static HEARTBEAT: Mutex<Option<Arc<Heartbeat>>> = Mutex::new(None);
 
 /// How long the loss of a timely connection waits for the heartbeat to report the cause. It is longer than the
-/// heartbeat's
-/// own wait.
+/// heartbeat's own wait.
 const BETTER_WORDS: Duration = Duration::from_millis(500);
 
 /// Sets the heartbeat by which the other processes are reached.
@@ -95,7 +93,7 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// The environment variable by which the test tells its child process how to die.
+    /// The environment variable that says how the child process of a test must die.
     const DEATH: &str = "DELTACART_TEST_DEATH";
 
     /// Run in the child process, dies as asked. As a test of its own, does nothing.

@@ -1,9 +1,8 @@
 //! Strangers: connections whose peers have not proved yet that they belong to the cluster.
 //!
 //! Their number is bounded, and a new one always gets in. If there is no room, the host with the most strangers loses
-//! its
-//! oldest one. So a peer that opens many connections and sends nothing cannot keep a process of the cluster out. That
-//! process proves itself within milliseconds and then is no stranger.
+//! its oldest one. So a peer that opens many connections and sends nothing cannot keep a process of the cluster out.
+//! That process proves itself within milliseconds and then is no stranger.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,9 +1,8 @@
 //! The watchdog: ends this process if one of its workers takes no turn for too long.
 //!
 //! Other processes see only that this one is alive (`heartbeat`). Its pings come from a thread of their own, so that
-//! a long
-//! step does not look like a dead process. A worker that hangs on a lock, or on a file that does not answer, is found
-//! here.
+//! a long step does not look like a dead process. A worker that hangs on a lock, or on a file that does not answer,
+//! is found here.
 //!
 //! Time is counted in looks of the watchdog. A process that was suspended as a whole and continues has lost at most
 //! one.

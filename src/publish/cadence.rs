@@ -7,10 +7,8 @@
 //! ```
 //!
 //! A change after a quiet period is sent with its epoch. Changes in the following period are held back and merged by
-//! item.
-//! They are sent at the end of that period, as one change from the consumer state to the list at the last closed
-//! epoch. That
-//! epoch is the published one.
+//! item. They are sent at the end of that period, as one change from the consumer state to the list at the last
+//! closed epoch. That epoch is the published one.
 
 use super::{EpochWriter, Update};
 use deltacart_dataflows::{Epoch, List, Name};

@@ -65,8 +65,7 @@ impl Unencoded {
 }
 
 /// The first eight bytes of an item's name, and the index of its update. The bytes decide most comparisons without a
-/// look
-/// at the name.
+/// look at the name.
 type Place = (u64, u32);
 
 /// Fills `order` with the places of the updates in the order of their items. An item has few updates, usually the

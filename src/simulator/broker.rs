@@ -8,8 +8,8 @@
 //! The writer chooses a record's partition. The topic may grow, and then keys belong to other partitions ([`home`]).
 //!
 //! A transactional id belongs to the run that initialised it last. Every earlier owner is refused, and its open
-//! transaction
-//! is aborted. A transaction that is open for too long is aborted as well, and its owner is refused from then on.
+//! transaction is aborted. A transaction that is open for too long is aborted as well, and its owner is refused from
+//! then on.
 
 use super::sim_context::{Bug, Fault, SimContext};
 use deltacart_dataflows::route;
@@ -150,8 +150,7 @@ impl Broker {
     }
 
     /// Marks decided transactions, and aborts those that have been open for too long. Without `patience` all open
-    /// ones are
-    /// aborted.
+    /// ones are aborted.
     pub(super) fn tend(&self, patience: bool) {
         let mut inner = self.0.borrow_mut();
         let now = inner.sim.elapsed();

@@ -6,8 +6,7 @@
 //! - Offsets are committed only for published records.
 //! - A consumer that reads partition by partition holds each list once at the end, even if the output grew.
 //! - If the input is one partition and the job one worker, every epoch ends with the model's lists at some point of
-//!   the
-//!   input. Each point is not before the last.
+//!   the input. Each point is not before the last.
 
 use super::broker::{Entry, home};
 use super::job_run::World;
@@ -45,8 +44,7 @@ struct PublishedRecord {
     /// `None` for a tombstone.
     epoch: Option<u64>,
     /// The value of the key after this record. With `changes` it is a neighbour's rank, score and count, otherwise a
-    /// list. It
-    /// is null if nothing is left.
+    /// list. It is null if nothing is left.
     shown: Value,
 }
 
@@ -153,9 +151,8 @@ fn each_list_once(published: &[PublishedRecord]) -> Result<()> {
         let shown_before = before.map_or(&Value::Null, |before| &before.shown);
         let Some(epoch) = published.epoch else {
             // A tombstone may repeat a deletion: in the envelopes with a record that says that the list is gone, it
-            // follows that
-            // record. Otherwise it deletes a list that has moved to another partition, or a key that the new envelope
-            // does not write.
+            // follows that record. Otherwise it deletes a list that has moved to another partition, or a key that the
+            // new envelope does not write.
             let of_same =
                 before.filter(|before| before.envelope == published.envelope && before.epoch.is_some());
             let says_it_again = published.envelope != Envelope::Upsert && of_same.is_some();

@@ -4,8 +4,7 @@
 //! - A shop writes to one topic or to two. Every user, and nearly every basket, is of one partition, so the order of
 //!   their events is that of its records.
 //! - A few baskets are in both topics. Their items are only added or bought, so their final content does not depend
-//!   on
-//!   which topic is read first.
+//!   on which topic is read first.
 //! - Each partition has a *beacon*: two items that are only ever together, each time in a new basket. Their count in
 //!   the published lists shows how far the partition had been read, and must never fall.
 

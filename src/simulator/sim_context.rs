@@ -1,8 +1,7 @@
 //! The context of a simulation: its random numbers, its clock, and the count of every fault that has struck.
 //!
 //! The random numbers follow from the seed, and only the simulation moves the clock. Every event is added to a trace.
-//! The
-//! hash of the trace shows whether two runs of a seed were the same.
+//! The hash of the trace shows whether two runs of a seed were the same.
 
 use deltacart_testing::{FNV_START, fnv1a};
 use std::collections::BTreeMap;

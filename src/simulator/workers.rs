@@ -6,10 +6,9 @@
 //! ```
 //!
 //! Timely builds each worker on a thread of its own, because each waits until all others have introduced themselves.
-//! While
-//! it does so it asks, for each of its queues, for a policy that spills bytes when there are too many. In the last of
-//! these
-//! requests the next worker can be built. The policy also decides when bytes are delivered, and so makes a link slow.
+//! While it does so it asks, for each of its queues, for a policy that spills bytes when there are too many. In the
+//! last of these requests the next worker can be built. The policy also decides when bytes are delivered, and so
+//! makes a link slow.
 
 use super::sim_context::{Fault, SimContext};
 use std::cell::{Cell, RefCell};

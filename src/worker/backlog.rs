@@ -1,10 +1,8 @@
 //! The backlog of a partition: records that wait for their schema.
 //!
 //! A source hands over whole batches and takes no records back. So a record that cannot be decoded yet is copied
-//! here,
-//! together with the rest of its batch. Its partition is not read further until the backlog is empty. No offset moves
-//! past a
-//! waiting record, so a restart reads it again. A backlog is bounded by one batch.
+//! here, together with the rest of its batch. Its partition is not read further until the backlog is empty. No offset
+//! moves past a waiting record, so a restart reads it again. A backlog is bounded by one batch.
 
 use deltacart_inputs::{Fetched, RawRecord, Source, SourceError};
 use std::collections::VecDeque;
@@ -34,8 +32,7 @@ impl Backlog {
     }
 
     /// Offers a batch of a partition to `take`: the waiting records, or else new ones from the source. A record that
-    /// is not
-    /// taken waits, and so do all records behind it.
+    /// is not taken waits, and so do all records behind it.
     pub(super) fn read(
         &mut self,
         source: &mut dyn Source,

@@ -1,19 +1,15 @@
 //! Coordination between the workers of a cluster: calling epochs, announcing snapshots, passing stages and stopping.
 //!
 //! - **Epochs.** Worker 0 calls them. A call is the frontier of an input that only worker 0 holds, so all workers see
-//!   it
-//!   as timely progress, whatever their machines' clocks say.
+//!   it as timely progress, whatever their machines' clocks say.
 //! - **Used epochs.** A worker that has read records into its epoch reports that to worker 0. While no worker has, no
-//!   epoch
-//!   is called, and an idle job sleeps.
+//!   epoch is called, and an idle job sleeps.
 //! - **Stop.** A stop is a record that is broadcast to all workers, so a signal to one process ends the job
 //!   everywhere.
 //! - **Stages.** All workers of a start pass the same [`Stage`]s in order, each with a number. A worker sees when all
-//!   have
-//!   passed a stage, and the largest of their numbers.
+//!   have passed a stage, and the largest of their numbers.
 //! - **Snapshots.** Worker 0 announces a snapshot as a record at the epoch at whose end it is taken, before it calls
-//!   the
-//!   next epoch. No worker ends an epoch before the next one is called, and by then all have seen the record.
+//!   the next epoch. No worker ends an epoch before the next one is called, and by then all have seen the record.
 //! - **End.** When worker 0 closes the input of calls, all workers close their inputs, and the job is over.
 
 use deltacart_dataflows::Epoch;
@@ -119,8 +115,7 @@ impl Coordination {
     }
 
     /// Announces a snapshot at the end of the epoch called last, and calls the next epoch. Returns the snapshot's
-    /// epoch;
-    /// `None` on workers other than 0.
+    /// epoch; `None` on workers other than 0.
     pub(super) fn announce(&mut self, snapshot: u64) -> Option<Epoch> {
         let epochs = self.epochs.as_mut()?;
         let epoch = *epochs.time();

@@ -3,9 +3,7 @@
 //! The scheduler only decides; the worker's loop reads, sends and advances.
 //! - **By the clock** (`--epoch`), worker 0 calls the next epoch once the tick has passed, some worker has read
 //!   something, and not too many epochs are open. While too many are open the current epoch grows, so throughput
-//!   rises
-//!   with the load.
-//!   with the load.
+//!   rises with the load. with the load.
 //! - **By count** (`--epoch-events`), an epoch takes a fixed number of records of each partition. It ends when every
 //!   partition has given them or has ended. It depends on no clock and no other worker, so every run has the same
 //!   epochs.
@@ -48,8 +46,7 @@ impl EpochScheduler {
     }
 
     /// The budget of the current epoch; `None` while too many epochs are open. `oldest` is the oldest epoch that is
-    /// neither
-    /// delivered nor held back.
+    /// neither delivered nor held back.
     pub(super) fn budget(&self, oldest: Option<Epoch>) -> Option<EpochBudget> {
         if self.is_ahead(oldest) {
             return None;
@@ -69,8 +66,7 @@ impl EpochScheduler {
     }
 
     /// Begins the next epoch and returns it, if the current one is over. `have_given(records)` says whether every
-    /// partition
-    /// has given that many records in the current epoch, or has ended.
+    /// partition has given that many records in the current epoch, or has ended.
     pub(super) fn next_epoch(
         &mut self,
         have_given: impl FnOnce(u64) -> bool,
@@ -97,8 +93,7 @@ impl EpochScheduler {
     }
 
     /// Calls the next epoch on worker 0, if it is time. The loop asks on every turn, even when this worker has no
-    /// more to
-    /// read, because the other workers wait for the call.
+    /// more to read, because the other workers wait for the call.
     pub(super) fn keep_time(&mut self, coordination: &mut Coordination, oldest: Option<Epoch>, now: Instant) {
         if let (Cut::Records(_), true) = (self.cut, self.is_called) {
             // This is further than any worker can be that has not reported its epoch yet.
@@ -116,8 +111,7 @@ impl EpochScheduler {
     }
 
     /// How long until worker 0 may call the next epoch; `None` when the clock decides nothing. A sleeping worker
-    /// needs
-    /// it, because records, other workers and operators wake it, but the clock does not.
+    /// needs it, because records, other workers and operators wake it, but the clock does not.
     pub(super) fn until_call(&self, coordination: &Coordination, now: Instant) -> Option<Duration> {
         let (Cut::Tick(tick), Some(called)) = (self.cut, coordination.called()) else { return None };
         let left = tick.saturating_sub(now.saturating_duration_since(self.called_at));

@@ -7,10 +7,8 @@
 //! ```
 //!
 //! Two runs may start at the same time. The one that takes slot 0 last survives; the other finds slot 0 lost before
-//! it has
-//! published anything. If the other took another slot last, the first transaction of that slot ends this run, too.
-//! The next
-//! start has no rival.
+//! it has published anything. If the other took another slot last, the first transaction of that slot ends this run,
+//! too. The next start has no rival.
 
 use crate::output::Sink;
 use crate::worker::coordination::{Coordination, Stage};

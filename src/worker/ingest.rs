@@ -184,8 +184,7 @@ impl<'a> Ingest<'a> {
     }
 
     /// Reads a batch of each partition, within the budget, and hands the events to `send`. Returns whether any record
-    /// was
-    /// read.
+    /// was read.
     pub(super) fn fetch(
         &mut self,
         budget: EpochBudget,
@@ -395,9 +394,8 @@ impl<'a> Ingest<'a> {
     }
 
     /// Commits offsets that hold no records, behind the last record of a partition, once all its records are
-    /// delivered. A
-    /// transaction ends in a marker, which takes an offset. A group that stopped before it would show a lag of one
-    /// for ever.
+    /// delivered. A transaction ends in a marker, which takes an offset. A group that stopped before it would show a
+    /// lag of one for ever.
     fn pass_markers(&mut self) -> Result<()> {
         for (number, position) in self.inputs.positions()? {
             let is_waiting = |(_epoch, offsets): &(Epoch, Vec<(Partition, u64)>)| {

@@ -25,8 +25,7 @@ pub(super) struct StreamInput<'a> {
 
 impl<'a> Inputs<'a> {
     /// Opens all streams. If the job resumes from a snapshot, each begins at the snapshot's offsets. A stream that
-    /// the
-    /// snapshot does not have is read as at a first start.
+    /// the snapshot does not have is read as at a first start.
     pub(super) fn open(
         job: &'a Job,
         shared: &Shared,

@@ -1,8 +1,7 @@
 //! Recovery: resumes where another run stopped.
 //!
 //! The workers read the consumer state back from the output and hand it to the publishers. When every worker has also
-//! read
-//! the input as far as it went at the start, the publishers begin.
+//! read the input as far as it went at the start, the publishers begin.
 
 use crate::job::{Destination, Job};
 use crate::output::Envelope;
@@ -36,8 +35,7 @@ enum Step {
     /// It reads the consumer state and hands it to the publishers.
     Reading(Box<Reader>, ConsumerInput),
     /// It reads the input as far as it went at the start. If the consumer state is incomplete (`knows_all` is false),
-    /// it
-    /// never catches up.
+    /// it never catches up.
     CatchingUp { knows_all: bool },
     /// It waits for the other workers.
     Waiting,

@@ -84,8 +84,7 @@ struct Dataflow {
 
 impl<'a> Running<'a> {
     /// Builds the dataflow and opens the input. Fencing is complete, so nobody else writes to the output. Any earlier
-    /// run
-    /// can have read only records that are in the input now.
+    /// run can have read only records that are in the input now.
     pub(super) fn new(
         worker: &mut Worker,
         context: &Context<'a>,
@@ -157,8 +156,7 @@ impl<'a> Running<'a> {
     }
 
     /// Fetches records up to the epoch's budget and sends their events into the dataflow. Returns whether there is
-    /// more
-    /// to do at once.
+    /// more to do at once.
     fn fetch_and_send(&mut self, coordination: &mut Coordination, oldest: OldestEpochs) -> Result<bool> {
         let Running { ingest, scheduler, snapshots, input: Some(input), .. } = self else { return Ok(false) };
         if snapshots.as_ref().is_some_and(Snapshots::has_ended) {
@@ -232,7 +230,7 @@ impl<'a> Running<'a> {
     /// Waits until dead letters, offsets and the last snapshot are safe. The records have been delivered by now.
     pub(super) fn finish(&mut self, context: &Context<'a>) -> Result<()> {
         context.first_error.check()?;
-        // The length of a pipe is unknown, so it cannot be said that its reading was interrupted.
+        // The length of a pipe is unknown, so a stop before its end is not reported as an interruption.
         let has_pipe = context.shared.progress.bytes_total().is_none();
         let ends = context.job.streams.is_bounded() && !has_pipe;
         if ends && !self.ingest.has_ended()? {

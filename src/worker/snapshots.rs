@@ -11,13 +11,12 @@
 //! before. When that is safe, no more epochs are called, and every worker closes its input.
 //!
 //! # Notes
-//! - A snapshot that cannot be written is given up with a warning. The previous one stays, the job continues, and the
-//!   next
-//!   is taken when it is due. If the last one fails, the job ends with an error, because the user was promised it.
+//! - A snapshot that cannot be written is abandoned with a warning. The previous one stays, the job continues, and
+//!   the next is taken when it is due. If the last one fails, the job ends with an error, because the user was
+//!   promised it.
 //! - A snapshot may be ahead of what is published. The next start compares it with the consumer state.
 //! - A part is reported only when the dead letters known so far have arrived. So no dead letter is lost between an
-//!   offset
-//!   and a snapshot.
+//!   offset and a snapshot.
 
 use crate::job::{Job, Shared};
 use crate::metrics::Meter;
@@ -282,8 +281,8 @@ impl Lead {
             Some(under_way) if under_way.told == self.workers => self.close(environment)?,
             Some(_) => {}
             // NB: a worker that has restored its part moves to the next epoch, which is called only when worker 0 has
-            // restored
-            // its part, too. A snapshot announced before that would be of an epoch that other workers have left.
+            // restored its part, too. A snapshot announced before that would be of an epoch that other workers have
+            // left.
             None if is_restoring => {}
             None => self.open(coordination, environment.now()),
         }
@@ -329,7 +328,7 @@ impl Lead {
         self.announced_at = now;
     }
 
-    /// Completes or gives up the snapshot, once all workers have reported.
+    /// Completes or abandons the snapshot, once all workers have reported.
     fn close(&mut self, environment: &dyn Environment) -> Result<()> {
         let (Some(under_way), Some(mut catalog)) = (self.under_way.take(), self.catalog.take()) else {
             return Ok(());
