@@ -196,8 +196,8 @@ impl Drop for Watch {
     }
 }
 
-/// The guard of the workers. When they are done, it is dropped in this order: it says goodbye to the other processes,
-/// so that they do not miss this one; then it sends the data that is still in flight.
+/// The guard of the workers. When they are done, it is dropped in this order: first it says goodbye to the other
+/// processes, so that they do not miss this one. Then it sends the data that is still in flight.
 struct Farewell {
     _goodbye: Goodbye,
     _connections: CommsGuard,

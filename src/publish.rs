@@ -9,8 +9,9 @@
 //! ```
 //!
 //! A job that resumes computes without publishing until it has read the input that was there when it began. Then it
-//! publishes the difference to the consumer state, and after that every epoch. So a consumer sees each list once, and
-//! no list goes back to an older state. A job that begins anew publishes every epoch from the first.
+//! publishes the difference to the consumer state, which is the last published record of each key. After that it
+//! publishes every epoch. So a consumer sees each list once, and no list goes back to an older state. A job that does
+//! not resume publishes every epoch.
 //!
 //! The operator holds an epoch open until the sink reports that all its records have been delivered. So a probe
 //! behind the operator shows the delivered epochs: they bound the work ahead, and their input offsets may be

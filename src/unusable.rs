@@ -118,7 +118,7 @@ impl Complaints {
         }
     }
 
-    /// Records that the input was not read to its end.
+    /// Notes that the input was not read to its end.
     pub(crate) fn interrupt(&self) {
         self.lock().is_interrupted = true;
     }

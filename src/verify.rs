@@ -82,7 +82,7 @@ pub(crate) fn verify<'scope>(
                     verifier.close(epoch, changes);
                 }
                 match (open, &mut held) {
-                    // The probes behind this operator include it, so a compared epoch must be released.
+                    // Compared epochs are released, because the job counts an epoch as delivered only after that.
                     (Some(open), Some(held)) => held.downgrade(&open),
                     (None, Some(_)) => {
                         verifier.compare("at the end");

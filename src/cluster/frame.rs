@@ -1,5 +1,6 @@
-//! Frames: the messages of the heartbeat connection. A frame is a kind (1 byte), a length (2 bytes, big-endian) and a
-//! text.
+//! Frames: the messages of the heartbeat connection.
+//!
+//! A frame is a kind (1 byte), the length of its text (2 bytes, big-endian) and the text (UTF-8).
 //!
 //! ```text
 //!   ready   this process has all its connections; no process starts before all are ready

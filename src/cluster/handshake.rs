@@ -1,5 +1,4 @@
-//! The handshake of a connection: identifies the caller, proves that both sides know the secret, and compares
-//! settings.
+//! The handshake of a connection: identifies the caller, proves the shared secret, and compares settings.
 //!
 //! ```text
 //!  caller (the later process)                             listener
@@ -29,7 +28,8 @@ use thiserror::Error;
 /// The protocol version. Raise it with every change of what is sent before the settings are compared.
 const PROTOCOL: u16 = 1;
 
-// The two differ, so that a socket that connected to itself, as can happen on an unused port, fails the handshake.
+// The magic bytes differ by side. So a socket that is connected to itself, as can happen on an unused port, fails the
+// handshake.
 const HELLO: [u8; 8] = *b"deltaca>";
 const ANSWER: [u8; 8] = *b"deltaca<";
 

@@ -1,4 +1,4 @@
-//! Strangers: connections whose peers have not proved yet that they belong to the cluster.
+//! Strangers: connections of unknown peers, which have not proved yet that they belong to the cluster.
 //!
 //! Their number is bounded, and a new one always gets in. If there is no room, the host with the most strangers loses
 //! its oldest one. So a peer that opens many connections and sends nothing cannot keep a process of the cluster out.

@@ -26,7 +26,7 @@ const NOT_YET: u64 = 0;
 const DONE: u64 = u64::MAX;
 
 impl Turns {
-    /// The counts of this many workers.
+    /// Counts for this many workers.
     pub(crate) fn new(threads: usize) -> Turns {
         Turns((0..threads).map(|_| AtomicU64::new(NOT_YET)).collect())
     }
@@ -43,7 +43,7 @@ impl Turns {
         }
     }
 
-    /// Records that a worker has ended its loop.
+    /// Notes that a worker has ended its loop.
     pub(crate) fn end(&self, worker: usize) {
         if let Some(turns) = self.of(worker) {
             turns.store(DONE, Ordering::Relaxed);

@@ -1,5 +1,6 @@
-//! A connection with a deadline, which holds even if the other side sends nothing, sends a byte a second, or never
-//! reads.
+//! A connection with a deadline.
+//!
+//! The deadline holds whatever the other side does: if it sends nothing, sends a byte a second, or never reads.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

@@ -69,7 +69,7 @@ impl Cadence {
         Some(self.left_at.get()? + self.every?)
     }
 
-    /// Records that lists are sent now.
+    /// Notes that lists are sent now.
     pub(super) fn leave(&self) {
         self.left_at.set(Some(self.now.get()));
         self.due_at.set(None);
@@ -118,8 +118,7 @@ impl HeldBack {
         self.oldest = (!self.is_empty()).then(|| self.oldest.take().unwrap_or(epoch));
     }
 
-    /// Empties it. Returns the changes, the epoch at which they are exact, and the capability that holds their epochs
-    /// open.
+    /// Takes all changes, the epoch at which they are exact, and the capability that holds their oldest epoch open.
     pub(super) fn take(&mut self) -> Option<(Changes, Epoch, Capability<Epoch>)> {
         Some((std::mem::take(&mut self.changes), self.newest, self.oldest.take()?))
     }

@@ -1,5 +1,7 @@
-//! The publishing operator with a sink that remembers. Whatever the consumer state and the computed lists are, and
-//! whenever publishing begins, consumers see each list once and end with the computed lists.
+//! Tests of the publishing operator with a sink that remembers.
+//!
+//! Whatever the consumer state and the computed lists are, and whenever publishing begins, consumers see each list
+//! once and end with the computed lists.
 
 use super::*;
 use crate::output::consumer_state::read_consumer_record;

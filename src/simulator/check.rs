@@ -3,7 +3,7 @@
 //! - No partition has the same list twice in a row, and the epochs of an item ascend there.
 //! - Runs of the job publish one after the other, and epochs ascend from each run to the next.
 //! - The count of a beacon never falls: no list goes back to less of the input.
-//! - Offsets are committed only for published records.
+//! - An offset is committed only when the lists that follow from the records before it are published.
 //! - A consumer that reads partition by partition holds each list once at the end, even if the output grew.
 //! - If the input is one partition and the job one worker, every epoch ends with the model's lists at some point of
 //!   the input. Each point is not before the last.

@@ -1,6 +1,6 @@
 //! The kill switch of a run: after a number of calls to the environment, nothing that the run does has any effect.
 //!
-//! The last call may be in the middle of a turn.
+//! So a run may be killed in the middle of a turn.
 
 use super::sim_context::{Fault, SimContext};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! The simulated output of one worker: a sink with transactions, and a source that reads it back.
 //!
-//! As in `TransactionalSink`, a transaction has whole epochs, and one is filled while the one before is committed.
+//! As in `TransactionalSink`, a transaction has whole epochs, unless an epoch is large: then a transaction ends with
+//! a list. One is filled while the one before is committed.
 
 use super::broker::{Broker, Entry, Owner, home};
 use super::kill_switch::KillSwitch;
@@ -10,7 +11,7 @@ use deltacart_dataflows::Epoch;
 use deltacart_inputs::{Fetched, RawRecord, Share, Source, SourceError};
 use std::collections::BTreeMap;
 
-/// The records after which a transaction ends, at the end of a list.
+/// The records after which a transaction ends with the next complete list.
 const RECORDS_MAX: usize = 5;
 
 pub(super) struct Output {

@@ -19,7 +19,7 @@ use std::rc::Rc;
 #[derive(Clone)]
 pub(super) struct Record {
     pub(super) value: Vec<u8>,
-    /// The events that the record means; none if it repeats an earlier record.
+    /// The events that the record means; none if it repeats an earlier record or cannot be decoded.
     pub(super) events: Vec<Event>,
     /// How many records of the partition, up to this one, are its beacon's.
     pub(super) beacons: u32,

@@ -36,7 +36,7 @@ pub(super) enum Fault {
     OutputGrown,
     /// A producer sends an event a second time.
     EventRepeated,
-    /// A record that cannot be decoded.
+    /// A producer writes a record that cannot be decoded.
     Garbage,
     /// The sink has no room for more records.
     SinkFull,

@@ -1,9 +1,10 @@
 //! The epoch scheduler: decides when an epoch ends and how much may be read into it.
 //!
 //! The scheduler only decides; the worker's loop reads, sends and advances.
+//!
 //! - **By the clock** (`--epoch`), worker 0 calls the next epoch once the tick has passed, some worker has read
-//!   something, and not too many epochs are open. While too many are open the current epoch grows, so throughput
-//!   rises with the load. with the load.
+//!   records, and not too many epochs are open. While too many are open the current epoch grows, so throughput rises
+//!   with the load.
 //! - **By count** (`--epoch-events`), an epoch takes a fixed number of records of each partition. It ends when every
 //!   partition has given them or has ended. It depends on no clock and no other worker, so every run has the same
 //!   epochs.
@@ -84,8 +85,7 @@ impl EpochScheduler {
         })
     }
 
-    /// Moves to the last epoch called and returns it, if the worker is not in it yet. For workers with no more to
-    /// read.
+    /// Moves to the last epoch called and returns it, if the worker is not in it yet. For workers that have ended.
     pub(super) fn follow(&mut self, coordination: &Coordination) -> Option<Epoch> {
         let next = coordination.called().filter(|called| *called > self.epoch)?;
         self.epoch = next;

@@ -1,5 +1,6 @@
-//! Fencing: takes over the output's transactional ids, so that no earlier run can write, however long it was
-//! suspended.
+//! Fencing: takes over the output's transactional ids, so that no earlier run can write to the output any more.
+//!
+//! Even a run that was suspended for a long time cannot write after that.
 //!
 //! ```text
 //! worker 0:  takes its slots ─┐           ┌─ spare slots ─┐             ┌ still owns slot 0? ┐

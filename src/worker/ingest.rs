@@ -1,5 +1,4 @@
-//! Ingest: reads the records of a worker's partitions, decodes and counts them, and commits offsets of delivered
-//! epochs.
+//! Ingest: reads and decodes the records of a worker's partitions, and commits the offsets of delivered epochs.
 
 mod batch;
 
@@ -87,7 +86,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Records the result of one batch.
+    /// Adds the result of one batch.
     fn take(&mut self, counts: Counts, next_offset: u64, clock: Millis, fetched: &Fetched) {
         (self.next_offset, self.clock) = (next_offset, clock);
         self.epoch_records += counts.records;

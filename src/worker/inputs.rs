@@ -134,7 +134,7 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// Where a stream resumes. Restores the decoder's remembered ids.
+/// Restores the decoder's remembered ids, and returns where the stream resumes.
 fn resume(
     snapshot: &Snapshot,
     stream: u8,

@@ -1,7 +1,8 @@
 //! Recovery: resumes where another run stopped.
 //!
-//! The workers read the consumer state back from the output and hand it to the publishers. When every worker has also
-//! read the input as far as it went at the start, the publishers begin.
+//! The workers read the consumer state back from the output: the last record of each key, which is what consumers
+//! hold. They hand it to the publishers. When every worker has also read the input as far as it went at the start,
+//! the publishers begin.
 
 use crate::job::{Destination, Job};
 use crate::output::Envelope;
@@ -84,7 +85,7 @@ impl Recovery {
         matches!(self.step, Step::Over)
     }
 
-    /// The records read of the consumer state so far, while it is being read.
+    /// How many records of the consumer state have been read; `None` once it has been read.
     pub(super) fn reads_output(&self) -> Option<u64> {
         match &self.step {
             Step::Reading(reader, _) => Some(reader.records),
