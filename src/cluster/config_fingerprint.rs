@@ -1,7 +1,8 @@
 //! The settings of a job that must be the same on every process.
 //!
-//! The settings are destructured field by field, without `..`. So a new one is a compile error here, until somebody
-//! has decided whether processes may differ in it.
+//! Their types are destructured field by field, without `..`. So a new field is a compile error here, until somebody
+//! has decided whether processes may differ in it. Exceptions are `Job` and the decoder's `Limits`: a new field of
+//! these has to be added by hand.
 
 use super::settings::Settings;
 use crate::files::ExistingFile;

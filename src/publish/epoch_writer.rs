@@ -37,7 +37,7 @@ pub(crate) struct EpochWriter {
     records: Records,
     /// Scratch space: an epoch's updates in the order of their items.
     order: Vec<Place>,
-    /// The part of the sink's counts that is in the tally already.
+    /// The sink's counts that have been added to `tally` already.
     counted: Sent,
 }
 
