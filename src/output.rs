@@ -1,17 +1,18 @@
-//! Changed lists become records, and records leave the job.
+//! Output: list changes are encoded as records and delivered to a topic, a file or standard output.
 //!
 //! ```text
 //!  ListChange ┌────────┐ Records  ┌──────┐ keys and values ──▶ topic
 //! ───────────▶│ encode ├─────────▶│ Sink ├──────────────────────────────┐
-//!             └────────┘ an arena └──────┘ lines ──▶ file, stdout       │
+//!             └────────┘ a buffer └──────┘ lines ──▶ file, stdout       │
 //!                                                                       ▼
-//!                                     Lists, what a reader's table holds: fold
+//!                                          Lists, as a reader has them: fold
 //! ```
 //!
-//! [`encode`] is a pure function of the change and the [`OutputOptions`]; its bytes are the same on every machine. A
-//! [`Sink`] takes an epoch's records without waiting and says when all of them have been delivered. [`Lists`] reads
-//! the records of every envelope back: `top` prints it, and two runs are compared by it. `docs/output.md` is the
-//! contract with readers, `schemas/` the same for machines.
+//! - [`encode`] is a pure function of the change and the [`OutputOptions`]. Its bytes are the same on every machine.
+//! - A [`Sink`] takes the records of an epoch without blocking and reports when all of them have been delivered.
+//! - [`Lists`] reads records of any envelope back into lists. `top` prints them, and two runs are compared by them.
+//!
+//! `docs/output.md` is the contract with readers. `schemas/` states it for machines.
 
 mod change;
 mod decimal;

@@ -1,16 +1,16 @@
-//! The change of a list, which records tell.
+//! One list change: the input of the encoder.
 
 use deltacart_dataflows::{Epoch, List, Name};
 
-/// What one epoch did to one item's list.
+/// The change of one item's list in one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListChange {
-    /// Whose list it is.
+    /// The item that the list belongs to.
     pub item: Name,
     /// The epoch that changed it.
     pub epoch: Epoch,
-    /// The list as it was published last; empty if there was none.
+    /// The list as last published. Empty if there was none.
     pub before: List,
-    /// The list as it is now; empty if there is none any more. Never equal to `before`.
+    /// The new list. Empty if the item has none any more. Never equal to `before`.
     pub after: List,
 }

@@ -1,24 +1,25 @@
-//! What consumers hold of an earlier run, and the records that bring them from there to what is computed now.
+//! Consumer state: what consumers have from an earlier run, and the records that correct it to the computed lists.
 //!
 //! ```text
-//! records of the topic ─▶ read_consumer_record ─▶ ConsumerRecord ──to the worker that will publish──▶ ConsumerState ─┐
-//!                                                                        computed lists ─────┴─▶ Correction ─▶ records
+//! records of the topic ─▶ read_consumer_record ─▶ ConsumerRecord ──▶ ConsumerState ─┐  on the worker that
+//!                                                   computed lists ─────────────────┴─▶ Correction ─▶ records
 //! ```
 //!
-//! A consumer of a topic holds the last value of each key, so that is what is kept here, whatever its envelope. Keys
-//! whose value is of another envelope than the job's are *stale*: they are forgotten by a tombstone, unless the new
-//! envelope writes the same key anyway, and all lists are told anew. A file has no keys: there a record gets the one
-//! that it would have in a topic.
+//! A consumer of a topic keeps the last value of each key, so a [`ConsumerState`] keeps the same, whatever the
+//! envelope. A file has no keys: its records get the keys that they would have in a topic.
 //!
-//! A key *strays* where its value lies in another partition than the one its records go to now: the topic had fewer
-//! partitions when it was written. Who reads that partition alone would hold it for ever, so it gets a tombstone there,
-//! and what is computed is published to where the key belongs, in one transaction.
+//! - A key is *stale* if its value has another envelope than the job's. A tombstone deletes it, unless the new
+//!   envelope writes the same key anyway. All lists are then published again.
+//! - A key *strays* if its value is in another partition than the one its records go to now. The topic had fewer
+//!   partitions when it was written. A consumer of that partition alone would keep the value for ever. So the key
+//!   gets a tombstone there, in the same transaction as the new list in the partition of the key.
 //!
 //! # Notes
-//! Most records are not the last of their key, so only their heads are read: a list is when it is known to be the last.
+//! Most records are not the last of their key, so a record is parsed without the entries of its list. These are
+//! parsed once the record is known to be the last.
 //!
-//! Scores are compared in units of the ninth digit, whatever `--score-digits` was and is; a neighbour without one has
-//! [`UNSCORED`]. So a list that looks different in any way is published, and no other.
+//! Scores are compared in units of 10^−9, whatever `--score-digits` was and is. A neighbour without a score has
+//! [`UNSCORED`]. So a list is published if, and only if, it differs in any visible way.
 
 use super::encode::{UNKNOWN, UNSCORED, push_pair_key};
 use super::parsed_record::{self, ParsedRecord, What};
@@ -28,13 +29,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::vec;
 
-/// What one record leaves under its key.
+/// The state that one record leaves under its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ConsumerRecord {
-    /// Where it was read.
+    /// The partition that it was read from.
     partition: u32,
     key: Vec<u8>,
-    /// None when the key is to be forgotten.
+    /// `None` if the record deletes the key.
     value: Option<ConsumerValue>,
 }
 
@@ -52,8 +53,11 @@ struct ConsumerValue {
     json: Vec<u8>,
 }
 
-/// Reads one record: from a topic with its key, a missing value being a tombstone; or a line of a file, without key.
-/// Also says its epoch, which a tombstone has not.
+/// Parses one record. A record of a topic has a key, and no value if it is a tombstone. A line of a file has no key.
+/// Also returns the epoch, which a tombstone does not have.
+///
+/// # Errors
+/// When the record is not one of a job, or its key is not the one of its value.
 pub(crate) fn read_consumer_record(
     partition: u32,
     key: Option<&[u8]>,
@@ -76,17 +80,17 @@ pub(crate) fn read_consumer_record(
     Ok((ConsumerRecord { partition, key: own_key, value }, Some(epoch)))
 }
 
-/// The envelope of one record; `None` for a tombstone.
+/// The envelope of one record. `None` for a tombstone.
 pub(crate) fn envelope_of(record: &ConsumerRecord) -> Option<Envelope> {
     record.value.as_ref().map(|value| value.envelope)
 }
 
-/// Which worker a record concerns, modulo their number: the one that publishes what `envelope` writes under its key.
+/// The worker, modulo the number of workers, that publishes what `envelope` writes under the record's key.
 pub(crate) fn route_consumer_record(record: &ConsumerRecord, envelope: Envelope) -> u64 {
     route(&item_of(&record.key, envelope))
 }
 
-/// Whose list `envelope` writes under a key.
+/// The item whose list `envelope` writes under a key.
 fn item_of(key: &[u8], envelope: Envelope) -> Name {
     let pair = match envelope {
         Envelope::Changes => serde_json::from_slice::<(Name, Name)>(key).ok(),
@@ -106,31 +110,31 @@ fn pair_key(item: &str, other: &str) -> Vec<u8> {
     key
 }
 
-/// What consumers hold.
+/// The last value of every key, as consumers have it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConsumerState {
-    /// The last value of each key, in the partition where its records go.
+    /// The last value of each key, in the partition that its records go to.
     values: HashMap<Vec<u8>, ConsumerValue>,
-    /// Keys that have a value in another partition, and in which.
+    /// Keys that have a value in another partition, each with that partition.
     strays: BTreeSet<(Vec<u8>, u32)>,
 }
 
 type ConsumerLists = BTreeMap<Name, ConsumerList>;
 
-/// The longest list in which ranks may be missing: longer than any that a job writes.
+/// The longest list in which ranks may be missing. No job writes a longer one.
 const GAPPED_RANKS_MAX: u32 = 10_000;
 
-/// One item's list as consumers hold it.
+/// One item's list as consumers have it.
 #[derive(Debug, Default)]
 struct ConsumerList {
-    /// A neighbour whose pair is not held, because it strays, is [`UNKNOWN`].
+    /// A neighbour is [`UNKNOWN`] if its pair strays and is therefore not kept.
     list: List,
-    /// Ranks are doubled: the end of an epoch was never written.
+    /// Two neighbours share a rank: the records of the epoch were not written to the end.
     is_torn: bool,
 }
 
 impl ConsumerList {
-    /// Puts pairs in the order of their ranks.
+    /// Sorts pairs by rank and fills gaps with [`UNKNOWN`].
     fn of_pairs(mut pairs: Vec<(u32, Neighbour)>) -> ConsumerList {
         pairs.sort_unstable();
         let last = pairs.last().map_or(0, |(rank, _neighbour)| *rank);
@@ -147,8 +151,8 @@ impl ConsumerList {
 }
 
 impl ConsumerState {
-    /// Takes in a record; those of one key and partition in their order. `home` is the partition to which records of
-    /// the key go, where the output has partitions.
+    /// Applies a record. Records of one key and partition must come in order. `home` is the partition that the key's
+    /// records go to, if the output has partitions.
     pub(crate) fn apply(&mut self, record: ConsumerRecord, home: Option<u32>) {
         let ConsumerRecord { partition, key, value } = record;
         match (home.is_none_or(|home| home == partition), value) {
@@ -159,7 +163,7 @@ impl ConsumerState {
         }
     }
 
-    /// The lists of one envelope, and the keys of all others.
+    /// The lists written in `envelope`, and the keys of values in all other envelopes.
     fn into_lists(self, envelope: Envelope) -> Result<(ConsumerLists, Vec<Vec<u8>>), FoldError> {
         let (mut lists, mut stale) = (ConsumerLists::new(), Vec::new());
         let mut pairs = BTreeMap::<Name, Vec<(u32, Neighbour)>>::new();
@@ -184,22 +188,25 @@ impl ConsumerState {
     }
 }
 
-/// A key, and a partition where it does not belong.
+/// A key, and a partition that holds it but that it does not belong to.
 type Stray = (Vec<u8>, u32);
 
-/// What is to be published so that consumers hold what is computed: by item, and encoded piece by piece.
+/// The records that correct the consumer state to the computed lists, grouped by item and encoded piece by piece.
 pub(crate) struct Correction {
     stale: vec::IntoIter<Vec<u8>>,
     /// Strays whose item has no change.
     alone: vec::IntoIter<Stray>,
-    /// The others, by their item: each leaves with its change.
+    /// The other strays, by item: their tombstones are written with the item's change.
     strays: BTreeMap<Name, Vec<Stray>>,
     changes: vec::IntoIter<ListChange>,
     options: OutputOptions,
 }
 
 impl Correction {
-    /// Fails if what is held is no list of a job after all.
+    /// Compares the consumer state with the computed lists.
+    ///
+    /// # Errors
+    /// When a kept value turns out not to be a list of a job.
     pub(crate) fn new(
         mut consumer_state: ConsumerState,
         computed: HashMap<Name, List>,
@@ -230,13 +237,13 @@ impl Correction {
             before: consumer_state.list,
             after: List::new(),
         }));
-        // Of the two of a torn list, the one that takes it away comes first.
+        // A torn list has two changes. The one that removes it comes first.
         changes.sort_by(|x, y| (&x.item, x.before.is_empty()).cmp(&(&y.item, y.before.is_empty())));
         let changing: HashSet<&Name> = changes.iter().map(|change| &change.item).collect();
         let (strays, alone): (BTreeMap<_, _>, BTreeMap<_, _>) =
             strays.into_iter().partition(|(item, _strays)| changing.contains(item));
         let alone: Vec<Stray> = alone.into_values().flatten().collect();
-        // What is compared in units of the ninth digit is told in them: a score has one form.
+        // Scores are published in the units in which they were compared, so that each has one form.
         let options = OutputOptions { scores: true, score_digits: Decimal::DIGITS_MAX, ..*options };
         Ok(Correction {
             stale: stale.into_iter(),
@@ -247,7 +254,7 @@ impl Correction {
         })
     }
 
-    /// Encodes the next piece; `None` when there is none left, else how many lists change.
+    /// Encodes the next piece. Returns the number of lists that it changes (0 or 1), or `None` at the end.
     pub(crate) fn encode_next(&mut self, records: &mut Records) -> Option<u64> {
         if let Some(key) = self.stale.next() {
             records.push_tombstone(&key);
@@ -259,7 +266,7 @@ impl Correction {
             return Some(0);
         }
         let change = self.changes.next()?;
-        // First what is to be forgotten: a reader of all partitions at once holds the list in the end.
+        // Tombstones first, so that a reader of all partitions at once has the list in the end.
         for (key, partition) in self.strays.remove(&change.item).unwrap_or_default() {
             records.push_stray_tombstone(&key, partition);
         }
@@ -269,7 +276,7 @@ impl Correction {
     }
 }
 
-/// Whether publishing these lists, none of which is held, writes `key`.
+/// Whether publishing all of `computed`, from nothing, writes `key`.
 fn writes(computed: &HashMap<Name, List>, key: &[u8], envelope: Envelope) -> bool {
     match envelope {
         Envelope::Upsert | Envelope::Debezium => {
@@ -282,7 +289,7 @@ fn writes(computed: &HashMap<Name, List>, key: &[u8], envelope: Envelope) -> boo
     }
 }
 
-/// A list as records of the job show it, in units of the ninth digit.
+/// A list as the job's records show it, with scores in units of 10^−9.
 fn shown(mut list: List, options: &OutputOptions) -> List {
     for neighbour in &mut list {
         if options.scores {

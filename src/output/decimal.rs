@@ -1,13 +1,13 @@
-//! Scores as exact decimals: an integer and how many of its digits stand after the point.
+//! Scores as exact decimals: an integer, and the number of its digits after the decimal point.
 //!
-//! A score is an integer from the dataflow to the record and back, so no rounding can creep in. One number has one
-//! form: trailing zeros and a bare point are left out (`0.5`, `1`, `-0.005`), and there is no exponent.
+//! A score stays an integer from the dataflow to the record and back, so nothing is rounded. Each number has one
+//! canonical form, without an exponent, trailing zeros or a trailing point: `0.5`, `1`, `-0.005`.
 
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A decimal number of at most [`Decimal::DIGITS_MAX`] digits after the point, in its one canonical form.
+/// A decimal number with at most [`Decimal::DIGITS_MAX`] digits after the point, in canonical form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Decimal {
     units: i64,
@@ -15,17 +15,17 @@ pub struct Decimal {
     digits: u32,
 }
 
-/// The text is not a decimal number that a score can be.
+/// The text is not a decimal number in the canonical syntax, or is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not a decimal of at most {} digits after the point", Decimal::DIGITS_MAX)]
 pub struct DecimalError;
 
 impl Decimal {
-    /// The most digits there can be after the point.
+    /// The maximum number of digits after the point.
     pub const DIGITS_MAX: u32 = 9;
 
-    /// `units` of the last of `digits` digits after the point: 412 at 3 is 0.412. More than [`Decimal::DIGITS_MAX`]
-    /// digits count as that many.
+    /// `units` divided by 10 to the power `digits`: 412 with 3 digits is 0.412. More than [`Decimal::DIGITS_MAX`]
+    /// digits are treated as that many.
     pub fn new(units: i64, digits: u32) -> Self {
         let mut decimal = Decimal { units, digits: digits.min(Self::DIGITS_MAX) };
         while decimal.digits > 0 && decimal.units % 10 == 0 {
@@ -35,17 +35,17 @@ impl Decimal {
         decimal
     }
 
-    /// How many digits its canonical form has after the point.
+    /// The number of digits after the point in canonical form.
     pub fn digits(self) -> u32 {
         self.digits
     }
 
-    /// The number in units of the last of [`Decimal::DIGITS_MAX`] digits; the nearest there is, if it has none there.
+    /// The number in units of 10^−9, the last of [`Decimal::DIGITS_MAX`] digits. Saturates at the range of `i64`.
     pub fn units(self) -> i64 {
         self.units.saturating_mul(10_i64.pow(Self::DIGITS_MAX - self.digits))
     }
 
-    /// The number with `digits` digits after the point, or as many as it needs: for columns.
+    /// The number padded with zeros to `digits` digits after the point, for columns. It is never shortened.
     pub fn to_fixed(self, digits: u32) -> String {
         let mut text = self.to_string();
         if digits > self.digits {
@@ -57,7 +57,7 @@ impl Decimal {
         text
     }
 
-    /// Appends the number's canonical form, which is a JSON number.
+    /// Appends the canonical form, which is a JSON number.
     pub fn write(self, out: &mut Vec<u8>) {
         let magnitude = self.units.unsigned_abs();
         if self.units < 0 {
@@ -108,7 +108,7 @@ impl FromStr for Decimal {
                 return Err(DecimalError);
             }
             let digit = i64::from(digit - b'0');
-            // Counted downwards, because the least integer has no positive twin.
+            // Accumulate the negative value: the minimum of `i64` has no positive counterpart.
             units = units.checked_mul(10).and_then(|units| units.checked_sub(digit)).ok_or(DecimalError)?;
         }
         let units = if negative { Some(units) } else { units.checked_neg() };
@@ -116,7 +116,7 @@ impl FromStr for Decimal {
     }
 }
 
-/// Appends `number` in decimal, without a detour over a formatter.
+/// Appends `number` in decimal, without a formatter.
 pub(super) fn push_integer(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20]; // `u64::MAX` has 20.
     let mut start = digits.len();

@@ -1,37 +1,38 @@
-//! What happened between two lists of one item, entry by entry.
+//! The difference between two lists of one item, entry by entry.
 
 use deltacart_dataflows::Neighbour;
 
-/// What became of the entries between two lists. Its buffers are reused from list to list.
+/// The difference between two lists. Its buffers are reused from list to list.
 #[derive(Debug, Default)]
 pub(super) struct Difference {
     /// For each entry of the list after: its index in the list before.
     origins: Vec<Option<usize>>,
-    /// For each entry of the list before: its place among the entries that stay, if it stays.
+    /// For each entry of the list before: its position among the entries that are in both lists, if it is one of
+    /// them.
     places: Vec<Option<usize>>,
-    /// For each entry of the list after: what became of it.
+    /// For each entry of the list after: its change.
     changes: Vec<Change>,
 }
 
-/// What became of one entry of the list after.
+/// The change of one entry of the list after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// It was not in the list before.
     Added,
-    /// Its score or count changed, wherever it stands now.
+    /// Its score or count changed, whatever its position.
     Rescored,
-    /// Its score and count did not change; its place among the entries that are in both lists did.
+    /// Its score and count are unchanged. Its position among the entries that are in both lists changed.
     Moved,
-    /// Only its rank changed, because others came or went before it.
+    /// Only its rank changed, because other entries entered or left before it.
     Shifted,
-    /// Nothing did.
+    /// Nothing changed.
     Same,
 }
 
 impl Difference {
-    /// Compares two lists, each without repeated items. Without `scores`, scores and counts are not looked at.
+    /// Compares two lists, each without repeated items. Without `scores`, scores and counts are ignored.
     ///
-    /// The time is linear for lists that differ in few places, and at worst the product of their lengths.
+    /// The time is linear for lists that differ in few positions. At worst it is the product of their lengths.
     pub(super) fn compare(&mut self, before: &[Neighbour], after: &[Neighbour], scores: bool) {
         self.find_origins(before, after);
         let mut place = 0;
@@ -55,8 +56,8 @@ impl Difference {
         }
     }
 
-    /// Fills `origins` and `places`. An entry is looked for behind the one found last, and if it is not there
-    /// everywhere.
+    /// Fills `origins` and `places`. An entry is expected right after the one found before it. If it is not there,
+    /// the whole list is searched.
     fn find_origins(&mut self, before: &[Neighbour], after: &[Neighbour]) {
         self.origins.clear();
         self.places.clear();
@@ -78,22 +79,22 @@ impl Difference {
         }
     }
 
-    /// Whether the two lists look the same.
+    /// Whether readers cannot tell the two lists apart.
     pub(super) fn is_none(&self) -> bool {
         self.places.iter().all(Option::is_some) && self.changes.iter().all(|change| *change == Change::Same)
     }
 
-    /// For each entry of the list after, what became of it.
+    /// For each entry of the list after: its change.
     pub(super) fn changes(&self) -> &[Change] {
         &self.changes
     }
 
-    /// Whether the entry at this place of the list after was at the same place in the list before.
+    /// Whether the entry at `index` of the list after had the same index in the list before.
     pub(super) fn keeps_rank(&self, index: usize) -> bool {
         self.origins[index] == Some(index)
     }
 
-    /// For each entry of the list before, whether it is gone.
+    /// For each entry of the list before: whether it left.
     pub(super) fn gone(&self) -> impl Iterator<Item = bool> {
         self.places.iter().map(Option::is_none)
     }
@@ -104,7 +105,8 @@ mod tests {
     use super::Change::*;
     use super::*;
 
-    /// A list of one-letter items, each scored by its place in the alphabet; an upper-case letter scores otherwise.
+    /// A list of one-letter items. Each is scored by its position in the alphabet, an upper-case letter by another
+    /// score.
     fn list(items: &str) -> Vec<Neighbour> {
         let entry = |item: char| Neighbour {
             item: item.to_lowercase().collect(),

@@ -1,11 +1,11 @@
-//! One list change to the bytes of its records.
+//! The encoder: one list change becomes the bytes of its records.
 //!
-//! Fields stand in a fixed order, numbers are exact decimals and nothing is looked up in a hash table, so equal
-//! changes give equal bytes everywhere. What the fields mean is told in `docs/output.md`.
+//! Fields have a fixed order, numbers are exact decimals, and nothing is read from a hash table. So equal changes
+//! give equal bytes everywhere. `docs/output.md` defines the fields.
 //!
 //! # Notes
 //!
-//! A change that a reader could not see, because only scores differ and scores are off, gives no record.
+//! A change that no reader could see gives no record: only scores differ, and scores are off.
 
 use super::ListChange;
 use super::decimal::{Decimal, push_integer};
@@ -17,32 +17,33 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// The version of the records' shape, in every value. It rises when a reader of the version before would be misled.
+/// The version of the record layout, part of every value. It rises when a reader of the previous version would be
+/// misled.
 pub const VERSION: u32 = 1;
 
-/// What `source.connector` says in Debezium records.
+/// The value of `source.connector` in Debezium records.
 pub const CONNECTOR: &str = "deltacart";
 
-/// What `source.name` says in Debezium records: which of the job's outputs this is.
+/// The value of `source.name` in Debezium records: which of the job's outputs this is.
 pub const STREAM: &str = "recommendations";
 
-/// The shape of the output records.
+/// The layout of the output records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Envelope {
-    /// Keyed by item: the whole new list and what changed in it; an emptied list is a tombstone.
+    /// Keyed by item: the whole new list and its changes. An emptied list is a tombstone.
     #[default]
     Upsert,
     /// Keyed by item and neighbour: one record for each neighbour that entered, left, was rescored or changed rank.
     Changes,
-    /// Keyed by item: the list before and after, as Debezium tells the change of a row.
+    /// Keyed by item: the list before and after, as Debezium represents the change of a row.
     Debezium,
 }
 
 impl Envelope {
-    /// All envelopes, in the order in which they are documented.
+    /// All envelopes, in the order of the documentation.
     pub const ALL: [Envelope; 3] = [Envelope::Upsert, Envelope::Changes, Envelope::Debezium];
 
-    /// The name on the command line.
+    /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Envelope::Upsert => "upsert",
@@ -58,7 +59,7 @@ impl fmt::Display for Envelope {
     }
 }
 
-/// The text names no envelope.
+/// The text is not the name of an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("unknown envelope: expected upsert, changes or debezium")]
 pub struct EnvelopeError;
@@ -71,26 +72,30 @@ impl FromStr for Envelope {
     }
 }
 
-/// The score of a neighbour that is, or was, published without one. No list that is computed holds it.
+/// The score of a neighbour that is, or was, published without one. No computed score has this value.
 pub(crate) const UNSCORED: i64 = i64::MIN;
 
-/// Stands in a list as it was for a neighbour of whom nothing is known but the rank: nobody is told that it leaves. No
-/// item has this id.
+/// In a list of an earlier run: the name of a neighbour of which only the rank is known. No record is written when it
+/// leaves. No item has this id.
 pub(crate) const UNKNOWN: &str = "";
 
-/// How list changes are shown to readers.
+/// How list changes are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputOptions {
-    /// The shape of the records.
+    /// The layout of the records.
     pub envelope: Envelope,
-    /// Whether records show scores and counts. Without them a list changes only when its items or their order do.
+    /// Whether records contain scores and counts. Without them, a list changes only when its items or their order
+    /// change.
     pub scores: bool,
-    /// How many digits after the point the scores' integers stand for, at most [`Decimal::DIGITS_MAX`].
+    /// The number of digits after the point in the dataflow's integer scores, at most [`Decimal::DIGITS_MAX`].
     pub score_digits: u32,
 }
 
-/// Appends the records of one change to `records`: at most one, or, for `changes`, one or two for each neighbour;
-/// a Debezium delete and a neighbour that left are followed by a tombstone.
+/// Appends the records of one change to `records`, or none if the change is not visible.
+///
+/// - `upsert` gives one record.
+/// - `debezium` gives one record, and a tombstone after a delete.
+/// - `changes` gives one record for each changed neighbour, and a tombstone after each one that left.
 pub fn encode(change: &ListChange, options: &OutputOptions, records: &mut Records) {
     let Records { bytes, spans, difference, .. } = records;
     difference.compare(&change.before, &change.after, options.scores);
@@ -155,7 +160,7 @@ impl Encoder<'_> {
             let operation = match change {
                 Change::Added => "enter",
                 Change::Rescored => "rescore",
-                // A record says the rank itself: one that moved among the others may have kept it.
+                // The record contains the absolute rank. An entry that moved among the others may have kept it.
                 Change::Moved | Change::Shifted if !self.difference.keeps_rank(index) => "move",
                 Change::Moved | Change::Shifted | Change::Same => continue,
             };
@@ -203,7 +208,7 @@ impl Encoder<'_> {
         }
     }
 
-    /// The bytes of the item's id.
+    /// Appends the item's id as the key. Returns where the key ends.
     fn item_key(&mut self) -> usize {
         self.bytes.extend_from_slice(self.change.item.as_bytes());
         self.bytes.len()
@@ -219,7 +224,7 @@ impl Encoder<'_> {
         push_integer(self.bytes, VERSION.into());
     }
 
-    /// The beginning of a record about a pair, up to the epoch.
+    /// Appends the beginning of a record about a pair, up to the epoch.
     fn push_operation(&mut self, operation: &str, other: &Neighbour) {
         self.push_version();
         self.push(b",\"op\":");
@@ -232,7 +237,7 @@ impl Encoder<'_> {
         push_integer(self.bytes, self.change.epoch);
     }
 
-    /// The list as a Debezium row; `null` if there is none.
+    /// Appends the list as a Debezium row: `null` if it is empty.
     fn push_row(&mut self, list: &[Neighbour]) {
         if list.is_empty() {
             self.push(b"null");
@@ -249,7 +254,7 @@ impl Encoder<'_> {
         push_list(self.bytes, list.iter().map(|entry| (entry.item.as_str(), scored(entry, self.options))));
     }
 
-    /// The items of the list after to which `change` happened.
+    /// Appends the items of the list after whose change is `change`.
     fn push_changed(&mut self, change: Change) {
         let entries = self.change.after.iter().zip(self.difference.changes());
         push_items(self.bytes, entries.filter(|(_, found)| **found == change).map(|(entry, _)| entry));
@@ -278,7 +283,7 @@ fn scored(entry: &Neighbour, options: &OutputOptions) -> Option<(Decimal, u32)> 
         .then(|| (Decimal::new(entry.score, options.score_digits), entry.count))
 }
 
-/// Appends a list as records show it: items with, unless scores are off, score and count.
+/// Appends a list as records contain it: items, each with score and count unless scores are off.
 pub(super) fn push_list<'a>(
     out: &mut Vec<u8>,
     list: impl Iterator<Item = (&'a str, Option<(Decimal, u32)>)>,

@@ -1,11 +1,11 @@
-//! Records as lines of a file or of standard output: newline-JSON, one value a line.
+//! Records as lines of a file or of standard output: newline-delimited JSON, one value per line.
 //!
-//! The workers of a process share the file through clones of one sink, and each writes whole lines only. An epoch is
-//! written out when it is closed.
+//! The workers of a process share the file through clones of one sink. Each writes whole lines only. The buffer is
+//! flushed when an epoch is closed.
 //!
 //! # Notes
 //!
-//! Between workers the order of lines depends on timing; the lines of one item come from one worker, in order.
+//! The order of lines of different workers depends on timing. The lines of one item come from one worker, in order.
 
 use super::{Delivery, Records, Sent, Sink, SinkError};
 use crate::files::ExistingFile;
@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// Lines wait in a buffer of this size for the epoch to close.
+/// The size of the buffer, in bytes, in which lines wait until their epoch is closed.
 const BUFFER_BYTES: usize = 256 << 10;
 
 type Writer = BufWriter<Box<dyn Write + Send>>;
@@ -26,15 +26,16 @@ pub struct FileSink {
     path: String,
     writer: Arc<Mutex<Writer>>,
     sent: Sent,
-    /// Records written since the last flush of this clone.
+    /// Records that this clone has written since its last flush.
     unflushed: usize,
 }
 
 impl FileSink {
-    /// Opens the file `path`, or makes it; `-` is standard output. `lines` says what a file holds that can be resumed.
+    /// Opens or creates the file `path`. `-` is standard output. `lines` is the kind of content that can be resumed
+    /// or replaced.
     ///
     /// # Errors
-    /// When it cannot be opened, or holds what is neither to be replaced nor can be resumed.
+    /// When the file cannot be opened, or holds something that may be neither replaced nor resumed.
     pub fn open(path: &str, existing: ExistingFile, lines: Lines) -> Result<Self, SinkError> {
         match existing {
             _ if path == "-" => Ok(FileSink::new(path, Box::new(io::stdout()))),
@@ -44,8 +45,8 @@ impl FileSink {
         }
     }
 
-    /// Makes the file `path`. What one of that name holds is replaced, if it is lines of the kind that `replaced` says:
-    /// with the first write, or at the end. A job that fails before leaves it as it was.
+    /// Creates the file `path`. The content of an existing file is replaced if it is lines of the kind `replaced`:
+    /// with the first write, or at the end. A job that fails before that leaves the file as it was.
     fn create(path: &str, replaced: Option<Lines>) -> Result<Self, SinkError> {
         let open = || {
             let file = File::options().write(true).create(true).truncate(false).open(path)?;
@@ -66,8 +67,7 @@ impl FileSink {
         Ok(FileSink::new(path, Box::new(Replaced { file, is_to_empty: length > 0 })))
     }
 
-    /// Resumes the file `path`, or makes it. What follows its last whole line, which a run that was cut off left, is
-    /// cut away.
+    /// Resumes or creates the file `path`. The incomplete last line that a killed run left is cut off.
     fn resume(path: &str, lines: Lines) -> Result<Self, SinkError> {
         let open = || {
             let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
@@ -85,31 +85,31 @@ impl FileSink {
         }
     }
 
-    /// Writes to `writer`, which is called `path` in errors.
+    /// A sink that writes to `writer`. Errors call it `path`.
     pub fn new(path: &str, writer: Box<dyn Write + Send>) -> Self {
         let writer = Arc::new(Mutex::new(BufWriter::with_capacity(BUFFER_BYTES, writer)));
         FileSink { path: path.to_owned(), writer, sent: Sent::default(), unflushed: 0 }
     }
 
-    /// Writes one line, whose end is added.
+    /// Writes `line` and a line break.
     pub(crate) fn write_line(&mut self, line: &[u8]) -> Result<(), SinkError> {
         let written = write_line(&mut lock(&self.writer), line);
         self.count(line);
         written.map_err(|error| failed(&self.path, error))
     }
 
-    /// Hands everything written so far to the operating system.
+    /// Flushes the buffer to the operating system.
     pub(crate) fn flush(&mut self) -> Result<(), SinkError> {
         self.unflushed = 0;
         lock(&self.writer).flush().map_err(|error| failed(&self.path, error))
     }
 
-    /// Where it writes to.
+    /// The path of the file, or `-`.
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
-    /// Whether a clone is writing now.
+    /// Whether a clone is writing at this moment.
     pub(crate) fn is_being_written(&self) -> bool {
         matches!(self.writer.try_lock(), Err(TryLockError::WouldBlock))
     }
@@ -136,7 +136,7 @@ impl Sink for FileSink {
     }
 
     fn poll(&mut self) -> Result<Delivery, SinkError> {
-        // An epoch that is closed has been written out.
+        // A closed epoch has been flushed.
         Ok(Delivery { records: self.unflushed, epochs: 0 })
     }
 
@@ -153,19 +153,19 @@ impl Sink for FileSink {
     }
 }
 
-/// What the lines of a file are, which is told by its first bytes.
+/// The kind of lines that a file holds, recognised by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {
     /// Records of lists, in any envelope.
     Lists,
     /// Dead letters.
     DeadLetters,
-    /// Events of a made-up shop.
+    /// Events of a generated shop.
     Events,
 }
 
 impl Lines {
-    /// How a file of them begins.
+    /// The first bytes of such a file: one of these.
     fn beginnings(self) -> &'static [&'static [u8]] {
         match self {
             Lines::Lists => &[b"{\"version\":1,", b"{\"before\":"],
@@ -174,7 +174,8 @@ impl Lines {
         }
     }
 
-    /// Whether a file holds such lines as far as it goes: an empty one does.
+    /// Whether a file holds such lines, by its first bytes. An empty file does, and so does one that is not a regular
+    /// file.
     fn are_in(self, file: &mut File) -> io::Result<bool> {
         if !file.metadata()?.is_file() {
             return Ok(true);
@@ -189,7 +190,7 @@ impl Lines {
         Ok(found.is_empty() || self.beginnings().iter().any(begins))
     }
 
-    /// What they are called.
+    /// Its name in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Lines::Lists => "lists",
@@ -199,7 +200,7 @@ impl Lines {
     }
 }
 
-/// A file whose old content goes when there is something to take its place, or nothing to come.
+/// A file whose old content is removed at the first write, or at the first flush if nothing is written.
 struct Replaced {
     file: File,
     is_to_empty: bool,
@@ -223,7 +224,7 @@ impl Write for Replaced {
     }
 }
 
-/// How many bytes the whole lines of a file have: the place behind its last line break, looked for from the end.
+/// The length, in bytes, of the whole lines of a file. The last line break is searched from the end.
 fn whole_lines(file: &mut File) -> io::Result<u64> {
     let mut end = file.metadata()?.len();
     let mut block = vec![0; BUFFER_BYTES];
@@ -245,7 +246,8 @@ fn write_line(writer: &mut Writer, line: &[u8]) -> io::Result<()> {
     writer.write_all(b"\n")
 }
 
-/// A worker that panicked ends the job; until then the others may write on, whole lines as before.
+/// Locks the writer, also after a panic. A worker that panicked ends the job; until then the others may go on writing
+/// whole lines.
 fn lock(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
     writer.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -265,7 +267,7 @@ mod tests {
     use deltacart_dataflows::Neighbour;
     use std::time::Duration;
 
-    /// One change to each of `items`: a list of one neighbour that is new, or gone.
+    /// One change for each of `items`: a list of one neighbour is added, or removed.
     fn records(items: &[&str], gone: bool) -> Records {
         let options = OutputOptions { envelope: Envelope::Upsert, scores: false, score_digits: 3 };
         let mut records = Records::new();

@@ -1,13 +1,13 @@
-//! What a reader holds who has read every record: the lists, by item.
+//! The fold of all records into lists by item, as a reader of the output keeps them.
 //!
-//! The envelope is found by the shape of the first value. Records of an item must come in the order in which they
-//! were sent, as a partition of a topic, or a file, keeps them; between items any order will do. A record of the
-//! `changes` envelope says everything about its pair, the rank included, so there even pairs may come in any order.
+//! The first value determines the envelope. Records of one item must be applied in the order in which they were sent,
+//! which a partition of a topic and a file keep. Records of different items may come in any order. A record of the
+//! `changes` envelope is complete for its pair, rank included, so there even pairs may come in any order.
 //!
 //! # Notes
 //!
-//! Before the first value a tombstone is about nothing and means nothing; after it, its key is read as the envelope
-//! writes keys. So an item whose id looks like the key of a pair is no riddle.
+//! A tombstone before the first value is ignored. After it, keys are parsed as that envelope writes them. So the id
+//! of an item may look like the key of a pair.
 
 use super::encode::{Envelope, VERSION, push_list, push_text};
 use super::parsed_record::{self, ParsedRecord, What};
@@ -17,13 +17,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use thiserror::Error;
 
-/// The lists that the records read so far add up to.
+/// The lists that result from the records applied so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lists {
     lists: BTreeMap<Name, Published>,
     envelope: Option<Envelope>,
     only: Option<Name>,
-    /// In which partition each key was met last, and in which epoch, where partitions are known.
+    /// The partition and the epoch of the last value of each key, where partitions are known.
     places: BTreeMap<Vec<u8>, (u32, Epoch)>,
 }
 
@@ -39,32 +39,32 @@ pub struct Published {
 /// One neighbour in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its rank, from 1. Ranks of a `changes` stream are gapless at the end of every epoch.
+    /// Its rank, from 1. In the `changes` envelope, ranks have no gaps at the end of an epoch.
     pub rank: u32,
-    /// The neighbour.
+    /// The id of the neighbour.
     pub item: Name,
-    /// Its similarity; `None` when scores are off.
+    /// Its similarity. `None` when scores are off.
     pub score: Option<Decimal>,
-    /// In how many baskets the two are together; `None` when scores are off.
+    /// The number of baskets that hold both items. `None` when scores are off.
     pub count: Option<u32>,
 }
 
-/// A record that is not one of ours.
+/// The record was not written by a job.
 #[derive(Debug, Error)]
 pub enum FoldError {
-    /// Not JSON, or a field has another type.
+    /// The value is not JSON, or a field has a wrong type.
     #[error("not a recommendation record")]
     Json(#[from] serde_json::Error),
-    /// JSON of another shape.
+    /// The value is JSON, but a field is missing.
     #[error("not a recommendation record: {0}")]
     Shape(&'static str),
-    /// A score that no job writes.
+    /// The score is not a decimal of the job's syntax.
     #[error("not a recommendation record: the score is {0}")]
     Score(#[from] DecimalError),
-    /// A version this program does not know.
+    /// The record's version is not the one that this program reads.
     #[error("a recommendation record of version {0}; this program reads version {VERSION}")]
     Version(u32),
-    /// The records before had another envelope.
+    /// The envelope differs from that of the records before.
     #[error("a record of envelope {found} among records of envelope {first}")]
     Mixed {
         /// The envelope of the records before.
@@ -75,18 +75,22 @@ pub enum FoldError {
 }
 
 impl Lists {
-    /// No lists, of whatever envelope comes first.
+    /// No lists. The first value determines the envelope.
     pub fn new() -> Self {
         Lists::default()
     }
 
-    /// No lists, and only the list of `item` will be kept.
+    /// No lists. Only the list of `item` will be kept.
     pub fn of_item(item: Name) -> Self {
         Lists { only: Some(item), ..Lists::default() }
     }
 
-    /// Reads one record: from a topic with its key, a missing value being a tombstone; or a line of a file, without
-    /// key. Says whose list it was about, unless that list is not kept or the record changes nothing.
+    /// Applies one record and returns the item whose list it changed. Returns `None` if that list is not kept or the
+    /// record changes nothing. A record of a topic has a key, and no value if it is a tombstone. A line of a file has
+    /// no key.
+    ///
+    /// # Errors
+    /// When the record is not one of a job, or has another envelope than those before.
     pub fn apply(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Name>, FoldError> {
         match (key, value) {
             (_, Some(value)) => self.apply_value(parsed_record::read(value)?),
@@ -95,9 +99,14 @@ impl Lists {
         }
     }
 
-    /// Reads one record of a topic, of the partition it was found in. A topic that has grown has lists that moved: a
-    /// value and its tombstone in the partition they left, and the list where it is now. Which was written first, only
-    /// epochs say, so what is older than what is held of another partition is passed over.
+    /// Applies one record of a topic, read from `partition`. Returns the item whose list it changed.
+    ///
+    /// In a topic that has grown, lists have moved: the old partition holds a value and its tombstone, the new one
+    /// the list. Only epochs say which was written first. So a value is ignored if another partition has one as new
+    /// or newer. A tombstone is ignored if another partition has a value.
+    ///
+    /// # Errors
+    /// As for [`Lists::apply`].
     pub fn apply_in(
         &mut self,
         partition: u32,
@@ -121,7 +130,8 @@ impl Lists {
         self.apply_value(parsed)
     }
 
-    /// Whose list a record is about, if it is one of a job's; [`Lists::apply`] says whether it changes that list.
+    /// The item whose list a record concerns, if a job wrote it. [`Lists::apply`] reports whether it changes that
+    /// list.
     pub(crate) fn about(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Option<Name> {
         match (key, value, self.envelope) {
             (_, Some(value), _) => {
@@ -182,7 +192,8 @@ impl Lists {
         let list = self.lists.entry(item.clone()).or_default();
         list.epoch = epoch;
         list.entries.retain(|other| other.item != entry.item);
-        // In the middle of an epoch two may hold one rank for a while; the item decides, so that order stays total.
+        // Within an epoch, two neighbours may share a rank for a while. The item breaks the tie, so the order stays
+        // total.
         let place =
             list.entries.partition_point(|other| (other.rank, &other.item) < (entry.rank, &entry.item));
         list.entries.insert(place, entry);
@@ -213,7 +224,7 @@ impl Lists {
         self.lists.iter()
     }
 
-    /// How many items have a list.
+    /// The number of items that have a list.
     pub fn len(&self) -> usize {
         self.lists.len()
     }
@@ -223,13 +234,16 @@ impl Lists {
         self.lists.is_empty()
     }
 
-    /// The envelope of the records read; `None` before the first value.
+    /// The envelope of the records applied. `None` before the first value.
     pub fn envelope(&self) -> Option<Envelope> {
         self.envelope
     }
 
-    /// Writes one line for each item, by rising item, without epochs and changes: what two runs over one input must
-    /// agree on to the last byte, whatever their envelopes, workers and epochs were.
+    /// Writes one line for each item, by rising item, without epochs and changes. Two runs over one input agree on
+    /// these bytes, whatever their envelopes, workers and epochs.
+    ///
+    /// # Errors
+    /// When `out` cannot be written to.
     pub fn write_canonical(&self, out: &mut impl Write) -> io::Result<()> {
         let mut line = Vec::new();
         for item in self.lists.keys() {
@@ -241,8 +255,8 @@ impl Lists {
         Ok(())
     }
 
-    /// Appends the list of `item` as JSON, without a line's end: `{"item":…,"recommendations":[…]}`. An item without a
-    /// list has no recommendations.
+    /// Appends the list of `item` as JSON, without a line break: `{"item":…,"recommendations":[…]}`. An item without
+    /// a list has an empty array.
     pub fn push_json(&self, item: &str, line: &mut Vec<u8>) {
         line.extend_from_slice(b"{\"item\":");
         push_text(line, item);

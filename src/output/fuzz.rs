@@ -1,4 +1,4 @@
-//! Output topics that hold anything: see `crate::fuzz`.
+//! Fuzz target: an output topic with any content. See `crate::fuzz`.
 
 use super::consumer_state::{ConsumerState, Correction, read_consumer_record};
 use super::encode::UNSCORED;
@@ -6,7 +6,7 @@ use super::{Decimal, Entry, Envelope, Lists, OutputOptions, Records};
 use deltacart_dataflows::{List, Name, Neighbour};
 use std::collections::HashMap;
 
-/// A record a line: a value, a key and a value with a tab between them, or a tab and the key of a tombstone.
+/// One record per line: a value; a key and a value with a tab between them; or a tab and the key of a tombstone.
 fn records(data: &[u8]) -> impl Iterator<Item = (Option<&[u8]>, Option<&[u8]>)> {
     data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(|line| {
         match line.iter().position(|&byte| byte == b'\t') {
@@ -17,14 +17,15 @@ fn records(data: &[u8]) -> impl Iterator<Item = (Option<&[u8]>, Option<&[u8]>)> 
     })
 }
 
-/// Reads records in both ways there are, as far as both understand them, and corrects what they leave.
+/// Applies records to [`Lists`] and to [`ConsumerState`], as far as both accept them, and checks the corrections of
+/// the result.
 pub(crate) fn fold(data: &[u8]) {
     let (mut lists, mut consumer_state) = (Lists::new(), ConsumerState::default());
     let mut read = Vec::new();
     for (key, value) in records(data) {
         let folded = lists.apply(key, value);
         let record = read_consumer_record(0, key, value);
-        // A job that starts on such a topic ends with a message; a reader as well.
+        // A job or a reader that starts on such a topic ends with an error.
         let (Ok(_), Ok((record, _))) = (folded, record) else { return };
         consumer_state.apply(record, None);
         read.push((key, value));
@@ -36,7 +37,8 @@ pub(crate) fn fold(data: &[u8]) {
         assert!(all_read && only.len() == 1 && only.get(item) == Some(list), "{item}");
     }
     let Some(envelope) = lists.envelope() else { return };
-    // The key of a pair that is written in another way is another key for a topic, and the same pair for a reader.
+    // The key of a pair can be written as JSON in several ways. A topic takes them for several keys, a reader for
+    // one.
     if envelope == Envelope::Changes && read.iter().any(|(_, value)| value.is_none()) {
         return;
     }
@@ -62,7 +64,7 @@ fn neighbour(entry: &Entry) -> Neighbour {
 
 const READ: &str = "what was read whole can be read again";
 
-/// What is held needs no correction to itself, and one to nothing leaves nothing.
+/// A correction of the consumer state to itself is empty. A correction to no lists leaves no lists.
 fn correct(mut lists: Lists, consumer_state: ConsumerState, envelope: Envelope) {
     let options = OutputOptions { envelope, scores: true, score_digits: Decimal::DIGITS_MAX };
     let is_torn = lists.iter().any(|(_, list)| (1..).zip(&list.entries).any(|(rank, it)| rank != it.rank));

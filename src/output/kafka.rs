@@ -1,12 +1,12 @@
-//! Records to a Kafka topic, without ever waiting for the broker.
+//! Records to a Kafka topic, without waiting for the broker.
 //!
-//! One [`KafkaSink`] serves one worker. librdkafka keeps what has been taken, in bounded memory, sends it from threads
-//! of its own and hands the acknowledgements to the next [`Sink::poll`]. Whatever it has to say goes to the log.
+//! One [`KafkaSink`] serves one worker. librdkafka queues the records it has taken, in bounded memory, and sends them
+//! from its own threads. The next [`Sink::poll`] receives the acknowledgements. librdkafka's messages go to the log.
 //!
 //! # Notes
 //!
-//! Delivery by [`KafkaSink`] is at least once and in order: the producer is idempotent and acknowledged by all replicas
-//! in sync. By [`TransactionalSink`] it is exactly once.
+//! [`KafkaSink`] delivers at least once and in order: the producer is idempotent, and all in-sync replicas
+//! acknowledge. [`TransactionalSink`] delivers exactly once.
 
 mod open;
 mod partition;
@@ -36,24 +36,26 @@ use report::Reports;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Properties of every producer, unless the user gave them: what has been taken and not yet delivered is bounded,
-/// for each worker, by whichever is reached first.
+/// Properties of every producer, unless the user sets them. Each limits, per worker, what librdkafka has taken and
+/// not yet delivered. The first limit reached counts.
 const QUEUE: [(&str, &str); 2] =
     [("queue.buffering.max.kbytes", "65536"), ("queue.buffering.max.messages", "200000")];
 
-/// How many records are taken at a time: some milliseconds' worth, so that a large epoch holds nobody up.
+/// The number of records taken per call: a few milliseconds of work, so that a large epoch does not block the worker.
 const SEND_RECORDS_MAX: usize = 2_000;
 
-/// A Kafka topic as the destination of one worker's records. One epoch is on its way at a time.
+/// A Kafka topic as the destination of one worker's records, at least once. One epoch at a time is undelivered.
 pub struct KafkaSink {
     producer: Producer,
-    /// Epochs that are closed and on their way; the next one waits for them.
+    /// Epochs closed and not yet delivered. Records of the next epoch wait for them.
     epochs: usize,
 }
 
 impl KafkaSink {
-    /// Connects to `topic`, which must exist (see [`ensure_topic`]). Fails within the settings' start-up timeout if no
-    /// broker answers.
+    /// Connects to `topic`, which must exist (see [`ensure_topic`]).
+    ///
+    /// # Errors
+    /// When no broker answers within the settings' start-up timeout.
     pub fn connect(settings: &KafkaSettings, topic: &str) -> Result<Self, SinkError> {
         Ok(KafkaSink { producer: Producer::connect(settings, topic)?, epochs: 0 })
     }
@@ -100,42 +102,42 @@ impl Sink for KafkaSink {
 pub(crate) struct Message<'a> {
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
-    /// Without it, the partition of the key; any, without a key.
+    /// The partition. Without it, the client chooses: by the key, or any partition for a message without a key.
     pub(crate) partition: Option<u32>,
     pub(crate) headers: &'a [(&'a str, Option<&'a [u8]>)],
-    /// Milliseconds since the Unix epoch; without it, the time of sending.
+    /// Milliseconds since the Unix epoch. Without it, the time of sending.
     pub(crate) timestamp: Option<i64>,
 }
 
-/// What became of a message that was offered.
+/// The result of offering a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offered {
-    /// It is on its way.
+    /// The producer has taken it.
     Taken,
-    /// There is no room now; poll and offer it again.
+    /// The queue is full. Poll and offer the message again.
     Full,
     /// It is longer than `message.max.bytes` and will never be taken.
     TooLarge,
 }
 
-/// A producer of one topic that counts what has arrived.
+/// A producer for one topic that counts acknowledgements.
 pub(crate) struct Producer {
     client: Released<Arc<BaseProducer<Reports>>>,
     topic: String,
     partitions: Partitions,
     sent: Sent,
-    /// Messages that are not in `sent`.
+    /// Messages that `sent` no longer counts.
     forgotten: u64,
 }
 
 impl Producer {
-    /// Connects to a topic that exists, or was made a moment ago.
+    /// Connects to a topic that exists, or was created a moment ago.
     pub(crate) fn connect(settings: &KafkaSettings, topic: &str) -> Result<Self, SinkError> {
         let partitions = Partitions::of_topic(settings, topic)?;
         Producer::connect_as(settings, topic, partitions, None)
     }
 
-    /// Connects to a topic that is known to be there; with a transactional id, if there is one.
+    /// Connects to a topic that is known to exist, with the transactional `id` if there is one.
     fn connect_as(
         settings: &KafkaSettings,
         topic: &str,
@@ -163,7 +165,8 @@ impl Producer {
         })
     }
 
-    /// A record as a message. Its partition is said: librdkafka would take one of those that a topic has got meanwhile.
+    /// A record as a message. The partition is explicit: librdkafka would also use partitions that the topic has
+    /// gained since.
     fn message<'a>(&self, record: &Record<'a>) -> Message<'a> {
         let Record { key, value, .. } = *record;
         let partition = record.partition.unwrap_or_else(|| self.partitions.of(key));
@@ -196,12 +199,12 @@ impl Producer {
         }
     }
 
-    /// Collects acknowledgements and says how many messages are still without one.
+    /// Collects acknowledgements. Returns the number of unacknowledged messages.
     pub(crate) fn poll(&mut self) -> Result<usize, SinkError> {
         self.collect().map_err(|failure| self.explain(&failure))
     }
 
-    /// The same; the error is that of the first message that failed.
+    /// Collects acknowledgements. The error is that of the first message that failed.
     fn collect(&mut self) -> Result<usize, KafkaError> {
         let reports = self.client.context();
         let mut settled = reports.settled();
@@ -218,18 +221,18 @@ impl Producer {
         }
     }
 
-    /// What is wrong. A fatal error fails every message, and every transaction, for no reason of its own.
+    /// Explains a failure. A fatal error of the client fails every message and transaction, so it comes first.
     fn explain(&self, failure: &KafkaError) -> SinkError {
         let fatal = self.client.client().fatal_error().map(|(code, _)| KafkaError::MessageProduction(code));
         self.client.context().explain(fatal.as_ref().unwrap_or(failure))
     }
 
-    /// What has been taken since the start.
+    /// The records and bytes taken since the start.
     pub(crate) fn sent(&self) -> Sent {
         self.sent
     }
 
-    /// Counts from nothing again: what was sent so far is none of the job's. All of it has been acknowledged.
+    /// Resets `sent` to zero, because the messages so far were none of the job's. All of them have been acknowledged.
     fn forget_sent(&mut self) {
         self.forgotten += self.sent.records;
         self.sent = Sent::default();
@@ -249,7 +252,7 @@ impl Producer {
 }
 
 impl From<SourceError> for SinkError {
-    /// What a question about a topic failed with, which is asked in the same words for reading and writing.
+    /// The error of a metadata request, with the same text for reading and writing.
     fn from(error: SourceError) -> Self {
         SinkError::Kafka { message: error.to_string() }
     }

@@ -1,5 +1,6 @@
-//! What one record says: the values of all envelopes, read. Whose it is, and what became of the list; or only whose,
-//! which takes a fraction of the time.
+//! The parser of record values, for all envelopes. It yields the item, the epoch and the new content of the list.
+//!
+//! The entries of lists can be skipped, which takes a fraction of the time.
 
 use super::encode::{Envelope, VERSION};
 use super::fold::{Entry, FoldError};
@@ -8,7 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-/// One value, read.
+/// One parsed value.
 pub(super) struct ParsedRecord<L> {
     pub(super) envelope: Envelope,
     pub(super) item: Name,
@@ -16,17 +17,17 @@ pub(super) struct ParsedRecord<L> {
     pub(super) what: What<L>,
 }
 
-/// What became of the item's list.
+/// The change that a record makes to the item's list.
 pub(super) enum What<L> {
-    /// It is this, whole; empty if there is none any more.
+    /// The whole list. Empty if there is none any more.
     List(L),
-    /// This neighbour is in it.
+    /// This neighbour is in the list.
     Pair(Entry),
-    /// This neighbour is not in it any more.
+    /// This neighbour is no longer in the list.
     Leave(Name),
 }
 
-/// A value of any envelope: a field is there or not.
+/// The fields of all envelopes, each optional.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "R: Deserialize<'de>"))]
 struct Value<'a, R> {
@@ -65,7 +66,7 @@ struct Origin {
     epoch: Epoch,
 }
 
-/// Reads one value, or line.
+/// Parses one value, or one line of a file.
 pub(super) fn read(value: &[u8]) -> Result<ParsedRecord<Vec<Entry>>, FoldError> {
     let ParsedRecord { envelope, item, epoch, what } = read_as::<Vec<Row<'_>>>(value)?;
     let what = match what {
@@ -76,7 +77,7 @@ pub(super) fn read(value: &[u8]) -> Result<ParsedRecord<Vec<Entry>>, FoldError> 
     Ok(ParsedRecord { envelope, item, epoch, what })
 }
 
-/// The same, but for what is in a list.
+/// Parses everything but the entries of a list.
 pub(super) fn glance(value: &[u8]) -> Result<ParsedRecord<IgnoredAny>, FoldError> {
     read_as(value)
 }

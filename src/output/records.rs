@@ -1,62 +1,62 @@
-//! Records in one buffer, waiting to be sent: filled by the encoder at the back, taken by a sink at the front.
+//! A queue of encoded records in one buffer: the encoder appends at the back, a sink removes from the front.
 //!
-//! Keys and values lie one behind the other in one growing buffer, so a record costs no allocation. When the last
-//! one has been taken the buffer starts anew; until then it only grows, so whoever fills it looks at
-//! [`Records::bytes`].
+//! Keys and values are stored back to back, so a record costs no allocation. The buffer is reset when the last record
+//! has been removed. Until then it only grows, so the encoder's caller watches [`Records::bytes`].
 
 use super::difference::Difference;
 
-/// What a buffer keeps for the next epoch when it is empty; one large epoch must not hold its memory for ever.
+/// The capacity, in bytes, that an empty buffer keeps for the next epoch. One large epoch must not hold its memory
+/// for ever.
 const RETAINED_BYTES: usize = 8 << 20;
 
 /// Encoded records that have not been sent yet, in order.
 #[derive(Debug, Default)]
 pub struct Records {
-    /// Keys and values; those before `start` have been taken.
+    /// Keys and values. Those before `start` have been removed.
     pub(super) bytes: Vec<u8>,
-    /// One for each record, also of those before `first`, which have been taken.
+    /// One span for each record. Those before `first` have been removed.
     pub(super) spans: Vec<Span>,
     first: usize,
     start: usize,
-    /// The encoder's scratch.
+    /// Scratch memory of the encoder.
     pub(super) difference: Difference,
 }
 
-/// Where one record lies: its key begins where the record before ends.
+/// The position of one record in the buffer. Its key begins where the previous record ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     pub(super) key_end: usize,
     pub(super) end: usize,
     pub(super) form: Form,
-    /// Nothing more is said about the list in this epoch.
+    /// Whether this is the last record of its list in this epoch.
     pub(super) is_last: bool,
 }
 
-/// What of a record is to be seen where.
+/// How a record appears in a topic and in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// The value is both a topic's value and a file's line.
+    /// The bytes are the value in a topic and the line in a file.
     Value,
-    /// A tombstone in a topic; a file, which has none, shows the value as a line.
+    /// A tombstone in a topic. A file has no tombstones: there the bytes are the line.
     Emptied,
-    /// A tombstone in a topic, and nothing in a file, where the line before has said it.
+    /// A tombstone in a topic. Nothing in a file, where the line before it has reported the removal.
     Tombstone,
-    /// A tombstone in this partition of a topic, where the key does not belong; nothing in a file.
+    /// A tombstone in this partition of a topic, to which the key no longer belongs. Nothing in a file.
     StrayTombstone(u32),
 }
 
-/// One record, borrowed from its [`Records`].
+/// One record, borrowed from [`Records`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The key in a topic.
     pub key: &'a [u8],
-    /// The partition, if it is another one than that of the key.
+    /// The partition, if it is not the one that the key belongs to.
     pub partition: Option<u32>,
-    /// The value in a topic; `None` is a tombstone.
+    /// The value in a topic. `None` is a tombstone.
     pub value: Option<&'a [u8]>,
-    /// The line in a file, without its end; `None` if a file has no line for it.
+    /// The line in a file, without its line break. `None` if the record has no line.
     pub line: Option<&'a [u8]>,
-    /// Nothing more is said about the list in this epoch: here the records may be parted.
+    /// Whether this is the last record of its list in this epoch. A transaction may end after it.
     pub is_last: bool,
 }
 
@@ -66,27 +66,27 @@ impl Records {
         Records::default()
     }
 
-    /// How many records are left.
+    /// The number of remaining records.
     pub fn len(&self) -> usize {
         self.spans.len() - self.first
     }
 
-    /// Whether no record is left.
+    /// Whether no record remains.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many bytes the records that are left have.
+    /// The size of the remaining records, in bytes of keys and values.
     pub fn bytes(&self) -> usize {
         self.bytes.len() - self.start
     }
 
-    /// The first record that is left.
+    /// The first remaining record.
     pub fn front(&self) -> Option<Record<'_>> {
         self.spans.get(self.first).map(|span| self.record(self.start, *span))
     }
 
-    /// Takes the first record that is left away.
+    /// Removes the first remaining record.
     pub fn pop(&mut self) {
         if let Some(span) = self.spans.get(self.first) {
             self.start = span.end;
@@ -97,7 +97,7 @@ impl Records {
         }
     }
 
-    /// The records that are left, in order.
+    /// The remaining records, in order.
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
         self.spans[self.first..].iter().scan(self.start, |start, span| {
             let record = self.record(*start, *span);
@@ -106,29 +106,29 @@ impl Records {
         })
     }
 
-    /// Appends a tombstone: in a topic `key` is to be forgotten.
+    /// Appends a tombstone: a topic deletes `key`.
     pub(crate) fn push_tombstone(&mut self, key: &[u8]) {
         self.bytes.extend_from_slice(key);
         let end = self.bytes.len();
         self.spans.push(Span { key_end: end, end, form: Form::Tombstone, is_last: true });
     }
 
-    /// Appends a tombstone for a partition where `key` was, and does not belong any more. More is said about its list:
-    /// [`Records::end_list`] comes after it.
+    /// Appends a tombstone for a partition that holds `key`, but to which the key no longer belongs. It does not end
+    /// its list: a call of [`Records::end_list`] must follow.
     pub(crate) fn push_stray_tombstone(&mut self, key: &[u8], partition: u32) {
         self.bytes.extend_from_slice(key);
         let end = self.bytes.len();
         self.spans.push(Span { key_end: end, end, form: Form::StrayTombstone(partition), is_last: false });
     }
 
-    /// Says that the last record is the last about its list in this epoch.
+    /// Marks the last record as the last one of its list in this epoch.
     pub(crate) fn end_list(&mut self) {
         if let Some(last) = self.spans.last_mut() {
             last.is_last = true;
         }
     }
 
-    /// Takes all records away.
+    /// Removes all records.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(RETAINED_BYTES);

@@ -1,4 +1,4 @@
-//! What every destination of records can do: take some without waiting, and say what has arrived.
+//! The interface of all destinations: a [`Sink`] takes records without blocking and reports what has been delivered.
 
 use super::Records;
 use super::file::Lines;
@@ -7,48 +7,58 @@ use std::iter::Sum;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Where records go. One sink serves one worker.
+/// A destination of records. One sink serves one worker.
 ///
-/// A worker keeps calling, and nothing here waits for a reader or a broker:
+/// A worker calls it again and again. Calls do not wait for a reader or a broker, unless their documentation says so:
 ///
 /// ```text
 /// every turn:             sink.send(&mut records)   until `records` is empty
-///                         sink.poll()               how far delivery has come
+///                         sink.poll()               how much is still undelivered
 /// at the end of an epoch: sink.close_epoch(epoch)   once its records have been sent
 /// ```
 ///
-/// The records of the next epoch may follow at once. Epochs arrive in their order.
+/// The records of the next epoch may follow at once. Epochs are delivered in order.
 ///
-/// What has arrived stays, and what has not, after a failure, may have: whether records can come twice is the sink's.
+/// Delivered records stay. After a failure, undelivered ones may have reached the destination or not. Whether a
+/// record can be delivered twice depends on the sink.
 pub trait Sink {
-    /// Takes records from the front of `records`, as many as there is room and a moment for. What is left is to be
-    /// offered again after a [`Sink::poll`].
+    /// Takes records from the front of `records`, as many as there is room for, and no more than a few milliseconds'
+    /// work. The caller offers the rest again after a [`Sink::poll`].
+    ///
+    /// # Errors
+    /// When a record cannot be delivered. The error is final.
     fn send(&mut self, records: &mut Records) -> Result<(), SinkError>;
 
-    /// Pushes delivery on, and says how far it has come. An error is final: some record will not arrive.
+    /// Advances delivery and reports how much is still undelivered.
+    ///
+    /// # Errors
+    /// When some record cannot be delivered. The error is final.
     fn poll(&mut self) -> Result<Delivery, SinkError>;
 
-    /// Says that every record of `epoch` has been taken, if it has any, and that those of later ones follow. This is
-    /// where a sink makes an epoch visible as a whole, if it can.
+    /// Marks the end of `epoch`: all of its records, if any, have been taken, and those of later epochs follow. A
+    /// sink that can makes the epoch visible as a whole.
     fn close_epoch(&mut self, epoch: Epoch) -> Result<(), SinkError>;
 
-    /// Makes sure that nobody has taken over since this was made. May wait for the answer; called once, before the
-    /// first record. Destinations that cannot be taken over have nothing to say.
+    /// Checks that no other run has taken over the destination since this sink was made. Called once, before the
+    /// first record. May wait for the answer. Destinations that cannot be taken over always succeed.
     fn confirm(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 
-    /// The partition to which records of a key go, where the destination has partitions: the same as long as this
-    /// lives, also when the destination grows.
+    /// The partition that records of `key` go to, if the destination has partitions. It stays the same for the
+    /// lifetime of the sink, also when the destination grows.
     fn partition_of(&self, key: &[u8]) -> Option<u32> {
         let _ = key;
         None
     }
 
-    /// What has been taken since the start.
+    /// The records and bytes taken since the start.
     fn sent(&self) -> Sent;
 
-    /// Waits until everything taken has arrived: at the end of the job, when there is nothing else to do.
+    /// Waits until everything taken has been delivered. Called at the end of the job.
+    ///
+    /// # Errors
+    /// [`SinkError::Timeout`] after `patience`, or when a record cannot be delivered.
     fn finish(&mut self, patience: Duration) -> Result<(), SinkError> {
         let deadline = Instant::now() + patience;
         loop {
@@ -64,25 +74,28 @@ pub trait Sink {
     }
 }
 
-/// Looks at a destination while others write to it.
+/// A check of a destination while sinks write to it.
 pub trait Watch {
-    /// Fails when the destination is not any more what it was when the job began. Never waits.
+    /// Checks that the destination is still the one that the job began with. Never waits.
+    ///
+    /// # Errors
+    /// When it has been deleted, replaced or resized.
     fn check(&mut self) -> Result<(), SinkError>;
 }
 
-/// What is on its way.
+/// What has been taken and not yet delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
-    /// Records that have been taken and have not arrived.
+    /// Records taken and not yet delivered.
     pub records: usize,
-    /// Epochs that have been closed and have not arrived, the last ones.
+    /// Epochs closed and not yet delivered. They are the latest ones.
     pub epochs: usize,
 }
 
-/// What a sink has taken.
+/// The amount of output that a sink has taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Records, tombstones among them.
+    /// Records, tombstones included.
     pub records: u64,
     /// Bytes of their keys and values, or of their lines.
     pub bytes: u64,
@@ -97,51 +110,51 @@ impl Sum for Sent {
     }
 }
 
-/// Why records cannot leave the job.
+/// Why records cannot be delivered.
 #[derive(Debug, Error)]
 pub enum SinkError {
-    /// The reader at the other end of a pipe has had enough: a quiet end, not a failure.
+    /// The reader at the other end of a pipe has closed it. The job ends without a failure.
     #[error("the reader of {path} is gone")]
     Closed {
         /// `-` or the path.
         path: String,
     },
-    /// A file could not be made or written.
+    /// A file could not be created or written.
     #[error("cannot write {path}")]
     File {
         /// `-` or the path.
         path: String,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file is there and holds something.
+    /// The file exists and is not empty.
     #[error("{path} is a file of {length} bytes: --overwrite replaces it, or name another")]
     Exists {
         /// The path.
         path: String,
-        /// How many bytes it has.
+        /// Its length in bytes.
         length: u64,
     },
-    /// A file that is to be resumed holds something else.
+    /// The file to resume or replace holds something else.
     #[error("{path} is not a file of {}: name another, or move it away", lines.name())]
     Foreign {
         /// The path.
         path: String,
-        /// What it was to hold.
+        /// The kind of lines that it should hold.
         lines: Lines,
     },
-    /// The broker, the topic, a permission or a limit.
+    /// Something is wrong with the broker, the topic, a permission or a limit.
     #[error("{message}")]
     Kafka {
-        /// What is wrong, with what, and the property or flag to change.
+        /// What is wrong, and the property or flag to change.
         message: String,
     },
-    /// Records were still on their way when the time was up.
+    /// Records were still undelivered when the time was up.
     #[error("{in_flight} records had not been delivered after {seconds} s")]
     Timeout {
-        /// How many.
+        /// The number of undelivered records.
         in_flight: usize,
-        /// How long they were waited for.
+        /// How long the sink waited, in seconds.
         seconds: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! The encoder, the schemas and the fold against each other: what is written is valid, and adds up.
+//! The encoder, the schemas and the fold against each other: records are valid and fold into the lists.
 
 use super::*;
 use deltacart_dataflows::{Epoch, List, Name, Neighbour};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Ids, some of which want to be taken for something else.
+/// Ids, some of which look like something else.
 const ITEMS: [&str; 12] = [
     "a",
     "b",
@@ -34,7 +34,7 @@ fn options(envelope: Envelope, scores: bool) -> OutputOptions {
     OutputOptions { envelope, scores, score_digits: 3 }
 }
 
-/// Keys and values as text, one record a line: `key value`, a missing value being `-`.
+/// Keys and values as text, one record per line: `key value`. A missing value is `-`.
 fn encoded(change: &ListChange, options: &OutputOptions) -> String {
     let mut records = Records::new();
     encode(change, options, &mut records);
@@ -210,7 +210,7 @@ fn list() -> impl Strategy<Value = List> {
     })
 }
 
-/// A list after another: any, or the same with one entry rescored, taken out or brought elsewhere.
+/// A list that follows `before`: any list, or `before` with one entry rescored, removed or moved.
 fn edited(before: &List, any: List, edit: (u8, usize, usize)) -> List {
     let mut after = before.clone();
     let (kind, at, to) = edit;
@@ -225,7 +225,7 @@ fn edited(before: &List, any: List, edit: (u8, usize, usize)) -> List {
     after
 }
 
-/// Changes as the dataflow gives them: each from the list that the one before it left.
+/// Changes as the dataflow emits them: each begins with the list that the previous one left.
 fn schedule() -> impl Strategy<Value = Vec<ListChange>> {
     let step = (0..4_usize, list(), (0..8_u8, 0..8_usize, 0..8_usize));
     vec(step, 0..40).prop_map(|steps| {
@@ -243,7 +243,7 @@ fn schedule() -> impl Strategy<Value = Vec<ListChange>> {
     })
 }
 
-/// The lists that the changes end with, as a reader should hold them.
+/// The lists after all changes, as a reader should have them.
 fn expected(changes: &[ListChange], options: &OutputOptions) -> BTreeMap<Name, Vec<Entry>> {
     let mut lists = BTreeMap::new();
     for change in changes {
@@ -308,7 +308,7 @@ fn the_schemas_refuse_other_records() {
 }
 
 proptest! {
-    /// A record of `changes` never says what its pair's last one has said.
+    /// A record of `changes` never repeats the previous record of its pair.
     #[test]
     fn pairs_are_told_of_when_something_of_them_is_new(changes in schedule(), scores in any::<bool>()) {
         let mut told = BTreeMap::<Vec<u8>, Value>::new();
@@ -369,7 +369,7 @@ proptest! {
         prop_assert_eq!(&entries(&file), &expected);
     }
 
-    /// What a compacted topic keeps is enough, whatever the order in which a reader meets the keys.
+    /// The records that a compacted topic keeps are enough, in whatever order a reader receives the keys.
     #[test]
     fn the_last_record_of_each_key_adds_up_to_the_lists(
         changes in schedule(), options in any_options(), backwards: bool

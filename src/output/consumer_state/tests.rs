@@ -1,4 +1,4 @@
-//! From whatever consumers hold to whatever is computed: the records between, for all envelopes and options.
+//! Corrections from any consumer state to any computed lists, for all envelopes and options.
 
 use super::*;
 use crate::output::Lists;
@@ -16,7 +16,7 @@ fn options() -> impl Strategy<Value = OutputOptions> {
     })
 }
 
-/// Lists of some items; few values, so that some are equal by chance. Without scores there are none, as computed.
+/// Lists of some items, with few values, so that some are equal by chance. Without `scores`, scores and counts are 0.
 fn lists(scores: bool) -> impl Strategy<Value = HashMap<Name, List>> {
     let neighbour = (0..ITEMS.len(), 0..3_i64, 1..3_u32);
     let list = prop::collection::vec(neighbour, 1..4).prop_map(move |neighbours| {
@@ -45,7 +45,7 @@ fn consumer_state(topic: &Topic) -> ConsumerState {
     consumer_state
 }
 
-/// What it takes to come from what the topic holds to the lists; brings the topic there.
+/// The records that correct the topic to the lists. Applies them to the topic.
 fn correct(topic: &mut Topic, epoch: Epoch, options: &OutputOptions, lists: HashMap<Name, List>) -> Records {
     let mut records = Records::new();
     let mut correction = Correction::new(consumer_state(topic), lists, epoch, options).unwrap();
@@ -67,7 +67,7 @@ fn canonical(topic: &Topic) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// What a topic that held nothing would hold.
+/// The topic that results if it was empty before.
 fn from_nothing(options: &OutputOptions, lists: HashMap<Name, List>) -> Topic {
     let mut topic = Topic::new();
     for (item, after) in lists {
@@ -81,8 +81,8 @@ fn from_nothing(options: &OutputOptions, lists: HashMap<Name, List>) -> Topic {
 }
 
 proptest! {
-    /// However often everything is changed between two runs, the topic ends with the lists of the last, and a run
-    /// that changes nothing says nothing.
+    /// However much changes between two runs, the topic ends with the lists of the last run. A run that changes
+    /// nothing writes no record.
     #[test]
     fn any_runs_one_after_the_other(runs in prop::collection::vec(run(), 1..5)) {
         let mut topic = Topic::new();
@@ -98,7 +98,7 @@ proptest! {
         }
     }
 
-    /// The worker that gets a stale key is the one that writes it, if it is written.
+    /// The worker that receives a stale key is the one that writes it, if it is written.
     #[test]
     fn records_of_one_key_meet((options, lists) in run()) {
         for (key, value) in from_nothing(&options, lists) {
@@ -111,14 +111,14 @@ proptest! {
     }
 }
 
-/// A topic of so many partitions, read one by one: what lies where.
+/// A topic with partitions, each read separately: the keys and values in each.
 type Partitions = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
 
 fn home(key: &[u8], partitions: u32) -> u32 {
     key.iter().fold(7, |hash: u32, &byte| hash.wrapping_mul(31).wrapping_add(byte.into())) % partitions
 }
 
-/// The same for a topic of partitions, some keys of which may lie where they do not belong.
+/// Corrects a topic with partitions, some of whose keys may be in a partition that they do not belong to.
 fn correct_partitions(
     topic: &mut Partitions,
     partitions: u32,
@@ -148,8 +148,8 @@ fn correct_partitions(
 }
 
 proptest! {
-    /// However the topic grows and whatever is changed between two runs, every key ends where it belongs, with the
-    /// lists of the last run; who has them hears of no list twice.
+    /// However the topic grows and whatever changes between two runs, every key ends in its partition, with the list
+    /// of the last run. A list that consumers already have is not published again.
     #[test]
     fn a_topic_that_grows(runs in prop::collection::vec((run(), 1..6_u32), 1..5)) {
         let (mut topic, mut partitions) = (Partitions::new(), 1);
@@ -194,14 +194,14 @@ fn a_key_that_moves_leaves_with_its_list() {
         let told = records.iter().map(|record| (record.partition, record.value.is_some(), record.is_last));
         told.collect::<Vec<_>>()
     };
-    // In one transaction, for nothing ends before the list.
+    // In one transaction, because no record before the list ends it.
     let moved = encode(HashMap::from([(Name::from("a"), list)]));
     assert_eq!(moved, [(Some(0), false, false), (Some(2), false, false), (None, true, true)]);
     let gone = encode(HashMap::new());
     assert_eq!(gone, [(Some(0), false, true), (Some(2), false, true)]);
 }
 
-/// The end of an epoch is missing in a file: the list is taken away and told anew.
+/// In a file, the end of an epoch is missing: the list is removed and published again.
 #[test]
 fn a_torn_list_is_mended() {
     let options = OutputOptions { envelope: Envelope::Changes, scores: false, score_digits: 0 };

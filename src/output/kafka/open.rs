@@ -1,4 +1,4 @@
-//! Transactions that are still open in a topic: what lies behind them cannot be read yet.
+//! Waiting for open transactions of a topic: records after them cannot be read yet.
 
 use crate::output::SinkError;
 use deltacart_inputs::Share;
@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// From then on it is no moment any more, and somebody is told.
+/// How long the job waits before it logs a warning.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// Waits until no transaction is open in the partitions of `topic` that are this worker's: then everything that was
-/// ever committed can be read. Those of this job are over when its slots have been taken over; what a producer has
-/// committed can be read a few milliseconds later.
+/// Waits until no transaction is open in this worker's share of the partitions of `topic`. Then everything ever
+/// committed can be read. The job's own transactions ended when its slots were fenced. Records that a producer has
+/// committed become readable a few milliseconds later.
+///
+/// # Errors
+/// When no broker answers, or a transaction is still open after `patience`.
 pub fn wait_for_open_transactions(
     settings: &KafkaSettings,
     topic: &str,

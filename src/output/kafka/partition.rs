@@ -1,17 +1,17 @@
-//! In which partition of a topic the records of a key lie: where a Java client would write them, and looks for them.
+//! The partition of a key: the one that a Java client would write it to and look for it in.
 //!
-//! The job works that out by itself. A client library takes a topic that has grown for as large as it is now, so the
-//! records of a key would go to another partition all of a sudden, and the old one would keep a list for ever.
+//! The job computes it itself. A client library uses the current number of partitions. In a topic that grew, the
+//! records of a key would suddenly go to another partition, and the old one would keep a list for ever.
 
 use crate::output::SinkError;
 use deltacart_inputs::kafka::{KafkaSettings, existing_partitions};
 
-/// How many partitions a topic has, as far as keys are concerned; at least 1.
+/// The number of partitions by which keys are assigned; at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Partitions(u32);
 
 impl Partitions {
-    /// As many as the topic has now.
+    /// The topic's current number of partitions.
     pub(super) fn of_topic(settings: &KafkaSettings, topic: &str) -> Result<Self, SinkError> {
         let partitions = u32::try_from(existing_partitions(settings, topic)?).unwrap_or(u32::MAX);
         Ok(Partitions(partitions.max(1)))
@@ -23,11 +23,11 @@ impl Partitions {
     }
 }
 
-/// Austin Appleby's MurmurHash2, with the seed that Kafka's clients use.
+/// Austin Appleby's MurmurHash2 with the seed of Kafka's clients.
 fn murmur2(bytes: &[u8]) -> u32 {
     const MIX: u32 = 0x5bd1_e995;
     let (words, rest) = bytes.as_chunks::<4>();
-    // Of the length only the lower bits count, as in the original.
+    // Only the lower 32 bits of the length count, as in the original.
     let mut hash = 0x9747_b28c ^ bytes.len() as u32;
     for word in words {
         let word = u32::from_le_bytes(*word).wrapping_mul(MIX);
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn hashes_are_those_of_kafka() {
-        // The golden values of Kafka's own UtilsTest.testMurmur2, and of lengths that it has not.
+        // The golden values of Kafka's own UtilsTest.testMurmur2, and of lengths that it does not cover.
         for (key, hash) in [
             ("21", -973_932_308),
             ("foobar", -790_332_482),

@@ -1,5 +1,6 @@
-//! What a producer has to say: acknowledgements are counted, the first failure is kept and explained, and the rest
-//! goes where the sources' clients say it.
+//! Callbacks of a producer: they count acknowledgements and keep the first failure, which can be explained.
+//!
+//! All other messages of the client go to the log, as those of the sources' clients do.
 
 use crate::output::SinkError;
 use deltacart_inputs::kafka::{ClientLog, KafkaSettings, describe};
@@ -11,14 +12,14 @@ use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// The reports of one producer of one topic.
+/// The delivery reports of one producer for one topic.
 pub(super) struct Reports {
     settings: KafkaSettings,
     topic: String,
     log: ClientLog,
     /// Messages that have been acknowledged or have failed.
     settled: AtomicU64,
-    /// Why the first message failed.
+    /// The error of the first message that failed.
     failure: Mutex<Option<KafkaError>>,
 }
 
@@ -41,7 +42,7 @@ impl Reports {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What is wrong, and what to change.
+    /// Explains an error: what is wrong, and what to change.
     pub(super) fn explain(&self, error: &KafkaError) -> SinkError {
         let topic = &self.topic;
         let brokers = self.settings.brokers();
@@ -82,8 +83,8 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // Most errors mend themselves: a broker that restarts, a connection that was idle. Those that do not come
-        // back as a delivery that failed.
+        // Most errors are temporary: a broker that restarts, an idle connection that was closed. Permanent ones are
+        // reported as failed deliveries.
         self.log.error(error, reason);
     }
 }

@@ -17,7 +17,7 @@ fn mock() -> Mock {
     Mock::new("lists", PARTITIONS)
 }
 
-/// A list of one neighbour appears, or disappears, for each item.
+/// One change for each item: a list of one neighbour is added, or removed.
 fn records(items: &[&str], gone: bool, envelope: Envelope) -> Records {
     let mut records = Records::new();
     for item in items {

@@ -1,4 +1,4 @@
-//! An output topic: made when it is missing, looked at when it is there.
+//! An output topic: created when it is missing, checked when it exists.
 
 use crate::output::SinkError;
 use deltacart_inputs::kafka::{
@@ -16,46 +16,47 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// The broker's own default for the number of replicas.
+/// Asks the broker for its own default number of replicas.
 const REPLICATION_DEFAULT: i32 = -1;
 
-/// How long is waited for the topic's properties, which are only for a warning.
+/// How long to wait for the topic's properties, which are only used for a warning.
 const PROPERTIES_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The policy that keeps the last record of each key.
 const POLICY: (&str, &str) = ("cleanup.policy", "compact");
 
-/// Properties of a table of lists that change often. A broker's defaults are made for logs: it compacts nothing of a
-/// segment that is still written, which takes 1 GiB or a week, and then waits until half of the log is outdated. So a
-/// topic holds each list a thousand times over, and every start of the job, and of a consumer, reads all of that.
+/// Properties for a compacted topic of lists that change often. A broker's defaults are meant for logs. It never
+/// compacts the active segment, which lasts until 1 GiB or a week. Then it waits until half of the log is outdated.
+/// So a topic holds each list a thousand times over, and every start of the job or of a consumer reads all of that.
 pub const TABLE_PROPERTIES: [(&str, &str); 3] = [
     // 16 MiB: lists compress well, so this is some 200 MiB of them.
     ("segment.bytes", "16777216"),
-    // Ten minutes: a start reads at most what has changed since, and each list once.
+    // Ten minutes: a start reads at most the changes since then, and each list once.
     ("segment.ms", "600000"),
-    // Compacts once a tenth is outdated, and not half.
+    // Compacts once a tenth of the log is outdated, instead of half.
     ("min.cleanable.dirty.ratio", "0.1"),
 ];
 
-/// A topic as it should be.
+/// The topic that the job needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicSpec<'a> {
     /// Its name.
     pub name: &'a str,
-    /// How many partitions it gets if it is made; one that exists keeps its own.
+    /// The number of partitions of a new topic. An existing topic keeps its own.
     pub partitions: u32,
-    /// Whether the last record of each key is to be kept for ever: what tables of lists need. If it is made, it gets
-    /// [`TABLE_PROPERTIES`], too. If not, the broker's defaults hold, and the properties of a topic that exists are not
-    /// looked at.
+    /// Whether the topic is compacted, to keep the last record of each key for ever, as lists need. A new topic then
+    /// also gets [`TABLE_PROPERTIES`]. Otherwise the broker's defaults hold, and properties of an existing topic are
+    /// not checked.
     pub compacted: bool,
 }
 
-/// Makes the topic unless it exists, and describes it, a table with its id. Warns in the log when a table forgets by
-/// time what it should keep by key, or is compacted too seldom. Several processes may do so at once.
+/// Creates the topic unless it exists, and returns its partitions and, if it is compacted, its id. Logs a warning if
+/// a topic that should be compacted deletes records by time, or is compacted too seldom. Several processes may call
+/// this at once.
 ///
 /// # Errors
-/// Within the settings' start-up timeout: when no broker answers, when a permission is missing, or when the topic is
-/// not there, although it was made.
+/// Within the settings' start-up timeout: when no broker answers, when a permission is missing, or when the topic
+/// does not appear although it was created.
 pub fn ensure_topic(settings: &KafkaSettings, topic: &TopicSpec<'_>) -> Result<TopicState, SinkError> {
     let log = ClientLog::default();
     let failed = |error: KafkaError| SinkError::Kafka {
@@ -65,18 +66,19 @@ pub fn ensure_topic(settings: &KafkaSettings, topic: &TopicSpec<'_>) -> Result<T
     if topic_partitions(settings, topic.name)?.is_none() {
         make(&admin()?, topic, settings.startup_timeout()).map_err(failed)?;
     }
-    // Brokers hear of a new topic one by one, and some only after a moment.
+    // Brokers learn of a new topic one by one, some of them a moment later.
     if !topic.compacted {
         return Ok(TopicState { partitions: existing_partitions(settings, topic.name)?, id: None });
     }
     let state = existing_topic(settings, topic.name)?;
-    // Also of one that was made here: somebody may have been faster, a broker that makes topics by itself too.
+    // A topic created here is checked as well: another process, or a broker that creates topics, may have been
+    // faster.
     advise(&admin()?, topic, settings.brokers());
     Ok(state)
 }
 
-/// Makes the topic, unless another process is faster. Where brokers do not let anybody choose the finer properties, it
-/// is made without them.
+/// Creates the topic, unless another process is faster. Some brokers do not accept [`TABLE_PROPERTIES`]: then the
+/// topic is created without them.
 fn make(admin: &AdminClient<ClientLog>, topic: &TopicSpec<'_>, patience: Duration) -> Result<(), KafkaError> {
     if !topic.compacted {
         return make_with(admin, topic, &[], patience);
@@ -111,7 +113,7 @@ fn make_with(
     }
 }
 
-/// Says what is wrong with the properties of a table. One whose properties cannot be seen is taken as it is.
+/// Logs what is wrong with the properties of a compacted topic. If they cannot be read, nothing is logged as wrong.
 fn advise(admin: &AdminClient<ClientLog>, topic: &TopicSpec<'_>, brokers: &str) {
     let options = AdminOptions::new().request_timeout(Some(PROPERTIES_PATIENCE));
     let answer = block_on(admin.describe_configs([&ResourceSpecifier::Topic(topic.name)], &options));
@@ -120,7 +122,7 @@ fn advise(admin: &AdminClient<ClientLog>, topic: &TopicSpec<'_>, brokers: &str) 
         Err(_) => None,
     };
     let policy = resource.and_then(|resource| resource.get(POLICY.0)?.value.as_deref());
-    // Without the permission to see them a topic seems to have no properties.
+    // Without permission to read them, a topic appears to have no properties.
     let (Some(resource), Some(policy)) = (resource, policy) else {
         tracing::debug!(topic = topic.name, "the topic's properties cannot be seen: {answer:?}");
         return;
@@ -144,7 +146,7 @@ fn advise(admin: &AdminClient<ClientLog>, topic: &TopicSpec<'_>, brokers: &str) 
     }
 }
 
-/// The properties that would make a topic compact more often. What somebody chose for this topic is well chosen.
+/// The properties that would make a topic compact more often. Values that were set on this topic are left alone.
 fn better_properties(found: &ConfigResource) -> Vec<String> {
     let is_worse = |name: &str, ours: &str| {
         let entry = found.get(name)?;
@@ -156,7 +158,7 @@ fn better_properties(found: &ConfigResource) -> Vec<String> {
     worse.map(|(name, ours)| format!("{name}={ours}")).collect()
 }
 
-/// Waits for a future on this thread.
+/// Blocks this thread until a future is ready.
 pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -1,5 +1,5 @@
-//! Records to a Kafka topic in transactions of whole epochs: who reads committed records sees all of an epoch of this
-//! worker, or nothing.
+//! Records to a Kafka topic in transactions of whole epochs. A consumer that reads committed records sees all of a
+//! worker's epoch, or nothing of it.
 //!
 //! ```text
 //! slot 0:  ─ records, acknowledged ─┬─ commit ─┬┄ marked ┄
@@ -7,20 +7,22 @@
 //! slot 2:                                                     └─ records, …
 //! ```
 //!
-//! Two transactions are under way at a time: while one is committed, on a thread of its own, the next is filled. When an
-//! epoch ends before that commit is answered, its transaction stays open for the next epoch: a broker that takes long
-//! for a commit gets fewer and larger ones. Consumers read records in order, because a transaction begins when all
-//! records of the one before are acknowledged, and is committed when the commit of that one is answered.
+//! Two transactions are active at a time. While one is committed, on its own thread, the next is filled. If an epoch
+//! ends before that commit is answered, its transaction stays open and takes the next epoch too. So a broker that
+//! takes long for a commit gets fewer and larger ones.
 //!
-//! A transactional id is a *slot*. Whoever initialises it takes it over: what an earlier producer of that id still
-//! writes is refused, and its open transaction is taken back. The slots of a worker take turns: a broker has answered a
-//! commit before it is through with the transaction, and makes the next one of that slot wait.
+//! Consumers read records in order. A transaction begins when all records of the one before are acknowledged. It is
+//! committed when the commit of the one before is answered.
+//!
+//! A *slot* is a transactional id. Initialising it fences earlier producers with that id: the broker refuses their
+//! writes and aborts their open transaction. The slots of a worker take turns. A broker answers a commit before it
+//! has completed the transaction, and the next transaction of that slot has to wait for that.
 //!
 //! # Notes
 //! - An epoch that is too large for one transaction becomes several, each ending with a whole list.
-//! - rdkafka's own commit first flushes in slices of 100 ms. Here acknowledgements are collected as they come, by
-//!   [`Sink::poll`], and the commit finds nothing left to flush.
-//! - What makes a transaction fail ends the job: a restart knows what consumers have, and goes on from there.
+//! - rdkafka's own commit first flushes in slices of 100 ms. Here [`Sink::poll`] collects acknowledgements as they
+//!   arrive, so the commit has nothing left to flush.
+//! - A failed transaction ends the job. A restart reads what consumers have, and resumes from there.
 
 use super::partition::Partitions;
 use super::{Message, Offered, Producer, SEND_RECORDS_MAX};
@@ -37,36 +39,36 @@ use std::time::{Duration, Instant};
 
 use super::report::Reports;
 
-/// What one transaction takes before it ends with the next whole list: far less than a broker allows, and the time is
-/// well below the default `transaction.timeout.ms` of 60 s.
+/// Limits of one transaction. Beyond any of them it ends with the next whole list. Brokers allow far more, and the
+/// time is well below the default `transaction.timeout.ms` of 60 s.
 const RECORDS_MAX: usize = 20_000;
 const BYTES_MAX: usize = 32 << 20;
 const TIME_MAX: Duration = Duration::from_secs(10);
 
-/// How long a commit is tried again: beyond, the broker has long taken the transaction back.
+/// How long a commit is retried. After that, the broker has long aborted the transaction.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long a failed job tries to take its open transaction back, so that consumers need not wait for its end.
+/// How long a failed job tries to abort its open transaction, so that consumers need not wait for its timeout.
 const ABORT_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Slots that are taken over at a time: each mostly waits, for some tenths of a second.
+/// Slots that are fenced in parallel. Each mostly waits, for some tenths of a second.
 const FENCING_THREADS: usize = 32;
 
-/// The key of the record by which [`Sink::confirm`] asks whether a slot is still its own; no consumer ever sees it.
+/// The key of the record with which [`Sink::confirm`] checks that its slot is not fenced. It is never committed.
 const PROBE_KEY: &[u8] = b"deltacart";
 
-/// The slots of one worker: one that is filled, one that is committed, and one that the broker is not through with yet.
-/// A slot that is used too soon finds its transaction not over, and librdkafka asks again after 20 ms.
+/// The slots of one worker: one is filled, one is committed, and one is completed by the broker. If a slot is reused
+/// too soon, its transaction is not complete, and librdkafka retries after 20 ms.
 pub const WORKER_SLOTS: usize = 3;
 
 /// A Kafka topic as the destination of one worker's records, in transactions of whole epochs.
 pub struct TransactionalSink {
-    /// A producer for each slot.
+    /// One producer for each slot.
     producers: [Producer; WORKER_SLOTS],
-    /// Whose turn it is: the slot of the open transaction, or of the next.
+    /// The slot of the open transaction, or of the next one.
     turn: usize,
     open: Option<Open>,
-    /// That of the slot before.
+    /// The transaction of the previous slot.
     committing: Option<Committing>,
     committer: Committer,
     patience: Duration,
@@ -77,11 +79,11 @@ struct Open {
     since: Instant,
     records: usize,
     bytes: usize,
-    /// How many epochs end in it.
+    /// The number of epochs that end in it.
     epochs: usize,
     /// Its last record is the last one of an epoch.
     is_whole: bool,
-    /// It takes no more.
+    /// It takes no more records.
     is_closing: bool,
 }
 
@@ -91,8 +93,10 @@ struct Committing {
 }
 
 impl TransactionalSink {
-    /// Connects to `topic`, which must exist, and takes the slots `ids` over, one after the other. Fails within the
-    /// settings' start-up timeout if no broker answers.
+    /// Connects to `topic`, which must exist, and fences the slots `ids`, one after the other.
+    ///
+    /// # Errors
+    /// When no broker answers within the settings' start-up timeout.
     pub fn connect(
         settings: &KafkaSettings,
         topic: &str,
@@ -117,10 +121,10 @@ impl TransactionalSink {
         &self.producers[self.turn]
     }
 
-    /// Takes the open transaction back, if that is quickly done, and gives the error on.
+    /// Aborts the open transaction, if that is quickly done, and returns the error.
     fn failed(&mut self, error: SinkError) -> SinkError {
         if self.open.take().is_some() {
-            // What cannot be taken back now, the next start takes back.
+            // If it cannot be aborted now, the next start aborts it.
             let _ = self.producer().client.abort_transaction(ABORT_PATIENCE);
         }
         error
@@ -131,12 +135,13 @@ impl TransactionalSink {
         self.failed(error)
     }
 
-    /// Collects acknowledgements. Records that were thrown away say nothing but that; the transaction says why.
+    /// Collects acknowledgements. The error of a purged record says only that it was purged; the transaction has the
+    /// cause.
     fn collect(&mut self) -> Result<usize, SinkError> {
         let collected = self.producers[self.turn].collect();
         collected.map_err(|failure| match failure.rdkafka_error_code() {
             Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
-                // NB: a transaction that has failed answers whatever it is asked with what it failed of.
+                // NB: whatever is called on a failed transaction returns the error that it failed with.
                 let why = self.producer().client.begin_transaction().err();
                 self.explained(&why.unwrap_or(failure))
             }
@@ -144,7 +149,7 @@ impl TransactionalSink {
         })
     }
 
-    /// Takes the transaction back that could not be committed, if that is quickly done, and the one after it.
+    /// Aborts the transaction whose commit failed, and the one after it, if that is quickly done.
     fn not_committed(&mut self, error: &KafkaError) -> SinkError {
         let slot = (self.turn + WORKER_SLOTS - 1) % WORKER_SLOTS;
         let error = self.producers[slot].explain(error);
@@ -161,7 +166,7 @@ impl TransactionalSink {
         Ok(())
     }
 
-    /// Takes records until there is no room, or enough for one transaction.
+    /// Takes records until the queue is full, or the transaction is large enough.
     fn offer(&mut self, waiting: &mut Records) -> Result<(), SinkError> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let producer = &mut self.producers[self.turn];
@@ -233,7 +238,7 @@ impl Sink for TransactionalSink {
                 open.epochs += 1;
                 open.is_whole = true;
             }
-            // It has no records of its own, or its last one is on its way.
+            // Either the epoch has no records, or its last one is in the transaction that is being committed.
             (None, Some(committing)) => committing.epochs += 1,
             (None, None) => {}
         }
@@ -270,7 +275,7 @@ impl Sink for TransactionalSink {
 
 type Client = Arc<BaseProducer<Reports>>;
 
-/// Commits transactions, which waits for the broker, on a thread of its own.
+/// A thread that commits transactions, because a commit waits for the broker.
 struct Committer {
     requests: Sender<Client>,
     answers: Receiver<KafkaResult<()>>,
@@ -282,7 +287,7 @@ impl Committer {
         let (requests, requested) = mpsc::channel::<Client>();
         let (answer, answers) = mpsc::channel();
         thread::Builder::new().name("kafka-transaction".into()).spawn(move || {
-            // Ends when either side has gone away.
+            // Ends when either side has been dropped.
             requested.iter().all(|client| {
                 let deadline = Instant::now() + COMMIT_PATIENCE;
                 answer.send(until(deadline, |left| client.commit_transaction(left))).is_ok()
@@ -292,7 +297,7 @@ impl Committer {
     }
 
     fn commit(&self, client: &Client) {
-        // A thread that is gone is found when its answer is asked for.
+        // If the thread is gone, `answer` returns the error.
         let _ = self.requests.send(Arc::clone(client));
     }
 
@@ -305,7 +310,7 @@ impl Committer {
     }
 }
 
-/// Tries again what may be tried again, until the time is up.
+/// Retries retriable errors until the deadline.
 fn until(deadline: Instant, mut attempt: impl FnMut(Duration) -> KafkaResult<()>) -> KafkaResult<()> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -316,12 +321,12 @@ fn until(deadline: Instant, mut attempt: impl FnMut(Duration) -> KafkaResult<()>
     }
 }
 
-/// Takes a slot over. What its last owner has begun is taken back first.
+/// Initialises a slot: fences its last owner and aborts the transaction that it left open.
 fn initialise(client: &BaseProducer<Reports>, topic: &str, patience: Duration) -> KafkaResult<()> {
     let deadline = Instant::now() + patience;
-    // NB: librdkafka looks for the slot's coordinator at once, and where there is no connection yet, again after half a
-    // second. So there is to be one: the first answer comes over one to a bootstrap address, which is given up then,
-    // the second over one that stays. Why there is none, the initialisation says.
+    // NB: librdkafka looks for the slot's coordinator at once. Without a connection, it tries again only after half a
+    // second. So connections are made first. The first answer comes over a connection to a bootstrap address, which
+    // is then closed; the second comes over one that stays. Errors are ignored here: the initialisation reports them.
     for _ in 0..2 {
         let left = deadline.saturating_duration_since(Instant::now());
         let _ = client.client().fetch_metadata(Some(topic), left);
@@ -329,7 +334,10 @@ fn initialise(client: &BaseProducer<Reports>, topic: &str, patience: Duration) -
     until(deadline, |left| client.init_transactions(left))
 }
 
-/// Takes slots over, so that no producer of an earlier run that has one of these ids can write any more.
+/// Fences slots, so that no producer of an earlier run with one of these ids can write any more.
+///
+/// # Errors
+/// When one slot cannot be fenced within the settings' start-up timeout.
 pub fn fence(settings: &KafkaSettings, topic: &str, ids: &[String]) -> Result<(), SinkError> {
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(None);
@@ -356,7 +364,7 @@ fn fence_one(settings: &KafkaSettings, topic: &str, id: &str) -> Result<(), Sink
         config.create_with_context(reports).map_err(|error| explained.explain(&error))?;
     let initialised = initialise(&client, topic, settings.startup_timeout());
     let fenced = initialised.map_err(|error| client.context().explain(&error));
-    // Nobody waits for it: taking a client down takes longer than the slot.
+    // Does not wait for the client to close: that takes longer than fencing the slot.
     release(client, Duration::ZERO);
     fenced
 }

@@ -1,11 +1,11 @@
-//! Whether the topic of lists is still the one that the job began with: others may delete it, make it anew, or give it
-//! more partitions, which moves keys.
+//! A check that the output topic is still the one that the job began with. Others may delete it, create it anew, or
+//! add partitions, which moves keys.
 
 use crate::output::{SinkError, Watch};
 use deltacart_inputs::kafka::{KafkaSettings, TopicChange, TopicState, TopicWatch};
 use std::time::Duration;
 
-/// Looks at the topic from time to time, on a thread of its own.
+/// Checks the topic periodically, on its own thread.
 pub struct OutputWatch {
     watch: TopicWatch,
     topic: String,
@@ -13,7 +13,7 @@ pub struct OutputWatch {
 }
 
 impl OutputWatch {
-    /// Looks at `topic`, which was as `began` says, now and then every `period`.
+    /// Compares `topic` with `began`, its state at the start: now, and then every `period`.
     ///
     /// # Errors
     /// When it has changed already, or no broker answers within the settings' start-up timeout.

@@ -1,4 +1,4 @@
-//! For tests of whatever writes to topics: librdkafka's mock broker with one topic, and what can be read from it.
+//! librdkafka's mock broker with one topic, and a reader of it, for tests of everything that writes to topics.
 
 use deltacart_inputs::kafka::KafkaSettings;
 use rdkafka::consumer::{BaseConsumer, Consumer};
