@@ -1,14 +1,18 @@
-//! Records that cannot be used, kept with the reason: in a topic as Kafka Connect keeps them, or as lines of a file.
+//! Dead letters: rejected records with the reason, in a topic as Kafka Connect writes them, or as lines of a file.
 //!
-//! A dead letter holds the record as it was found, and where. Of a record that was used but for a line, it holds that
-//! line, and says which it was. In a topic the key, the value, the headers and the
-//! timestamp are the record's own, and headers named `__connect.errors.*` say the rest; in a file a JSON line says
-//! everything. `docs/output.md` lists the fields.
+//! A dead letter contains the rejected record and its origin. If only a part of a record was rejected, it contains
+//! that part and its position in the record.
+//!
+//! - In a topic, the key, value, headers and timestamp are the record's own. Headers named `__connect.errors.*` have
+//!   the rest.
+//! - In a file, one line of JSON has everything.
+//!
+//! `docs/output.md` lists the fields.
 //!
 //! # Notes
 //!
-//! Nobody waits here either: letters queue up, [`DeadLetters::poll`] sends them, and a worker stops reading while
-//! [`DeadLetters::is_full`]. A record that is too long for the topic is cut, and says so.
+//! Nothing here waits for a broker: letters are queued, and [`DeadLetters::poll`] sends them. A worker stops reading
+//! while [`DeadLetters::is_full`]. A record that is too long for the topic is truncated, and the letter says so.
 
 mod letter;
 mod line;
@@ -24,24 +28,24 @@ use std::collections::VecDeque;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many bytes of letters may wait for room in the producer before the worker should stop reading.
+/// The size, in bytes, of the letters waiting for room in the producer at which the worker should stop reading.
 const QUEUED_BYTES_MAX: usize = 16 << 20;
 
-/// Where a rejected record is from, beside its partition and offset.
+/// The origin of a rejected record, besides its partition and offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin<'a> {
-    /// Where it was found.
+    /// The topic or file.
     pub found: Found<'a>,
-    /// The format that it was read as, by its name.
+    /// The name of the format that it was decoded as.
     pub format: &'a str,
 }
 
-/// Where a rejected record was found.
+/// The topic or file in which a rejected record was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found<'a> {
-    /// In the topic of this name.
+    /// The topic of this name.
     Topic(&'a str),
-    /// In the file of this path.
+    /// The file with this path.
     File(&'a str),
 }
 
@@ -53,7 +57,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Who rejects: what a dead letter in a topic says about the job.
+/// The job and worker that rejected a record, for dead letters in a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels {
     /// The job's name: `__connect.errors.connector.name`.
@@ -62,16 +66,16 @@ pub struct Labels {
     pub task: usize,
 }
 
-/// What could not be used: a whole record, or a part of one that was used.
+/// A rejected record, or the rejected part of a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Rejected<'a> {
     reject: &'a Reject,
-    /// Which of the record's events it is, from 0, where there are several.
+    /// The index of the event in the record, from 0. `None` if the record has one event.
     event: Option<u32>,
-    /// Which of the event's lines it is, from 0; none when it is all of them.
+    /// The index of the line in the event, from 0. `None` if all of its lines are rejected.
     line: Option<u32>,
     is_part: bool,
-    /// So many other parts of the record could not be used and have no letter of their own.
+    /// The number of other rejected parts of the record that have no letter of their own.
     more: u32,
 }
 
@@ -81,13 +85,13 @@ impl<'a> Rejected<'a> {
         Rejected { reject, event: None, line: None, is_part: false, more: 0 }
     }
 
-    /// A part of a record, whose text is the value of the letter; `more` parts have no letter of their own.
+    /// A part of a record. Its text is the value of the letter. `more` other parts have no letter of their own.
     pub fn part(part: &'a PartReject, more: u32) -> Rejected<'a> {
         Rejected { reject: &part.reject, event: part.event, line: part.line, is_part: true, more }
     }
 }
 
-/// Where one worker's dead letters go.
+/// The destination of one worker's dead letters.
 pub struct DeadLetters {
     destination: Destination,
 }
@@ -103,17 +107,20 @@ struct Topic {
     labels: Labels,
     /// Letters that the producer has not taken yet.
     queue: VecDeque<Letter>,
-    /// How many bytes they have.
+    /// The size of the queue in bytes.
     queued: usize,
 }
 
 impl DeadLetters {
-    /// To a file or standard output; the workers of a process share it through clones of one sink.
+    /// To a file or standard output. The workers of a process share it through clones of one sink.
     pub fn to_file(sink: FileSink) -> Self {
         DeadLetters { destination: Destination::File { sink, line: Vec::new() } }
     }
 
-    /// To a topic, which must exist. Fails within the settings' start-up timeout if no broker answers.
+    /// To a topic, which must exist.
+    ///
+    /// # Errors
+    /// When no broker answers within the settings' start-up timeout.
     pub fn to_topic(settings: &KafkaSettings, topic: &str, labels: Labels) -> Result<Self, SinkError> {
         let producer = Producer::connect(settings, topic)?;
         let name = topic.to_owned();
@@ -121,7 +128,10 @@ impl DeadLetters {
         Ok(DeadLetters { destination: Destination::Topic(topic) })
     }
 
-    /// Takes one record, with the value that could not be used, and why.
+    /// Takes one rejected record, or a part of one, with the reason.
+    ///
+    /// # Errors
+    /// When a letter cannot be delivered.
     pub fn write(
         &mut self,
         origin: Origin<'_>,
@@ -143,7 +153,7 @@ impl DeadLetters {
         }
     }
 
-    /// Whether so much is waiting that no more should be read for now.
+    /// Whether so many letters are waiting that the worker should stop reading.
     pub fn is_full(&self) -> bool {
         match &self.destination {
             Destination::File { .. } => false,
@@ -151,7 +161,10 @@ impl DeadLetters {
         }
     }
 
-    /// Pushes delivery on, and says how many of the letters taken have not arrived yet.
+    /// Advances delivery. Returns the number of letters taken and not yet delivered.
+    ///
+    /// # Errors
+    /// When a letter cannot be delivered.
     pub fn poll(&mut self) -> Result<usize, SinkError> {
         match &mut self.destination {
             Destination::File { sink, .. } => {
@@ -168,7 +181,10 @@ impl DeadLetters {
         }
     }
 
-    /// Waits until every letter taken has arrived.
+    /// Waits until every letter taken has been delivered.
+    ///
+    /// # Errors
+    /// [`SinkError::Timeout`] after `patience`, or when a letter cannot be delivered.
     pub fn finish(&mut self, patience: Duration) -> Result<(), SinkError> {
         if let Destination::File { sink, .. } = &mut self.destination {
             return sink.finish(patience);
@@ -186,7 +202,7 @@ impl DeadLetters {
         }
     }
 
-    /// What has left so far.
+    /// The letters and bytes sent so far.
     pub fn sent(&self) -> Sent {
         match &self.destination {
             Destination::File { sink, .. } => sink.sent(),
@@ -196,7 +212,7 @@ impl DeadLetters {
 }
 
 impl Topic {
-    /// Hands letters to the producer while it takes them.
+    /// Offers queued letters to the producer until its queue is full.
     fn send(&mut self) -> Result<(), SinkError> {
         while let Some(letter) = self.queue.front() {
             let bytes = letter.bytes();

@@ -1,7 +1,7 @@
-//! Which file a path means: no command may read and write one file, or lose what was in another.
+//! The identity of files: no command may read and write the same file, or lose the content of an existing one.
 //!
-//! Two paths can mean one file: through a link, a relative path, or a stream that the shell has redirected. So files
-//! are compared by device and inode, and one that is not there yet by its folder and its name.
+//! Two paths can mean the same file: through a link, a relative path, or a stream that the shell has redirected. So
+//! files are compared by device and inode. A file that does not exist yet is compared by its folder and its name.
 
 use anyhow::{Result, bail, ensure};
 use std::ffi::OsString;
@@ -11,44 +11,44 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A regular file, whatever it is called.
+/// The identity of a regular file, independent of its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum FileId {
     There { device: u64, inode: u64 },
     Missing { device: u64, folder: u64, name: OsString },
 }
 
-/// A file that a command writes, by the flag that names it.
+/// A file that a command writes, and the flag that names it.
 #[derive(Clone, Debug)]
 pub struct Written {
     /// The flag, such as `--output`.
     pub flag: &'static str,
     /// The path, or `-` for standard output.
     pub path: String,
-    /// What becomes of a file that is there already.
+    /// What happens if the file exists.
     pub existing: ExistingFile,
 }
 
-/// What becomes of a file that is there already, when a command is to write one of that name.
+/// What happens to an existing file that a command is to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExistingFile {
-    /// It is left alone, and the command refuses to run, unless the file is empty.
+    /// The command refuses to run, unless the file is empty.
     #[default]
     Refuse,
-    /// What it holds is replaced, when there is something to write, or at an orderly end.
+    /// Its content is replaced with the first write, or at an orderly end.
     Replace,
-    /// It is written on.
+    /// New content is appended.
     Resume,
 }
 
-/// How many links a path may lead through.
+/// The maximum number of links that a path may lead through.
 const LINKS_MAX: usize = 40;
 
-/// Refuses files that are read and written, or written twice, and files that would be lost.
+/// Refuses files that are both read and written, or written twice, and existing files whose content would be lost.
 ///
 /// # Errors
-/// When a file of `written` is among `read` (each with its flag) or there twice, or holds something that is neither to
-/// be replaced nor resumed. The message names the flags.
+/// If a file of `written` is also among `read` (each with its flag), or is there twice. Also if one is not empty and
+/// is to be neither replaced nor resumed. The message names the flags.
 pub fn refuse_lost_files(read: &[(&'static str, &Path)], written: &[Written]) -> Result<()> {
     for (at, Written { flag, path, existing }) in written.iter().enumerate() {
         if let Some(before) = written[..at].iter().find(|before| before.path == *path) {
@@ -65,7 +65,7 @@ pub fn refuse_lost_files(read: &[(&'static str, &Path)], written: &[Written]) ->
             ensure!(!is_same, "{} {} and {flag} {path} are the same file", before.flag, before.path);
         }
         let length = fs::metadata(path).map_or(0, |metadata| metadata.len());
-        // What the shell redirects standard output to is the shell's to answer for.
+        // A redirection of standard output is the responsibility of the shell.
         if path != "-" && length > 0 && *existing == ExistingFile::Refuse {
             bail!("{flag} {path} is a file of {length} bytes: --overwrite replaces it, or name another");
         }
@@ -73,7 +73,7 @@ pub fn refuse_lost_files(read: &[(&'static str, &Path)], written: &[Written]) ->
     Ok(())
 }
 
-/// `None` where nothing can be lost: pipes, devices, what cannot be looked at.
+/// The identity of a file to write. `None` if nothing can be lost: pipes, devices, and files that cannot be examined.
 fn written_file(path: &str) -> Option<FileId> {
     if path == "-" { of_stream(io::stdout().as_fd().try_clone_to_owned()) } else { of_path(path.into()) }
 }
@@ -103,7 +103,7 @@ fn of_path(mut path: PathBuf) -> Option<FileId> {
             Err(_) => return None,
         }
         match fs::read_link(&path) {
-            // It leads to what is not there yet.
+            // A link to a file that does not exist yet.
             Ok(target) => path = folder.join(target),
             Err(_) => {
                 let (name, folder) = (path.file_name()?.to_owned(), fs::metadata(folder).ok()?);

@@ -1,15 +1,15 @@
-//! The fuzz targets by name: what each does with any bytes. Nothing but the folder `fuzz` and a test calls them.
+//! The fuzz targets by name: each runs a parser on any bytes. Only the folder `fuzz` and a test call them.
 //!
-//! A target panics where a law is broken, so it says more than that nothing panics: what is decoded is the same every
-//! time, and what is written and read again is what it was.
+//! A target checks more than the absence of panics in the parser. It panics itself if decoding twice gives different
+//! results, or if content that is written and read again is not the same.
 
 use crate::{cluster, output, state};
 use deltacart_inputs::{Format, fuzz};
 
-/// What runs any bytes through a parser.
+/// A function that runs a parser on any bytes.
 pub type Target = fn(&[u8]);
 
-/// All targets, each with a folder of its name in `fuzz/corpus`.
+/// All targets. Each has a folder of its name in `fuzz/corpus`.
 pub const TARGETS: [(&str, Target); 16] = [
     ("json", json),
     ("orders", orders),
@@ -34,7 +34,7 @@ pub fn json(data: &[u8]) {
     fuzz::decode(&[Format::Json], data);
 }
 
-/// Orders of shops, by the paths of their fields.
+/// Orders of shop systems, whose fields are found by paths.
 pub fn orders(data: &[u8]) {
     fuzz::decode(&[Format::Shopify, Format::WooCommerce], data);
 }
@@ -59,27 +59,27 @@ pub fn rows(data: &[u8]) {
     fuzz::decode(&[Format::Csv, Format::OnlineRetail, Format::Rees46], data);
 }
 
-/// A basket a line.
+/// Formats with one basket per line.
 pub fn baskets(data: &[u8]) {
     fuzz::decode(&[Format::Fimi, Format::Baskets], data);
 }
 
-/// What serialisers of schema registries put around a value.
+/// The frames that serialisers of schema registries put around a value.
 pub fn wire(data: &[u8]) {
     fuzz::wire(data);
 }
 
-/// Values of Avro; their frames alone without the feature `schema-registry`.
+/// Values of Avro. Without the feature `schema-registry`, only their frames.
 pub fn avro(data: &[u8]) {
     fuzz::avro(data);
 }
 
-/// Values of Protobuf; their frames alone without the feature `schema-registry`.
+/// Values of Protobuf. Without the feature `schema-registry`, only their frames.
 pub fn protobuf(data: &[u8]) {
     fuzz::protobuf(data);
 }
 
-/// Records in a file.
+/// The framing of records in a file.
 pub fn framing(data: &[u8]) {
     fuzz::framing(data);
 }
@@ -94,17 +94,17 @@ pub fn manifest(data: &[u8]) {
     state::fuzz::manifest(data);
 }
 
-/// The first words between processes.
+/// The handshake messages between processes.
 pub fn handshake(data: &[u8]) {
     cluster::fuzz::handshake(data);
 }
 
-/// What processes say while they run.
+/// The heartbeat messages between processes.
 pub fn heartbeat(data: &[u8]) {
     cluster::fuzz::heartbeat(data);
 }
 
-/// What consumers hold, from output records.
+/// Output records, folded into lists and into consumer state.
 pub fn fold(data: &[u8]) {
     output::fuzz::fold(data);
 }

@@ -1,4 +1,4 @@
-//! The job: everything a run needs to know, and the cluster of workers that runs it.
+//! The job: all settings of a run, and the function that runs it on a cluster of workers.
 //!
 //! ```text
 //! job ──▶ workers (one a thread, over all processes)            ┌ publish ──▶ sink
@@ -6,7 +6,7 @@
 //!                              └▶ dead letters                  └ verify (worker 0, if asked)
 //! ```
 //!
-//! A cluster fails whole: the first worker that cannot go on ends its process, and the others follow
+//! A cluster fails as a whole: the first worker that fails ends its process, and the other processes follow
 //! ([`crate::cluster`]).
 
 mod description;
@@ -36,43 +36,43 @@ pub use crate::cluster::{Cluster, Timeouts};
 use crate::streams::share_of;
 pub use crate::streams::{Input, Stream, Streams};
 
-/// All of a run.
+/// The settings of a run.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Where events come from, and how their bytes are read.
+    /// The input streams, and how their bytes are decoded.
     pub streams: Streams,
-    /// What to compute.
+    /// The settings of the computation.
     pub params: Params,
-    /// Where changed lists go.
+    /// The destination of changed lists.
     pub output: Destination,
-    /// How they are written.
+    /// The layout of the output records.
     pub records: OutputOptions,
-    /// At most how often lists leave; with every epoch, without.
+    /// The shortest interval between two publications of lists. `None` publishes with every epoch.
     pub lists_every: Option<Duration>,
-    /// How many partitions an output topic gets if it has to be made; as many as the input has without a number.
+    /// The number of partitions of a new output topic. `None` takes that of the largest input.
     pub output_partitions: Option<u32>,
-    /// Where records go that cannot be used; nowhere, but into the summary, without a place.
+    /// The destination of rejected records. `None` only counts them in the summary.
     pub dead_letters: Option<Destination>,
-    /// Where an epoch ends.
+    /// The rule by which an epoch ends.
     pub cut: Cut,
-    /// How far a worker may run ahead.
+    /// How far a worker may run ahead of delivery.
     pub limits: AheadLimits,
-    /// When the lists are compared with a computation from scratch.
+    /// When the lists are compared with a computation from scratch. `None` is never.
     pub verify: Option<Verify>,
-    /// The workers.
+    /// The processes and workers.
     pub cluster: Cluster,
-    /// The brokers, if any of the places is a topic.
+    /// The connection to the brokers, if any input or destination is a topic.
     pub kafka: Option<KafkaSettings>,
-    /// How often consumers of an output topic get a record.
+    /// The delivery guarantee for an output topic.
     pub delivery: Delivery,
-    /// What becomes of files that are there already, where lists and dead letters are written.
+    /// What happens to existing files at the destinations.
     pub existing: ExistingFile,
-    /// Where snapshots are kept; none are taken without.
+    /// The storage and timing of snapshots. `None` takes none.
     pub state: Option<StateOptions>,
 }
 
 impl Job {
-    /// Whether publishing goes on from what consumers hold: always in a topic, which outlives the job.
+    /// Whether publishing resumes from what consumers have. That is always so for a topic, which outlives the job.
     pub fn resumes(&self) -> bool {
         match &self.output {
             Destination::Topic(_) => true,
@@ -81,33 +81,33 @@ impl Job {
     }
 }
 
-/// How often consumers of an output topic get a record.
+/// The delivery guarantee for an output topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// Once: each epoch is a transaction, and an earlier run cannot write any more.
+    /// Each epoch is a transaction, and an earlier run is fenced.
     ExactlyOnce {
-        /// The job's name: what its transactional ids begin with.
+        /// The job's name, the prefix of its transactional ids.
         job: String,
-        /// How many transactional ids any run of the job may have, [`WORKER_SLOTS`](crate::output::WORKER_SLOTS) for
-        /// each worker, over all processes.
+        /// The maximum number of transactional ids of any run of the job, over all processes. Each worker takes
+        /// [`WORKER_SLOTS`](crate::output::WORKER_SLOTS).
         slots: u32,
     },
-    /// Again after a crash, some of them. For brokers without transactions.
+    /// After a crash, some records are sent again. For brokers without transactions.
     AtLeastOnce,
 }
 
-/// How snapshots are kept.
+/// The storage and timing of snapshots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateOptions {
-    /// Where.
+    /// The storage.
     pub place: StatePlace,
-    /// How often one is taken; without, only at an orderly end.
+    /// The interval between snapshots. `None` takes one only at an orderly end.
     pub every: Option<Duration>,
-    /// What to do when the input does not go back to where the newest one was taken.
+    /// What to do if the input no longer has the offsets of the newest snapshot.
     pub on_expired: OnExpired,
 }
 
-/// Where snapshots are kept.
+/// The storage of snapshots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatePlace {
     /// A folder.
@@ -117,7 +117,7 @@ pub enum StatePlace {
 }
 
 impl Job {
-    /// The file that this process writes lists to, if any.
+    /// The file to which this process writes lists, if any.
     fn output_path(&self) -> Option<&str> {
         match &self.output {
             Destination::File(path) if self.cluster.process == 0 => Some(path),
@@ -125,8 +125,8 @@ impl Job {
         }
     }
 
-    /// The file that this process writes dead letters to, if any: each process has its own, those after the first with
-    /// their number.
+    /// The file to which this process writes dead letters, if any. Each process has its own. Processes after the
+    /// first append their number to the path.
     fn dead_letter_path(&self) -> Option<String> {
         match (&self.dead_letters, self.cluster.process) {
             (Some(Destination::File(path)), 0) => Some(path.clone()),
@@ -136,10 +136,11 @@ impl Job {
         }
     }
 
-    /// Whether no file is read and written by this process, or written twice, or lost.
+    /// Checks that this process neither reads a file that it writes, nor writes a file twice, nor loses an existing
+    /// file.
     ///
     /// # Errors
-    /// When one is; the message names the flags.
+    /// When it would. The message names the flags.
     pub fn check_files(&self) -> Result<()> {
         let files = self.streams.iter().flat_map(|(_number, stream)| stream.files());
         let read: Vec<(&'static str, &Path)> = files.map(|path| ("--input", path.as_path())).collect();
@@ -151,7 +152,7 @@ impl Job {
         refuse_lost_files(&read, &written.collect::<Vec<_>>())
     }
 
-    /// The limits of a run, by the names that metrics have for them.
+    /// The limits of a run, by their names in metrics.
     fn bounds(&self) -> Vec<(&'static str, u64)> {
         // These three are the same for all streams.
         let decode = &self.streams.first().decode;
@@ -170,7 +171,7 @@ impl Job {
     }
 }
 
-/// Where records go.
+/// A destination of records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
     /// A file, or `-` for standard output.
@@ -179,23 +180,23 @@ pub enum Destination {
     Topic(String),
 }
 
-/// Where an epoch ends.
+/// The rule by which an epoch ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// When so much time has passed: what arrives together is counted together.
+    /// When this time has passed: events that arrive together are counted together.
     Tick(Duration),
-    /// After so many records of each partition: the same epochs in every run of the same input.
+    /// After this many records of each partition. Every run over the same input then has the same epochs.
     Records(NonZeroU64),
 }
 
-/// How far a worker may run ahead of what is out.
+/// How far a worker may run ahead of the delivered epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AheadLimits {
-    /// Epochs that are open at a time.
+    /// The number of epochs that are open at a time.
     pub epochs: u64,
-    /// Events of one worker in one epoch.
+    /// The number of events of one worker in one epoch.
     pub epoch_events: usize,
-    /// Bytes of records of one worker in one epoch.
+    /// The bytes of records of one worker in one epoch.
     pub epoch_bytes: usize,
 }
 
@@ -204,35 +205,35 @@ pub struct AheadLimits {
 pub enum Verify {
     /// When the input has ended.
     AtEnd,
-    /// Every so many epochs, and at the end.
+    /// Every this many epochs, and at the end.
     Every(NonZeroU64),
 }
 
-/// What the threads of a process share.
+/// The state that the threads of a process share.
 #[derive(Clone, Default)]
 pub(crate) struct Shared {
     /// Set from outside to end the job in good order.
     pub(crate) stop: Arc<AtomicBool>,
-    /// How far the files have been read.
+    /// The progress of reading the files.
     pub(crate) progress: FileProgress,
     /// The files that this process writes, shared by its workers.
     pub(crate) output: Option<FileSink>,
     pub(crate) dead_letters: Option<FileSink>,
-    /// The topic of lists as it was when the job began, if the lists go to one.
+    /// The output topic as it was at the start of the job, if there is one.
     pub(crate) output_topic: Option<TopicState>,
-    /// How often each worker of this process has come round.
+    /// The number of turns of the loop of each worker of this process.
     pub(crate) turns: Turns,
-    /// The snapshots, and the one that the job begins with.
+    /// The snapshots, and the one that the job resumes from.
     pub(crate) state: Option<Arc<State>>,
-    /// The run as worker 0 knows it when all is done.
+    /// The summary of the run. Worker 0 sets it at the end.
     pub(crate) summary: Arc<Mutex<Option<Summary>>>,
-    /// What can be seen of the run from outside.
+    /// The metrics of the run.
     pub(crate) meter: Meter,
-    /// What is said of what cannot be used.
+    /// The reports about records and inputs that cannot be used.
     pub(crate) complaints: Complaints,
 }
 
-/// How a run is watched and ended from outside.
+/// A handle to watch a run and to end it from outside.
 #[derive(Clone, Default)]
 pub struct Handle {
     shared: Shared,
@@ -244,13 +245,13 @@ impl Handle {
         Handle { shared: Shared { stop, ..Shared::default() } }
     }
 
-    /// What can be seen of the run from outside.
+    /// The metrics of the run.
     pub fn meter(&self) -> &Meter {
         &self.shared.meter
     }
 
-    /// Why this process has not done what it was to do, though nothing failed: it was interrupted before the end of its
-    /// input, or nothing of an input could be used.
+    /// Why this process did not complete its task although nothing failed: it was interrupted before the end of its
+    /// input, or nothing of an input could be used. `None` if it completed it.
     pub fn verdict(&self) -> Option<String> {
         self.shared.complaints.verdict()
     }
@@ -260,19 +261,19 @@ impl Handle {
         self.shared.complaints.first()
     }
 
-    /// How far the input files have been read.
+    /// The progress of reading the input files.
     pub fn progress(&self) -> &FileProgress {
         &self.shared.progress
     }
 }
 
-/// Runs a job until its input ends or it is told to stop. Returns what it did, on the process that has worker 0.
+/// Runs a job until its input ends or its handle stops it. Returns the summary, on the process that has worker 0.
 ///
 /// # Errors
-/// When a place cannot be reached at the start. A failure later on ends the process with exit code 1: its workers, and
-/// those of other processes, are not to go on without it.
+/// When an input, a destination, a snapshot or another process is not available at the start. A later failure ends
+/// the process with exit code 1, because no worker of the cluster may continue without the failed one.
 pub fn run(job: Job, handle: &Handle) -> Result<Option<Summary>> {
-    // Before anything is made or emptied.
+    // Before any file or topic is created or emptied.
     job.check_files()?;
     check_input(&job)?;
     join_and_run(job, handle, |job| {
@@ -282,12 +283,12 @@ pub fn run(job: Job, handle: &Handle) -> Result<Option<Summary>> {
     })
 }
 
-/// Runs a job whose topics are known to be there and as they should be.
+/// Runs a job whose topics are known to exist with the right properties.
 pub(crate) fn run_prepared(job: Job, handle: &Handle) -> Result<Option<Summary>> {
     join_and_run(job, handle, |_job| Ok(None))
 }
 
-/// What makes the topics that a job writes; describes the one of its lists.
+/// Creates the topics that a job writes, and returns the state of its output topic.
 type Prepare = fn(&Job) -> Result<Option<TopicState>>;
 
 fn join_and_run(job: Job, handle: &Handle, prepare: Prepare) -> Result<Option<Summary>> {
@@ -305,10 +306,11 @@ fn run_joined(job: Job, handle: &Handle, joined: &mut Joined, prepare: Prepare) 
     let start = Instant::now();
     handle.meter().starts(job.cluster.threads, job.bounds());
     let mut config = timely::WorkerConfig::default();
-    // Without it, a quiet arrangement keeps updates that cancel each other; the value is that of long practice.
+    // Without this effort, an arrangement that gets no updates keeps updates that cancel each other. The value is the
+    // customary one.
     let merging = differential_dataflow::Config::default().idle_merge_effort(Some(1000));
     differential_dataflow::configure(&mut config, &merging);
-    // Before the output is touched: what cannot go on is to leave it as it is.
+    // Before the output is changed: a job that cannot resume must leave it as it is.
     handle.meter().wait_for("the newest good snapshot to be found");
     let state = State::open(&job)?.map(Arc::new);
     handle.meter().wait_for("the brokers to answer about the topics");
@@ -343,7 +345,7 @@ fn run_joined(job: Job, handle: &Handle, joined: &mut Joined, prepare: Prepare) 
     Ok(summary.map(|summary| Summary { elapsed: start.elapsed(), ..summary }))
 }
 
-/// Watches the workers of this process, unless they write to standard output: whoever reads that may take their time.
+/// Starts the watchdog of this process's workers, unless they write to standard output: its reader may be slow.
 fn watchdog(job: &Job, shared: &Shared) -> Result<Option<Watchdog>> {
     let standard_output = Destination::File("-".to_owned());
     if job.output == standard_output || job.dead_letters.as_ref() == Some(&standard_output) {
@@ -354,7 +356,7 @@ fn watchdog(job: &Job, shared: &Shared) -> Result<Option<Watchdog>> {
     Ok(Some(watchdog.context("cannot start a thread")?))
 }
 
-/// Watches the readers of what this process writes, where that is no file.
+/// Watches the readers of this process's output and dead letters, where these are not regular files.
 fn slow_readers(job: &Job, shared: &Shared) -> Result<Vec<SlowReader>> {
     let mut watched = Vec::new();
     for sink in [&shared.output, &shared.dead_letters].into_iter().flatten() {
@@ -366,7 +368,7 @@ fn slow_readers(job: &Job, shared: &Shared) -> Result<Vec<SlowReader>> {
     Ok(watched)
 }
 
-/// The output, if it is a file: worker 0 writes it.
+/// The output, if it is a file. Worker 0 writes it.
 fn output_file(job: &Job) -> Result<Option<FileSink>> {
     let path = job.output_path();
     Ok(path.map(|path| FileSink::open(path, job.existing, Lines::Lists)).transpose()?)
@@ -378,7 +380,7 @@ fn dead_letter_file(job: &Job) -> Result<Option<FileSink>> {
     Ok(path.map(|path| FileSink::open(&path, job.existing, Lines::DeadLetters)).transpose()?)
 }
 
-/// Whether the files that this process reads are there.
+/// Checks that the files that this process reads exist.
 fn check_input(job: &Job) -> Result<()> {
     let Cluster { threads, process, ref addresses, .. } = job.cluster;
     let workers = threads * addresses.len().max(1);
@@ -391,7 +393,8 @@ fn check_input(job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// Ends the process, and with it the cluster: with 0 where a reader has simply had enough, else with a message and 1.
+/// Ends the process, and with it the cluster. The exit code is 0 if a reader closed its pipe. Otherwise it is 1, with
+/// a message.
 pub(crate) fn fail(error: &anyhow::Error) -> ! {
     if let Some(SinkError::Closed { .. }) = error.downcast_ref::<SinkError>() {
         cluster::leave();
@@ -399,8 +402,8 @@ pub(crate) fn fail(error: &anyhow::Error) -> ! {
     cluster::die(&format!("{error:#}"));
 }
 
-/// Makes the topics that are to be written, where they are missing: once the input is known to be there, so that a name
-/// with a typo leaves no topic behind. Describes the topic of lists.
+/// Creates missing output topics and returns the state of the output topic. The inputs are checked first, so that a
+/// misspelt name leaves no topic behind.
 fn prepare_topics(job: &Job) -> Result<Option<TopicState>> {
     let Some(kafka) = &job.kafka else { return Ok(None) };
     let of_input = partitions_of_inputs(&job.streams, kafka)?;
@@ -422,7 +425,7 @@ fn prepare_topics(job: &Job) -> Result<Option<TopicState>> {
     Ok(output)
 }
 
-/// How many partitions the largest of the inputs has. Fails if one is not there.
+/// The number of partitions of the largest input. Fails if a topic does not exist.
 fn partitions_of_inputs(streams: &Streams, kafka: &KafkaSettings) -> Result<u32> {
     let mut partitions = 1;
     for (_number, stream) in streams.iter() {
@@ -431,8 +434,8 @@ fn partitions_of_inputs(streams: &Streams, kafka: &KafkaSettings) -> Result<u32>
     Ok(partitions)
 }
 
-/// How many partitions an input has; files, which were looked at before, count as one. Fails if it is not
-/// there.
+/// The number of partitions of an input. Files, which were checked before, count as one. Fails if a topic does not
+/// exist.
 fn partitions_of_input(input: &Input, kafka: &KafkaSettings) -> Result<u32> {
     match input {
         Input::Topic { name, .. } => {

@@ -1,7 +1,7 @@
-//! The job: flags, workers, cluster, driving and output.
+//! The job: command line, settings, workers, cluster and output.
 //!
-//! [`job::run`] runs a [`job::Job`]: workers that read events (`deltacart-inputs`), maintain lists
-//! (`deltacart-dataflows`) and publish every changed one ([`output`]). The binary makes a job of its flags.
+//! [`job::run`] runs a [`job::Job`]. Its workers read events (`deltacart-inputs`), maintain lists
+//! (`deltacart-dataflows`) and publish every changed list ([`output`]). The binary builds a job from its flags.
 
 pub mod cli;
 

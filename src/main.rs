@@ -1,4 +1,4 @@
-//! The command line of deltacart: parse, run, exit code.
+//! The binary: it parses the command line, runs the command and returns its exit code.
 
 use deltacart::cli::{Cli, redacted};
 use deltacart::{commands, log, pages};

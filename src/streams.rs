@@ -1,4 +1,4 @@
-//! The input of a job: one or more streams, each a topic or a list of files, and how their records are read.
+//! The input of a job: one or more streams. A stream is a topic or a list of files, with the settings of its decoder.
 //!
 //! ```text
 //! --input kafka:carts ──────────────▶ stream 0   its partitions are those of the topic
@@ -6,8 +6,8 @@
 //! --input a.csv#csv b.csv#csv ──────▶ stream 2   its partitions are the files
 //! ```
 //!
-//! A stream's number is its place in the list. Offsets, clocks and event ids of a job are by stream and partition, so
-//! the list stays the same from run to run; a stream may come behind those that were there.
+//! A stream's number is its index in the list. A job keys its offsets, clocks and event ids by stream and partition.
+//! So the list must stay the same from run to run, but new streams may be appended.
 
 use crate::dead_letter::{Found, Origin};
 use anyhow::{Context, Result, ensure};
@@ -18,20 +18,20 @@ use deltacart_inputs::{DecodeOptions, Share};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where the events of a stream come from.
+/// The source of a stream's events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// Files, each a partition; `-` is standard input.
+    /// Files, each of which is a partition. `-` is standard input.
     Files(Vec<PathBuf>),
     /// A topic.
     Topic {
         /// Its name.
         name: String,
-        /// Where to begin.
+        /// The offset at which reading starts.
         from: StartFrom,
-        /// Whether to end where the topic ended at the start.
+        /// Whether to stop at the end that the topic had at the start of the job.
         until_end: bool,
-        /// How often to look for new partitions.
+        /// The interval at which the topic is checked for new partitions.
         metadata_refresh: Duration,
     },
 }
@@ -39,14 +39,14 @@ pub enum Input {
 /// One stream of the input.
 #[derive(Clone, Debug)]
 pub struct Stream {
-    /// Where its records come from.
+    /// The source of its records.
     pub input: Input,
-    /// How they become events.
+    /// How its records are decoded into events.
     pub decode: DecodeOptions,
 }
 
 impl Stream {
-    /// What it is called, in settings and messages: `kafka:TOPIC`, or `files`.
+    /// Its name in settings and messages: `kafka:TOPIC`, or `files`.
     pub fn name(&self) -> String {
         match &self.input {
             Input::Files(_) => "files".to_owned(),
@@ -54,7 +54,7 @@ impl Stream {
         }
     }
 
-    /// The topic's name, if it is one.
+    /// The name of its topic. `None` if it is files.
     pub fn topic(&self) -> Option<&str> {
         match &self.input {
             Input::Files(_) => None,
@@ -62,7 +62,7 @@ impl Stream {
         }
     }
 
-    /// The path of the partition of this number, if the stream is made of files.
+    /// The path of a partition, by the partition's number. `None` if the stream is a topic.
     pub fn file(&self, number: u32) -> Option<&PathBuf> {
         match &self.input {
             Input::Files(paths) => paths.get(number as usize),
@@ -70,7 +70,7 @@ impl Stream {
         }
     }
 
-    /// The paths of its files: none, if it is a topic.
+    /// The paths of its files. Empty if it is a topic.
     pub fn files(&self) -> &[PathBuf] {
         match &self.input {
             Input::Files(paths) => paths,
@@ -78,7 +78,7 @@ impl Stream {
         }
     }
 
-    /// Whether it ends by itself, and is there whole from the beginning.
+    /// Whether it ends, and is complete at the start of the job. Standard input is not.
     pub fn is_bounded(&self) -> bool {
         match &self.input {
             Input::Files(paths) => !paths.iter().any(|path| path.as_os_str() == "-"),
@@ -86,7 +86,7 @@ impl Stream {
         }
     }
 
-    /// What a dead letter says about where it was found, and by what it could not be read.
+    /// The origin that a dead letter states for a record of the partition `number`.
     pub fn origin(&self, number: u32) -> Origin<'_> {
         let path = self.file(number).and_then(|path| path.to_str()).unwrap_or_default();
         let found = self.topic().map_or(Found::File(path), Found::Topic);
@@ -99,10 +99,10 @@ impl Stream {
 pub struct Streams(Vec<Stream>);
 
 impl Streams {
-    /// The input of a job that reads these.
+    /// The input of a job that reads these streams.
     ///
     /// # Errors
-    /// When there is none, when there are more than [`Partition::STREAMS_MAX`], or when a topic is named twice.
+    /// If there is none, if there are more than [`Partition::STREAMS_MAX`], or if a topic is named twice.
     pub fn new(streams: Vec<Stream>) -> Result<Streams> {
         ensure!(!streams.is_empty(), "--input wants at least one topic or file");
         ensure!(
@@ -128,7 +128,7 @@ impl Streams {
         (0..=u8::MAX).zip(&self.0)
     }
 
-    /// The stream that a partition belongs to, if the job has so many.
+    /// The stream of a partition. `None` if the job has no stream of that number.
     pub fn of(&self, partition: Partition) -> Option<&Stream> {
         self.0.get(usize::from(partition.stream()))
     }
@@ -138,38 +138,38 @@ impl Streams {
         &self.0[0]
     }
 
-    /// The schema registry, which all streams that have one share.
+    /// The schema registry. All streams that use one share it.
     pub fn registry(&self) -> Option<&Registry> {
         self.0.iter().find_map(|stream| stream.decode.registry.as_ref())
     }
 
-    /// How many there are.
+    /// The number of streams.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether all of them end by themselves, and are there whole from the beginning.
+    /// Whether all streams end, and are complete at the start of the job.
     pub fn is_bounded(&self) -> bool {
         self.0.iter().all(Stream::is_bounded)
     }
 
-    /// Whether all of them are files.
+    /// Whether all streams are files.
     pub fn is_files(&self) -> bool {
         self.0.iter().all(|stream| stream.topic().is_none())
     }
 }
 
-/// Which partitions of a stream are a worker's. Each stream begins at another worker, so that streams of few
-/// partitions do not meet on the first ones: partition `p` of stream `s` is read by worker `(s + p) mod workers`.
+/// A worker's share of the partitions of a stream. Each stream starts at another worker, so that streams with few
+/// partitions are not all read by the first workers: worker `(s + p) mod workers` reads partition `p` of stream `s`.
 pub(crate) fn share_of(share: Share, stream: u8) -> Share {
     let Share { worker, workers } = share;
     Share { worker: (worker + workers - usize::from(stream) % workers) % workers, workers }
 }
 
-/// A partition of a stream by its number, as a source gives it.
+/// The partition of a stream with the number that its source gives.
 ///
 /// # Errors
-/// When the number is beyond [`Partition::NUMBER_MAX`].
+/// If the number is beyond [`Partition::NUMBER_MAX`].
 pub(crate) fn partition(stream: u8, number: u32) -> Result<Partition> {
     let too_many = || format!("partition {number} of input {} is beyond what is counted", stream + 1);
     Partition::new(stream, number).with_context(too_many)
@@ -179,7 +179,7 @@ pub(crate) fn partition(stream: u8, number: u32) -> Result<Partition> {
 mod tests {
     use super::*;
 
-    /// Each partition of each stream has one reader, and streams of one partition have different ones.
+    /// Each partition of each stream has one reader. Streams with one partition have different readers.
     #[test]
     fn every_partition_has_one_worker() {
         for workers in 1..6usize {

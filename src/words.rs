@@ -1,7 +1,7 @@
-//! Counts in sentences.
+//! Counts with their nouns, for messages.
 
-/// A count with its noun, in which `(s)` stands for the plural: of `line(s) evicted`, `1 line evicted` or
-/// `2 lines evicted`.
+/// A count with its noun. `(s)` in the noun stands for the plural: `line(s) evicted` becomes `1 line evicted` or `2
+/// lines evicted`.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{count} {}", noun.replace("(s)", if count == 1 { "" } else { "s" }))
 }

@@ -1,15 +1,15 @@
-//! One dead letter on its way to a topic: the record as it was, and headers in Kafka Connect's convention.
+//! One dead letter for a topic: the record as it was, and headers in Kafka Connect's convention.
 
 use super::{Labels, Origin, Rejected};
 use crate::output::SinkError;
 use crate::output::kafka::{Message, Offered, Producer};
 use deltacart_inputs::RawRecord;
 
-/// What is kept of a record that is too long for the topic: of the value, and of the key.
+/// The bytes kept of the value, and of the key, of a record that is too long for the topic.
 const VALUE_BYTES_KEPT: usize = 64 << 10;
 const KEY_BYTES_KEPT: usize = 4 << 10;
 
-/// Says that something of the record is missing: it was cut by the source, or here.
+/// A header: the record is incomplete. The source truncated it, or this file did.
 const TRUNCATED: &str = "deltacart.truncated";
 
 pub(super) struct Letter {
@@ -17,7 +17,7 @@ pub(super) struct Letter {
     value: Option<Vec<u8>>,
     /// The record's own headers.
     original: Vec<(String, Option<Vec<u8>>)>,
-    /// What the job has to say.
+    /// The headers that the job adds.
     errors: Vec<(&'static str, String)>,
     timestamp: Option<i64>,
     truncated: bool,
@@ -48,7 +48,7 @@ impl Letter {
                 ("__connect.errors.exception.message", reject.detail.clone()),
                 ("__connect.errors.exception.stacktrace", String::new()),
             ],
-            // Brokers take no time before 1970.
+            // Brokers do not accept times before 1970.
             timestamp: record.timestamp.filter(|timestamp| *timestamp >= 0),
             truncated: record.truncated,
         };
@@ -59,7 +59,7 @@ impl Letter {
         letter
     }
 
-    /// How much memory it takes, near enough.
+    /// The approximate memory it takes, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         let original: usize = self.original.iter().map(|(name, value)| name.len() + length(value)).sum();
@@ -67,7 +67,8 @@ impl Letter {
         size_of::<Letter>() + length(&self.key) + length(&self.value) + original + errors
     }
 
-    /// Offers the whole letter, and if that is too long the beginning of the record, and then none of it.
+    /// Offers the whole letter. If it is too long, offers the beginning of the record, and at last none of the
+    /// record.
     pub(super) fn offer(&self, producer: &mut Producer) -> Result<Offered, SinkError> {
         let whole = self.offer_cut(producer, usize::MAX, usize::MAX)?;
         if whole != Offered::TooLarge {
@@ -79,7 +80,8 @@ impl Letter {
         }
     }
 
-    /// Offers the letter with so much of its key and value; with less than all, without the record's own headers.
+    /// Offers the letter with at most this many bytes of key and value. A truncated letter omits the record's own
+    /// headers.
     fn offer_cut(
         &self,
         producer: &mut Producer,

@@ -6,7 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use deltacart_inputs::RawRecord;
 use serde::Serialize;
 
-/// The fields in their order. Bytes that are not UTF-8 stand in base64 in a field of their own, the text being null.
+/// The fields in their order. Bytes that are not UTF-8 are encoded as base64 in a field of their own, and the text is
+/// null.
 #[derive(Serialize)]
 struct Line<'a> {
     reason: &'a str,
@@ -17,7 +18,8 @@ struct Line<'a> {
     file: Option<&'a str>,
     partition: u32,
     offset: u64,
-    /// These are there for a part of a record only, which is then the value.
+    /// The index of the event. This field and the next two are present for a part of a record only; `value` is then
+    /// the part.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +45,7 @@ struct Header<'a> {
     value_base64: Option<String>,
 }
 
-/// Appends the letter, without a line's end.
+/// Appends the letter as JSON, without a line break.
 pub(super) fn push_line(
     out: &mut Vec<u8>,
     origin: Origin<'_>,

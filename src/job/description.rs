@@ -1,11 +1,11 @@
-//! A job in one line, for its log.
+//! The description of a job in one line, for its log.
 
 use super::{Cut, Destination, Input, Job, Stream};
 use crate::words::counted;
 use deltacart_inputs::kafka::StartFrom;
 
 impl Job {
-    /// What is read, and what comes of it, in one line.
+    /// The inputs, the lists, their destination, the epochs and the workers, in one line.
     pub(super) fn described(&self) -> String {
         let job = self;
         let inputs: Vec<String> = job.streams.iter().map(|(_number, stream)| described(stream)).collect();

@@ -1,17 +1,19 @@
-//! Blocks of baskets by abomonation: memory is written as it is, and read where it lies.
+//! Blocks of baskets by abomonation: memory is written as it is, and used in place when it is read.
 //!
 //! ```text
-//! (numbers: Vec<u32>, names: Vec<u8>) ──▶ the two vectors' own words │ the numbers │ the names     not compressed
+//! (numbers: Vec<u32>, names: Vec<u8>) ──▶ the words of the two vectors │ the numbers │ the names     not compressed
 //! ```
 //!
-//! **Do not use this where the default does.** The crate is unmaintained and unsound (RUSTSEC-2021-0120): what it reads
-//! is taken for memory, so a file that somebody else could have written must not be read, and what it writes has
-//! addresses of this process in it. docs/snapshots.md has what it gains.
+//! **Do not use this where the default is good enough.** The crate is unmaintained and unsound (RUSTSEC-2021-0120).
+//! It takes what it reads for memory, so a file that somebody else could have written must not be read. What it
+//! writes contains addresses of this process. docs/snapshots.md says what it gains.
 //!
 //! # Notes
-//! What keeps it in bounds: checksums are compared first; the type has no padding and wants no alignment but that of
-//! the buffer, which has it; the lengths are compared with the bytes that are there before anything is taken for a
-//! vector; and how this program lays vectors out is in the manifest ([`codec`]), so that no other layout reads it.
+//! These measures keep it in bounds:
+//! - Checksums are compared first.
+//! - The type has no padding, and needs no alignment beyond that of the buffer, which has it.
+//! - Lengths are compared with the number of bytes before anything is taken for a vector.
+//! - The manifest records how this program lays out vectors ([`codec`]), so a program with another layout refuses it.
 
 use super::fields::{Fields, check_name};
 use super::frame::{PLAIN, invalid, write_block};
@@ -19,18 +21,19 @@ use abomonation::{decode, encode};
 use deltacart_dataflows::Name;
 use std::io::{self, Write};
 
-/// Numbers, lengths of names among them; and the names, one behind the other.
+/// The numbers, including the lengths of names, and the bytes of all names.
 type Columns = (Vec<u32>, Vec<u8>);
 
 const WORD: usize = size_of::<usize>();
 
-/// Words of the two vectors.
+/// The words of the two vectors.
 const WORDS: usize = size_of::<Columns>() / WORD;
 
-/// What stands before the two halves of a number that is as large or larger; few are: times of baskets.
+/// A marker before a number of this size or larger, which follows as two halves. Few are that large: times of
+/// baskets.
 const WIDE: u32 = u32::MAX;
 
-/// Fields that are written.
+/// A buffer of fields that are written.
 #[derive(Default)]
 pub(super) struct Filling(Columns);
 
@@ -72,13 +75,13 @@ fn bytes_of(columns: &Columns) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What a snapshot says that is written so: only a program with the same layout may read it.
+/// The encoding that the manifest states: only a program with the same layout may read the parts.
 pub(super) fn codec() -> String {
     let order = if cfg!(target_endian = "little") { "little" } else { "big" };
     format!("abomonation 0.7, {WORD} bytes {order}-endian, {}", layout().join(" "))
 }
 
-/// What each word of the columns is in this program, found by a look at some.
+/// The meaning of each word of the columns in this program, found by encoding vectors of known lengths.
 fn layout() -> [&'static str; WORDS] {
     let (mut numbers, mut names) = (Vec::with_capacity(1000), Vec::with_capacity(2000));
     numbers.extend([7u32; 11]);
@@ -103,14 +106,14 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = usize> {
     bytes.as_chunks::<WORD>().0.iter().map(|word| usize::from_ne_bytes(*word))
 }
 
-/// A block, aligned.
+/// A block in memory with the alignment of a word.
 pub(super) struct Aligned {
     words: Vec<u64>,
     bytes: usize,
 }
 
 impl Aligned {
-    /// A block whose checksum was right.
+    /// Copies a block whose checksum is right, after checking its lengths.
     pub(super) fn new(block: &[u8]) -> io::Result<Aligned> {
         let (mut numbers, mut names) = (0, 0);
         for (word, value) in layout().iter().zip(words(block)) {
@@ -133,20 +136,20 @@ impl Aligned {
         Ok(Aligned { words: words.collect(), bytes: block.len() })
     }
 
-    /// The fields in it.
+    /// The fields of the block.
     #[allow(unsafe_code)]
     pub(super) fn fields(&mut self) -> io::Result<InColumns<'_>> {
-        // SAFETY: the words are bytes, as many as were copied into them, and nobody else has them.
+        // SAFETY: the words are as many bytes as were copied into them, and nothing else refers to them.
         let bytes =
             unsafe { std::slice::from_raw_parts_mut(self.words.as_mut_ptr().cast::<u8>(), self.bytes) };
-        // SAFETY: as far as the header of this file goes, and not further.
+        // SAFETY: only as safe as the header of this file says.
         let columns = unsafe { decode::<Columns>(bytes) };
         let ((numbers, names), _rest) = columns.ok_or_else(|| invalid("a block is cut off"))?;
         Ok(InColumns { numbers, names })
     }
 }
 
-/// Fields in columns, of which so much is left.
+/// Fields in columns: those that remain.
 pub(super) struct InColumns<'a> {
     numbers: &'a [u32],
     names: &'a [u8],

@@ -1,18 +1,18 @@
-//! A prefix of an object store as a store: S3, Google Cloud Storage, Azure Blob Storage, and what speaks as they do.
+//! A prefix of an object store as a store: S3, Google Cloud Storage, Azure Blob Storage, and compatible services.
 //!
 //! ```text
-//! put ── less than 8 MiB: one request; more: parts, as they come ──▶ commit: the object is there, or it is not
+//! put ── less than 8 MiB: one request; more: parts, while they are written ──▶ commit: the object exists
 //! get ── ranges of 8 MiB, one after the other
 //! ```
 //!
-//! The crate that speaks to them is asynchronous: it runs on one thread of its own, and whoever calls here waits. Each
-//! request has a time-out and is tried again a few times, all of which ends within a minute or so.
+//! The client crate is asynchronous. It runs on one thread of its own, and callers here wait for it. Each request has
+//! a time-out and is retried a few times. All of that ends within about a minute.
 //!
 //! # Notes
-//! - Credentials, region and endpoint come from the environment, by the names that the services' own tools have for
-//!   them; never from the URL, which is in logs.
-//! - There is no lock. The first process of a job writes a number that nobody else has, the claim, and looks at it
-//!   again before it completes or removes anything. So of two jobs the later one has the prefix, as with the output.
+//! - Credentials, region and endpoint come from the environment, by the names that the services' own tools use. They
+//!   never come from the URL, which is logged.
+//! - There is no lock. The first process of a job writes a random number, the claim. It reads the claim again before
+//!   it completes or removes anything. So of two jobs the later one has the prefix, as with the output.
 
 use super::StateError;
 use super::store::{Put, Store};
@@ -30,36 +30,36 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Runtime};
 
-/// What is sent in one request, and read in one.
+/// The size, in bytes, of one request for writing or reading.
 const CHUNK_BYTES: usize = 8 << 20;
 
-/// Parts of an object that are on their way at a time.
+/// Parts of an object that are uploaded at a time.
 const PARTS_UNDER_WAY: usize = 2;
 
-/// A request that fails is tried so often again, and not after so long.
+/// The number of retries of a failed request, and the time after which there are no more.
 const RETRIES: usize = 4;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Says whose the prefix is. Hidden, as the lock of a folder is.
+/// The name of the object with the claim. Listings skip it, as they skip the lock of a folder.
 const CLAIM: &str = ".claim";
 
-/// A prefix of an object store. Clones are the same one.
+/// A prefix of an object store. Clones share the connection and the claim.
 #[derive(Clone)]
 pub struct Bucket {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
     place: String,
     runtime: Arc<Runtime>,
-    /// Of the process that claimed it.
+    /// The claim, in the process that wrote it.
     claim: Option<Vec<u8>>,
 }
 
 impl Bucket {
-    /// The prefix that a URL names: `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. With `claim`
-    /// it is this process's from now on.
+    /// Opens the prefix in a URL: `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. With
+    /// `claim`, this process takes it over.
     ///
     /// # Errors
-    /// If the environment does not say how to reach it, or if it cannot be listed or written to.
+    /// If the environment lacks the access settings, or if the prefix cannot be listed or written to.
     pub fn open(url: &str, claim: bool) -> Result<Bucket, StateError> {
         let failed = || StateError::store(format!("use {url} for snapshots"));
         let made = connect(url).map_err(io::Error::from).map_err(failed())?;
@@ -77,7 +77,7 @@ impl Bucket {
         let runtime = runtime.worker_threads(1).thread_name("objects").enable_all().build();
         let runtime = Arc::new(runtime.map_err(failed())?);
         let mut bucket = Bucket { objects, prefix, place: place.to_owned(), runtime, claim: None };
-        // That it can be written to is to be known now, by every process that will.
+        // Every process that will write checks now that it can.
         let mut number = vec![0; 16];
         getrandom::fill(&mut number).map_err(|error| failed()(io::Error::other(error)))?;
         let name = if claim { CLAIM.to_owned() } else { format!(".trial-{}", hex(&number)) };
@@ -106,7 +106,7 @@ impl Bucket {
         self.wait(self.objects.put(&self.path(name), bytes.to_vec().into())).map(|_| ())
     }
 
-    /// Fails if another run has come, which is to find what it found.
+    /// Fails if another run has taken over the prefix. That run needs to find what it found at its start.
     fn check_claim(&self) -> io::Result<()> {
         let Some(claim) = &self.claim else { return Ok(()) };
         if self.range(&self.path(CLAIM), 0..claim.len() as u64)? != *claim {
@@ -179,7 +179,7 @@ impl Store for Bucket {
     }
 }
 
-/// An object that is read.
+/// An object that is being read.
 struct Ranges {
     bucket: Bucket,
     path: Path,
@@ -198,10 +198,10 @@ impl Read for Ranges {
     }
 }
 
-/// An object that is not there yet.
+/// An object that is being uploaded.
 struct Upload {
     bucket: Bucket,
-    /// Gone when it has failed.
+    /// `None` after a failure.
     writer: Option<BufWriter>,
 }
 
@@ -214,7 +214,7 @@ impl Upload {
 impl Write for Upload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut writer = self.writer.take().ok_or_else(Upload::has_failed)?;
-        // A writer that has failed cannot be used any more.
+        // A writer that failed cannot be used again.
         self.bucket.runtime.block_on(writer.write_all(bytes))?;
         self.writer = Some(writer);
         Ok(bytes.len())
@@ -236,7 +236,7 @@ impl Put for Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(mut writer) = self.writer.take() {
-            // What stays of it is nothing that anybody sees; a rule of the bucket removes it.
+            // Parts that stay are not visible to anybody. A lifecycle rule of the bucket removes them.
             let _ = self.bucket.runtime.block_on(writer.abort());
         }
     }

@@ -1,4 +1,4 @@
-//! Why there is no snapshot.
+//! The errors of snapshots.
 
 use std::io;
 use thiserror::Error;
@@ -9,61 +9,61 @@ pub enum StateError {
     /// The store failed.
     #[error("cannot {what}")]
     Store {
-        /// What was to be done, with the name and the place.
+        /// What was to be done, with the name and the store.
         what: String,
-        /// What the operating system or the service said.
+        /// The error of the operating system or the service.
         source: io::Error,
     },
-    /// What was read is not what was written.
+    /// The content read is not the content written.
     #[error("{name} is damaged: {what}")]
     Damaged {
-        /// Which part or manifest.
+        /// The name of the part or manifest.
         name: String,
         /// What is wrong.
         what: String,
     },
-    /// Another program wrote it.
+    /// A newer program wrote it.
     #[error("{name} has format {format}, written by deltacart {program}; this program reads up to {known}")]
     TooNew {
-        /// Which manifest.
+        /// The name of the manifest.
         name: String,
-        /// The format it says.
+        /// The format that the manifest states.
         format: u32,
-        /// The version that wrote it.
+        /// The version of the program that wrote it.
         program: String,
-        /// The newest format that this program knows.
+        /// The newest format that this program reads.
         known: u32,
     },
-    /// Its parts are encoded in a way that is not this program's.
+    /// Its parts have an encoding that this program does not read.
     #[error(
         "{name} is encoded as \"{codec}\": go on with the program that wrote it, or begin anew with an empty --state"
     )]
     OtherCodec {
-        /// Which manifest.
+        /// The name of the manifest.
         name: String,
-        /// How it is encoded.
+        /// The encoding that the manifest states.
         codec: String,
     },
-    /// The settings that shape what is saved are others now.
+    /// The settings that shape the baskets have changed.
     #[error("{name} was taken with other settings: {}; run with those, or begin anew with an empty --state", differences.join(", "))]
     OtherSettings {
-        /// Which manifest.
+        /// The name of the manifest.
         name: String,
-        /// Each that differs, with both values.
+        /// Each setting that differs, with both values.
         differences: Vec<String>,
     },
     /// There are snapshots, and none is good.
     #[error("no snapshot in {place} is good: {}; to begin anew at the start of the input, empty it", reasons.join("; "))]
     NoneGood {
-        /// The store.
+        /// The name of the store.
         place: String,
-        /// What is wrong with each.
+        /// What is wrong with each snapshot.
         reasons: Vec<String>,
     },
-    /// Another job writes there.
+    /// Another job uses the store.
     #[error("{place} is in use by another job; each needs a folder of its own")]
     InUse {
-        /// The store.
+        /// The name of the store.
         place: String,
     },
 }

@@ -1,31 +1,31 @@
-//! What the blocks of a part are made of: numbers and names, one after the other.
+//! The fields of a part's blocks: numbers and names, one after the other.
 //!
-//! Numbers are LEB128, names a length and UTF-8. Reading is total: whatever the bytes, fields or an error.
+//! Numbers are LEB128. A name is its length and its UTF-8 bytes. Reading is total: any bytes give fields or an error.
 
 use super::frame::{invalid, write_block};
 use deltacart_dataflows::Name;
 use std::io::{self, Write};
 
-/// The longest name that is read or written; ids of events are bounded to 256 bytes where they are decoded.
+/// The longest name, in bytes, that is read or written. The decoder limits ids of events to 256 bytes.
 pub(super) const NAME_BYTES_MAX: usize = 4096;
 
-/// Things that a list has room for before any has come: a count that is a lie allocates little.
+/// The largest capacity that a list gets in advance, so that a wrong count allocates little.
 const LIST_ROOM_MAX: usize = 1024;
 
-/// Fields that are read.
+/// A source of fields.
 pub(super) trait Fields: Sized {
     fn number(&mut self) -> io::Result<u64>;
 
     fn name(&mut self) -> io::Result<Name>;
 
-    /// At least as many as there can be fields left; none at the end.
+    /// An upper bound on the number of remaining fields; 0 at the end.
     fn left(&self) -> usize;
 
     fn small(&mut self) -> io::Result<u32> {
         u32::try_from(self.number()?).map_err(|_| invalid("a number is too large"))
     }
 
-    /// A count, and as many things; each is at least a field.
+    /// Reads a count, and as many elements. Each has at least one field.
     fn list<T>(&mut self, mut thing: impl FnMut(&mut Self) -> io::Result<T>) -> io::Result<Vec<T>> {
         let count = self.small()? as usize;
         if count > self.left() {
@@ -39,7 +39,7 @@ pub(super) trait Fields: Sized {
     }
 }
 
-/// Fields as bytes, of which so much is left.
+/// Fields as bytes: those that remain.
 pub(super) struct Packed<'a>(pub(super) &'a [u8]);
 
 impl Fields for Packed<'_> {
@@ -75,7 +75,7 @@ impl Fields for Packed<'_> {
     }
 }
 
-/// Fields that are written.
+/// A buffer of fields that are written.
 #[derive(Default)]
 pub(super) struct Packing(Vec<u8>);
 
@@ -108,7 +108,7 @@ impl Packing {
     }
 }
 
-/// Whether it can be read again.
+/// Fails if the name would be too long to be read again.
 pub(super) fn check_name(name: &Name) -> io::Result<()> {
     if name.len() > NAME_BYTES_MAX {
         let what = format!("a name of {} bytes is too long", name.len());

@@ -1,11 +1,12 @@
-//! A folder as a store: written aside, synced, renamed, and the folder synced.
+//! A folder as a store: a file is written under a temporary name, synced and renamed, and the folder is synced.
 //!
 //! ```text
 //! .aside-snapshot-7.part-0 ── write, fsync ──▶ rename ──▶ snapshot-7.part-0 ──▶ fsync of the folder
 //! ```
 //!
 //! # Notes
-//! The first process of a job holds a [lock](super::lock) on the folder as long as it lives, so no two jobs use one.
+//! The first process of a job holds a [lock](super::lock) on the folder for its lifetime, so no two jobs share a
+//! folder.
 
 use super::StateError;
 use super::lock::Lock;
@@ -15,43 +16,43 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What is being written has this before its name, and is not listed.
+/// The prefix of the temporary name of a file that is being written. Such files are not listed.
 const ASIDE: &str = ".aside-";
 
-/// Bytes of a file that are read or written at a time.
+/// The size, in bytes, of the buffer for reading or writing a file.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// What a folder asks of the file system it lies on.
+/// The operations on the file system that a folder needs. The simulator brings its own.
 pub(crate) trait Disk: Send + Sync {
     /// The names of all files, in any order.
     fn names(&self) -> io::Result<Vec<String>>;
 
-    /// Reads a file.
+    /// Opens a file for reading.
     fn open(&self, name: &str) -> io::Result<Box<dyn Read + Send>>;
 
-    /// Begins a file, in the place of one of that name.
+    /// Creates a file, or replaces the one of that name.
     fn create(&self, name: &str) -> io::Result<Box<dyn Writing>>;
 
-    /// Gives a file another name, in the place of one of that name.
+    /// Renames a file. It replaces a file with the new name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Makes names safe: a crash of the machine does not change them any more.
+    /// Makes names durable: they survive a crash of the machine.
     fn sync(&self) -> io::Result<()>;
 }
 
 /// A file that is being written.
 pub(crate) trait Writing: Write + Send {
-    /// Makes safe what has been written.
+    /// Makes durable what has been written.
     fn sync(&self) -> io::Result<()>;
 }
 
 /// A folder of the operating system.
 struct Os {
     path: PathBuf,
-    /// ConsumerState by whoever has claimed the folder. Without it nothing is changed there any more.
+    /// Held by the process that claimed the folder. If the lock is lost, nothing is changed there any more.
     lock: Option<Lock>,
 }
 
@@ -65,7 +66,7 @@ impl Disk for Os {
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path)? {
-            // What is not ours may have any name.
+            // Files of others may have names that are not UTF-8. They are skipped.
             names.extend(entry?.file_name().into_string());
         }
         Ok(names)
@@ -102,18 +103,18 @@ impl Writing for File {
     }
 }
 
-/// A folder.
+/// A store in a folder.
 pub struct Folder {
     disk: Arc<dyn Disk>,
     place: PathBuf,
 }
 
 impl Folder {
-    /// The folder of this path, which is made if it is missing. With `claim`, it is this process's alone, and what a
-    /// killed one left half written is removed.
+    /// Opens the folder at `path`, or creates it. With `claim`, the process locks the folder, and removes files that
+    /// a killed process left incomplete.
     ///
     /// # Errors
-    /// If it cannot be made, listed or written to, or if it is claimed already.
+    /// If the folder cannot be created, listed or written to, or if another process has claimed it.
     pub fn open(path: &Path, claim: bool) -> Result<Folder, StateError> {
         let place = path.display().to_string();
         let failed = || StateError::store(format!("use {place} for snapshots"));
@@ -122,7 +123,7 @@ impl Folder {
         Folder::on(Arc::new(Os { path: path.to_owned(), lock }), path, claim)
     }
 
-    /// The same on any disk, where nobody else is.
+    /// Opens a folder on any disk, without a lock.
     pub(crate) fn on(disk: Arc<dyn Disk>, path: &Path, claim: bool) -> Result<Folder, StateError> {
         let folder = Folder { disk, place: path.to_owned() };
         let failed = || StateError::store(format!("use {} for snapshots", folder.place()));
@@ -131,7 +132,8 @@ impl Folder {
                 folder.remove(name).map_err(failed())?;
             }
         }
-        // That it can be written to is to be known now, not when the first snapshot is due. A peer may look as well.
+        // Check now that the folder can be written to, not when the first snapshot is due. Another process of the job
+        // may do the same at the same time.
         let trial = format!("{ASIDE}trial-{}", std::process::id());
         let written = folder.disk.create(&trial).and_then(|mut file| file.write_all(b"a trial"));
         let removed = folder.remove(&trial);
@@ -184,7 +186,7 @@ impl Store for Folder {
     }
 }
 
-/// A file that has not got its name yet.
+/// A file that still has its temporary name.
 struct Aside {
     file: BufWriter<Box<dyn Writing>>,
     disk: Arc<dyn Disk>,
@@ -213,7 +215,7 @@ impl Put for Aside {
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        // Once renamed, it is not there. What cannot be removed now is when the folder is claimed next.
+        // After the rename it does not exist. If it cannot be removed now, the next claim of the folder removes it.
         let _ = self.disk.remove(&self.aside);
     }
 }

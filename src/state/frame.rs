@@ -1,23 +1,23 @@
-//! Blocks of bytes, each compressed and with a checksum, one after the other.
+//! Blocks of bytes, one after the other, each compressed and with a checksum.
 //!
 //! ```text
-//! kind u8 │ stored u32 │ raw u32 │ crc32 u32 │ stored bytes: zstd of the raw ones       little-endian
-//!         └──────────── the checksum is of everything else in the block ───────────
+//! kind u8 │ stored u32 │ raw u32 │ crc32 u32 │ stored bytes: the raw bytes, compressed by zstd    little-endian
+//!         └──────────── the checksum covers everything else in the block ───────────
 //! ```
 //!
-//! Reading is total: whatever the bytes, a block or an error, and no allocation larger than [`RAW_BYTES_MAX`].
+//! Reading is total: any bytes give a block or an error, and no allocation is larger than about [`RAW_BYTES_MAX`].
 
 use std::io::{self, Read, Write};
 
-/// The most that a block holds.
+/// The largest content of a block, in bytes.
 pub(super) const RAW_BYTES_MAX: usize = 16 << 20;
 
-/// Fast, and rows of ids shrink to a third all the same.
+/// A fast level that still shrinks rows of ids to a third.
 const ZSTD_LEVEL: i32 = 1;
 
 const HEADER_BYTES: usize = 13;
 
-/// In the kind of a block: it is not compressed.
+/// A flag in the kind of a block: it is not compressed.
 #[cfg(feature = "abomonation")]
 pub(super) const PLAIN: u8 = 0x80;
 
@@ -49,8 +49,8 @@ pub(super) fn write_block(out: &mut dyn Write, kind: u8, raw: &[u8]) -> io::Resu
     out.write_all(stored)
 }
 
-/// Reads the next block into `raw`; its kind, or none where the input ends between two blocks. Bytes that are no block
-/// are an error of the kind `InvalidData`.
+/// Reads the next block into `raw` and returns its kind. Returns `None` if the input ends between two blocks. Bytes
+/// that are no block are an error of the kind `InvalidData`.
 pub(super) fn read_block(from: &mut dyn Read, raw: &mut Vec<u8>) -> io::Result<Option<u8>> {
     let mut header = [0; HEADER_BYTES];
     let first = from.read(&mut header[..1])?;
@@ -63,7 +63,7 @@ pub(super) fn read_block(from: &mut dyn Read, raw: &mut Vec<u8>) -> io::Result<O
     if raw_bytes > RAW_BYTES_MAX || stored_bytes > zstd::zstd_safe::compress_bound(RAW_BYTES_MAX) {
         return Err(invalid("a block has an impossible length"));
     }
-    // Grows as the bytes come: a length that is a lie allocates nothing.
+    // The buffer grows with the bytes read, so a wrong length allocates nothing.
     let mut stored = Vec::new();
     from.take(stored_bytes as u64).read_to_end(&mut stored)?;
     if stored.len() < stored_bytes {

@@ -1,4 +1,4 @@
-//! Snapshots made of any bytes: see `crate::fuzz`.
+//! Fuzz targets: parts and manifests of snapshots made of any bytes. See `crate::fuzz`.
 
 use super::StateError;
 use super::frame::write_block;
@@ -6,13 +6,13 @@ use super::manifest::{FORMAT, Manifest, part_name, sequence_of, trailer};
 use super::part::{Block, PartReader, PartWriter};
 use std::io;
 
-/// Reads a part. Its checksums keep a fuzzer out, so where the first byte is odd the rest is what is in the blocks:
-/// a kind, a length in two bytes, and so much; of version 1, 2 or 3, by what the half of it leaves when divided by 3.
+/// Reads a part. A fuzzer cannot guess checksums. So where the first byte is odd, the rest is the content of blocks:
+/// a kind, a length in two bytes, and that many bytes. The version is half of the first byte modulo 3, plus 1.
 pub(crate) fn part(data: &[u8]) {
     let Some((mode, data)) = data.split_first() else { return };
     let bytes = if mode % 2 == 0 { data.to_vec() } else { with_checksums(1 + mode / 2 % 3, data) };
     let Ok(blocks) = read(&bytes) else { return };
-    // What it says once is said the same way for ever.
+    // Content that was read and written once is written identically ever after.
     let once = write(&blocks).expect("what was read can be written");
     let again = read(&once).expect("what was written can be read");
     assert_eq!(flat(&again), flat(&blocks), "something else was written than was read");
@@ -38,7 +38,7 @@ fn read(bytes: &[u8]) -> io::Result<Vec<Block>> {
     Ok(blocks)
 }
 
-/// Damage is told from what a store says of itself.
+/// Asserts that the bytes, and not the store, are the reason of the error.
 fn checked(error: io::Error) -> io::Error {
     assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
     error
@@ -57,7 +57,7 @@ fn write(blocks: &[Block]) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The ids with their partitions, and what the baskets say: blocks and entries may be cut elsewhere.
+/// The ids with their partitions, and the content of the baskets, without the boundaries of blocks and entries.
 fn flat(blocks: &[Block]) -> Vec<String> {
     let mut all = Vec::new();
     for block in blocks {
@@ -73,12 +73,13 @@ fn flat(blocks: &[Block]) -> Vec<String> {
             }
         }
     }
-    // Entries of a large basket have users and lines in turn.
+    // Entries of a large basket alternate users and lines.
     all.sort_unstable();
     all
 }
 
-/// Reads a manifest; where the first byte is odd the rest gets the right checksum. The bytes are tried as a name too.
+/// Reads a manifest. Where the first byte is odd, the rest gets the right checksum. The bytes are tried as a name as
+/// well.
 pub(crate) fn manifest(data: &[u8]) {
     let Some((mode, data)) = data.split_first() else { return };
     let mut bytes = data.to_vec();

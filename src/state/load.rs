@@ -1,8 +1,8 @@
-//! The newest good snapshot, found and read again.
+//! Finding and reading the newest good snapshot.
 //!
-//! A snapshot is good if its manifest and all its parts are there and have their checksums: all of it is read once
-//! before any of it is used, so no worker finds out too late. A damaged one is passed over with a warning. One that is
-//! whole but not for us (a newer format, other settings) is an error: to go back behind it in silence would be worse.
+//! A snapshot is good if its manifest and all its parts exist and have their checksums. All of it is read once before
+//! any of it is used, so no worker finds damage too late. A damaged snapshot is skipped with a warning. One that is
+//! whole but has a newer format or other settings is an error: to skip it silently would lose progress unnoticed.
 
 use super::StateError;
 use super::manifest::{MANIFEST_BYTES_MAX, Manifest, Part, StateShape, sequence_of};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-/// Bytes that are read at a time.
+/// The size, in bytes, of the buffer for reading.
 const BUFFER_BYTES: usize = 1 << 16;
 
 /// A good snapshot.
@@ -23,11 +23,12 @@ pub struct Snapshot {
     store: Arc<dyn Store>,
 }
 
-/// The newest good snapshot of `store`; none where there is no snapshot at all. `source_of` names a partition's file.
+/// Finds the newest good snapshot of `store`. Returns `None` if there is no snapshot at all. `source_of` gives a
+/// partition's file.
 ///
 /// # Errors
-/// If the store cannot be read, if the newest that is whole has a newer format or was taken with other settings, or if
-/// there are snapshots and none is good.
+/// If the store cannot be read, or if there are snapshots and none is good. Also if the newest whole snapshot has a
+/// newer format, another encoding, or other settings.
 pub fn load(
     store: &Arc<dyn Store>,
     shape: &StateShape,
@@ -64,7 +65,7 @@ pub fn load(
     }
 }
 
-/// The manifest of this name, if it and all its parts are what was written.
+/// Reads and checks the manifest `name` and all its parts.
 fn check(store: &Arc<dyn Store>, sequence: u64, name: &str) -> Result<Manifest, StateError> {
     let manifest = Manifest::from_bytes(name, &get_whole(&**store, name, MANIFEST_BYTES_MAX)?)?;
     if manifest.sequence != sequence || manifest.parts.len() != manifest.workers {
@@ -103,7 +104,7 @@ fn check_part(store: &dyn Store, part: &Part) -> Result<(), StateError> {
 }
 
 impl Snapshot {
-    /// What it says of itself.
+    /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -114,7 +115,7 @@ impl Snapshot {
         offsets.map(|offset| (offset.partition.number(), offset.offset)).collect()
     }
 
-    /// The events that make the baskets again: this worker's share of the parts.
+    /// The events that restore the baskets: this worker's share of the parts.
     pub fn events(&self, worker: usize, workers: usize) -> Events {
         let parts = self.manifest.parts.iter().skip(worker).step_by(workers).map(|part| part.name.clone());
         Events {
@@ -125,9 +126,12 @@ impl Snapshot {
         }
     }
 
-    /// Hands the event ids that were remembered of `partition` to `each`, the oldest first.
+    /// Passes the event ids of `partition` to `each`, the oldest first.
+    ///
+    /// # Errors
+    /// When a part cannot be read.
     pub fn ids(&self, partition: Partition, each: &mut dyn FnMut(Vec<Name>)) -> Result<(), StateError> {
-        // A partition has one reader at a time, so one part has its ids.
+        // A partition is read by one worker at a time, so one part has its ids.
         let Some(part) = self.manifest.parts.iter().find(|part| part.partitions.contains(&partition)) else {
             return Ok(());
         };
@@ -154,17 +158,20 @@ fn unreadable(name: &str, error: io::Error) -> StateError {
     }
 }
 
-/// Reads a worker's share of a snapshot.
+/// A reader of one worker's share of a snapshot.
 pub struct Events {
     store: Arc<dyn Store>,
     parts: std::vec::IntoIter<String>,
     reader: Option<(Reader, String)>,
-    /// Entries that have been handed over: a basket may be several, which must stay in their order.
+    /// The number of entries returned so far. A large basket is several entries, which must keep their order.
     entries: u64,
 }
 
 impl Events {
-    /// Appends the events of some baskets, a block of them; false when there are no more.
+    /// Appends the events of one block of baskets to `events`. Returns false at the end.
+    ///
+    /// # Errors
+    /// When a part cannot be read.
     pub fn next(&mut self, events: &mut Vec<Event>) -> Result<bool, StateError> {
         loop {
             let Some((reader, name)) = &mut self.reader else {

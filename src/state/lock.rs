@@ -1,8 +1,8 @@
-//! The lock on a folder of snapshots: one job at a time reads, writes and prunes what is in it.
+//! The lock on a folder of snapshots: one job at a time reads, writes and prunes them.
 //!
-//! Two things are locked: the folder itself, and a file in it. The folder cannot be removed without what is in it, so
-//! nobody loses that lock by tidying up. The file is for file systems that lock no folders, and for jobs of versions
-//! that knew no other. Where a file system knows no locks at all, nothing is locked.
+//! Both the folder itself and a file in it are locked. The folder cannot be removed without its content, so nobody
+//! loses that lock by removing a file. The file serves file systems that cannot lock folders, and jobs of versions
+//! that locked only the file. On a file system without locks, nothing is locked.
 
 use super::StateError;
 use std::fs::{self, File, TryLockError};
@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 const LOCK: &str = ".lock";
 
-/// ConsumerState as long as this lives.
+/// A lock on a folder, held until it is dropped.
 pub(super) struct Lock {
-    /// What is locked, the folder first.
+    /// The locked files, the folder first.
     held: Vec<(PathBuf, File)>,
 }
 
@@ -21,7 +21,7 @@ impl Lock {
     /// Locks a folder.
     ///
     /// # Errors
-    /// If another process has locked it, or the file cannot be made.
+    /// If another process has locked it, or the file cannot be created.
     pub(super) fn take(folder: &Path) -> Result<Lock, StateError> {
         let place = folder.display().to_string();
         let failed = || StateError::store(format!("use {place} for snapshots"));
@@ -43,7 +43,7 @@ impl Lock {
         Ok(())
     }
 
-    /// Fails if what was locked is not there any more: then another job may have locked what is there instead.
+    /// Fails if the locked file or folder no longer exists: another job may have locked what replaced it.
     ///
     /// # Errors
     /// When the folder was removed or replaced, or, where folders cannot be locked, the file.

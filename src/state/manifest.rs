@@ -1,4 +1,4 @@
-//! What makes parts a snapshot: the manifest, a line of JSON and a line with its checksum.
+//! The manifest, which makes parts a snapshot: a line of JSON, and a line with its checksum.
 //!
 //! ```json
 //! {"format":3,"program":"0.1.0","sequence":7,"epoch":5141,"workers":2,"settings":{"max-basket-items":"10000"},
@@ -8,8 +8,8 @@
 //! {"crc32":"89abcdef"}
 //! ```
 //!
-//! A partition is two numbers, its stream's and its own. A reader of any version can check the last line, and read
-//! `format` and `program` of the first: both stay.
+//! A partition is two numbers, its stream's and its own. Readers of any version can check the last line and read
+//! `format` and `program` of the first. These will not change.
 
 use super::{StateError, part};
 use deltacart_dataflows::{Epoch, Millis, Partition};
@@ -17,102 +17,105 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The format that is written, and the newest that is read. Format 1 had no times: neither clocks nor, in parts, those
-/// of baskets. Format 2 had one stream, and its partitions were numbers.
+/// The format that is written, and the newest that is read.
+///
+/// - Format 1 had no times, neither clocks nor, in parts, those of baskets.
+/// - Format 2 had one stream, and a partition was a single number.
 pub const FORMAT: u32 = 3;
 
 /// The newest format with one stream.
 const FORMAT_OF_ONE_STREAM: u32 = 2;
 
-/// The settings of formats 1 and 2 that are the whole job's; the others are those of its one stream.
+/// The settings of formats 1 and 2 that concern the whole job. All others concern its one stream.
 const SETTINGS_OF_THE_JOB: [&str; 2] = ["max-basket-items", "basket-idle"];
 
-/// Settings by name: only those that shape what is saved, so that with others it would be something else.
+/// Settings by name: only those that shape the baskets. With other values, the saved baskets would differ.
 pub type StateSettings = BTreeMap<String, String>;
 
 /// A stream of the input.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamState {
-    /// What it is called: `kafka:TOPIC`, or `files`.
+    /// Its name: `kafka:TOPIC`, or `files`.
     pub name: String,
-    /// How its records become events.
+    /// The settings by which its records become events.
     pub settings: StateSettings,
-    /// Which topic it was, by the id that brokers give it, if they do.
+    /// The id that the brokers gave the topic, if they give ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic_id: Option<String>,
 }
 
-/// What shapes the baskets of a job. A snapshot is of use to a job of the same shape, or of one with more streams.
+/// The settings and streams that shape the baskets of a job. A job can resume from a snapshot of the same shape, or
+/// of the same shape with fewer streams.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateShape {
     /// The settings of the whole job.
     pub settings: StateSettings,
-    /// The streams by their numbers. The ids of their topics do not matter here.
+    /// The streams by their numbers. Their topic ids are not compared.
     pub streams: Vec<StreamState>,
 }
 
-/// A snapshot.
+/// The manifest of one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The format of this manifest and its parts.
     pub format: u32,
     /// The version of deltacart that wrote it.
     pub program: String,
-    /// Snapshots of one store are numbered, over all runs.
+    /// The number of the snapshot. Snapshots of one store are numbered consecutively, across runs.
     pub sequence: u64,
     /// The epoch at whose end it was taken, in the run that took it.
     pub epoch: Epoch,
-    /// How many workers that run had.
+    /// The number of workers of that run.
     pub workers: usize,
-    /// How the parts are encoded, if not as the format has it: then they are for programs with the same.
+    /// The encoding of the parts, if it is not the default. Only programs with the same encoding can read them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codec: Option<String>,
-    /// What shaped the baskets, whatever stream they are from.
+    /// The settings of the whole job that shape the baskets.
     pub settings: StateSettings,
     /// The streams of the input, by their numbers.
     pub streams: Vec<StreamState>,
-    /// How far the input had been read.
+    /// The position of each partition.
     pub offsets: Vec<PartitionOffset>,
-    /// What the workers had, in their order.
+    /// The parts, in the order of their workers.
     pub parts: Vec<Part>,
 }
 
-/// How far a partition had been read.
+/// The position in one partition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PartitionOffset {
-    /// Which.
+    /// The partition.
     pub partition: Partition,
-    /// The next offset.
+    /// The next offset to read.
     pub offset: u64,
-    /// The largest time of an event before it.
+    /// The largest event time before it, in milliseconds since the Unix epoch.
     #[serde(default)]
     pub clock: Millis,
-    /// Which file it is; a topic's partitions have no name.
-    // NB: never left out. It also goes from process to process, in a format in which every field is there.
+    /// The path of the partition's file. `None` for a partition of a topic.
+    // NB: never skipped. Processes also exchange it, in a format in which every field must be present.
     #[serde(default)]
     pub source: Option<String>,
 }
 
-/// What one worker wrote.
+/// One part, written by one worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Its name in the store.
     pub name: String,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
     /// Its CRC-32.
     pub crc32: u32,
-    /// How many baskets are in it; very large ones count several times.
+    /// The number of its baskets. A very large basket counts several times.
     pub baskets: u64,
-    /// How many lines.
+    /// The number of its lines.
     pub lines: u64,
-    /// How many event ids.
+    /// The number of its event ids.
     pub ids: u64,
     /// The partitions whose event ids are in it.
     pub partitions: Vec<Partition>,
 }
 
-/// What manifests of all formats have.
+/// The fields that manifests of all formats have.
 #[derive(Deserialize)]
 struct AnyManifest {
     format: u32,
@@ -120,7 +123,7 @@ struct AnyManifest {
     program: String,
 }
 
-/// The longest manifest that is read: a hundred thousand partitions fit.
+/// The longest manifest, in bytes, that is read. One with a hundred thousand partitions fits.
 pub(super) const MANIFEST_BYTES_MAX: u64 = 32 << 20;
 
 impl Manifest {
@@ -129,12 +132,12 @@ impl Manifest {
         manifest_name(self.sequence)
     }
 
-    /// What identifies it: processes that go on from the same snapshot have the same.
+    /// A hash that identifies the snapshot: processes that resume from the same one have the same value.
     pub fn id(&self) -> u32 {
         crc32fast::hash(&self.to_bytes())
     }
 
-    /// The clocks of partitions.
+    /// The clock of each partition.
     pub fn clocks(&self) -> BTreeMap<Partition, Millis> {
         self.offsets.iter().map(|offset| (offset.partition, offset.clock)).collect()
     }
@@ -175,13 +178,13 @@ impl Manifest {
         }
     }
 
-    /// What shaped the baskets.
+    /// The settings and streams that shaped the baskets.
     pub(super) fn shape(&self) -> StateShape {
         StateShape { settings: self.settings.clone(), streams: self.streams.clone() }
     }
 
-    /// What is different now, in words: settings, streams, and where partitions are files, which file. Streams behind
-    /// those of the snapshot are no difference: nothing of them has been read.
+    /// The differences from the job's present shape, as text: settings, streams and, where partitions are files,
+    /// paths. Streams after those of the snapshot are no difference, because nothing of them has been read.
     pub(super) fn differences(
         &self,
         shape: &StateShape,
@@ -226,8 +229,8 @@ fn shown(value: Option<&String>) -> &str {
     value.map_or("not set", String::as_str)
 }
 
-/// Makes a document of a format with one stream one of the present format, as far as it can be understood: what reads
-/// it refuses the rest.
+/// Upgrades a document of a format with one stream to the present format, as far as it has the expected fields. The
+/// deserialiser refuses the rest.
 fn upgrade(document: &mut Value) {
     let Value::Object(manifest) = document else { return };
     let Some(Value::Object(settings)) = manifest.get_mut("settings") else { return };
@@ -266,7 +269,7 @@ pub fn part_name(sequence: u64, worker: usize) -> String {
     format!("snapshot-{sequence:010}.part-{worker:04}")
 }
 
-/// Which snapshot a thing belongs to, and whether it is its manifest; none if it is not ours.
+/// The sequence number in an object's name, and whether it is a manifest. `None` if the name is not one of ours.
 pub(super) fn sequence_of(name: &str) -> Option<(u64, bool)> {
     let (sequence, rest) = name.strip_prefix("snapshot-")?.split_once('.')?;
     let sequence = sequence.parse().ok()?;
@@ -276,7 +279,7 @@ pub(super) fn sequence_of(name: &str) -> Option<(u64, bool)> {
     }
 }
 
-/// How messages call the input at this place of a list: as people count.
+/// The name of an input, by its index, in messages. People count from 1.
 fn ordinal(index: usize) -> String {
     format!("input {}", index + 1)
 }

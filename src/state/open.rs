@@ -1,4 +1,4 @@
-//! The snapshots of a job: opened before its workers start, and the one to go on from found.
+//! Opening the snapshots of a job before its workers start, and finding the one to resume from.
 
 use super::folder::Folder;
 use super::load::{Snapshot, load};
@@ -10,23 +10,23 @@ use deltacart_dataflows::Partition;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the workers of a process know of snapshots at the start.
+/// The snapshot storage of a process at its start.
 pub(crate) struct State {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) shape: StateShape,
-    /// What the job begins with.
+    /// The snapshot that the job resumes from.
     pub(crate) snapshot: Option<Snapshot>,
 }
 
 impl State {
-    /// Opens the snapshots of a job that keeps any. The first process claims them for the job.
+    /// Opens the snapshot store of a job, if it keeps snapshots. The first process claims the store for the job.
     pub(crate) fn open(job: &Job) -> Result<Option<State>> {
         let Some(options) = &job.state else { return Ok(None) };
         let store = store(&options.place, job.cluster.process == 0)?;
         State::in_store(job, store).map(Some)
     }
 
-    /// The same in a store that is open.
+    /// Finds the snapshot to resume from in a store that is open.
     pub(crate) fn in_store(job: &Job, store: Arc<dyn Store>) -> Result<State> {
         let shape = shape(job);
         let snapshot = load(&store, &shape, &|partition| source(&job.streams, partition))?;
@@ -48,7 +48,7 @@ fn store(place: &StatePlace, claim: bool) -> Result<Arc<dyn Store>> {
     })
 }
 
-/// What shapes the baskets of a job. What shapes the lists only may change from run to run.
+/// The settings that shape the baskets of a job. Settings that shape only the lists may change from run to run.
 fn shape(job: &Job) -> StateShape {
     let mut settings = StateSettings::new();
     settings.insert("max-basket-items".to_owned(), job.params.basket_items_max.to_string());
@@ -66,7 +66,7 @@ fn stream_state(stream: &Stream) -> StreamState {
     StreamState { name: stream.name(), settings: settings.collect(), topic_id: None }
 }
 
-/// What a partition is called, where it is a file.
+/// The name of a partition's file. `None` if it belongs to a topic.
 pub(crate) fn source(streams: &Streams, partition: Partition) -> Option<String> {
     let stream = streams.of(partition).filter(|stream| stream.topic().is_none())?;
     Some(stream.file(partition.number()).map_or_else(String::new, |path| path.display().to_string()))

@@ -1,22 +1,22 @@
-//! The layout of a part: what one worker had at the end of the epoch.
+//! The layout of a part: the state of one worker at the end of the epoch.
 //!
 //! ```text
 //! "dcpart", version u16 │ ids … │ baskets … │ end            blocks, see `frame`
 //!
-//! ids        partition · count · names               the event ids remembered of a partition, the oldest first
-//! baskets    count · names of items met first here   items are numbered through the part, in this order
+//! ids        partition · count · names               the event ids of a partition, the oldest first
+//! baskets    count · names of items that are new     items are numbered through the part, in this order
 //!            count · baskets:  name · partition · time · count · users · count · (item, in the cart, bought) …
-//! end        baskets · lines · ids                   how many there were in all
+//! end        baskets · lines · ids                   the totals
 //! partition  stream · number in the stream
 //! ```
 //!
-//! Numbers and names are as `fields` has them. A basket of more than [`ENTRY_MAX`] lines or users is several entries,
-//! one after the other: each goes on with the one before.
+//! Numbers and names are encoded as in `fields`. A basket of more than [`ENTRY_MAX`] lines or users is split into
+//! several consecutive entries.
 //!
-//! Versions 1 and 2 had one stream, and partitions were numbers. Version 1 had no times of baskets, and is read as if
-//! nobody knew them: it was written where they do not matter.
+//! - Versions 1 and 2 had one stream, and a partition was a single number.
+//! - Version 1 had no times of baskets. They are read as 0: jobs that wrote version 1 did not use them.
 //!
-//! Reading is total: whatever the bytes, baskets or an error, and memory in proportion to what was read.
+//! Reading is total: any bytes give baskets or an error, and memory is proportional to the bytes read.
 
 #[cfg(feature = "abomonation")]
 use super::abomonated::{Aligned, Filling};
@@ -39,21 +39,21 @@ const VERSION: u16 = 3;
 const VERSION_WITH_TIMES: u16 = 2;
 const VERSION_WITH_STREAMS: u16 = 3;
 
-/// Blocks are written when they are about this large.
+/// The approximate size, in bytes, at which a block is written.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// Lines of an entry, and users.
+/// The maximum number of lines in an entry, and of users.
 const ENTRY_MAX: usize = 1024;
 
 const IDS: u8 = 1;
 const BASKETS: u8 = 2;
 const END: u8 = 3;
 
-/// Baskets that are not packed.
+/// The kind of a block of baskets that is encoded by `abomonated`.
 #[cfg(feature = "abomonation")]
 const ABOMONATED: u8 = BASKETS | super::frame::PLAIN;
 
-/// What else than the format a reader has to know, if anything.
+/// The encoding that a reader must share besides the format. `None` in the default build.
 pub(super) fn codec() -> Option<String> {
     #[cfg(feature = "abomonation")]
     return Some(super::abomonated::codec());
@@ -61,33 +61,33 @@ pub(super) fn codec() -> Option<String> {
     None
 }
 
-/// What was written.
+/// The size and content of a written part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Bytes of the part.
+    /// The length of the part in bytes.
     pub bytes: u64,
-    /// Their CRC-32.
+    /// The CRC-32 of those bytes.
     pub crc32: u32,
-    /// Baskets in it; one that is several entries counts as often.
+    /// The number of entries. A large basket has several.
     pub baskets: u64,
-    /// Lines in it.
+    /// The number of lines.
     pub lines: u64,
-    /// Event ids in it.
+    /// The number of event ids.
     pub ids: u64,
 }
 
-/// Writes a part.
+/// A writer of one part.
 pub struct PartWriter<W> {
     out: Counted<W>,
-    /// Every item's number in the part.
+    /// The number of every item in the part.
     items: HashMap<Name, u32, RandomState>,
-    /// Items met first in the block that is being filled, and its entries.
+    /// The block that is being filled: items that are new in it, and its entries.
     names: Counter<Filling>,
     entries: Counter<Filling>,
     written: Written,
 }
 
-/// Things, and how many.
+/// Encoded elements and their number.
 #[derive(Default)]
 struct Counter<F> {
     count: u64,
@@ -104,7 +104,7 @@ impl<W: Write> PartWriter<W> {
         Ok(PartWriter { out, items: HashMap::default(), names, entries, written: Written::default() })
     }
 
-    /// Adds event ids of a partition, the oldest first. All ids come before the first basket.
+    /// Adds event ids of a partition, the oldest first. All ids must precede the first basket.
     pub fn ids<'a>(&mut self, partition: Partition, ids: impl Iterator<Item = &'a Name>) -> io::Result<()> {
         let mut block = Counter::<Packing>::default();
         for id in ids {
@@ -127,7 +127,7 @@ impl<W: Write> PartWriter<W> {
         block.write(&mut self.out, IDS)
     }
 
-    /// Adds a basket, which has a line.
+    /// Adds a basket, which must have a line.
     pub fn basket(&mut self, basket: &BasketCopy) -> io::Result<()> {
         let BasketCopy { basket, partition, last: time, users, lines } = basket;
         let Some(last) = lines.chunks(ENTRY_MAX).next_back() else {
@@ -135,7 +135,8 @@ impl<W: Write> PartWriter<W> {
         };
         let entries = lines.chunks(ENTRY_MAX).count().max(users.chunks(ENTRY_MAX).count());
         for index in 0..entries {
-            // More users than lines: they need lines to come with.
+            // If users need more entries than lines do, the last lines are repeated, because an entry must have
+            // lines.
             let lines = lines.chunks(ENTRY_MAX).nth(index).unwrap_or(last);
             let users = users.chunks(ENTRY_MAX).nth(index).unwrap_or_default();
             self.entry(basket, (*partition, *time), users, lines)?;
@@ -190,7 +191,7 @@ impl<W: Write> PartWriter<W> {
         block.write(&mut self.out, BASKETS)
     }
 
-    /// Ends the part; what it was written to is not flushed.
+    /// Ends the part. `W` is returned without a flush.
     pub fn finish(mut self) -> io::Result<(W, Written)> {
         if self.entries.count > 0 {
             self.write_entries()?;
@@ -204,16 +205,16 @@ impl<W: Write> PartWriter<W> {
     }
 }
 
-/// What the next block of a part holds.
+/// The content of one block of a part.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Block {
-    /// Event ids of a partition, the oldest first. More may follow.
+    /// Event ids of a partition, the oldest first. More may follow in the next block.
     Ids(Partition, Vec<Name>),
-    /// Baskets.
+    /// Baskets, or entries of large ones.
     Baskets(Vec<BasketCopy>),
 }
 
-/// Reads a part, block by block. Errors that are not those of `from` itself are of the kind `InvalidData`.
+/// A reader of a part, block by block. All errors except those of `from` have the kind `InvalidData`.
 pub struct PartReader<R> {
     from: R,
     version: u16,
@@ -224,7 +225,7 @@ pub struct PartReader<R> {
 }
 
 impl<R: Read> PartReader<R> {
-    /// Begins to read.
+    /// Begins a part: reads its magic bytes and version.
     pub fn new(mut from: R) -> io::Result<Self> {
         let (mut magic, mut version) = ([0; MAGIC.len()], [0; 2]);
         let read = from.read_exact(&mut magic).and_then(|()| from.read_exact(&mut version));
@@ -236,7 +237,7 @@ impl<R: Read> PartReader<R> {
         Ok(PartReader { from, version, items, raw, read: Written::default(), ended: false })
     }
 
-    /// The next block; none at the end, which has been checked then.
+    /// Reads the next block. Returns `None` at the end, after the totals have been checked.
     pub fn block(&mut self) -> io::Result<Option<Block>> {
         let kind = read_block(&mut self.from, &mut self.raw)?;
         if self.ended {
@@ -318,7 +319,7 @@ fn check_end(fields: &impl Fields) -> io::Result<()> {
     }
 }
 
-/// Counts and hashes what goes through.
+/// A writer that counts and hashes the bytes written to it.
 struct Counted<W> {
     inner: W,
     bytes: u64,
@@ -338,5 +339,5 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
-/// The largest entry fits a block: a basket's name, as many users and lines as there may be, and new items.
+/// The largest entry fits a block: the name of a basket, the maximum of users and lines, and new items.
 const _: () = assert!(BLOCK_BYTES + (2 * ENTRY_MAX + 1) * (NAME_BYTES_MAX + 20) < RAW_BYTES_MAX);

@@ -1,4 +1,6 @@
-//! Makes snapshots of parts, on one worker: the manifest when all parts are safe; what is old or was given up goes.
+//! The snapshot catalog of one worker: it completes snapshots, and removes old and abandoned ones.
+//!
+//! A snapshot is complete when its manifest is written, which happens once all of its parts are durable.
 
 use super::StateError;
 use super::manifest::{
@@ -10,7 +12,7 @@ use deltacart_dataflows::Epoch;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Good snapshots that are kept: the newest, and the one before in case that is damaged later.
+/// The number of good snapshots that are kept: the newest, and the one before in case the newest is damaged later.
 const KEPT: usize = 2;
 
 /// The snapshots of a store.
@@ -18,29 +20,32 @@ pub struct SnapshotCatalog {
     store: Arc<dyn Store>,
     shape: StateShape,
     workers: usize,
-    /// Known to be good, the newest last.
+    /// The sequence numbers of snapshots that are known to be good, the newest last.
     good: Vec<u64>,
     next: u64,
 }
 
-/// What the workers have told about a snapshot, all together.
+/// The reports of all workers about one snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Taken {
-    /// Which.
+    /// The sequence number of the snapshot.
     pub sequence: u64,
     /// The epoch at whose end it was taken.
     pub epoch: Epoch,
-    /// The ids of the streams' topics, of those that have one.
+    /// The topic id of each stream, by the stream's number. `None` without an id.
     pub topic_ids: Vec<Option<String>>,
-    /// How far the input was read.
+    /// The next offset of each partition.
     pub offsets: Vec<PartitionOffset>,
-    /// What each worker wrote, in any order.
+    /// The parts that the workers wrote, in any order.
     pub parts: Vec<Part>,
 }
 
 impl SnapshotCatalog {
-    /// Keeps the snapshots of `store`, of which `loaded` is known to be good. Parts that never became a snapshot are
+    /// Opens the catalog of `store`. `loaded` is a snapshot that is known to be good. Parts without a manifest are
     /// removed.
+    ///
+    /// # Errors
+    /// When the store cannot be listed or a part cannot be removed.
     pub fn new(
         store: Arc<dyn Store>,
         shape: StateShape,
@@ -57,7 +62,7 @@ impl SnapshotCatalog {
         Ok(catalog)
     }
 
-    /// The number of the next snapshot, which is begun now.
+    /// Begins a snapshot and returns its sequence number.
     pub fn begin(&mut self) -> u64 {
         self.next += 1;
         self.next - 1
@@ -68,7 +73,10 @@ impl SnapshotCatalog {
         part_name(sequence, worker)
     }
 
-    /// Makes the snapshot, whose parts are all safe, and removes older ones.
+    /// Writes the manifest of a snapshot whose parts are all durable, then removes older snapshots.
+    ///
+    /// # Errors
+    /// When the manifest cannot be written. A failed removal is only logged.
     pub fn complete(&mut self, taken: Taken) -> Result<Manifest, StateError> {
         let Taken { sequence, epoch, topic_ids, mut offsets, mut parts } = taken;
         let StateShape { settings, streams } = self.shape.clone();
@@ -93,21 +101,21 @@ impl SnapshotCatalog {
         let old = self.good.len().saturating_sub(KEPT);
         self.good.drain(..old);
         let good = self.good.clone();
-        // It is there, whatever becomes of the older ones.
+        // The new snapshot exists, whether or not the older ones can be removed.
         if let Err(error) = self.remove_all(|sequence| !good.contains(&sequence)) {
             tracing::warn!(error = %anyhow::Error::from(error), "an old snapshot stays");
         }
         Ok(manifest)
     }
 
-    /// Removes what there is of a snapshot that will never be whole.
+    /// Removes the parts of a snapshot that will never be complete. A failure is only logged.
     pub fn give_up(&mut self, sequence: u64) {
         if let Err(error) = self.remove_all(|other| other == sequence) {
             tracing::debug!(error = %anyhow::Error::from(error), "parts of a snapshot stay");
         }
     }
 
-    /// Removes snapshots: manifests first, so that none is ever there without its parts.
+    /// Removes snapshots, manifests first, so that no manifest is ever there without its parts.
     fn remove_all(&mut self, which: impl Fn(u64) -> bool) -> Result<(), StateError> {
         let mut names = self.store.list()?;
         names.retain(|name| sequence_of(name).is_some_and(|(sequence, _)| which(sequence)));

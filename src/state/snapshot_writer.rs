@@ -1,9 +1,9 @@
-//! Writes a worker's parts beside it: the worker hands things over and is told when a part is safe.
+//! The snapshot writer: it writes a worker's parts beside the worker, and reports when a part is durable.
 //!
 //! ```text
 //! worker ── begin, ids ──▶ ┌────────┐
-//! walk ──── baskets, end ─▶│ scribe ├─▶ store        a thread, or in the worker's own turn where there is to be none
-//! worker ◀─ written, failed└────────┘
+//! scan ──── baskets, end ─▶│ writer ├─▶ store        on a thread, or inline in the worker's own turn
+//! worker ◀─ part, failure ─└────────┘
 //! ```
 
 use super::manifest::Part;
@@ -20,14 +20,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, Thread};
 
-/// Lines that may wait to be written: beyond, the walk rests. Some 10 MB.
+/// The number of lines that may wait to be written, some 10 MB. The scan pauses at this limit.
 const WAITING_LINES_MAX: usize = 1 << 17;
 
-/// A worker's scribe. Clones are the same one.
+/// The snapshot writer of one worker. Clones share it.
 #[derive(Clone)]
 pub struct SnapshotWriter(Rc<Pen>);
 
-/// A part that is safe, or why it is not. Failures are words: they go to another worker.
+/// A part that is durable, or why it is not. The failure is text, because it is sent to another worker.
 pub type Outcome = Result<Part, String>;
 
 enum Pen {
@@ -42,7 +42,10 @@ enum Order {
 }
 
 impl SnapshotWriter {
-    /// A scribe with a thread of its own, which wakes the one that made it.
+    /// A writer with a thread of its own. The thread unparks the caller's thread after each outcome.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
     pub fn spawn(store: Arc<dyn Store>) -> io::Result<SnapshotWriter> {
         let (to, orders) = channel();
         let (outcomes, from) = channel();
@@ -53,17 +56,17 @@ impl SnapshotWriter {
         Ok(SnapshotWriter(Rc::new(Pen::Thread { to, from, waiting })))
     }
 
-    /// A scribe that writes when it is told to.
+    /// A writer that writes within the calls of its methods.
     pub fn inline(store: Arc<dyn Store>) -> SnapshotWriter {
         SnapshotWriter(Rc::new(Pen::Inline(Box::new(RefCell::new((Desk::new(store), VecDeque::new()))))))
     }
 
-    /// Begins a part with the event ids of partitions. One that was under way is given up.
+    /// Begins a part with the event ids of partitions. An unfinished part is abandoned.
     pub fn begin(&self, name: String, ids: Vec<(Partition, EventIds)>) {
         self.order(Order::Begin(name, ids));
     }
 
-    /// What has become of the parts that were begun, one by one.
+    /// The next outcome of a part, if there is one.
     pub fn outcome(&self) -> Option<Outcome> {
         match &*self.0 {
             Pen::Thread { from, .. } => from.try_recv().ok(),
@@ -75,7 +78,7 @@ impl SnapshotWriter {
         match &*self.0 {
             Pen::Thread { to, waiting, .. } => {
                 waiting.fetch_add(order.lines(), Ordering::Relaxed);
-                // A thread that has gone has panicked, and so ended the process.
+                // If the thread is gone, it has panicked, and that has ended the process.
                 let _ = to.send(order);
             }
             Pen::Inline(desk) => {
@@ -103,7 +106,7 @@ impl SnapshotSink for SnapshotWriter {
     }
 }
 
-/// The thread: until the worker has gone.
+/// The body of the thread. It ends when the worker's side is dropped.
 fn write(
     mut desk: Desk,
     orders: &Receiver<Order>,
@@ -123,7 +126,7 @@ fn write(
 }
 
 impl Order {
-    /// How much work it is, about.
+    /// The approximate amount of work, in lines.
     fn lines(&self) -> usize {
         match self {
             Order::Baskets(baskets) => {
@@ -134,19 +137,19 @@ impl Order {
     }
 }
 
-/// Where parts are written, one at a time.
+/// Writes parts to the store, one at a time.
 struct Desk {
     store: Arc<dyn Store>,
-    /// Gone when it is finished, or has failed: then nothing is written until the next one begins.
+    /// `None` after the part is finished or has failed. Then nothing is written until the next part begins.
     part: Option<Writing>,
-    /// Why it failed; told at its end, when nothing of it is to come any more.
+    /// Why the part failed. Reported at its end, when no more of it will come.
     failure: Option<String>,
 }
 
 struct Writing {
     writer: PartWriter<Box<dyn Put>>,
     name: String,
-    /// Whose event ids are in it.
+    /// The partitions whose event ids are in it.
     partitions: Vec<Partition>,
 }
 
@@ -155,7 +158,7 @@ impl Desk {
         Desk { store, part: None, failure: None }
     }
 
-    /// Does what it is told; tells what became of the part when that is known.
+    /// Executes an order. Returns the outcome of the part at its end.
     fn take(&mut self, order: Order) -> Option<Outcome> {
         let done = match order {
             Order::Begin(name, ids) => {
@@ -208,7 +211,7 @@ impl Desk {
     }
 }
 
-/// An error with its causes.
+/// An error with its causes, as text.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

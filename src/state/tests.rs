@@ -1,4 +1,4 @@
-//! Parts and manifests whole, torn and flipped; stores that fail; which snapshot is used, and which are kept.
+//! Parts and manifests that are whole, torn or flipped; stores that fail; which snapshot is used, and which are kept.
 
 mod parts;
 mod snapshots;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read, Write};
 use std::sync::{Arc, Mutex};
 
-/// A store in memory, which is full after so many bytes.
+/// A store in memory that is full after a set number of bytes.
 #[derive(Clone)]
 struct Memory {
     things: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
@@ -106,7 +106,7 @@ fn name(text: impl std::fmt::Display) -> Name {
     text.to_string().into()
 }
 
-/// A basket with so many lines and users.
+/// A basket with this many lines and users.
 fn basket(number: usize, lines: usize, users: usize) -> BasketCopy {
     BasketCopy {
         basket: name(format_args!("basket {number}")),

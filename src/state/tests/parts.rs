@@ -1,4 +1,4 @@
-//! A part is read as it was written, and whatever else is read is an error, not a panic.
+//! A part is read as it was written. Any other bytes are an error, not a panic.
 
 use super::{basket, name, partition};
 use crate::state::part::{Block, PartReader, PartWriter, Written};
@@ -17,7 +17,7 @@ fn write(ids: &Ids, baskets: &[BasketCopy]) -> (Vec<u8>, Written) {
     writer.finish().unwrap()
 }
 
-/// Everything in a part: ids by partition, and entries.
+/// The content of a part: ids by partition, and entries.
 fn read(bytes: &[u8]) -> io::Result<(Ids, Vec<BasketCopy>)> {
     let mut reader = PartReader::new(bytes)?;
     let (mut all_ids, mut baskets) = (Ids::new(), Vec::new());
@@ -89,7 +89,7 @@ proptest! {
         prop_assert_eq!(read(&longer).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
-    /// Also where all checksums are right: blocks of anything.
+    /// Blocks of any content, with right checksums.
     #[test]
     fn any_blocks_are_read_or_refused(
         blocks in prop::collection::vec((0u8..5, prop::collection::vec(prop_oneof![0u8..4, any::<u8>()], 0..40)), 0..4),
@@ -111,8 +111,8 @@ proptest! {
     }
 }
 
-/// A part of an earlier version, without users: a basket `b` of partition 7 with two of item `i`, one of them bought;
-/// what stands between the basket's name and its lines is `between`.
+/// A part of an earlier version, without users: a basket `b` of partition 7 with two of item `i`, one of them bought.
+/// `between` are the bytes between the basket's name and its lines.
 fn earlier(version: u8, between: &[u8]) -> (Ids, Vec<BasketCopy>) {
     let mut bytes = [b"dcpart", &[version, 0][..]].concat();
     crate::state::frame::write_block(&mut bytes, 1, b"\x07\x01\x01e").unwrap();
@@ -133,7 +133,7 @@ fn earlier_versions_are_read() {
     assert_eq!(earlier(2, &[7, 9]), of(9));
 }
 
-/// A stream has at most so many partitions, whatever the bytes say.
+/// A stream has a maximum number of partitions, whatever the bytes say.
 #[test]
 fn what_is_no_partition_is_refused() {
     for (stream, number) in [(256, 0), (0, Partition::NUMBER_MAX + 1)] {
@@ -181,13 +181,13 @@ fn many_blocks_share_their_items() {
     )];
     let (bytes, written) = write(&ids, &baskets);
     assert_eq!(written.ids, 100_000);
-    // What is not compressed is as large as its names and numbers.
+    // Uncompressed blocks are as large as their names and numbers.
     let bytes_max = if cfg!(feature = "abomonation") { 6_000_000 } else { 2_000_000 };
     assert!(bytes.len() < bytes_max, "{} bytes", bytes.len());
     assert!(read(&bytes).unwrap() == (ids, baskets));
 }
 
-/// Lengths that are lies must not allocate what they say.
+/// A wrong length must not allocate as much as it states.
 #[test]
 fn lies_are_cheap() {
     let magic = write(&Ids::new(), &[]).0[..8].to_vec();

@@ -1,4 +1,4 @@
-//! Which snapshot is used, which are kept, and what is said when none can be.
+//! Which snapshot is used, which are kept, and which errors are reported when none can be.
 
 use super::{Memory, basket, name, partition, shape, stream};
 use crate::state::StateError;
@@ -24,7 +24,7 @@ fn load_from(store: &Memory) -> Result<Option<Snapshot>, StateError> {
     newest(&(Arc::new(store.clone()) as Arc<dyn Store>))
 }
 
-/// What a scribe says of a part.
+/// The outcome of a writer's part.
 fn outcome(snapshot_writer: &SnapshotWriter) -> Outcome {
     let start = Instant::now();
     loop {
@@ -36,7 +36,7 @@ fn outcome(snapshot_writer: &SnapshotWriter) -> Outcome {
     }
 }
 
-/// Takes a snapshot of two workers; the first basket's quantity tells which it is.
+/// Takes a snapshot of two workers. The quantity in the first basket is its mark.
 pub(super) fn take(
     catalog: &mut SnapshotCatalog,
     store: &Arc<dyn Store>,
@@ -67,7 +67,7 @@ pub(super) fn take(
     catalog.complete(taken).map_err(|error| error.to_string())
 }
 
-/// Which snapshot it is, after a look at all of it by any number of workers.
+/// The mark of a snapshot, after reading all of it with several numbers of workers.
 pub(super) fn mark_of(snapshot: &Snapshot) -> u32 {
     let mut marks = BTreeSet::new();
     for workers in 1..4 {
@@ -113,7 +113,7 @@ fn the_newest_is_used_and_two_are_kept() {
     }
     assert_eq!(memory.names().len(), 6, "{:?}", memory.names());
 
-    // The next run goes on counting, keeps what it began with, and removes what was left of a snapshot.
+    // The next run continues the numbering, keeps the loaded snapshot, and removes the incomplete one.
     let loaded = load_from(&memory).unwrap().unwrap().manifest().sequence;
     put_whole(&memory, "snapshot-0000000009.part-0001", b"of a run that was killed").unwrap();
     put_whole(&memory, "something else", b"that is not ours").unwrap();
@@ -126,7 +126,8 @@ fn the_newest_is_used_and_two_are_kept() {
     assert!(memory.names().contains(&"something else".to_owned()));
 }
 
-/// Every byte of the newest snapshot flipped, every file of it cut at every byte and missing: the one before is used.
+/// With every byte of the newest snapshot flipped, and every file of it cut at every byte or missing, the one before
+/// is used.
 #[test]
 fn whatever_is_damaged_the_one_before_is_used() {
     let memory = Memory::new();
@@ -210,7 +211,7 @@ fn what_is_not_for_us_is_refused() {
     );
 }
 
-/// Wherever the store is full: the snapshot is not there, the one before is, and the next one is taken.
+/// Wherever the store gets full, the snapshot does not exist, the one before does, and the next one is taken.
 #[test]
 fn a_full_store_costs_a_snapshot_and_no_more() {
     let memory = Memory::new();
@@ -234,7 +235,7 @@ fn a_full_store_costs_a_snapshot_and_no_more() {
     assert_eq!(mark_of(&load_from(&memory).unwrap().unwrap()), 200);
 }
 
-/// A manifest as formats 1 and 2 had it is that of one stream.
+/// A manifest of formats 1 and 2 is read as one of one stream.
 #[test]
 fn a_manifest_of_one_stream_is_read() {
     let document = br#"{"format":2,"program":"0.1.0","sequence":7,"epoch":41,"workers":1,"settings":{"basket":"auto","basket-idle":"72h","format":"json","input":"kafka:carts","max-basket-items":"5"},"topic_id":"an id","offsets":[{"partition":3,"offset":48,"clock":17,"source":null}],"parts":[{"name":"snapshot-0000000007.part-0000","bytes":8,"crc32":1,"baskets":2,"lines":3,"ids":1,"partitions":[3]}]}"#;

@@ -1,5 +1,6 @@
-//! What every store promises: a folder, and with the feature `object-store` a bucket in memory, in a folder, and in a
-//! real service, if `DELTACART_TEST_STATE` names one (`s3://bucket/prefix`, with its credentials in the environment).
+//! The promises of every store: a folder and, with the feature `object-store`, buckets in memory, in a folder and in
+//! a real service. `DELTACART_TEST_STATE` names the service (`s3://bucket/prefix`, with its credentials in the
+//! environment).
 
 use super::snapshots::{mark_of, newest, take};
 use super::{Memory, shape};
@@ -10,7 +11,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-/// Things are there whole or not at all, in a store that holds nothing yet.
+/// In an empty store, objects exist whole or not at all.
 fn keeps_what_is_committed(store: &dyn Store) {
     put_whole(store, "a", b"one").unwrap();
     let mut put = store.put("a").unwrap();
@@ -23,7 +24,7 @@ fn keeps_what_is_committed(store: &dyn Store) {
     assert_eq!(get_whole(store, "a", 9).unwrap(), b"two");
     assert!(get_whole(store, "a", 2).unwrap_err().to_string().contains("longer than 2 bytes"));
 
-    // Larger than what is sent at a time, in pieces of any size; and one that is given up on its way.
+    // Larger than one request, in pieces of any size; and one that is abandoned on its way.
     let large: Vec<u8> =
         (0..20_000_000u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     for commits in [true, false] {
@@ -57,7 +58,7 @@ fn keeps_what_is_committed(store: &dyn Store) {
     assert_eq!(source.kind(), io::ErrorKind::NotFound, "{missing}: {source}");
 }
 
-/// Snapshots are taken, found and pruned, and one that lacks a part is passed over.
+/// Snapshots are taken, found and pruned. One that lacks a part is skipped.
 fn keeps_snapshots(store: &Arc<dyn Store>) {
     assert!(newest(store).unwrap().is_none(), "no snapshot is no error");
     let mut catalog = SnapshotCatalog::new(Arc::clone(store), shape(), 2, None).unwrap();
@@ -90,7 +91,7 @@ fn a_folder() {
     assert!(!path.join(".aside-b").exists(), "what a killed run left");
 }
 
-/// Whoever tidied up and removed the file of the lock let a second job in, which read what the first one pruned.
+/// Removing the file of the lock once let a second job in, which read what the first one pruned.
 #[test]
 fn a_lock_outlives_its_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -103,7 +104,7 @@ fn a_lock_outlives_its_file() {
     keeps_snapshots(&store);
 }
 
-/// Who finds another folder in the place of its own changes nothing there.
+/// A job whose folder was replaced changes nothing in the new one.
 #[test]
 fn a_folder_that_was_replaced_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -181,7 +182,7 @@ mod buckets {
         keeps_snapshots(&store);
     }
 
-    /// The later of two runs has the prefix: the earlier one completes and removes nothing any more.
+    /// The later of two runs has the prefix. The earlier one completes and removes nothing any more.
     #[test]
     fn a_later_run_takes_over() {
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
