@@ -140,7 +140,7 @@ impl Job {
     /// file.
     ///
     /// # Errors
-    /// When it would. The message names the flags.
+    /// If one of these would happen. The message names the flags.
     pub fn check_files(&self) -> Result<()> {
         let files = self.streams.iter().flat_map(|(_number, stream)| stream.files());
         let read: Vec<(&'static str, &Path)> = files.map(|path| ("--input", path.as_path())).collect();
@@ -192,11 +192,11 @@ pub enum Cut {
 /// How far a worker may run ahead of the delivered epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AheadLimits {
-    /// The number of epochs that are open at a time.
+    /// The maximum number of open epochs.
     pub epochs: u64,
-    /// The number of events of one worker in one epoch.
+    /// The maximum number of events of one worker in one epoch.
     pub epoch_events: usize,
-    /// The bytes of records of one worker in one epoch.
+    /// The maximum size of the records of one worker in one epoch, in bytes.
     pub epoch_bytes: usize,
 }
 

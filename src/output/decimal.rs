@@ -15,7 +15,7 @@ pub struct Decimal {
     digits: u32,
 }
 
-/// The text is not a decimal number in the canonical syntax, or is out of range.
+/// The text is not a decimal number that a score can have: its syntax is wrong, or it is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not a decimal of at most {} digits after the point", Decimal::DIGITS_MAX)]
 pub struct DecimalError;

@@ -93,7 +93,7 @@ pub struct OutputOptions {
 
 /// Appends the records of one change to `records`, or none if the change is not visible.
 ///
-/// - `upsert` gives one record.
+/// - `upsert` gives one record, which is a tombstone for an emptied list.
 /// - `debezium` gives one record, and a tombstone after a delete.
 /// - `changes` gives one record for each changed neighbour, and a tombstone after each one that left.
 pub fn encode(change: &ListChange, options: &OutputOptions, records: &mut Records) {
@@ -160,7 +160,7 @@ impl Encoder<'_> {
             let operation = match change {
                 Change::Added => "enter",
                 Change::Rescored => "rescore",
-                // The record contains the absolute rank. An entry that moved among the others may have kept it.
+                // The record contains the rank itself. An entry that moved among the common entries may have kept it.
                 Change::Moved | Change::Shifted if !self.difference.keeps_rank(index) => "move",
                 Change::Moved | Change::Shifted | Change::Same => continue,
             };

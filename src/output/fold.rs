@@ -58,7 +58,7 @@ pub enum FoldError {
     /// The value is JSON, but a field is missing.
     #[error("not a recommendation record: {0}")]
     Shape(&'static str),
-    /// The score is not a decimal of the job's syntax.
+    /// The score is not a decimal number that a job writes.
     #[error("not a recommendation record: the score is {0}")]
     Score(#[from] DecimalError),
     /// The record's version is not the one that this program reads.

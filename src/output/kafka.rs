@@ -44,7 +44,8 @@ const QUEUE: [(&str, &str); 2] =
 /// The number of records taken per call: a few milliseconds of work, so that a large epoch does not block the worker.
 const SEND_RECORDS_MAX: usize = 2_000;
 
-/// A Kafka topic as the destination of one worker's records, at least once. One epoch at a time is undelivered.
+/// A Kafka topic as the destination of one worker's records, with delivery at least once. It takes the records of an
+/// epoch when all earlier epochs have been delivered.
 pub struct KafkaSink {
     producer: Producer,
     /// Epochs closed and not yet delivered. Records of the next epoch wait for them.

@@ -25,9 +25,10 @@ const PROPERTIES_PATIENCE: Duration = Duration::from_secs(3);
 /// The policy that keeps the last record of each key.
 const POLICY: (&str, &str) = ("cleanup.policy", "compact");
 
-/// Properties for a compacted topic of lists that change often. A broker's defaults are meant for logs. It never
-/// compacts the active segment, which lasts until 1 GiB or a week. Then it waits until half of the log is outdated.
-/// So a topic holds each list a thousand times over, and every start of the job or of a consumer reads all of that.
+/// Properties for a compacted topic of lists that change often. A broker's defaults are made for logs. The broker never
+/// compacts the active segment, which by default lasts until 1 GiB or a week. It then waits until half of the log is
+/// outdated. So a topic holds each list a thousand times over, and every start of the job or of a consumer reads all
+/// of that.
 pub const TABLE_PROPERTIES: [(&str, &str); 3] = [
     // 16 MiB: lists compress well, so this is some 200 MiB of them.
     ("segment.bytes", "16777216"),
@@ -113,7 +114,7 @@ fn make_with(
     }
 }
 
-/// Logs what is wrong with the properties of a compacted topic. If they cannot be read, nothing is logged as wrong.
+/// Logs what is wrong with the properties of a compacted topic. If they cannot be read, there is no warning.
 fn advise(admin: &AdminClient<ClientLog>, topic: &TopicSpec<'_>, brokers: &str) {
     let options = AdminOptions::new().request_timeout(Some(PROPERTIES_PATIENCE));
     let answer = block_on(admin.describe_configs([&ResourceSpecifier::Topic(topic.name)], &options));
