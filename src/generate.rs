@@ -1,16 +1,17 @@
-//! The events of a shop that never was, to a file, to standard output or to a topic: the command `deltacart generate`.
+//! The command `deltacart generate`: writes the events of a synthetic shop to a file, to standard output or to a
+//! topic.
 //!
 //! ```text
-//!  Shop ──▶ as many as the pace says are due ──▶ lines of JSON ──▶ file, stdout
-//!                                          └──▶ messages keyed by basket ──▶ topic
+//!  Shop ──▶ as many events as the pace allows ──▶ lines of JSON ──▶ file, stdout
+//!                                             └──▶ messages keyed by basket ──▶ topic
 //! ```
 //!
-//! What is written is a function of the shop's settings alone; the pace decides when, never what.
+//! The events are a function of the shop's settings alone. The pace decides when they are written, never which.
 //!
 //! # Notes
 //!
-//! Messages have the time of sending, not the shop's time, which lies in the past: a broker would find them old enough
-//! to be deleted.
+//! Messages have the time of sending as their timestamp, not the shop's time. The shop's time lies in the past, and a
+//! broker could find such messages old enough to delete.
 
 mod pace;
 #[cfg(test)]
@@ -34,70 +35,71 @@ use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// What to write, where to, and how fast.
+/// The options of `deltacart generate`: what to write, where to, and how fast.
 #[derive(Clone, Debug)]
 pub struct GenerateOptions {
-    /// The shop, and how many events it has.
+    /// The settings of the shop, with the number of its events.
     pub shop: ShopSettings,
-    /// Where its events go.
+    /// The destination of the events.
     pub output: Destination,
-    /// The brokers, if that is a topic.
+    /// How to reach the brokers. Needed if `output` is a topic.
     pub kafka: Option<KafkaSettings>,
-    /// How many partitions the topic gets if it has to be made.
+    /// The partitions of the topic, if it has to be created.
     pub partitions: u32,
-    /// Events a second, [`GenerateOptions::RATE_MIN`] to [`GenerateOptions::RATE_MAX`]; as fast as they go without.
+    /// The rate in events a second, [`GenerateOptions::RATE_MIN`] to [`GenerateOptions::RATE_MAX`]. Without it,
+    /// events are written as fast as possible.
     pub rate: Option<f64>,
-    /// So many events are written at once, before the rate holds.
+    /// The number of events that are written at once, before `rate` applies.
     pub head_start: u64,
-    /// What becomes of a file that is there already.
+    /// What happens to an output file that exists already.
     pub existing: ExistingFile,
 }
 
-/// Settings that cannot be: the command line is wrong, not the run.
+/// Options that are invalid. The fault lies with the command line, not with the run.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum GenerateError {
-    /// There is no such shop.
+    /// The settings of the shop are invalid.
     #[error("{0} ({flags})", flags = flags_of(.0))]
     Shop(ShopError),
-    /// A rate that is none.
+    /// The rate is out of range.
     #[error(
         "a rate of {0} events a second is out of range: --rate takes {min} to {max}",
         min = GenerateOptions::RATE_MIN,
         max = GenerateOptions::RATE_MAX
     )]
     Rate(f64),
-    /// A file that would grow until the disk is full.
+    /// The output is a file and the shop has no end: the file would grow until the disk is full.
     #[error("the shop has no end, and the file {0} would grow until the disk is full: add --events")]
     EndlessFile(String),
-    /// The same for the broker's disk, at full speed.
+    /// The output is a topic, the shop has no end and no rate is set: the broker's disk would fill at full speed.
     #[error("the shop has no end and would fill topic {0} as fast as it can: add --events or --rate")]
     EndlessTopic(String),
-    /// A topic without brokers.
+    /// The output is a topic, and no brokers are named.
     #[error("topic {0} needs brokers: add -b/--brokers")]
     NoBrokers(String),
 }
 
-/// What has been written.
+/// What one call has written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generated {
-    /// Events.
+    /// The number of events.
     pub events: u64,
-    /// Bytes of their lines, or of their keys and values.
+    /// The bytes of their lines, or of the keys and values of their messages.
     pub bytes: u64,
-    /// How long that took.
+    /// The time that writing took.
     pub elapsed: Duration,
 }
 
-/// Events that are written without a look at the clock or at `stop`: under a millisecond's worth.
+/// The most events that are written between two looks at the clock and at `stop`. They take less than a millisecond.
 const TURN_EVENTS: u64 = 512;
 
-/// The longest sleep, so that a stop is seen soon.
+/// The longest sleep. It bounds how late a stop is noticed.
 const SLEEP_MAX: Duration = Duration::from_millis(50);
 
-/// How long a full queue is left alone before it is offered more.
+/// The pause before a full producer queue is offered more.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
-/// How long the brokers may take at the end for what is still on its way.
+/// How long the brokers may take at the end to confirm the messages in flight.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
 impl From<ShopError> for GenerateError {
@@ -106,7 +108,7 @@ impl From<ShopError> for GenerateError {
     }
 }
 
-/// The flags that a shop which cannot be came from.
+/// The flags that set the invalid settings of a shop.
 fn flags_of(error: &ShopError) -> &'static str {
     match error {
         ShopError::OutOfRange { setting: "items", .. } => "--items",
@@ -120,7 +122,7 @@ fn flags_of(error: &ShopError) -> &'static str {
 }
 
 impl Generated {
-    /// Every number under a name of its own, for programs.
+    /// Every number under its name, for JSON output.
     pub fn fields(&self) -> Map<String, Value> {
         let fields = [
             ("events", self.events.into()),
@@ -132,15 +134,15 @@ impl Generated {
 }
 
 impl GenerateOptions {
-    /// The slowest rate.
+    /// The slowest rate in events a second.
     pub const RATE_MIN: f64 = 0.001;
-    /// The fastest: far above what any machine does.
+    /// The fastest rate in events a second, far above what any machine can write.
     pub const RATE_MAX: f64 = 1e9;
 
-    /// Whether these options can be followed, as far as that can be told without opening anything.
+    /// Checks the options without opening anything.
     ///
     /// # Errors
-    /// When they cannot; the message names the flag to change.
+    /// When an option is invalid. The message names the flag to change.
     pub fn validate(&self) -> Result<(), GenerateError> {
         if let Some(rate) = self.rate
             && !(Self::RATE_MIN..=Self::RATE_MAX).contains(&rate)
@@ -162,20 +164,25 @@ impl GenerateOptions {
     }
 }
 
-/// Whether a path is, or will be, a file that grows; pipes and devices do not.
+/// Whether a path is, or will be, a regular file, which grows. Pipes and devices do not.
 fn keeps_what_it_gets(path: &str) -> bool {
     path != "-" && fs::metadata(path).map_or(true, |metadata| metadata.is_file())
 }
 
-/// Writes the shop's events until it has no more or `stop` is set. A reader that has gone is an end like any other.
+/// Writes the shop's events until there are no more or `stop` is set.
+///
+/// If the reader of a pipe has closed it, writing ends without an error.
 ///
 /// # Errors
-/// [`GenerateError`] when the options cannot be followed; else when the output cannot be made or written.
+/// [`GenerateError`] when the options are invalid. Other errors when the output cannot be created or written.
 pub fn generate(options: &GenerateOptions, stop: &AtomicBool) -> Result<Generated> {
     generate_watched(options, stop, &mut |_events| {})
 }
 
-/// The same, telling `watch` after each turn how many events there are now.
+/// Writes the shop's events as [`generate`] does, and calls `watch` after each turn with the number of events so far.
+///
+/// # Errors
+/// Those of [`generate`].
 pub fn generate_watched(
     options: &GenerateOptions,
     stop: &AtomicBool,
@@ -199,7 +206,7 @@ pub fn generate_watched(
     Ok(Generated { events, bytes: outlet.sent().bytes, elapsed: start.elapsed() })
 }
 
-/// Writes what is due, turn by turn, and says how many events each turn wrote.
+/// Writes the events that are due, turn by turn. After each turn it calls `written` with the events of that turn.
 fn write(
     shop: &mut Shop,
     outlet: &mut EpochWriter,
@@ -238,7 +245,10 @@ fn write(
     Ok(())
 }
 
-/// A shop's events have ids that follow from its seed, so the same shop written twice is there once.
+/// Warns that the topic holds events already.
+///
+/// The ids of events follow from the seed, so a shop that is written twice has the same ids twice, and a job drops the
+/// second copies as duplicates.
 fn warn_of_earlier_events(topic: &str, shop: &ShopSettings) {
     tracing::warn!(
         "topic {topic} holds events already: if --seed {seed} has written some of them, they come again with the same \
@@ -247,9 +257,9 @@ fn warn_of_earlier_events(topic: &str, shop: &ShopSettings) {
     );
 }
 
-/// Where the events go.
+/// The destination of the events, opened.
 enum EpochWriter {
-    /// A file or standard output. If paced, each turn is to be seen at once.
+    /// A file or standard output. If `paced`, every turn is flushed, so that readers see it at once.
     Lines {
         file: FileSink,
         paced: bool,
@@ -277,7 +287,7 @@ impl EpochWriter {
         }
     }
 
-    /// Writes one event; false if `stop` was set while there was no room for it.
+    /// Writes one event. Returns false if `stop` was set while the producer's queue was full.
     fn write(&mut self, event: &CartEvent, text: &[u8], stop: &AtomicBool) -> Result<bool, SinkError> {
         let producer = match self {
             EpochWriter::Lines { file, .. } => return file.write_line(text).map(|()| true),
@@ -305,7 +315,7 @@ impl EpochWriter {
         }
     }
 
-    /// What is to be done now and then: readers of a pipe see what has been written, failures come to light.
+    /// Ends a turn: flushes paced lines to readers, and reports failures of messages that were sent before.
     fn turn(&mut self) -> Result<(), SinkError> {
         match self {
             EpochWriter::Lines { file, paced: true } => file.flush(),
@@ -314,7 +324,7 @@ impl EpochWriter {
         }
     }
 
-    /// Waits until everything has arrived.
+    /// Flushes the file, or waits until the brokers have confirmed every message.
     fn finish(&mut self) -> Result<(), SinkError> {
         let producer = match self {
             EpochWriter::Lines { file, .. } => return file.flush(),

@@ -1,15 +1,16 @@
-//! What can be seen of a running job: how it does, in numbers; whether it is alive; whether it is ready.
+//! Observation of a running job: metrics, health and readiness.
 //!
 //! ```text
-//!  worker ──┐ what it has counted and holds,      ┌───────┐ at each request  ┌────────┐   ┌ GET /metrics
+//!  worker ──┐ counters and state sizes,           ┌───────┐ at each request  ┌────────┐   ┌ GET /metrics
 //!  worker ──┼─ four times a second ──────────────▶│ Meter ├─────────────────▶│ server │◀──┼ GET /healthz
-//!  worker ──┘ epochs begun and out, snapshots     └───────┘                  └────────┘   └ GET /readyz
+//!  worker ──┘ epochs begun, delivered; snapshots  └───────┘                  └────────┘   └ GET /readyz
 //! ```
 //!
-//! A worker keeps counting for itself, as it does without `--metrics`, and now and then leaves a copy here. Whoever
-//! asks adds the copies up; a request never reaches a worker, and never makes one wait for more than a copy.
+//! Each worker counts for itself, with or without `--metrics`. If the meter is watched, the worker also leaves a copy
+//! of its counters here every 250 ms, as a report. A request adds up the reports. It never reaches a worker, and a
+//! worker waits for a request at most while a report is copied.
 //!
-//! Numbers are those of one process: a scraper adds processes up.
+//! The numbers are those of one process. A scraper adds up the processes of a cluster.
 
 mod page;
 mod report;
@@ -28,49 +29,52 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A worker that has not come round for so long is stuck: a step of it takes milliseconds, and the largest epoch
-/// measured some seconds.
+/// A worker that has not reported for longer than this is stuck. A turn of its loop takes milliseconds, and the
+/// largest epoch measured took some seconds.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 
-/// What the threads of a process know of each other's state. Clones share it.
+/// The shared observations of one process: its workers write them, the server and the log read them. Clones share one
+/// meter.
 #[derive(Clone, Default)]
 pub struct Meter(Arc<Inner>);
 
 struct Inner {
-    /// Whether anybody looks: without a server, workers leave nothing here.
+    /// Whether anything reads the meter. If not, workers leave no reports.
     watched: AtomicBool,
-    /// What the job waits for, as a whole, before it is ready.
+    /// What the whole job waits for before its workers run, such as other processes. The job is not ready until this
+    /// is none.
     held: Mutex<Option<String>>,
     seen: Mutex<Seen>,
-    /// When the first record was read into each epoch that is not out.
+    /// For each open epoch that has a record, when its first record was read.
     begun: Mutex<BTreeMap<Epoch, Instant>>,
     epoch_seconds: Histogram,
     snapshot_seconds: Histogram,
 }
 
-/// How far a process has come with its input.
+/// How far this process has read its input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InputProgress {
     /// Records read.
     pub records: u64,
-    /// Records of topics that are there and not read; 0 where that is not known.
+    /// Records of topics that exist but have not been read. 0 where the number is not known.
     pub left: u64,
-    /// What is waited for until everything that was there at the start has been read and is out; nothing then.
+    /// Why the job is not ready, in one line. `None` when all input that existed at the start is read and its lists
+    /// delivered.
     pub waits_for: Option<String>,
 }
 
-/// What has been left here.
+/// The latest observations.
 #[derive(Clone, Debug, Default)]
 struct Seen {
-    /// How many workers this process is to have.
+    /// The number of workers that this process starts.
     workers: usize,
-    /// By the worker's index.
+    /// The latest report of each worker, by its index in the cluster.
     reports: BTreeMap<usize, Report>,
     bounds: Vec<(&'static str, u64)>,
     snapshot: Option<Snapshot>,
 }
 
-/// The last one taken.
+/// The snapshot that was completed last.
 #[derive(Clone, Copy, Debug)]
 struct Snapshot {
     at: Instant,
@@ -84,42 +88,42 @@ impl Default for Inner {
             held: Mutex::default(),
             seen: Mutex::default(),
             begun: Mutex::default(),
-            // From a millisecond to a minute, each twice the one before.
+            // 17 buckets, from 1 ms to 65.5 s, each twice the one before.
             epoch_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 17)),
-            // From 10 ms to 40 minutes.
+            // 10 buckets, from 10 ms to 44 minutes, each four times the one before.
             snapshot_seconds: Histogram::new(exponential_buckets(0.01, 4.0, 10)),
         }
     }
 }
 
-/// What is kept is valid after every assignment, so a panic elsewhere spoils nothing.
+/// Locks a mutex, also after a panic elsewhere: the values here are valid after every assignment.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Meter {
-    /// Says that the job starts with so many workers in this process, and within which bounds.
+    /// Announces that the job starts with `workers` workers in this process, and the limits that it runs with.
     pub(crate) fn starts(&self, workers: usize, bounds: Vec<(&'static str, u64)>) {
         let mut seen = lock(&self.0.seen);
         (seen.workers, seen.bounds) = (workers, bounds);
     }
 
-    /// Holds readiness back, and says what for: what the job does as a whole before its workers run.
+    /// Makes the job not ready, and says what it waits for. For steps of the whole job, before its workers run.
     pub(crate) fn wait_for(&self, what: impl Into<String>) {
         *lock(&self.0.held) = Some(what.into());
     }
 
-    /// Lets readiness depend on the workers alone, as at first.
+    /// Ends [`Meter::wait_for`]: readiness depends on the workers alone again.
     pub(crate) fn wait_no_more(&self) {
         *lock(&self.0.held) = None;
     }
 
-    /// Asks the workers to leave what they have counted.
+    /// Makes workers leave reports from now on. A worker that has been created already is not affected.
     pub fn watch(&self) {
         self.0.watched.store(true, Ordering::Relaxed);
     }
 
-    /// How far this process has come with its input.
+    /// How far this process has read its input, from the latest reports.
     pub fn progress(&self) -> InputProgress {
         let waits_for = self.readiness(Instant::now()).err();
         let seen = lock(&self.0.seen);
@@ -129,23 +133,24 @@ impl Meter {
         InputProgress { records, left: lags.sum(), waits_for }
     }
 
-    /// A snapshot was completed at `at`, took so long, and has so many bytes.
+    /// Records that a snapshot was completed at `at`. It took `seconds` and has `bytes` bytes.
     pub fn snapshot_taken(&self, at: Instant, seconds: f64, bytes: u64) {
         self.0.snapshot_seconds.observe(seconds);
         lock(&self.0.seen).snapshot = Some(Snapshot { at, bytes });
     }
 
-    /// An epoch is out, so long after the first record was read into it.
+    /// Records that an epoch was delivered, `seconds` after the first record was read into it.
     pub fn epoch_out(&self, seconds: f64) {
         self.0.epoch_seconds.observe(seconds);
     }
 
-    /// A record was read into an epoch; the first counts.
+    /// Records that a record was read into `epoch`. Only the first call for an epoch counts.
     fn epoch_begun(&self, epoch: Epoch, at: Instant) {
         lock(&self.0.begun).entry(epoch).or_insert(at);
     }
 
-    /// All epochs before `oldest` are out, or all, without one. Every worker may say so.
+    /// Records that all epochs before `oldest` are delivered; without `oldest`, all epochs. Any worker may call this,
+    /// repeatedly.
     fn epochs_out(&self, oldest: Option<Epoch>, now: Instant) {
         let mut begun = lock(&self.0.begun);
         while let Some(first) = begun.first_entry() {
@@ -164,7 +169,10 @@ impl Meter {
         lock(&self.0.seen).reports.insert(worker, report);
     }
 
-    /// Whether all workers come round; if not, why in one line.
+    /// Checks that all workers report.
+    ///
+    /// # Errors
+    /// One line that names a worker which has not reported for [`STUCK_AFTER`].
     fn health(&self, now: Instant) -> Result<(), String> {
         let seen = lock(&self.0.seen);
         for (worker, report) in &seen.reports {
@@ -176,8 +184,12 @@ impl Meter {
         Ok(())
     }
 
-    /// Whether everything that was there when the job started has been read and is out; if not, why in one line.
-    /// Once it is so, it stays: how far the job is behind later on is its lag.
+    /// Checks that all input which existed when the job started is read, and that the lists of it are delivered.
+    ///
+    /// Once a job is ready, it stays so while its workers report. How far it falls behind later is its lag.
+    ///
+    /// # Errors
+    /// The reason in one line, if the job is not ready.
     fn readiness(&self, now: Instant) -> Result<(), String> {
         self.health(now)?;
         if let Some(held) = &*lock(&self.0.held) {
@@ -198,7 +210,7 @@ impl Meter {
         }
     }
 
-    /// Everything, as OpenMetrics text.
+    /// All metrics of this process as OpenMetrics text.
     fn page(&self, now: Instant) -> String {
         let ready = self.readiness(now).is_ok();
         let seen = lock(&self.0.seen).clone();

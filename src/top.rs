@@ -1,8 +1,8 @@
-//! Reading a recommendation topic, or file, as a table: the command `deltacart top`.
+//! The command `deltacart top`: reads a recommendation topic or file and shows its lists.
 //!
-//! The records are folded into lists ([`Lists`]), whatever their envelope. When all that is there has been read, the
-//! lists are shown, as a table or as lines of JSON. When following, each list that changes later is shown with what
-//! came and what went.
+//! Records of any envelope are folded into lists ([`Lists`]). When all existing records are read, the lists are shown
+//! as a table or as lines of JSON. With `follow`, each list that changes later is shown with the items that entered
+//! and left.
 
 mod changed;
 mod table;
@@ -24,35 +24,37 @@ use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// How many records of a partition are read before it is the next one's turn.
+/// The most records that are read of a partition before the next one has its turn.
 const BATCH_RECORDS: usize = 10_000;
 
-/// How long a changed list waits to be shown at most, while records keep coming.
+/// The longest time that a changed list waits to be shown while records keep coming.
 const REFRESH: Duration = Duration::from_millis(500);
 
-/// How long is slept when there was nothing to read.
+/// The pause when no partition had a record.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What to show.
+/// The options of `deltacart top`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopOptions {
-    /// Only this item's list.
+    /// The item whose list is shown. Without it, lists of all items are shown.
     pub item: Option<Name>,
-    /// Shows lists that change, too, until stopped or until the source ends.
+    /// Whether to show lists that change later, until the command is stopped or the source ends.
     pub follow: bool,
-    /// At most so many lists at a time.
+    /// The most lists that are shown at a time.
     pub limit: usize,
     /// Which lists come first.
     pub sort: Sort,
-    /// A line of JSON for each list, rather than a table.
+    /// Whether to write each list as a line of JSON instead of a table.
     pub json: bool,
 }
 
-/// The order of the lists.
+/// The order in which lists are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
-    /// By falling support, then by rising item id. The support of a list is the largest count of its entries: in how
-    /// many baskets the item and one of its neighbours are together. Where records have no counts, all are equal.
+    /// By falling support, then by rising item id.
+    ///
+    /// The support of a list here is the largest count of its entries: the most baskets that hold the item and one of
+    /// its neighbours. In records without counts, all supports are equal.
     #[default]
     Support,
     /// By rising item id.
@@ -71,18 +73,18 @@ impl FromStr for Sort {
     }
 }
 
-/// What was read and shown.
+/// The numbers of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TopSummary {
     /// Records read.
     pub records: u64,
-    /// Records among them that are none of a job's.
+    /// Of these, records that are not records of lists.
     pub unreadable: u64,
-    /// Lists there were at the end.
+    /// Lists that exist at the end.
     pub lists: usize,
-    /// Lists written, a list counting each time.
+    /// Lists that were written. A list counts each time that it is written.
     pub shown: usize,
-    /// It was stopped before it had read all there was.
+    /// Whether the command was stopped before it had read all existing records.
     pub interrupted: bool,
 }
 
@@ -97,11 +99,13 @@ pub enum TopError {
     Write(#[from] io::Error),
 }
 
-/// Reads `source` to its end, or until `stop` is set, and writes lists to `out`. Without `options.follow` the source
-/// must be one that ends. A reader of `out` that has gone is an end like any other.
+/// Reads `source` until it ends or `stop` is set, and writes lists to `out`.
+///
+/// Without `options.follow`, `source` must be one that ends. If the reader of `out` has closed it, reading ends
+/// without an error.
 ///
 /// # Errors
-/// When the source cannot be read, or `out` cannot be written.
+/// When `source` cannot be read, or `out` cannot be written.
 pub fn top(
     source: &mut dyn Source,
     options: &TopOptions,
@@ -122,12 +126,12 @@ pub fn top(
 
 struct Reader {
     watched: Watched,
-    /// Partitions of which nothing more will come.
+    /// Partitions that have ended: no more records come of them.
     ended: BTreeSet<u32>,
     summary: TopSummary,
 }
 
-/// What one turn over all partitions brought.
+/// The result of one turn over all partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Read,
@@ -136,7 +140,7 @@ enum Progress {
 }
 
 impl Reader {
-    /// Shows the lists that there are, then, when following, those that change.
+    /// Shows all lists when the existing records are read, then, with `follow`, the lists that change.
     fn show(
         &mut self,
         source: &mut dyn Source,
@@ -169,7 +173,7 @@ impl Reader {
         }
     }
 
-    /// Reads a batch of every partition.
+    /// Reads a batch of every partition that has not ended.
     fn read(&mut self, source: &mut dyn Source) -> Result<Progress, SourceError> {
         let mut records = 0;
         let mut all_ended = true;
@@ -203,13 +207,13 @@ impl Reader {
         }
     }
 
-    /// Writes the lists as they are.
+    /// Writes the current lists, in the order of the options and up to their limit.
     fn show_all(&mut self, options: &TopOptions, out: &mut dyn Write) -> Result<(), TopError> {
         self.watched.take_changed();
         let lists = self.watched.lists();
         let mut sorted: Vec<(&Name, &Published)> = lists.iter().collect();
         if options.sort == Sort::Support {
-            // Those that are equal stay in the order of their ids.
+            // The sort is stable: lists of equal support stay in the order of their ids.
             sorted.sort_by_key(|(_item, list)| Reverse(support(list)));
         }
         sorted.truncate(options.limit);
@@ -225,11 +229,11 @@ impl Reader {
         Ok(())
     }
 
-    /// Writes the lists that have changed since they were shown, if any, and how many there was no room for.
+    /// Writes the lists that have changed since they were shown, up to the limit, and how many are left out.
     fn show_changed(&mut self, options: &TopOptions, out: &mut dyn Write) -> Result<(), TopError> {
         let mut changed = self.watched.take_changed();
         if !options.json && options.item.is_none() {
-            // An event moves the scores of many lists: what one can follow is what is in them.
+            // One event changes the scores of many lists. People can follow changes of members and order only.
             changed.retain(ChangedList::has_other_order);
         }
         if changed.is_empty() {
@@ -255,7 +259,7 @@ impl Reader {
     }
 }
 
-/// In how many baskets an item and one of its neighbours are together, at most.
+/// The largest count of a list: the most baskets that hold the item and one of its neighbours. 0 without counts.
 fn support(list: &Published) -> u32 {
     list.entries.iter().filter_map(|entry| entry.count).max().unwrap_or_default()
 }

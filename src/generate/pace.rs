@@ -1,8 +1,9 @@
-//! How many events are due: a line through the start, so that a late turn is made up for and nothing drifts.
+//! The number of events that are due at a time. It depends on the time since the start only, so a late turn is made
+//! up for and the rate does not drift.
 
 use std::time::Duration;
 
-/// So many events a second, after a head start; or all at once.
+/// A rate in events a second, after a head start; without a rate, all events are due at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     rate: Option<f64>,
@@ -15,14 +16,14 @@ impl Pace {
         Pace { rate, head_start }
     }
 
-    /// How many events should have been written when so much time has passed.
+    /// The number of events that should have been written when `elapsed` has passed since the start.
     pub(super) fn due(&self, elapsed: Duration) -> u64 {
-        // A float beyond the integers becomes the largest.
+        // The cast saturates: a product beyond the range of u64 becomes the largest.
         self.rate
             .map_or(u64::MAX, |rate| self.head_start.saturating_add((elapsed.as_secs_f64() * rate) as u64))
     }
 
-    /// When the event after `events` is due, counted from the start.
+    /// When the event after the first `events` is due, as the time since the start.
     pub(super) fn due_at(&self, events: u64) -> Duration {
         let Some(rate) = self.rate else { return Duration::ZERO };
         let paced = events.saturating_add(1).saturating_sub(self.head_start);

@@ -1,4 +1,4 @@
-//! Files byte by byte, topics on the mock broker and a real one, endings, and settings that cannot be.
+//! Files byte by byte, topics on the mock broker and a real one, how runs end, and invalid options.
 
 use super::*;
 use crate::output::kafka::mock::{Mock, consume};
@@ -20,7 +20,7 @@ fn options(output: Destination, events: Option<u64>) -> GenerateOptions {
     }
 }
 
-/// The events as the shop gives them.
+/// The lines that the shop itself gives.
 fn expected(events: u64) -> Vec<String> {
     let settings = ShopSettings { events: Some(events), seed: 5, ..ShopSettings::default() };
     let line = |event: CartEvent| {
@@ -61,7 +61,7 @@ fn a_rate_is_kept() {
     };
     let generated = generate(&options, &NEVER).unwrap();
     assert_eq!(generated.events, 800);
-    // The events after the head start take 0.3 s; how much longer is up to the machine.
+    // The events after the head start take 0.3 s. How much longer it takes is up to the machine.
     assert!(generated.elapsed >= Duration::from_millis(300), "{generated}");
 }
 
@@ -163,14 +163,14 @@ fn a_missing_topic_is_made() {
         partitions: 3,
         ..options(Destination::Topic(topic.clone()), Some(1_000))
     };
-    // The second run finds the topic as the first has left it.
+    // The second run finds the topic that the first has created.
     for _ in 0..2 {
         assert_eq!(generate(&options, &NEVER).unwrap().events, 1_000);
     }
     let mut by_partition = [0; 3];
     for record in consume(&brokers, &topic, 3, 2_000) {
         by_partition[record.partition as usize] += 1;
-        // The time of sending, not the shop's, which is in 2026's first hours.
+        // The timestamp is the time of sending, not the shop's, which is in the first hours of 2026.
         assert!(record.timestamp.unwrap() > ShopSettings::default().start_ms + 3_600_000);
     }
     assert!(by_partition.iter().all(|&records| records > 0), "{by_partition:?}");

@@ -1,6 +1,7 @@
-//! Everything that is known at one moment, as OpenMetrics text: what Prometheus and all that speak like it read.
+//! The metrics of one moment as OpenMetrics text, the format that Prometheus and compatible scrapers read.
 //!
-//! Names and labels are an interface: `docs/operations.md` lists them, and a test compares the two.
+//! Names and labels are a public interface. `docs/operations.md` lists them, and a test compares the list with this
+//! page.
 
 use super::Seen;
 use super::report::PartitionLabel;
@@ -20,17 +21,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 
-/// What is to be written.
+/// The observations that one page shows.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) now: Instant,
     pub(super) ready: bool,
     pub(super) seen: Seen,
-    /// Of epochs and of snapshots.
+    /// The seconds of epochs, and the seconds of snapshots.
     pub(super) histograms: (Histogram, Histogram),
 }
 
-/// What the workers count, by its name and what it says.
+/// The counters of the workers, each with its metric name and its help text.
 const COUNTERS: [(Counter, &str, &str); 16] = [
     (Counter::Records, "deltacart_records", "Records read"),
     (Counter::Events, "deltacart_events", "Events taken in"),
@@ -84,7 +85,7 @@ impl Page {
         for (counter, name, help) in COUNTERS {
             to.counter(name, help, tallies().map(|tally| tally.get(&counter)).sum())?;
         }
-        // Every reason from the start: an alert on a rate needs a series that was 0 before.
+        // Every reason has a series from the start: an alert on a rate needs a value before the first increment.
         let reasons = || Reason::ALL.iter().map(|reason| reason.name());
         let rejects = by_name(reasons(), tallies().flat_map(Tally::rejects));
         to.counters("deltacart_rejects", "Records that could not be used, by reason", "reason", rejects)?;
@@ -132,7 +133,7 @@ impl Page {
             "Users with a basket, on each worker that has one",
             self.sum(|stats| stats.users),
         )?;
-        // Each worker knows all of them.
+        // Every worker knows all items, so the maximum is the number, and a sum would count them once per worker.
         let items = self.seen.reports.values().map(|report| report.stats.items).max().unwrap_or(0);
         to.gauge("deltacart_items", "Items that have a name", items)?;
         let forgotten = self.sum(|stats| stats.items_forgotten);
@@ -162,7 +163,8 @@ impl Page {
         }
     }
 
-    /// The workers of a process share one registry, so each tells the same.
+    /// Metrics of the schema registry. The workers of a process share one registry client, so all report the same
+    /// numbers.
     fn schemas(&self, to: &mut Metrics<'_>) -> fmt::Result {
         let reports = || self.seen.reports.values();
         let waiting = reports().map(|report| report.waiting).sum::<u64>();
@@ -192,7 +194,7 @@ impl Page {
     }
 }
 
-/// Sums by name; 0 for each of `names` that was not counted.
+/// Adds up counts by name. Each of `names` that was not counted has 0.
 fn by_name<'a>(
     names: impl Iterator<Item = &'a str>,
     counts: impl Iterator<Item = (&'a str, u64)>,
@@ -216,7 +218,7 @@ impl Collector for Page {
     }
 }
 
-/// Where metrics go, one kind a method.
+/// The encoder of a page, with one method for each kind of metric.
 struct Metrics<'a>(DescriptorEncoder<'a>);
 
 impl Metrics<'_> {
@@ -281,7 +283,7 @@ impl Metrics<'_> {
     }
 }
 
-/// The memory of this process that is in use now, where the system tells.
+/// The resident memory of this process in bytes. `None` where the system has no `/proc/self/status`.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kilobytes =

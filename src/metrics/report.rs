@@ -1,4 +1,4 @@
-//! What one worker leaves for those who watch, and when.
+//! Reports: what one worker copies into the meter, and when.
 
 use super::Meter;
 use crate::streams::Stream;
@@ -10,28 +10,28 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How often a worker leaves a copy of what it has counted.
+/// How often a worker leaves a report.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
-/// How often it is looked at how much it holds: that takes time in proportion, so ...
+/// The shortest time between two measurements of the size of a worker's state.
 const MEASURE_EVERY: Duration = Duration::from_secs(2);
 
-/// ... no more often than makes it one part in so many of the worker's time.
+/// Measuring takes time in proportion to the state. At most one part in this many of a worker's time is spent on it.
 const MEASURE_SHARE: u32 = 500;
 
-/// A worker's numbers at one moment.
+/// The counters and sizes of one worker at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Report {
-    /// When the worker came round.
+    /// When the report was made, in a turn of the worker's loop.
     pub(super) at: Instant,
-    /// It will not come round again: its part is done.
+    /// Whether the worker has finished. No report comes after this one, and [`Meter::health`] expects none.
     pub(super) is_last: bool,
     pub(super) tally: Tally,
     pub(super) work: u64,
-    /// Items in too many baskets, where that is limited.
+    /// Items in more baskets than `--max-item-baskets`. 0 without that limit.
     pub(super) items_sampled: u64,
     pub(super) epoch: Epoch,
-    /// How many epochs are not out.
+    /// How many epochs are neither delivered nor held back.
     pub(super) open: u64,
     pub(super) step: Step,
     pub(super) reached_end: bool,
@@ -50,7 +50,7 @@ impl Report {
         self.tally.get(&Counter::Records)
     }
 
-    /// What a worker is at that has not caught up.
+    /// What a worker is doing that has not caught up, in one line for `/readyz` and the log.
     pub(super) fn doing(&self, worker: usize) -> String {
         match self.step {
             Step::Restoring => format!("worker {worker} is restoring a snapshot"),
@@ -70,48 +70,48 @@ impl Report {
     }
 }
 
-/// How far a worker is with its start.
+/// The step of its start that a worker is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It restores a snapshot.
+    /// The worker restores a snapshot.
     Restoring,
-    /// It reads what consumers hold, and has read so many records.
+    /// The worker reads the lists that consumers hold from the output.
     ReadingOutput {
-        /// How many.
+        /// The records that it has read so far.
         records: u64,
     },
-    /// It reads the input.
+    /// The worker reads the input.
     Reading,
 }
 
-/// What is known on every turn.
+/// The state of a worker's loop that is known on every turn at no cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
-    /// The epoch that is read into.
+    /// The epoch into which records are read.
     pub(crate) epoch: Epoch,
-    /// The oldest that is not out.
+    /// The oldest epoch that has not been delivered. `None` after the last.
     pub(crate) oldest: Option<Epoch>,
-    /// The oldest that is neither out nor held back.
+    /// The oldest epoch that is neither delivered nor held back.
     pub(crate) oldest_ahead: Option<Epoch>,
     /// Whether a record was read into this epoch.
     pub(crate) has_read: bool,
-    /// Whether each partition has been read to its end once.
+    /// Whether each partition has been read to its end at least once.
     pub(crate) reached_end: bool,
-    /// What is being done.
+    /// The step of its start that the worker is at.
     pub(crate) step: Step,
 }
 
-/// What a partition of the input is called: its topic or its file, and its number.
+/// The name of an input partition: its topic or its file, and its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PartitionLabel {
-    /// What `name` is the name of: `topic` or `file`.
+    /// The kind of `name`: `topic` or `file`.
     pub(super) kind: &'static str,
     pub(super) name: String,
     pub(super) number: u32,
 }
 
 impl PartitionLabel {
-    /// The partition of this number of a stream.
+    /// The label of partition `number` of a stream.
     pub(crate) fn new(stream: &Stream, number: u32) -> PartitionLabel {
         let path = || stream.file(number).map_or_else(String::new, |path| path.display().to_string());
         match stream.topic() {
@@ -121,23 +121,23 @@ impl PartitionLabel {
     }
 }
 
-/// What is asked for when a report is due.
+/// The part of a report that costs time to find out. It is requested only when a report is due.
 pub(crate) struct Probe {
-    /// How far each partition is behind.
+    /// The lag of each partition.
     pub(crate) lags: Vec<(PartitionLabel, Lag)>,
-    /// The largest time of an event of each partition, where events have times.
+    /// The largest event time of each partition, in milliseconds since 1970, where events have times.
     pub(crate) clocks: Vec<(PartitionLabel, Millis)>,
-    /// Event ids remembered.
+    /// Event ids that are remembered to find duplicates.
     pub(crate) ids_remembered: usize,
     /// Records that wait for their schema.
     pub(crate) waiting: u64,
-    /// The schema registry, which the workers of a process share.
+    /// The status of the schema registry, which the workers of a process share.
     pub(crate) registry: RegistryStatus,
 }
 
-/// A worker's end of the meter.
+/// The part of a worker that reports to the meter.
 pub(crate) struct WorkerMeter {
-    /// None when nobody watches.
+    /// `None` when the meter is not watched: then no reports are made.
     meter: Option<Meter>,
     worker: usize,
     tally: Rc<RefCell<Tally>>,
@@ -147,17 +147,18 @@ pub(crate) struct WorkerMeter {
     stats: StateStats,
     measure_at: Instant,
     report_at: Instant,
-    /// The epoch that was told as begun last.
+    /// The last epoch that was announced as begun.
     begun: Option<Epoch>,
-    /// What was out when it was told last.
+    /// The oldest undelivered epoch of the last announcement.
     oldest: Option<Epoch>,
-    /// When this epoch is the oldest, what there was at the start is out.
+    /// The worker has caught up when no epoch before this one is undelivered. Set when all partitions have been read
+    /// to their end.
     target: Option<Epoch>,
     caught_up: bool,
 }
 
 impl WorkerMeter {
-    /// Of a worker that counts in `tally` and `work`, and holds what `state_stats` tells.
+    /// The meter's part for a worker that counts in `tally` and `work`, and whose state `state_stats` measures.
     pub(crate) fn new(
         meter: &Meter,
         worker: usize,
@@ -185,14 +186,15 @@ impl WorkerMeter {
         }
     }
 
-    /// To be called whenever the worker comes round; asks `probe` only when a report is due.
+    /// Reports, if a report is due. The worker calls it on every turn of its loop; `probe` is called only for a
+    /// report.
     pub(crate) fn turn(&mut self, turn: Turn, probe: impl FnOnce() -> Probe) {
         if self.meter.is_some() {
             self.watched_turn(turn, probe, false);
         }
     }
 
-    /// The same, when everything is out and the worker does not come round again.
+    /// Reports for the last time. The worker calls it when all epochs are delivered and its loop ends.
     pub(crate) fn last_turn(&mut self, turn: Turn, probe: impl FnOnce() -> Probe) {
         self.report_at = Instant::now();
         self.measure_at = self.report_at;
@@ -201,7 +203,8 @@ impl WorkerMeter {
         }
     }
 
-    /// Items in too many baskets now, of those that the worker owns, where that is limited.
+    /// Of the items that this worker owns, how many are in more baskets than `--max-item-baskets`. 0 without that
+    /// limit.
     pub(crate) fn items_sampled(&self) -> u64 {
         self.sampling.as_ref().map_or(0, Sampling::over)
     }

@@ -1,9 +1,9 @@
-//! The HTTP server of `--metrics`: three paths, one thread, and nothing that a client can make grow.
+//! The HTTP server of `--metrics`: three paths, one thread, and bounded memory whatever clients do.
 //!
-//! A connection is one small request and its answer, within a time. A new connection always gets in: where too many are
-//! open, the oldest that has not asked for anything yet is closed. Clients that connect and say nothing therefore keep
-//! no health check out. Connections are taken no faster than a pace, so that fast clients do not take much of a core
-//! from the workers.
+//! A connection carries one small request and its response, within a time limit. A new connection is always accepted.
+//! If too many are open, the server closes the oldest one that has not sent a request yet. So clients that connect
+//! and send nothing do not keep a health check out. Connections are accepted at a limited rate, so that fast clients
+//! take little of a core from the workers.
 
 use super::Meter;
 use hyper::body::Incoming;
@@ -26,51 +26,53 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// Connections that are open at a time: a few scrapers and probes, and somebody who looks.
+/// The most connections that are open at a time. It is enough for a few scrapers, probes and people.
 const CONNECTIONS_MAX: usize = 32;
 
-/// How long the head of a request may take.
+/// The time that a client has to send the head of its request.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// How long a connection may last, from its beginning to the last byte of its answer.
+/// The time limit of a connection, from its acceptance to the last byte of its response.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// The most bytes of a request that are held; hyper allows no less.
+/// The most bytes of a request that are buffered. hyper allows no lower limit.
 const REQUEST_BYTES_MAX: usize = 8 << 10;
 
 const HEADERS_MAX: usize = 32;
 
-/// The least time between two connections: at most 500 a second, each of which costs some 100 µs.
+/// The least time between two connections. It limits them to 500 a second, and each costs some 100 µs.
 const PACE: Duration = Duration::from_millis(2);
 
-/// How long to wait when no connection can be taken, such as when the process may open no more files.
+/// The pause after a connection could not be accepted, such as when the process may open no more files.
 const AFTER_ERROR: Duration = Duration::from_millis(200);
 
 const OPENMETRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// Why there is no server.
+/// Why the server cannot be started.
 #[derive(Debug, Error)]
 pub enum ServeError {
-    /// The address is in use, not of this machine, or needs a permission.
+    /// The address is in use, belongs to another machine, or needs a permission.
     #[error("cannot serve metrics at {address} (--metrics)")]
     Address {
-        /// The address asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// No thread, or nothing to wait with.
+    /// The thread or the asynchronous runtime of the server could not be started.
     #[error("cannot start the server of --metrics")]
     Thread(#[from] io::Error),
 }
 
-/// Serves what `meter` knows at `address` until the process ends. Returns the address, with the port that was found
-/// where it was 0.
+/// Serves the metrics of `meter` at `address` until the process ends, and makes the meter watched.
+///
+/// Returns the address that is served. If the requested port was 0, it has the port that the system chose.
 ///
 /// # Errors
-/// When the address cannot be had. Later on, nothing that goes wrong here concerns the job.
+/// When the address cannot be bound, or the thread cannot be started. Errors after that are logged, and do not affect
+/// the job.
 pub fn serve(address: SocketAddr, meter: Meter) -> Result<SocketAddr, ServeError> {
     let failed = |source| ServeError::Address { address, source };
     let listener = std::net::TcpListener::bind(address).map_err(failed)?;
@@ -105,18 +107,18 @@ async fn accept(listener: &TcpListener, meter: Meter) {
     }
 }
 
-/// Connections that are open, the oldest first; at most [`CONNECTIONS_MAX`].
+/// The open connections, the oldest first; at most [`CONNECTIONS_MAX`].
 #[derive(Default)]
 struct Connections(VecDeque<Connection>);
 
 struct Connection {
     task: JoinHandle<()>,
-    /// Whether its request has come: its answer is on its way.
+    /// Whether its request has come: the response is on its way.
     has_asked: Arc<AtomicBool>,
 }
 
 impl Connections {
-    /// Serves a new connection, in the place of an old one where there are too many.
+    /// Serves a new connection. If too many are open, an old one is closed for it.
     fn add(&mut self, stream: TcpStream, meter: &Meter) {
         self.0.retain(|connection| !connection.task.is_finished());
         if self.0.len() >= CONNECTIONS_MAX {
@@ -127,7 +129,7 @@ impl Connections {
         self.0.push_back(Connection { task, has_asked });
     }
 
-    /// Closes the oldest connection that has not asked for anything; if all have, the oldest of all.
+    /// Closes the oldest connection that has sent no request; if all have, the oldest of all.
     fn close_one(&mut self) {
         let idle = self.0.iter().position(|connection| !connection.has_asked.load(Ordering::Relaxed));
         if let Some(connection) = self.0.remove(idle.unwrap_or(0)) {

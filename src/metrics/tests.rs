@@ -1,4 +1,4 @@
-//! Health and readiness of a meter, by a clock that is moved by hand.
+//! Health and readiness of a meter, with times that the test chooses.
 
 use super::*;
 use crate::metrics::report::{Report, Step};
@@ -70,7 +70,7 @@ fn a_worker_that_does_not_come_round_is_neither_alive_nor_ready() {
     meter.leave(0, report(later, true));
     assert_eq!(meter.health(later), Err("worker 1 has not come round for 31 s".to_owned()));
     assert_eq!(meter.readiness(later), meter.health(later));
-    // One that is done need not come round.
+    // A worker that has finished need not report.
     meter.leave(1, Report { is_last: true, ..report(start, true) });
     assert_eq!(meter.health(later), Ok(()));
 }

@@ -1,4 +1,4 @@
-//! What became of lists since they were shown: what came, what went, and a line that says it.
+//! Changes of lists between two displays: the items that entered, the items that left, and a line that shows them.
 //!
 //! ```text
 //!   tea-3       → cup-4 0.412 · +coffee-8 0.377 · spice-2 0.301  −bed-40
@@ -10,19 +10,19 @@ use deltacart_dataflows::Name;
 use deltacart_inputs::RawRecord;
 use std::collections::BTreeMap;
 
-/// How long the longest usual id is.
+/// The width of the item's column, in characters: the length of the longest usual id.
 const ITEM_WIDTH: usize = 11;
 
-/// Lists as they are read, and those that changed since they were shown.
+/// Lists that records are folded into, with those that changed since they were shown.
 #[derive(Default)]
 pub(crate) struct Watched {
     lists: Lists,
     records: u64,
-    /// As they were shown, and the number of the record that changed them last.
+    /// Of each changed list, the entries that were shown last, and the number of the record that changed it last.
     changed: BTreeMap<Name, (Vec<Entry>, u64)>,
 }
 
-/// A list that is not what it was when it was shown last.
+/// A list that differs from what was shown last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChangedList {
     pub(crate) item: Name,
@@ -30,7 +30,7 @@ pub(crate) struct ChangedList {
     pub(crate) after: Vec<Entry>,
 }
 
-/// How a part of a line is painted: what came, what went, the rest.
+/// The parts of a line that may be coloured: items that entered, and items that left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Came,
@@ -38,25 +38,25 @@ pub(crate) enum Part {
 }
 
 impl Watched {
-    /// The lists as they are now, none of which has changed.
+    /// Watches `lists`, none of which counts as changed.
     pub(crate) fn of(lists: Lists) -> Watched {
         Watched { lists, ..Watched::default() }
     }
 
-    /// The lists as they are now.
+    /// The current lists.
     pub(crate) fn lists(&self) -> &Lists {
         &self.lists
     }
 
-    /// How many records have been read: one for each change of a list.
+    /// The records read so far, unreadable ones included.
     pub(crate) fn records(&self) -> u64 {
         self.records
     }
 
-    /// Reads a record.
+    /// Folds a record into the lists.
     ///
     /// # Errors
-    /// When it is none of a job's.
+    /// When it is not a record of a list.
     pub(crate) fn take(&mut self, record: &RawRecord<'_>) -> Result<(), FoldError> {
         self.records += 1;
         let about = self.lists.about(record.key, record.value);
@@ -67,7 +67,8 @@ impl Watched {
         Ok(())
     }
 
-    /// All lists that changed since the last call: those of other members first, the last changed first.
+    /// Takes the lists that changed since the last call. Those with other members come first, then those that changed
+    /// last.
     pub(crate) fn take_changed(&mut self) -> Vec<ChangedList> {
         let changed = std::mem::take(&mut self.changed).into_iter();
         let mut changed: Vec<(u64, ChangedList)> = changed
@@ -87,18 +88,18 @@ impl Watched {
 }
 
 impl ChangedList {
-    /// Whether an item is in the list that was not there before.
+    /// Whether `item` is not in the list that was shown before.
     pub(crate) fn is_new(&self, item: &str) -> bool {
         !self.before.iter().any(|entry| entry.item == item)
     }
 
-    /// The items that are no longer in the list, by the rank they had.
+    /// The items that have left the list, in the order of their former ranks.
     pub(crate) fn left(&self) -> impl Iterator<Item = &str> {
         let stayed = |left: &Entry| self.after.iter().any(|entry| entry.item == left.item);
         self.before.iter().filter(move |entry| !stayed(entry)).map(|entry| entry.item.as_str())
     }
 
-    /// Whether other items are in it, or they are in another order: more than scores differ.
+    /// Whether the items or their order differ, so more than scores.
     pub(crate) fn has_other_order(&self) -> bool {
         let items = |entries: &[Entry]| entries.iter().map(|entry| entry.item.clone()).collect::<Vec<_>>();
         items(&self.before) != items(&self.after)
@@ -108,7 +109,7 @@ impl ChangedList {
         self.left().next().is_some() || self.after.iter().any(|entry| self.is_new(&entry.item))
     }
 
-    /// The list in one line, with what came and what went.
+    /// The list in one line, with the items that entered and left. `painted` may add colours to a part.
     pub(crate) fn line(&self, painted: &dyn Fn(Part, String) -> String) -> String {
         let scores = self.after.iter().filter_map(|entry| entry.score);
         let digits = scores.map(Decimal::digits).max().unwrap_or_default();

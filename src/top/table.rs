@@ -2,8 +2,8 @@
 //!
 //! # Notes
 //!
-//! Ids come from anybody. Whatever a terminal might act on instead of showing it (control and format characters, such
-//! as those that turn the direction of writing) is written as an escape, and long ids are cut.
+//! Ids come from anybody. Control and format characters, on which a terminal might act, are written as escapes. Among
+//! the latter are those that change the direction of writing. Long ids are cut.
 
 use crate::output::{Decimal, Published};
 use std::io::{self, Write};
@@ -20,8 +20,13 @@ struct Row {
     count: String,
 }
 
-/// Writes a table of `item rank neighbour score count`, an item's neighbours by rank. `None` stands for a list that
-/// has become empty. Without scores there are no columns for them.
+/// Writes a table with the columns `item rank neighbour score count`, and the neighbours of an item by rank.
+///
+/// `None` stands for a list that has become empty. If no list has scores, the columns of score and count are left
+/// out.
+///
+/// # Errors
+/// When `out` cannot be written.
 pub fn write_table<'a>(
     out: &mut dyn Write,
     lists: impl Iterator<Item = (&'a str, Option<&'a Published>)>,
@@ -58,7 +63,7 @@ pub fn write_table<'a>(
     Ok(())
 }
 
-/// The rows of one list. The item stands in the first one only.
+/// The rows of one list. Only the first row names the item.
 fn rows(item: &str, list: Option<&Published>) -> Vec<Row> {
     let item = shortened(item);
     let Some(list) = list else {
@@ -76,14 +81,14 @@ fn rows(item: &str, list: Option<&Published>) -> Vec<Row> {
     rows.collect()
 }
 
-/// `text` with everything escaped that a terminal would not show as it is; a backslash becomes two.
+/// `text` with escapes for every character that a terminal would not show as it is. A backslash becomes two.
 pub fn escaped(text: &str) -> String {
-    // Quotes are harmless here, and each has exactly one backslash before it that is not its own.
+    // Quotes are harmless here. Each has exactly one backslash before it that belongs to its escape.
     text.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'")
 }
 
 fn shortened(id: &str) -> String {
-    // Cut before and after: an escape may be long, and so may be what it stands for.
+    // The id is cut before escaping and after: an escape may be long, and so may be the original.
     let beginning = id.char_indices().nth(ID_CHARS_MAX + 1).map_or(id, |(end, _)| &id[..end]);
     let shown = escaped(beginning);
     match shown.char_indices().nth(ID_CHARS_MAX) {

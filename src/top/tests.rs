@@ -1,14 +1,14 @@
-//! `top` over a source that plays a script.
+//! `top` over a source with scripted batches.
 
 use super::*;
 use crate::output::{Envelope, ListChange, OutputOptions, Records, encode};
 use deltacart_dataflows::Neighbour;
 use deltacart_inputs::Fetched;
 
-/// Batches of records of two partitions; an empty batch is a moment without news.
+/// The batches of two partitions. An empty batch is a fetch that finds no records.
 struct Script<'a> {
     batches: [Vec<Records>; 2],
-    /// Set when everything has been read; without it, the script ends then.
+    /// Set when everything has been read. Without it, the source ends then.
     stop: Option<&'a AtomicBool>,
 }
 
@@ -47,7 +47,7 @@ impl Source for Script<'_> {
     }
 }
 
-/// One change: the item's list goes from one item to another, each `""` standing for no list.
+/// The records of one change: the item's list goes from one neighbour to another, where `""` stands for no list.
 fn change(item: &str, before: &str, after: &str) -> Records {
     let list = |other: &str| match other {
         "" => Vec::new(),
@@ -63,7 +63,7 @@ fn change(item: &str, before: &str, after: &str) -> Records {
     records
 }
 
-/// In the end `a` recommends `y`, `b` recommends `x`, and `c` nothing any more.
+/// In the end, the list of `a` is `y`, the list of `b` is `x`, and `c` has no list any more.
 fn batches() -> [Vec<Records>; 2] {
     let first = vec![change("b", "", "x"), change("c", "", "x"), Records::new(), change("c", "x", "")];
     let second = vec![change("a", "", "x"), Records::new(), Records::new(), change("a", "x", "y")];
@@ -122,7 +122,7 @@ c        1  x            0.5      2
     assert_eq!(summary, TopSummary { records: 5, lists: 2, shown: 5, ..TopSummary::default() });
 }
 
-/// A list with larger counts comes first, whatever its id; as JSON, each list is a line.
+/// A list with larger counts comes first, whatever its id. As JSON, each list is a line.
 #[test]
 fn the_most_supported_come_first() {
     let list = |item: &str, count| {
