@@ -1,11 +1,12 @@
-//! The whole of it in one process, with no set-up at all: the command `deltacart demo`.
+//! The command `deltacart demo`: shop, job and consumer in one process, without any set-up.
 //!
 //! ```text
 //!  a live shop ──▶ topic carts ──▶ the job ──▶ topic recommendations ──▶ a reader ──▶ the terminal
 //!                  └───────────── librdkafka's mock broker ──────────┘
 //! ```
 //!
-//! Shop, job and reader are those of `deltacart generate`, `run` and `top`; they meet in real topics only.
+//! The shop, the job and the reader are those of `deltacart generate`, `run` and `top`. They exchange data through
+//! topics only.
 
 mod broker;
 mod reader;
@@ -35,85 +36,87 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// What is shown, and for how long. The defaults are those of the command.
+/// The options of `deltacart demo`. The defaults are those of the command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DemoOptions {
-    /// After how many seconds it ends; without a number, when it is stopped.
+    /// The seconds after which the demo ends. Without it, the demo ends when it is stopped.
     pub seconds: Option<u64>,
-    /// Which shop.
+    /// The seed of the shop.
     pub seed: u64,
-    /// Events a second, 1 to [`DemoOptions::RATE_MAX`].
+    /// The rate in events a second, 1 to [`DemoOptions::RATE_MAX`].
     pub rate: f64,
     /// The most entries of a list, 1 to [`DemoOptions::K_MAX`].
     pub k: usize,
-    /// Whether it is shown on a terminal: with colours, and each block in the place of the last.
+    /// Whether the output is a terminal. A terminal gets colours, and each block replaces the one before.
     pub is_terminal: bool,
 }
 
-/// Settings that cannot be: the command line is wrong, not the demo.
+/// Options that are invalid. The fault lies with the command line, not with the demo.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum DemoError {
-    /// A rate that is none, or that the mock broker cannot hold.
+    /// The rate is out of range: the mock broker cannot hold more.
     #[error("a rate of {0} events a second is out of range: --rate takes 1 to {max}", max = DemoOptions::RATE_MAX)]
     Rate(f64),
-    /// A list without entries, or too long for a line.
+    /// A list has no entries, or more than fit in a line.
     #[error("a list of {0} items is out of range: --top-k takes 1 to {max}", max = DemoOptions::K_MAX)]
     ListLength(usize),
 }
 
-/// What there was to see.
+/// The numbers of one demo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DemoSummary {
-    /// What the shop sent.
+    /// The number of events that the shop sent, their bytes and the time.
     pub shop: Generated,
-    /// What the job made of it.
+    /// The summary of the job.
     pub job: Summary,
-    /// List changes that the reader read.
+    /// The list changes that the reader read.
     pub changes: u64,
-    /// Lists written, a list counting each time.
+    /// The lists that were shown. A list counts each time that it is shown.
     pub shown: u64,
 }
 
-/// Items of the shop: few enough that the same ones come by again.
+/// The items of the shop. They are few, so that a viewer sees the same ones again.
 const ITEMS: u32 = 200;
 const USERS: u32 = 500;
-/// Sessions that are open at a time: each takes a turn every half second, so that baskets fill and end while one looks.
+/// Sessions that are open at a time. Each has an event every half second at the default rate, so that baskets fill
+/// and end while one watches.
 const OPEN_SESSIONS: u32 = 100;
-/// More than a real shop's, so that lists soon show what goes together.
+/// The shop's `focus`, which is higher than a real shop's, so that lists soon show which items go together.
 const FOCUS: f64 = 0.95;
-/// 30 % of the events that change a cart.
+/// 43 removals for 100 additions: 30 % of the events that change a cart.
 const REMOVES_PER_ADD: f64 = 0.43;
-/// Events that are there at the start, so that the first second has lists to show.
+/// Events that are sent at the start at once, so that the first second has lists to show.
 const HEAD_START: u64 = 5_000;
 
 const WORKERS: usize = 2;
 const EPOCH: Duration = Duration::from_millis(50);
-/// Far above what the rate brings in a few epochs.
+/// The limits on work ahead. They are far above what the rate brings in a few epochs.
 const LIMITS: AheadLimits = AheadLimits { epochs: 2, epoch_events: 100_000, epoch_bytes: 64 << 20 };
 const BASKET_ITEMS_MAX: usize = 1_000;
 const SCORE_DIGITS: u32 = 3;
 
-/// How often there is a block, and how many lists it has: what one can follow, on a terminal of any height.
+/// The time between two blocks, and the lists of a block: as much as one can follow, on a terminal of any height.
 const BLOCK_EVERY: Duration = Duration::from_secs(1);
 const BLOCK_LISTS: usize = 8;
 
-/// How long is slept when there was nothing to read.
+/// The pause when there was nothing to read.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long the job may take to end in good order.
+/// The longest time that the job may take to shut down.
 const END_PATIENCE: Duration = Duration::from_secs(30);
-/// How long the reader waits for what the job said last.
+/// The longest time that the reader waits for the last records of the job.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 
 impl DemoOptions {
-    /// What the job keeps up with easily on one core, and the mock broker, which keeps little, is not overrun by.
+    /// The fastest rate in events a second. The job keeps up with it easily on one core, and the mock broker, which
+    /// keeps little, does not drop records before they are read.
     pub const RATE_MAX: f64 = 5_000.0;
-    /// What fits in a line.
+    /// The most entries of a list that fit in a line.
     pub const K_MAX: usize = 20;
 
-    /// Whether there can be such a demo.
+    /// Checks the options without starting anything.
     ///
     /// # Errors
-    /// When not; the message names the flag to change.
+    /// When an option is out of range. The message names the flag to change.
     pub fn validate(&self) -> Result<(), DemoError> {
         if !(1.0..=Self::RATE_MAX).contains(&self.rate) {
             return Err(DemoError::Rate(self.rate));
@@ -131,14 +134,16 @@ impl Default for DemoOptions {
     }
 }
 
-/// Shows the demo on `out` until it is over or `stop` is set. A reader of `out` that has gone is an end like any other.
+/// Runs the demo and shows it on `out`, until its time is over or `stop` is set.
+///
+/// If the reader of `out` has closed it, the demo ends without an error.
 ///
 /// # Errors
-/// [`DemoError`] when the options cannot be followed; else when the broker, the shop or the job cannot start or end.
-/// A job that fails in between ends the process, as everywhere.
+/// [`DemoError`] when the options are invalid. Other errors when the broker, the shop or the job cannot start or shut
+/// down. A worker of the job that fails ends the process, as in every run.
 pub fn demo(options: &DemoOptions, stop: &AtomicBool, out: &mut dyn Write) -> Result<DemoSummary> {
     options.validate()?;
-    // Declared first, so that it is dropped last: see `Broker`.
+    // The broker is declared first, so that it is dropped last: see `Broker`.
     let broker = Broker::start()?;
     let settings = broker.settings()?;
     let mut reader = Reader::connect(&settings)?;
@@ -148,7 +153,7 @@ pub fn demo(options: &DemoOptions, stop: &AtomicBool, out: &mut dyn Write) -> Re
     let mut show = Show { reader: &mut reader, screen: &mut screen, events, start: Instant::now(), shown: 0 };
     let watched =
         show.watch(options, &broker.address(), &|| stop.load(Ordering::Relaxed) || running.has_ended());
-    // Whatever happened to the show, shop and job end in good order.
+    // The shop and the job are shut down in order, whether showing succeeded or failed.
     let (shop, job) = running.end()?;
     match watched.and_then(|()| show.finish(&job)) {
         Err(error) if !is_broken_pipe(&error) => return Err(error),
@@ -162,13 +167,13 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// The shop and the job, each on a thread of its own.
+/// The shop and the job while they run, each on its own thread.
 struct Running {
     shop: JoinHandle<Result<Generated>>,
     job: JoinHandle<Result<Option<Summary>>>,
     stop_shop: Arc<AtomicBool>,
     stop_job: Arc<AtomicBool>,
-    /// Events sent.
+    /// The events that the shop has sent.
     events: Arc<AtomicU64>,
 }
 
@@ -178,7 +183,7 @@ impl Running {
         let events = Arc::new(AtomicU64::new(0));
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let (job, handle) = (job(options, settings.clone()), Handle::new(Arc::clone(&stop_job)));
-        // The mock answers no questions about its topics, which are as they should be.
+        // The mock answers no questions about its topics, and they need no preparation.
         let job =
             named("demo-job").spawn(move || run_prepared(job, &handle)).context("no thread for the job")?;
         let (generate, stop, sent) = (shop(options, settings), Arc::clone(&stop_shop), Arc::clone(&events));
@@ -189,12 +194,12 @@ impl Running {
         Ok(Running { shop, job, stop_shop, stop_job, events })
     }
 
-    /// Whether one of them has ended without having been told to.
+    /// Whether the shop or the job has ended without a request to stop.
     fn has_ended(&self) -> bool {
         self.shop.is_finished() || self.job.is_finished()
     }
 
-    /// Ends the shop, then the job.
+    /// Shuts down the shop, then the job.
     fn end(self) -> Result<(Generated, Summary)> {
         self.stop_shop.store(true, Ordering::Relaxed);
         let shop = self.shop.join();
@@ -264,14 +269,14 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
         verify: None,
         cluster: Cluster::of_threads(WORKERS),
         kafka: Some(settings),
-        // The mock knows no transactions.
+        // The mock broker supports no transactions.
         delivery: Delivery::AtLeastOnce,
         existing: ExistingFile::Refuse,
         state: None,
     }
 }
 
-/// What is read, and where it is shown.
+/// The state of what is read and shown.
 struct Show<'a, 'b> {
     reader: &'a mut Reader,
     screen: &'a mut Screen<'b>,
@@ -281,7 +286,7 @@ struct Show<'a, 'b> {
 }
 
 impl Show<'_, '_> {
-    /// Reads lists and shows them, until there has been enough of it.
+    /// Reads lists and shows a block every second, until `is_over` or the time is up.
     fn watch(&mut self, options: &DemoOptions, broker: &str, is_over: &dyn Fn() -> bool) -> Result<()> {
         self.screen.say(&introduction(options, broker))?;
         let end = options.seconds.map_or(Duration::MAX, Duration::from_secs);
@@ -290,17 +295,17 @@ impl Show<'_, '_> {
             if !self.reader.read()? {
                 thread::sleep(PAUSE);
             }
-            // The last block is for the end.
+            // A block that is due at the end is left to `finish`.
             if self.start.elapsed() >= next_block && next_block < end {
                 self.show_block()?;
-                // A terminal that was stopped for a while gets one block, not all it missed.
+                // A terminal that was suspended for a while gets one block, not all that it missed.
                 next_block = next_block.max(self.start.elapsed().saturating_sub(BLOCK_EVERY)) + BLOCK_EVERY;
             }
         }
         Ok(())
     }
 
-    /// Reads what the job said last, and says what it did.
+    /// Reads the last records of the job, and shows the last block and the summary.
     fn finish(&mut self, job: &Summary) -> Result<()> {
         let deadline = Instant::now() + DRAIN_PATIENCE;
         let records = job.tally.get(&Counter::RecordsOut);

@@ -1,12 +1,12 @@
-//! What the job says on standard error: log lines, the summary, and the last message of one that fails.
+//! Standard error: log lines, summaries, and the last message of a command that fails.
 //!
 //! ```text
 //!  tracing events ──▶ filter (--log, RUST_LOG, or info) ──┐
 //!  last messages, summaries: never filtered ──────────────┴─▶ a line each, text or JSON ──▶ standard error
 //! ```
 //!
-//! Ids and messages of brokers come from anybody: whatever a terminal might act on instead of showing it is escaped, a
-//! line break too, so that a line is a message.
+//! Ids and broker messages are untrusted. Every character on which a terminal might act is escaped, line breaks
+//! included. So one message is always one line.
 
 use anyhow::{Result, anyhow, ensure};
 use serde::Serialize;
@@ -18,13 +18,13 @@ use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// How lines look.
+/// The format of the lines on standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text, for people.
     #[default]
     Text,
-    /// An object a line: `timestamp`, `level`, `message` and what belongs to it.
+    /// One JSON object for each line, with `timestamp`, `level`, `message` and the fields of the message.
     Json,
 }
 
@@ -40,18 +40,23 @@ impl FromStr for LogFormat {
     }
 }
 
-/// The format in force, once it is known.
+/// The format in use, once [`set_up`] has set it.
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
-/// What is said unless something else is asked for: how the job goes, and what is wrong.
+/// The default filter: progress of the job, and warnings and errors of libraries.
 const USUAL: &str = "warn,deltacart=info";
 
-/// Says from now on what `filter` lets through, and how; without a filter `RUST_LOG` is one, or else [`USUAL`].
+/// Starts logging in this format, of the events that `filter` lets through.
+///
+/// Without a filter, the variable `RUST_LOG` is the filter, and without that [`USUAL`].
 ///
 /// # Errors
-/// When the filter cannot be understood.
+/// When the filter cannot be parsed.
+///
+/// # Panics
+/// When logging has been set up before.
 pub fn set_up(format: LogFormat, filter: Option<&str>) -> Result<()> {
-    // First, so that a complaint about the filter has the right format.
+    // The format is set first, so that an error about the filter has the right format.
     let format = *FORMAT.get_or_init(|| format);
     let filter = match filter {
         Some(text) => parse(text)?,
@@ -59,7 +64,7 @@ pub fn set_up(format: LogFormat, filter: Option<&str>) -> Result<()> {
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     match format {
-        // A supervisor's journal has the time already.
+        // Journals of supervisors add the time themselves.
         LogFormat::Text => log
             .without_time()
             .with_target(false)
@@ -73,17 +78,18 @@ pub fn set_up(format: LogFormat, filter: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// A level, or directives: a bare word that is no level would be taken for a target, and hide everything else.
+/// Parses a filter: a level, or directives. A bare word that is no level is refused: it would be taken for a target,
+/// and hide everything else.
 fn parse(text: &str) -> Result<EnvFilter> {
     let wanted = "want off, error, warn, info, debug, trace, or directives such as warn,librdkafka=debug";
-    // Nothing at all would be taken for a level.
+    // An empty text would be parsed as a level.
     let is_level = |part: &str| !part.trim().is_empty() && part.trim().parse::<LevelFilter>().is_ok();
     let is_word = |part: &str| part.contains(['=', '[']) || is_level(part);
     ensure!(text.split(',').all(is_word), "--log cannot be {text:?}: {wanted}");
     EnvFilter::builder().parse(text).map_err(|error| anyhow!("--log cannot be {text:?} ({error}): {wanted}"))
 }
 
-/// Says the last thing: why the command ends without having done what it was to do.
+/// Writes the last message of a command that fails: the reason.
 pub fn last_words(message: impl fmt::Display) {
     match FORMAT.get() {
         Some(LogFormat::Json) => json_line("ERROR", &message.to_string(), Map::new()),
@@ -91,12 +97,13 @@ pub fn last_words(message: impl fmt::Display) {
     }
 }
 
-/// Says what was done: part of what the command is for, whatever the filter.
+/// Writes a result of the command. The filter does not apply: the result is part of what the command is for.
 pub fn say(message: impl fmt::Display) {
     say_with(message, Map::new());
 }
 
-/// Says what was done, with numbers that belong to it: fields of the object, where lines are objects.
+/// Writes a result of the command with its numbers. In JSON lines, the numbers are fields of the object; in text
+/// lines they are left out.
 pub fn say_with(message: impl fmt::Display, fields: Map<String, Value>) {
     match FORMAT.get() {
         Some(LogFormat::Json) => json_line("INFO", &message.to_string(), fields),
@@ -104,7 +111,7 @@ pub fn say_with(message: impl fmt::Display, fields: Map<String, Value>) {
     }
 }
 
-/// Whether there may be something else than lines, such as a bar that moves.
+/// Whether standard error may have more than lines, such as a progress bar: not where lines are JSON.
 pub fn is_for_people() -> bool {
     FORMAT.get() != Some(&LogFormat::Json)
 }
@@ -127,31 +134,33 @@ fn json_line(level: &'static str, message: &str, fields: Map<String, Value>) {
     put(&line.expect("text is always JSON"), escape_json);
 }
 
-/// Writes one line. Nobody can be told when nobody listens.
+/// Writes one line. An error of standard error is ignored, since there is nowhere else to report it.
 fn put(line: &str, escape: Escape) {
     let _ = Lines { escape }.write_all(format!("{line}\n").as_bytes());
 }
 
-/// Writes a character that no terminal is to get as it is.
+/// Writes the escape of a character that a terminal must not receive.
 type Escape = fn(&mut String, char) -> fmt::Result;
 
 fn escape_text(line: &mut String, character: char) -> fmt::Result {
     write!(line, "{}", character.escape_debug())
 }
 
-/// Inside a string: outside of strings there are no such characters. All of them have four digits.
+/// Writes JSON escapes of four hexadecimal digits, one for each UTF-16 unit. Such characters occur only inside JSON
+/// strings, where the escapes are valid.
 fn escape_json(line: &mut String, character: char) -> fmt::Result {
     character.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(line, "\\u{unit:04x}"))
 }
 
-/// Control characters, and format characters such as those that turn the direction of writing.
+/// Whether a character is written without an escape. Control characters are not, nor are format characters such as
+/// those that change the direction of writing.
 fn is_shown(character: char) -> bool {
     let turns =
         matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
     !character.is_control() && !turns && character != '\u{feff}'
 }
 
-/// Standard error, a whole line at a time.
+/// A writer to standard error that writes one whole line for each call.
 struct Lines {
     escape: Escape,
 }
@@ -168,7 +177,7 @@ impl Write for Lines {
             }
         }
         line.push('\n');
-        // In one call, so that lines of several processes do not mix.
+        // The line is written in one call, so that lines of several processes do not mix.
         io::stderr().write_all(line.as_bytes())?;
         Ok(bytes.len())
     }

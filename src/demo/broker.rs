@@ -1,9 +1,9 @@
-//! A Kafka broker inside this process: librdkafka's mock, which is good enough to produce to and consume from.
+//! A Kafka broker inside this process: librdkafka's mock broker, which supports producing and consuming.
 //!
 //! # Notes
 //!
-//! It keeps 5 MB of each partition and forgets older records, answers no admin requests, and knows neither compaction
-//! nor permissions. Other processes of this machine can reach it while the demo runs.
+//! The mock keeps 5 MB of each partition and drops older records. It answers no admin requests, and knows neither
+//! compaction nor permissions. Other processes of this machine can reach it while the demo runs.
 
 use anyhow::{Context, Result};
 use deltacart_inputs::kafka::KafkaSettings;
@@ -14,16 +14,16 @@ use rdkafka::producer::DefaultProducerContext;
 pub(super) const CARTS: &str = "carts";
 /// The topic of lists.
 pub(super) const RECOMMENDATIONS: &str = "recommendations";
-/// What each of them has.
+/// The partitions of each of the two topics.
 pub(super) const PARTITIONS: u32 = 4;
 
-/// The broker. It must outlive its clients: they would try to reach it for ever.
+/// The mock broker. It must outlive its clients, which would otherwise try to reconnect for ever.
 pub(super) struct Broker {
     cluster: MockCluster<'static, DefaultProducerContext>,
 }
 
 impl Broker {
-    /// A broker with the two topics, both empty.
+    /// Starts a broker with the two topics, both empty.
     pub(super) fn start() -> Result<Broker> {
         let cluster = MockCluster::new(1).context("cannot start the embedded broker")?;
         for topic in [CARTS, RECOMMENDATIONS] {
@@ -33,18 +33,18 @@ impl Broker {
         Ok(Broker { cluster })
     }
 
-    /// Its address, `host:port`.
+    /// The address of the broker, `host:port`.
     pub(super) fn address(&self) -> String {
         self.cluster.bootstrap_servers()
     }
 
-    /// How its clients reach it.
+    /// The settings with which clients of the demo connect.
     pub(super) fn settings(&self) -> Result<KafkaSettings> {
         let mut settings = KafkaSettings::new(self.address());
         for (name, value) in [
-            // The mock lets a fetch that finds nothing wait so long, also when something arrives meanwhile.
+            // A fetch that finds no record waits this long in the mock, even if a record arrives meanwhile.
             ("consumer.fetch.wait.max.ms", "10"),
-            // Who stops the terminal for a while misses lists, as the mock does not keep them: no reason to fail.
+            // A suspended terminal misses lists, because the mock drops records. That must not fail the demo.
             ("consumer.auto.offset.reset", "earliest"),
         ] {
             settings.set(name, value)?;

@@ -1,4 +1,4 @@
-//! What a consumer of the lists sees: it reads the topic, holds the lists, and can tell what became of each.
+//! A consumer of the lists. It reads the topic of lists, folds the records, and knows which lists have changed.
 
 use super::broker::RECOMMENDATIONS;
 use crate::top::Watched;
@@ -7,20 +7,20 @@ use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom
 use deltacart_inputs::{Share, Source};
 use std::time::Duration;
 
-/// Records of a partition that are read before it is the next one's turn.
+/// The most records that are read of a partition before the next one has its turn.
 const BATCH_RECORDS: usize = 1_000;
 
-/// Far more than a list of the demo takes.
+/// The longest record of a list that is read, far above what a list of the demo takes.
 const RECORD_BYTES_MAX: usize = 1 << 20;
 
-/// A consumer of the lists.
+/// A consumer of the topic of lists.
 pub(super) struct Reader {
     source: KafkaSource,
     held: Watched,
 }
 
 impl Reader {
-    /// Begins at the topic's beginning.
+    /// A reader from the beginning of the topic.
     pub(super) fn connect(settings: &KafkaSettings) -> Result<Reader> {
         let params = KafkaParams {
             topic: RECOMMENDATIONS.to_owned(),
@@ -35,12 +35,13 @@ impl Reader {
         Ok(Reader { source: KafkaSource::new(settings, params)?, held: Watched::default() })
     }
 
-    /// Reads a batch of each partition; false if there was nothing.
+    /// Reads a batch of each partition. Returns false if there were no records.
     pub(super) fn read(&mut self) -> Result<bool> {
         let before = self.held.records();
         for partition in self.source.partitions()? {
             self.source.fetch(partition, BATCH_RECORDS, &mut |record| {
-                // Whoever can reach the broker can write to the topic; what is no list of ours is none to show.
+                // Any process that reaches the broker can write to the topic. Records that are no lists are not
+                // shown.
                 let _ = self.held.take(&record);
             })?;
         }

@@ -1,4 +1,5 @@
-//! What the demo writes: a few sentences, then a block every second, which a terminal shows in the place of the last.
+//! The output of the demo: a few sentences, then one block every second. On a terminal, each block replaces the one
+//! before.
 //!
 //! ```text
 //! 12 s · 4400 events in · 38201 list changes out · 187 items have a list
@@ -7,8 +8,8 @@
 //!
 //! # Notes
 //!
-//! Ids may come from anybody who reaches the broker, so they are escaped. A terminal does not wrap the lines of a
-//! block, or it would be higher than it is told.
+//! Ids may come from anybody who reaches the broker, so they are escaped. The terminal is told not to wrap the lines
+//! of a block: a wrapped block would have more lines than are erased for the next one.
 
 use crate::top::{ChangedList, Part};
 use std::io::{self, Write};
@@ -18,30 +19,30 @@ const BOLD: &str = "\x1b[1m";
 const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
-/// Lines longer than the terminal is wide are cut, then wrapped again.
+/// Makes the terminal cut lines that are wider than it is; [`WRAP_LINES`] makes it wrap them again.
 const CUT_LINES: &str = "\x1b[?7l";
 const WRAP_LINES: &str = "\x1b[?7h";
-/// From here to the end of the screen.
+/// Erases from the cursor to the end of the screen.
 const ERASE_BELOW: &str = "\x1b[J";
 
-/// Where the demo is shown.
+/// The output that blocks are written to.
 pub(super) struct Screen<'a> {
     out: &'a mut dyn Write,
-    /// Colours, and blocks in place.
+    /// Whether the output has colours and blocks that replace each other.
     is_terminal: bool,
-    /// How many lines the block has that is on the terminal.
+    /// The lines of the block that was written last. 0 if text came after it, or no block has been written.
     height: usize,
 }
 
-/// What a block says.
+/// The content of one block.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) elapsed: Duration,
-    /// Events sent to the job.
+    /// Events sent to the job so far.
     pub(super) events: u64,
-    /// List changes read.
+    /// List changes read so far.
     pub(super) changes: u64,
-    /// Items with a list.
+    /// Items that have a list now.
     pub(super) lists: usize,
     pub(super) changed: Vec<ChangedList>,
 }
@@ -51,14 +52,14 @@ impl<'a> Screen<'a> {
         Screen { out, is_terminal, height: 0 }
     }
 
-    /// Writes text that stays.
+    /// Writes text that no block replaces.
     pub(super) fn say(&mut self, text: &str) -> io::Result<()> {
         self.height = 0;
         writeln!(self.out, "{text}")?;
         self.out.flush()
     }
 
-    /// Writes a block, over the one before where that is possible.
+    /// Writes a block. On a terminal, it replaces the block before.
     pub(super) fn show(&mut self, block: &Block) -> io::Result<()> {
         let lines = self.lines(block);
         if self.is_terminal {

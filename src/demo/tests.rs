@@ -1,4 +1,4 @@
-//! The demo itself for a few seconds, and what it writes, line by line.
+//! The demo itself for a few seconds, and its output line by line.
 
 use super::screen::{Block, Screen};
 use super::*;
@@ -74,7 +74,7 @@ fn impossible_options() {
     assert_eq!(DemoOptions::default().validate(), Ok(()));
 }
 
-/// Lists as `item: neighbour=score …`, one record each.
+/// Folds records of lists, each given as its item and its neighbours with their scores.
 fn take(held: &mut Watched, records: &[(&str, &[(&str, f64)])]) {
     for (item, entries) in records {
         let rows: Vec<String> = entries
@@ -116,7 +116,7 @@ fn other_members_come_first_then_the_last_changed() {
     assert_eq!(held.take_changed(), []);
     let both: &[(&str, f64)] = &[("x", 0.5), ("y", 0.25)];
     take(&mut held, &[("a", both), ("b", &[("x", 0.75)]), ("c", &[("x", 0.4)]), ("c", &[("x", 0.5)])]);
-    // The last is as it was shown.
+    // `c` is as it was shown, so it has not changed.
     let changed = held.take_changed();
     assert_eq!(items(&changed), ["a", "b"]);
     assert!(changed[0].is_new("y") && !changed[0].is_new("x"));
@@ -157,7 +157,7 @@ fn a_block_says_what_entered_and_what_left() {
         on_terminal.contains("\x1b[32m+\\u{1b}[2J 0.300\x1b[0m\x1b[31m  −bed-40\x1b[0m\n"),
         "{on_terminal:?}"
     );
-    // The second block goes up over the three lines of the first.
+    // The second block is written over the three lines of the first.
     assert_eq!(on_terminal.matches("\x1b[3A\x1b[J").count(), 1, "{on_terminal:?}");
     assert_eq!(on_terminal.matches("\x1b[?7l").count(), on_terminal.matches("\x1b[?7h").count());
 }
