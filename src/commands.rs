@@ -1,4 +1,4 @@
-//! What each command does: settings, signals, the work, and what is said at its end.
+//! The commands: each makes its settings, handles signals, does its work, and reports the result.
 
 mod progress;
 
@@ -20,16 +20,19 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Why a command failed.
+/// The failure of a command.
 #[derive(Debug)]
 pub struct Failure {
-    /// The exit code: 1 the job failed, 2 the command line or the settings are wrong.
+    /// The exit code: 1 if the command failed, 2 if the command line or the settings are invalid.
     pub code: u8,
-    /// What to tell.
+    /// The error to report.
     pub cause: anyhow::Error,
 }
 
-/// Runs the command of a command line.
+/// Runs the command that a command line names.
+///
+/// # Errors
+/// A [`Failure`], with the exit code and the error to report.
 pub fn run(cli: Cli) -> Result<(), Failure> {
     log::set_up(cli.log.log_format, cli.log.log.as_deref()).map_err(wrong_settings)?;
     die_on_panic();
@@ -62,7 +65,8 @@ fn run_job(args: RunArgs) -> Result<(), Failure> {
         metrics::serve(address, handle.meter().clone()).map_err(|error| failed(error.into()))?;
     }
     let is_bounded = job.streams.is_bounded();
-    // Of files each is judged by itself; and what a job finds that goes on from a snapshot says nothing of the rest.
+    // Files are judged one by one, while the job runs. A job that resumed from a snapshot has seen only the rest of the
+    // input, which says nothing about the records before.
     let is_judged = is_bounded && !job.streams.is_files() && job.state.is_none();
     let has_bar = job.streams.is_files() && is_bounded;
     let bar = (has_bar && log::is_for_people() && io::stderr().is_terminal())
@@ -142,7 +146,8 @@ fn run_top(args: &TopArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A flag that SIGINT and SIGTERM set, to end in good order; the second of them ends the process at once.
+/// A flag that SIGINT and SIGTERM set, for an orderly shutdown. A second signal ends the process at once, with exit
+/// code 1.
 fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

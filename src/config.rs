@@ -1,4 +1,4 @@
-//! Flags to settings: everything that can be wrong about a command line is found here, before anything runs.
+//! From flags to settings. Every error of a command line is found here, before anything runs.
 
 mod effects;
 mod inputs;
@@ -29,28 +29,28 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Records of each partition in an epoch of a file, unless a flag says otherwise.
+/// The default `--epoch-events` where all inputs are files with an end: the records of each partition in one epoch.
 const FILE_EPOCH_RECORDS: NonZeroU64 = NonZeroU64::new(10_000).expect("it is not zero");
 
-/// How long an epoch of a live input lasts, unless a flag says otherwise.
+/// The default `--epoch` of every other job: how long one epoch lasts.
 const LIVE_EPOCH: Duration = Duration::from_millis(50);
 
-/// The port of the first process, where no host file says otherwise; the others follow.
+/// The port of process 0 without a host file. Each further process has the next port.
 const PORT: usize = 2101;
 
-/// Signs of life and turns of workers are not that punctual.
+/// The least `--peer-timeout` and `--stall-timeout`: heartbeats and turns of workers are less punctual than that.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
-/// Where the secret may stand instead of in a file.
+/// The environment variable that may hold the cluster secret instead of a file.
 const SECRET_VARIABLE: &str = "DELTACART_CLUSTER_SECRET";
 
-/// The longest record of lists that is read back.
+/// The most bytes of a record that `top` reads.
 const LIST_BYTES_MAX: usize = 16 << 20;
 
 /// The job that the flags of `run` describe.
 ///
 /// # Errors
-/// When flags contradict each other or a value is out of its range; the message names the flag.
+/// When flags contradict each other, or a value is out of its range. The message names the flag.
 pub fn job(args: RunArgs) -> Result<Job> {
     effects::check_run(&args)?;
     let streams = inputs::streams(&args)?;
@@ -100,7 +100,7 @@ pub fn job(args: RunArgs) -> Result<Job> {
     Ok(job)
 }
 
-/// What becomes of files that are there already.
+/// What happens to output files that exist already.
 fn existing(args: &RunArgs) -> ExistingFile {
     match (&args.state, args.overwrite) {
         (Some(_), _) => ExistingFile::Resume,
@@ -109,8 +109,10 @@ fn existing(args: &RunArgs) -> ExistingFile {
     }
 }
 
-/// Each topic is one thing: a job that reads what it writes, or writes lists among dead letters, would never end, or
-/// could not be started again.
+/// Refuses a topic that two flags name.
+///
+/// A job that reads the topic that it writes never ends. A job that writes lists among dead letters cannot be started
+/// again.
 fn check_topics(args: &RunArgs) -> Result<()> {
     let places = args.input.iter().map(|input| ("--input", &input.place));
     let places = places.chain([("--output", &args.output)]);
@@ -137,7 +139,7 @@ fn delivery(args: &RunArgs, cluster: &Cluster) -> Result<Delivery> {
          have the same, and enough"
     );
     ensure!(slots <= SLOTS_MAX, "--slots must be at most {SLOTS_MAX}: each is taken over at every start");
-    // By the output and nothing else: runs that write to one topic are to take it from each other, and no others.
+    // The default depends on the output alone: runs that write to one topic must fence each other, and no other runs.
     let job = args.job.clone().unwrap_or_else(|| match &args.output {
         Place::Topic(topic) => format!("deltacart-{topic}"),
         _ => "deltacart".to_owned(),
@@ -145,7 +147,7 @@ fn delivery(args: &RunArgs, cluster: &Cluster) -> Result<Delivery> {
     Ok(Delivery::ExactlyOnce { job, slots })
 }
 
-/// More workers than any cluster has that this is made for.
+/// The most slots. It is enough for more workers than any cluster that the job is made for.
 const SLOTS_MAX: u32 = 4096;
 
 fn state(args: &RunArgs, streams: &Streams) -> Result<Option<StateOptions>> {
@@ -167,8 +169,9 @@ fn state(args: &RunArgs, streams: &Streams) -> Result<Option<StateOptions>> {
     Ok(Some(StateOptions { place, every: args.snapshot_every.0, on_expired: args.on_expired }))
 }
 
-/// A folder, or the URL of an object store. A URL may hold a password by mistake: what is wrong about it is said
-/// without it.
+/// The place of snapshots: a folder, or the URL of an object store.
+///
+/// A URL may contain a password by mistake, so no error message repeats the part behind the scheme.
 fn state_place(path: &Path) -> Result<StatePlace> {
     let Some((scheme, rest)) = path.to_str().and_then(|text| text.split_once("://")) else {
         return Ok(StatePlace::Folder(path.to_owned()));
@@ -204,11 +207,15 @@ fn state_place(path: &Path) -> Result<StatePlace> {
     Ok(StatePlace::Bucket(format!("{scheme}://{rest}")))
 }
 
-/// Where the metrics of `run` are served, if they are.
+/// The address at which `run` serves metrics, if it serves them.
+///
+/// # Errors
+/// When the address cannot be resolved.
 pub fn metrics(args: &RunArgs) -> Result<Option<SocketAddr>> {
     let Some(Listen(address)) = &args.metrics else { return Ok(None) };
     let found = address.to_socket_addrs().with_context(|| format!("--metrics {address} names no address"))?;
-    // Of a name with several addresses, the first: a job that listens at some of them would be hard to understand.
+    // If a name has several addresses, the first is used. A job that listens at some of them would be hard to
+    // understand.
     let found: Vec<SocketAddr> = found.collect();
     let first = found.first().with_context(|| format!("--metrics {address} names no address"))?;
     Ok(Some(*first))
@@ -235,7 +242,7 @@ fn params(args: &RunArgs, streams: &Streams) -> Result<Params> {
     })
 }
 
-/// How long nothing may happen to a basket, if that matters.
+/// The time after which a basket without events is forgotten, if `--basket-idle` sets one.
 fn basket_idle(args: &RunArgs, streams: &Streams) -> Result<Option<NonZeroU64>> {
     let Some(Time(idle)) = args.basket_idle else { return Ok(None) };
     let has_times = |stream: &Stream| stream.topic().is_some() || stream.decode.has_times();
@@ -247,12 +254,13 @@ fn basket_idle(args: &RunArgs, streams: &Streams) -> Result<Option<NonZeroU64>> 
     Ok(Some(idle.context("--basket-idle must be at least 1ms")?))
 }
 
-/// A list is a record: much longer ones would not fit a broker's default.
+/// The most entries of a list. A list is one record, and a much longer one would exceed a broker's default size
+/// limit.
 const K_MAX: usize = 1000;
 
 fn cut(args: &RunArgs, streams: &Streams) -> Result<Cut> {
     match (args.epoch_events, args.epoch) {
-        // A partition in which nothing happens would hold up the epoch, and with it all lists.
+        // A partition without records would hold up its epoch, and with it all lists.
         (Some(_), _) if !streams.is_bounded() => {
             bail!("--epoch-events needs an input that ends: files, or a topic with --until-end")
         }
@@ -270,7 +278,10 @@ fn destination(place: &Place) -> Destination {
     }
 }
 
-/// The brokers and properties of the flags.
+/// The brokers and properties that the flags set.
+///
+/// # Errors
+/// When a property is not accepted, or the properties file cannot be read.
 pub fn kafka(args: &KafkaArgs) -> Result<KafkaSettings> {
     let mut settings =
         KafkaSettings::from_flags(args.brokers.as_deref(), &args.properties_file, &args.property)?;
@@ -322,7 +333,7 @@ fn cluster(args: &RunArgs) -> Result<Cluster> {
     Ok(Cluster { threads, process, addresses, listen, secret, timeouts })
 }
 
-/// What the processes of a cluster prove to each other that they know.
+/// The secret that the processes of a cluster prove to each other: from the file, else from the environment variable.
 fn secret(args: &RunArgs) -> Result<Option<Secret>> {
     if let Some(path) = &args.cluster_secret_file {
         let secret = Secret::from_file(path);
@@ -332,10 +343,10 @@ fn secret(args: &RunArgs) -> Result<Option<Secret>> {
     secret.transpose().context(SECRET_VARIABLE)
 }
 
-/// What `top` is to show.
+/// The options of `top` that its flags describe.
 ///
 /// # Errors
-/// When flags contradict each other; the message names the flag.
+/// When flags contradict each other. The message names the flag.
 pub fn top(args: &TopArgs) -> Result<TopOptions> {
     effects::check_top(args)?;
     if let Place::Topic(_) = args.input {
@@ -345,10 +356,10 @@ pub fn top(args: &TopArgs) -> Result<TopOptions> {
     Ok(TopOptions { item, follow: args.follow, limit: args.limit.get(), sort: args.sort, json: args.json })
 }
 
-/// The lists that `top` reads: all of a topic, or what is there now.
+/// The source that `top` reads: with `--follow` a topic without end, else the records that exist now.
 ///
 /// # Errors
-/// When they cannot be reached.
+/// When the source cannot be opened.
 pub fn lists(args: &TopArgs) -> Result<Box<dyn Source>> {
     let share = Share::WHOLE;
     match &args.input {
@@ -378,7 +389,10 @@ pub fn lists(args: &TopArgs) -> Result<Box<dyn Source>> {
     }
 }
 
-/// What the flags of `demo` describe.
+/// The options of `demo` that its flags describe.
+///
+/// # Errors
+/// When a value is out of its range. The message names the flag.
 pub fn demo(args: &DemoArgs, is_terminal: bool) -> Result<DemoOptions> {
     let DemoArgs { seconds, seed, rate, top_k } = *args;
     let options = DemoOptions { seconds, seed, rate, k: top_k.get(), is_terminal };
@@ -386,7 +400,11 @@ pub fn demo(args: &DemoArgs, is_terminal: bool) -> Result<DemoOptions> {
     Ok(options)
 }
 
-/// What the flags of `generate` describe.
+/// The options of `generate` that its flags describe.
+///
+/// # Errors
+/// When flags contradict each other, a value is out of its range, or a file would be lost. The message names the
+/// flag.
 pub fn generate(args: &GenerateArgs) -> Result<GenerateOptions> {
     effects::check_generate(args)?;
     let topic = matches!(args.output, Place::Topic(_));
@@ -416,7 +434,7 @@ pub fn generate(args: &GenerateArgs) -> Result<GenerateOptions> {
     Ok(options)
 }
 
-/// Writes the completions of a shell.
+/// Writes the completion script of a shell to `out`.
 pub fn completions(shell: clap_complete::Shell, out: &mut dyn std::io::Write) {
     clap_complete::generate(shell, &mut Cli::command(), "deltacart", out);
 }

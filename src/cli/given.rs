@@ -1,4 +1,4 @@
-//! What was typed: a command line, and which of its flags were not left to their defaults.
+//! The command line as typed, and which of its flags were given rather than left at their defaults.
 
 use super::{Cli, Command};
 use clap::parser::ValueSource;
@@ -6,7 +6,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
-/// Which flags of a command were typed, by the names of their fields; the others have their defaults.
+/// The flags of a command that were typed, by the names of their fields. All others have their defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given(BTreeSet<String>);
 
@@ -16,17 +16,17 @@ impl Given {
         Given(matches.ids().filter(typed).map(ToString::to_string).collect())
     }
 
-    /// Whether a flag was typed.
+    /// Whether a flag was typed, by the name of its field.
     pub fn has(&self, flag: &str) -> bool {
         self.0.contains(flag)
     }
 }
 
 impl Cli {
-    /// Reads the words of a command line, the first of which is the program's name.
+    /// Parses a command line. The first word is the program's name.
     ///
     /// # Errors
-    /// When they cannot be understood, or ask for help: the error is what to print, and knows the exit code.
+    /// When the command line cannot be parsed, or asks for help. The error has the text to print and the exit code.
     pub fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, clap::Error> {
         let matches = Cli::command().try_get_matches_from(words)?;
         let mut cli = Cli::from_arg_matches(&matches)?;

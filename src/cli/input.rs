@@ -1,28 +1,30 @@
-//! An input as it is typed: `kafka:orders`, or with settings of its own, `kafka:orders#csv&columns=basket=#1,item=#2`.
+//! An `--input` as typed: `kafka:orders`, or with settings of its own, `kafka:orders#csv&columns=basket=#1,item=#2`.
 
 use super::Place;
 use deltacart_inputs::Format;
 use std::fmt;
 use std::str::FromStr;
 
-/// The flags that an input may have for itself, by their names without `--`.
+/// The flags that an input may set for itself, by their names without `--`.
 pub const OWN_SETTINGS: [&str; 8] =
     ["format", "basket", "columns", "fields", "event-names", "delimiter", "repeated-orders", "tombstones"];
 
-/// A source of events, with the settings that are its own.
+/// A source of events, with the settings of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputArg {
     /// The topic or the file.
     pub place: Place,
-    /// Names of [`OWN_SETTINGS`] with their values, as they were typed.
+    /// Names of [`OWN_SETTINGS`] with their values as typed.
     pub settings: Vec<(&'static str, String)>,
 }
 
 impl FromStr for InputArg {
     type Err = String;
 
-    /// What stands behind `#` are settings. No topic has a `#` in its name, but a file may: there it is settings only
-    /// if it reads as settings.
+    /// Parses a place and the settings behind `#`.
+    ///
+    /// No topic has a `#` in its name, but a file may. There, the text behind a `#` is settings only if it parses as
+    /// settings.
     fn from_str(text: &str) -> Result<Self, String> {
         let bare = |text: &str| Ok(InputArg { place: text.parse()?, settings: Vec::new() });
         let with = |place: &str, settings| Ok(InputArg { place: place.parse()?, settings });
@@ -38,7 +40,7 @@ impl FromStr for InputArg {
     }
 }
 
-/// Settings parted by `&`: `NAME=VALUE`, or first a format by its name alone.
+/// Parses settings that `&` separates. Each is `NAME=VALUE`; the first may be the name of a format alone.
 fn settings(text: &str) -> Result<Vec<(&'static str, String)>, String> {
     let mut found: Vec<(&'static str, String)> = Vec::new();
     for (index, part) in text.split('&').enumerate() {
@@ -65,7 +67,7 @@ fn names() -> String {
 }
 
 impl fmt::Display for InputArg {
-    /// As it is typed.
+    /// Writes the input as it is typed.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Topic(topic) => write!(formatter, "kafka:{topic}")?,
@@ -110,7 +112,7 @@ mod tests {
                 file("a.csv"),
                 vec![("format", "csv"), ("columns", "basket=#1,item=#2")],
             ),
-            // Names of files.
+            // Files whose names contain `#`.
             ("day#1.csv", file("day#1.csv"), vec![]),
             ("day#1.csv#csv", file("day#1.csv"), vec![("format", "csv")]),
             ("#json#json", file("#json"), vec![("format", "json")]),

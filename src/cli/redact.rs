@@ -1,9 +1,9 @@
-//! Complaints about a command line repeat what was typed, and end in logs: what may be a secret is left out of them.
+//! Error messages about a command line repeat what was typed, and end up in logs. Possible secrets are removed from
+//! them.
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
-/// The complaint without the value of a `name=value` that stands where none is expected, such as a property of Kafka
-/// whose `-X` was forgotten.
+/// The error without the value of an unexpected `name=value`, such as a Kafka property whose `-X` was forgotten.
 pub fn redacted(mut error: Error) -> Error {
     if error.kind() != ErrorKind::UnknownArgument {
         return error;
@@ -12,7 +12,7 @@ pub fn redacted(mut error: Error) -> Error {
     if let Some((name, _value)) = typed.split_once('=') {
         let shown = format!("{name}=…");
         error.insert(ContextKind::InvalidArg, ContextValue::String(shown));
-        // The tip would repeat it.
+        // The suggestion would repeat the value.
         error.remove(ContextKind::Suggested);
     }
     error

@@ -1,4 +1,4 @@
-//! Values of flags: how each is read from what was typed, and what is said when it cannot be.
+//! Values of flags: how each is parsed from the text typed, and the message if it cannot be.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, Command, ValueEnum};
@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// One of some names: the help lists them, the shell completes them, and the nearest is suggested.
+/// A parser for one of `names`. The help lists them, the shell completes them, and an error suggests the nearest.
 pub(super) fn one_of<T>(names: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
 where
     T: FromStr<Err: Display> + Clone + Send + Sync + 'static,
@@ -15,7 +15,7 @@ where
     typed(names.into_iter().map(PossibleValue::new))
 }
 
-/// The name of a format; `cloudevents`, which is none, has an answer of its own.
+/// A parser for the name of a format. `cloudevents` is no format, but is parsed to an error with a hint of its own.
 pub(super) fn format_name() -> impl TypedValueParser<Value = Format> {
     let names = Format::ALL.iter().map(|format| PossibleValue::new(format.name()));
     typed(names.chain([PossibleValue::new("cloudevents").hide(true)]))
@@ -28,7 +28,8 @@ where
     PossibleValuesParser::new(names).try_map(|name| name.parse::<T>().map_err(|error| error.to_string()))
 }
 
-/// What makes the basket: the name of an id, which is suggested and completed, or several columns, `member+date`.
+/// A parser for what identifies a basket: the name of an id, which is suggested and completed, or several columns,
+/// such as `member+date`.
 #[derive(Clone)]
 pub(super) struct BasketName;
 
@@ -47,12 +48,12 @@ impl TypedValueParser for BasketName {
     }
 }
 
-/// The names of the ids that may make a basket.
+/// The names of the ids that can identify a basket.
 fn id_names() -> impl Iterator<Item = &'static str> {
     BasketField::ALL.iter().map(|basket| basket.name())
 }
 
-/// A whole number, from 1 where `T` has no 0.
+/// Parses a whole number. The least is 1 where `T` has no 0.
 pub(super) fn whole<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse::<T>().map_err(|_| match text.parse::<u128>() {
         Ok(0) => "it must be at least 1".to_owned(),
@@ -61,17 +62,17 @@ pub(super) fn whole<T: FromStr>(text: &str) -> Result<T, String> {
     })
 }
 
-/// A number.
+/// Parses a number.
 pub(super) fn number(text: &str) -> Result<f64, String> {
     text.parse().map_err(|_| "want a number, such as 0.5".to_owned())
 }
 
-/// A source or a destination.
+/// A source or a destination, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A topic.
+    /// A topic, typed `kafka:TOPIC`.
     Topic(String),
-    /// A file, or `-`.
+    /// The path of a file, or `-` for standard input or output.
     File(String),
 }
 
@@ -94,7 +95,7 @@ impl std::str::FromStr for Place {
     }
 }
 
-/// What stands before a colon, if it looks like the name of a kind of place, as in `s3:` or `kafak:`.
+/// The text before a colon, if it looks like a scheme, as in `s3:` or `kafak:`.
 fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once(':')?;
     let is_word =
@@ -102,7 +103,7 @@ fn scheme(text: &str) -> Option<&str> {
     (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && is_word(scheme)).then_some(scheme)
 }
 
-/// Where to listen: an address, or a port of loopback.
+/// An address to listen at: `host:port`, or a port of loopback alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen(pub String);
 
@@ -119,7 +120,7 @@ impl std::str::FromStr for Listen {
     }
 }
 
-/// A span of time, such as 50ms or 10s.
+/// A duration above 0, such as 50ms or 10s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time(pub std::time::Duration);
 
@@ -135,7 +136,7 @@ impl std::str::FromStr for Time {
     }
 }
 
-/// How often something happens; 0 is never.
+/// A period after which something happens again. `0` means never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period(pub Option<std::time::Duration>);
 

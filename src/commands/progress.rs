@@ -1,6 +1,6 @@
-//! What `run` says of itself while it works: how far a replay has come, and when it has caught up.
+//! Progress of `run`: how far a replay has read, and when the job has caught up.
 //!
-//! A replay of files has a bar where standard error is a terminal; everything else has a line now and then.
+//! A replay of files shows a progress bar if standard error is a terminal. Otherwise, lines are logged at intervals.
 
 use crate::job::Handle;
 use crate::metrics::InputProgress;
@@ -12,17 +12,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often the bar is drawn.
+/// The time between two drawings of the bar.
 const REFRESH: Duration = Duration::from_millis(100);
 
-/// A bar that is there until it is dropped.
+/// A progress bar on standard error. It is drawn until this is dropped.
 pub(super) struct Bar {
     done: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Bar {
-    /// Draws a bar from now on.
+    /// Starts a thread that draws the bar.
     pub(super) fn start(progress: FileProgress) -> Self {
         let done = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&done);
@@ -50,30 +50,32 @@ impl Drop for Bar {
     fn drop(&mut self) {
         self.done.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A bar that could not be drawn is no reason to fail.
+            // A bar that cannot be drawn must not fail the job.
             let _ = thread.join();
         }
     }
 }
 
-/// How often it is looked how far the job has come.
+/// The time between two looks at the progress of the job.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How often a replay says how far it has come.
+/// The time between two lines of a job that has not caught up.
 const REPLAY_EVERY: Duration = Duration::from_secs(10);
 
-/// How often a job that has caught up says that it is there, if it has read something.
+/// The shortest time between two lines of a job that has caught up. It logs a line only if it has read records since.
 const LIVE_EVERY: Duration = Duration::from_secs(600);
 
-/// Lines in the log, until it is dropped.
+/// A thread that logs progress. It runs until this is dropped.
 pub(super) struct Reporter {
     done: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Reporter {
-    /// Says from now on how the job goes.
-    /// `is_live` says that there is a moment when it has caught up, and more may come.
+    /// Starts the thread that logs progress.
+    ///
+    /// `is_live` means that a topic is read without end: there is a moment at which the job has caught up, and more
+    /// records may come.
     pub(super) fn start(handle: Handle, is_live: bool) -> Self {
         handle.meter().watch();
         let done = Arc::new(AtomicBool::new(false));
@@ -99,23 +101,23 @@ impl Drop for Reporter {
     fn drop(&mut self) {
         self.done.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // Lines that could not be written are no reason to fail.
+            // Lines that cannot be written must not fail the job.
             let _ = thread.join();
         }
     }
 }
 
-/// What has been said, and when.
+/// What the last line reported, and when.
 struct Report {
     start: Instant,
     said: Instant,
-    /// Records read when it was said.
+    /// The records that were read at the last line.
     before: u64,
     has_caught_up: bool,
 }
 
 impl Report {
-    /// The line that is due now, if one is. Of files the bytes read, and their size, are known.
+    /// The line that is due now, if any. `bytes` are the bytes read and the total size, which are known of files.
     fn line(
         &mut self,
         now: InputProgress,

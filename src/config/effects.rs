@@ -1,25 +1,24 @@
-//! Flags that were typed and would do nothing, with what they go with.
+//! Refuses flags that were typed but have no effect, and says what they go with.
 //!
-//! Somebody who types a flag expects something of it. Where nothing would come of it, the command says so and does not
-//! start.
+//! A user who types a flag expects an effect. If it would have none, the command reports an error and does not start.
 
 use crate::cli::{DeliveryKind, GenerateArgs, Given, OnOff, Place, RunArgs, TopArgs};
 use anyhow::{Result, bail};
 use deltacart_dataflows::Measure;
 use deltacart_inputs::Format;
 
-/// Flags, by the names of their fields, and what must be so for them to do something.
+/// A condition that flags need in order to have an effect. The flags are given by the names of their fields.
 struct Need {
     flags: &'static [&'static str],
     is_met: bool,
-    /// What they go with.
+    /// The description of the condition, for the message.
     what: &'static str,
 }
 
-/// Flags of the Kafka client.
+/// The flags of the Kafka client.
 const KAFKA: &[&str] = &["brokers", "property", "properties_file", "startup_timeout"];
 
-/// Refuses flags of `run` that would do nothing.
+/// Refuses flags of `run` that have no effect.
 pub(super) fn check_run(args: &RunArgs) -> Result<()> {
     let is_topic = |place: &Place| matches!(place, Place::Topic(_));
     let is_file = |place: &Place| matches!(place, Place::File(_));
@@ -28,11 +27,11 @@ pub(super) fn check_run(args: &RunArgs) -> Result<()> {
     let letters_to_topic = args.dead_letter.as_ref().is_some_and(is_topic);
     let letters_to_file = args.dead_letter.as_ref().is_some_and(is_file);
     let is_exactly_once = args.delivery == DeliveryKind::ExactlyOnce;
-    // Many processes are started from one template, which may say -n 1.
+    // `-n 1` counts as a cluster: all processes may be started from one template that sets the flags of clusters.
     let is_cluster = args.processes.get() > 1 || args.given.has("processes");
     let cuts_by_count =
         args.epoch_events.is_some() || (!reads_topic && args.epoch.is_none() && !reads_stdin(args));
-    // An input may have a format of its own.
+    // An input with its own settings may have another format, so its events may have names.
     let has_event_names = !matches!(args.format, Format::Fimi | Format::OnlineRetail)
         || args.input.iter().any(|input| !input.settings.is_empty());
     let kafka_place = if hints_at_topic(args) { NO_TOPIC_HINT } else { "a topic, kafka:TOPIC" };
@@ -94,7 +93,7 @@ fn reads_stdin(args: &RunArgs) -> bool {
     args.input.iter().any(|input| input.place == Place::File("-".to_owned()))
 }
 
-/// Somebody names brokers and then a topic as if it were a file.
+/// Whether an input is a file that does not exist: perhaps a topic was meant, and `kafka:` was left out.
 fn hints_at_topic(args: &RunArgs) -> bool {
     let is_missing = |place: &Place| match place {
         Place::File(path) => path != "-" && !std::path::Path::new(path).exists(),
@@ -106,7 +105,7 @@ fn hints_at_topic(args: &RunArgs) -> bool {
 const NO_TOPIC_HINT: &str =
     "a topic, and there is none: the topic carts is written kafka:carts, as in --input kafka:carts";
 
-/// Refuses flags of `generate` that would do nothing.
+/// Refuses flags of `generate` that have no effect.
 pub(super) fn check_generate(args: &GenerateArgs) -> Result<()> {
     let writes_topic = matches!(args.output, Place::Topic(_));
     let needs = [
@@ -118,7 +117,7 @@ pub(super) fn check_generate(args: &GenerateArgs) -> Result<()> {
     check(&args.given, &needs)
 }
 
-/// Refuses flags of `top` that would do nothing.
+/// Refuses flags of `top` that have no effect.
 pub(super) fn check_top(args: &TopArgs) -> Result<()> {
     let reads_topic = matches!(args.input, Place::Topic(_));
     let needs = [
@@ -138,7 +137,7 @@ pub(super) fn check_top(args: &TopArgs) -> Result<()> {
     check(&args.given, &needs)
 }
 
-/// Whether more may come of a file: of a pipe, a device, standard input.
+/// Whether a file may grow while it is read: a pipe, a device, standard input.
 fn ends_later(place: &Place) -> bool {
     let Place::File(path) = place else { return false };
     path == "-" || std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
@@ -154,7 +153,7 @@ fn check(given: &Given, needs: &[Need]) -> Result<()> {
     Ok(())
 }
 
-/// A flag as it is typed.
+/// A flag as users type it, from the name of its field.
 fn typed(field: &str) -> String {
     match field {
         "property" => "-X".to_owned(),

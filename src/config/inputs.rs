@@ -1,4 +1,4 @@
-//! The inputs of `run` as the streams of a job.
+//! From the `--input` flags of `run` to the streams of a job.
 
 use crate::cli::{InputArg, Place, RunArgs, Secretive};
 use crate::job::{Input, Stream, Streams};
@@ -8,7 +8,7 @@ use deltacart_inputs::registry::Registry;
 use deltacart_inputs::{Columns, DecodeOptions, FieldPaths, Format};
 use std::path::PathBuf;
 
-/// The streams that the flags name: each topic is one, and so are all files with the same settings together.
+/// The streams that the inputs describe. Each topic is a stream, and all files with the same settings are one stream.
 pub(super) fn streams(args: &RunArgs) -> Result<Streams> {
     let mut streams: Vec<(&InputArg, Stream)> = Vec::new();
     for input in &args.input {
@@ -46,14 +46,15 @@ pub(super) fn streams(args: &RunArgs) -> Result<Streams> {
     Ok(streams)
 }
 
-/// The schema registry, if one is named.
+/// The client of the schema registry, if `--schema-registry` is set.
 fn registry(args: &RunArgs) -> Result<Option<Registry>> {
     let Some(Secretive(place)) = &args.schema_registry else { return Ok(None) };
     let registry = Registry::new(place, args.schema_registry_login.as_deref())?;
     Ok(Some(registry))
 }
 
-/// Gives the schema registry, if one is named, to the topics whose values it may describe: all share it.
+/// Gives the client of the schema registry to each topic whose values schemas may describe. All of them share one
+/// client.
 fn share_registry(args: &RunArgs, streams: &mut [Stream]) -> Result<()> {
     let registry = registry(args)?;
     if registry.is_none() {
@@ -81,7 +82,7 @@ fn share_registry(args: &RunArgs, streams: &mut [Stream]) -> Result<()> {
     Ok(())
 }
 
-/// Says so when reading begins later than now: then what a topic holds is not read.
+/// Warns if `--from` lies in the future: then the records that a topic holds now are not read.
 fn warn_of_future(from: StartFrom) {
     let StartFrom::Timestamp(from) = from else { return };
     let time = jiff::Timestamp::from_millisecond(from).unwrap_or(jiff::Timestamp::MAX);
@@ -92,7 +93,7 @@ fn warn_of_future(from: StartFrom) {
     }
 }
 
-/// Standard input can be read by one stream only. That a stream names it twice is found where files are opened.
+/// Refuses standard input in two streams. If one stream names it twice, that is found when its files are opened.
 fn stdin_once(streams: &Streams) -> Result<()> {
     let named = streams.iter().filter(|(_, stream)| match &stream.input {
         Input::Files(paths) => paths.iter().any(|path| path.as_os_str() == "-"),
@@ -102,7 +103,7 @@ fn stdin_once(streams: &Streams) -> Result<()> {
     Ok(())
 }
 
-/// How the records of an input are read: by its own settings, and else by the flags.
+/// The options with which the records of an input are decoded. Its own settings override the flags.
 fn decode(args: &RunArgs, input: &InputArg) -> Result<DecodeOptions> {
     let mut decode = DecodeOptions::new(args.format);
     decode.basket = args.basket.clone();
@@ -123,7 +124,7 @@ fn decode(args: &RunArgs, input: &InputArg) -> Result<DecodeOptions> {
     for (name, value) in &input.settings {
         set_own(&mut decode, name, value).with_context(of_input)?;
     }
-    // Contradictions are to be found now, not by a worker.
+    // The decoder is created here to find contradictions now, instead of in a worker.
     let checked = decode.decoder();
     if input.settings.is_empty() {
         checked?;
@@ -133,12 +134,13 @@ fn decode(args: &RunArgs, input: &InputArg) -> Result<DecodeOptions> {
     Ok(decode)
 }
 
-/// Sets what an input says for itself.
+/// Applies one setting of an input to its options.
 fn set_own(decode: &mut DecodeOptions, name: &str, value: &str) -> Result<()> {
     match name {
         "format" => {
             decode.format = value.parse()?;
-            // Columns of the flags are those of the inputs that have some.
+            // `--columns` is meant for the CSV inputs, and `--fields` for the formats with fields. Other formats
+            // ignore them.
             if decode.format != Format::Csv {
                 decode.columns = Columns::default();
             }
