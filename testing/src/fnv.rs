@@ -1,9 +1,9 @@
-//! FNV-1a of 64 bits: a hash in one line, the same on every machine and in every language.
+//! FNV-1a, a 64-bit hash of one line that is the same on every machine and in every language.
 
-/// The hash of no bytes.
+/// The hash of no bytes, from which hashing starts.
 pub const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// Extends a hash by `bytes`. Start with [`FNV_START`].
+/// Extends `hash` by `bytes`. The first call starts with [`FNV_START`].
 ///
 /// ```
 /// use deltacart_testing::{FNV_START, fnv1a};

@@ -1,5 +1,5 @@
-//! Random shops of any size, from a seed. The tests of all crates draw their input here, so a kind of shop that is
-//! added here reaches every test.
+//! Random shops of any size, each from a seed. The tests of all crates draw their input here, so a kind of shop that
+//! is added here reaches every test.
 //!
 //! ```
 //! use deltacart_testing::{Shop, Size};

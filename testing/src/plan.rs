@@ -1,58 +1,61 @@
-//! The plan of a shop: how large it is, what its customers do, and what is computed of it. Sizes are drawn on log
-//! scales, since faults hide between the toy and the benchmark.
+//! The plan of a shop: its size, the behaviour of its customers, and the settings of the computation. Sizes are drawn
+//! on logarithmic scales, since defects hide between toy inputs and benchmarks.
 
 use crate::Random;
 use deltacart_dataflows::{Algorithm, ListParams, Measure, Params, Scoring};
 use std::num::{NonZeroU32, NonZeroU64};
 
-/// How large a shop may be.
+/// The range of a shop's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     /// Up to 40 items and some hundred events: every epoch can be compared with the plain model.
     Small,
-    /// Some 20 to 200 items in up to 3,000 baskets, each pair of them together often. Rows are about as long as what
-    /// the engine keeps of them, so all that it keeps is left out and taken back again and again.
+    /// Some 20 to 200 items in up to 3,000 baskets, with every pair of items together often.
+    ///
+    /// A row is about as long as the engine's reserve for it, so all that the engine keeps enters and leaves the
+    /// reserve again and again.
     Dense,
     /// Up to 5,000 items, 50,000 baskets and 60,000 events.
     Any,
 }
 
-/// What a shop is drawn with.
+/// The parameters from which a shop is drawn.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Different items, at least 5 but for [`Size::Small`], where 2 are enough.
+    /// The number of items: at least 5, or 2 for [`Size::Small`].
     pub items: u64,
-    /// Different baskets, at least 1.
+    /// The number of baskets, at least 1.
     pub baskets: u64,
-    /// Different users, at least 1.
+    /// The number of users, at least 1.
     pub users: u64,
-    /// Events, at least 1.
+    /// The number of events, at least 1.
     pub events: u64,
-    /// The exponent of Zipf's law for items: at 0 all are equally frequent.
+    /// The exponent of Zipf's law for items. At 0, all items are equally frequent.
     pub item_skew: f64,
-    /// The exponent of Zipf's law for baskets: at 0 all are equally large.
+    /// The exponent of Zipf's law for baskets. At 0, all baskets are equally large.
     pub basket_skew: f64,
-    /// The share of events that take something out of a basket.
+    /// The share of events that take something out of a basket, from 0 to 1.
     pub removes: f64,
     /// The share of events that end or empty a whole basket: clear, checkout, cancel, forget, forget a user.
     pub endings: f64,
     /// Whether item 0 goes into every basket, as a carrier bag does.
     pub carrier_bag: bool,
-    /// Whether items and baskets take turns instead of being drawn: event n is about item n mod items.
+    /// Whether items and baskets take turns instead of being drawn. Event n is then about item n mod `items`, and
+    /// about basket n mod `baskets`.
     pub in_turn: bool,
-    /// Events of an epoch, at least 1.
+    /// The number of events in an epoch, at least 1.
     pub epoch_events: usize,
-    /// Workers, 1 to 4.
+    /// The number of workers, 1 to 4.
     pub workers: usize,
-    /// What is computed.
+    /// The settings of the computation.
     pub params: Params,
 }
 
-/// The most pairs of items that the baskets of a shop hold, about: the plain model visits each of them.
+/// The most pairs of items that the baskets of a shop hold, approximately. The plain model visits each of them.
 const PAIRS_MAX: f64 = 2e6;
 
 impl Plan {
-    /// The plan that a generator draws.
+    /// Draws a plan.
     pub fn draw(random: &mut Random, size: Size) -> Plan {
         let (items, baskets, events) = match size {
             Size::Small => (random.log_scaled(2, 40), random.log_scaled(1, 60), random.log_scaled(1, 400)),
@@ -69,7 +72,7 @@ impl Plan {
         let removes = if random.happens(0.4) { 0.0 } else { 0.45 * random.fraction() };
         let mut params = params(random);
         if size == Size::Dense && random.happens(0.7) {
-            // Rows of one to four times what is kept of them.
+            // A row has one to four times as many pairs as its reserve keeps.
             params.lists.k = (random.log_scaled(1, items) / 3).clamp(1, 25) as usize;
         }
         Plan {
@@ -90,17 +93,18 @@ impl Plan {
     }
 }
 
-/// So many events that their baskets hold some [`PAIRS_MAX`] pairs at most, were all baskets of one size.
+/// The most events whose baskets hold about [`PAIRS_MAX`] pairs, if all baskets had the same size.
 fn affordable_events(items: u64, baskets: u64) -> u64 {
     let lines_of_basket = (PAIRS_MAX / baskets as f64).sqrt();
-    // A basket holds each item once: where it can hold all of them, more events add no pairs.
+    // A basket holds each item once. If it can hold all of them, more events add no pairs.
     match lines_of_basket >= items as f64 {
         true => u64::MAX,
         false => (lines_of_basket * baskets as f64).max(1.0) as u64,
     }
 }
 
-/// Settings of the lists: every measure, both cuts, damping, idle baskets.
+/// Draws the settings of the lists: every measure, both limits (lines of a basket, baskets of an item), damping, idle
+/// baskets.
 fn params(random: &mut Random) -> Params {
     let mut scoring = Scoring::new(random.pick(&Measure::ALL));
     if random.happens(0.2) {

@@ -1,4 +1,4 @@
-//! A shop: the events that a plan leads to, in the order of their offsets.
+//! A shop: the events that follow from a plan, in the order of their offsets.
 
 use crate::{Plan, Random, Size};
 use deltacart_dataflows::{Action, Event, Name, Position};
@@ -6,21 +6,21 @@ use deltacart_dataflows::{Action, Event, Name, Position};
 /// A plan and its events.
 #[derive(Clone, Debug)]
 pub struct Shop {
-    /// What it was drawn with.
+    /// The plan that the events follow from.
     pub plan: Plan,
-    /// All of one partition, by offset from 0.
+    /// The events, all of one partition, with offsets from 0.
     pub events: Vec<Event>,
 }
 
 impl Shop {
-    /// The shop of a seed.
+    /// Draws the plan of a shop from a seed, and then its events.
     pub fn draw(seed: u64, size: Size) -> Shop {
         let mut random = Random::new(seed);
         let plan = Plan::draw(&mut random, size);
         Shop::of(plan, &mut random)
     }
 
-    /// A shop of this plan.
+    /// Draws the events of a shop with this plan.
     pub fn of(plan: Plan, random: &mut Random) -> Shop {
         let mut customers = Customers {
             items: Zipf::new(plan.items, plan.item_skew),
@@ -36,25 +36,25 @@ impl Shop {
         Shop { plan, events }
     }
 
-    /// The events as records of the plain JSON format, each with the key that brings all events of a user into one
-    /// partition.
+    /// The events as records of the plain JSON format. The key of each record is the user of its basket, so that all
+    /// events of a user are in one partition.
     pub fn records(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
         self.events.iter().map(|event| (key(event, self.plan.users), plain_json(event)))
     }
 
-    /// The events, cut into epochs.
+    /// The events, cut into epochs of `plan.epoch_events`.
     pub fn epochs(&self) -> impl Iterator<Item = &[Event]> {
         self.events.chunks(self.plan.epoch_events)
     }
 }
 
-/// The user of the event's basket, also where the event does not say whose it is.
+/// The user of the event's basket, also where the event names no user.
 fn key(event: &Event, users: u64) -> String {
     let number = event.basket.trim_start_matches('b').parse::<u64>();
     format!("u{}", number.map_or(0, |basket| basket % users))
 }
 
-/// The event in the plain JSON format.
+/// The event as a value of the plain JSON format.
 fn plain_json(event: &Event) -> Vec<u8> {
     let (kind, quantity) = match &event.action {
         Action::Add(_, quantity) => ("add", Some(*quantity)),
@@ -84,19 +84,20 @@ fn plain_json(event: &Event) -> Vec<u8> {
     json.to_string().into_bytes()
 }
 
-/// What the customers of a shop do next.
+/// The customers of a shop, and the state that their next events depend on.
 struct Customers {
     items: Zipf,
     baskets: Zipf,
     time: u64,
-    /// Lines that were added, some of which may be gone: what is taken out is mostly there.
+    /// Lines that were added, some of which may have been removed since. Removals draw from them, so most remove
+    /// something.
     held: Vec<(u64, u64)>,
-    /// Which baskets have had an event.
+    /// By basket: whether it has had an event.
     is_begun: Vec<bool>,
 }
 
 impl Customers {
-    /// One customer does something: one event, or two where a basket begins with a carrier bag.
+    /// Appends what one customer does: one event, or two where a basket begins with a carrier bag.
     fn act(&mut self, plan: &Plan, random: &mut Random, events: &mut Vec<Event>) {
         let number = events.len() as u64;
         self.time += random.below(5);
@@ -122,7 +123,7 @@ impl Customers {
         if random.happens(plan.endings) {
             let endings =
                 [Action::Clear, Action::Checkout, Action::Cancel, Action::Forget, Action::ForgetUser];
-            // A basket that nobody owns cannot be forgotten with its user.
+            // A basket without a user cannot be forgotten with its user.
             let endings = &endings[..endings.len() - usize::from(user_of(basket, plan).is_none())];
             let ending = endings[random.below(endings.len() as u64) as usize].clone();
             return self.push(plan, events, basket, ending);
@@ -144,25 +145,26 @@ impl Customers {
     }
 }
 
-/// Whose basket it is: of three baskets, one is nobody's.
+/// The user of a basket. One in three baskets has none.
 fn user_of(basket: u64, plan: &Plan) -> Option<Name> {
     (!basket.is_multiple_of(3)).then(|| format!("u{}", basket % plan.users).into())
 }
 
-/// The name of an item. Every other name differs from its neighbours only after its first eight bytes.
+/// The name of an item. Names of even numbers differ from each other only after their first eight bytes.
 pub fn item_name(item: u64) -> Name {
     if item.is_multiple_of(2) { format!("article {item}").into() } else { format!("i{item}").into() }
 }
 
-/// Numbers from 0 that are as frequent as Zipf's law has it: number n with weight (n + 1)^−exponent.
+/// Numbers from 0 in the frequencies of Zipf's law: number n has the weight (n + 1)^−exponent.
 #[derive(Clone, Debug)]
 pub struct Zipf {
-    /// Of each number, the weights up to it.
+    /// By number: the sum of the weights up to and including it.
     cumulated: Vec<f64>,
 }
 
 impl Zipf {
-    /// The numbers below `numbers`, which is above 0. With an exponent of 0 all are equally frequent.
+    /// The distribution of the numbers below `numbers`, which must be above 0. With an exponent of 0, all are equally
+    /// frequent.
     pub fn new(numbers: u64, exponent: f64) -> Self {
         let weights = (1..=numbers).map(|rank| (rank as f64).powf(-exponent));
         let cumulated = weights.scan(0.0, |sum, weight| {
@@ -172,7 +174,7 @@ impl Zipf {
         Zipf { cumulated: cumulated.collect() }
     }
 
-    /// The next number.
+    /// Draws a number.
     pub fn draw(&self, random: &mut Random) -> u64 {
         let total = self.cumulated.last().copied().unwrap_or_default();
         let wanted = random.fraction() * total;
