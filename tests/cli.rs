@@ -10,7 +10,7 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// Three sessions: tea with lemon twice, with a mug once.
+/// Three sessions: two with tea and lemon, one with tea and a mug.
 const CSV: &str = "session,item\na,tea\na,lemon\nb,tea\nb,mug\nc,tea\nc,lemon\n";
 
 const CSV_LISTS: &str = r#"{"item":"lemon","recommendations":[{"item":"tea","score":0.816,"count":2}]}
@@ -35,7 +35,7 @@ fn csv_to_lists() {
     assert!(summary.ends_with(" s"), "{summary}");
 }
 
-/// What a cut takes away is said.
+/// The summary counts what a limit has removed.
 #[test]
 fn cuts_are_counted() {
     for engine in ["fast", "reference"] {
@@ -52,7 +52,7 @@ fn cuts_are_counted() {
     }
 }
 
-/// Times are what baskets are given up by: without any, none ever would be.
+/// Baskets expire by the times of events. Without times, none would ever expire.
 #[test]
 fn idle_baskets_need_times() {
     let said = "--basket-idle goes by the times of events, and the records have none";
@@ -79,7 +79,7 @@ fn compressed_input() {
     gzip.write_all(CSV.as_bytes()).unwrap();
     let gzip = gzip.finish().unwrap();
     let zstd = zstd::encode_all(CSV.as_bytes(), 1).unwrap();
-    // By what is in them, not by their names; and on standard input as in a file.
+    // Compression is recognised by content, not by name, on standard input as in a file.
     for (name, bytes) in [("gzip", gzip), ("zstd", zstd)] {
         let input = folder.file(name, &bytes);
         let done = run(&format!("{CSV_FLAGS} --input {input} --verify"), &[]).expect(0);
@@ -106,7 +106,7 @@ fn failures_are_1_and_name_the_thing() {
     run(&format!("{CSV_FLAGS} --input {input} --output {nowhere}"), &[]).expect(1).says(&nowhere);
     run(&format!("{CSV_FLAGS} --input {input} --dead-letter {nowhere}"), &[]).expect(1).says(&nowhere);
     run(&format!("top --input {missing}"), &[]).expect(1).says(&missing);
-    // A folder that is missing is told as that, not as a file.
+    // A missing folder is reported as a missing folder, not as a missing file.
     let folder = format!("there is no folder {}", folder.path("no-such-folder"));
     run(&format!("{CSV_FLAGS} --input {nowhere}"), &[]).expect(1).says(&folder);
     run(&format!("{CSV_FLAGS} --input {input} --output {nowhere}"), &[]).expect(1).says(&folder);
@@ -148,7 +148,7 @@ fn places_and_numbers_that_cannot_be() {
     run(&future, &[]).expect(1).says("--from 2199-01-01T00:00:00Z is in the future");
 }
 
-/// Every flag does something, or is refused.
+/// Every flag has an effect, or is refused.
 #[test]
 fn flags_without_effect_are_refused() {
     let folder = Folder::new();
@@ -194,7 +194,7 @@ fn flags_without_effect_are_refused() {
     ] {
         run(&format!("{line} {flags}"), &[]).expect(2).says(" has no effect: it goes with ");
     }
-    // What a template for one process or many says is no mistake.
+    // A template for one process or many may set the flags of clusters.
     run(&format!("{file} -n 1 -p 0 --join-timeout 5s --peer-timeout 5s"), &[]).expect(0);
 }
 
@@ -333,7 +333,7 @@ fn completions_are_scripts() {
     run("completions tcsh", &[]).expect(2);
 }
 
-/// What is said goes into logs that more people read than the one who typed it.
+/// Messages go to logs, which more people read than the one who typed the command.
 #[test]
 fn secrets_are_not_repeated() {
     let folder = Folder::new();
@@ -358,7 +358,7 @@ fn secrets_are_not_repeated() {
     }
 }
 
-/// A file with a secret that everybody on the machine can read is no secret.
+/// The job warns of a file with a secret that everybody on the machine can read.
 #[cfg(unix)]
 #[test]
 fn a_secret_that_everybody_can_read_is_warned_of() {
@@ -371,7 +371,7 @@ fn a_secret_that_everybody_can_read_is_warned_of() {
     let harmless = folder.file("harmless", "client.id=shop\n");
     let input = folder.file("carts.csv", CSV);
     let job = format!("{CSV_FLAGS} --input {input} -n 1 --cluster-secret-file {secret}");
-    // Nothing listens there.
+    // No broker listens at this address.
     let top = format!("top -b 127.0.0.1:1 --startup-timeout 1ms --input kafka:lists -F {properties}");
     let said = |path: &str| {
         format!("{path} holds a secret, and everybody on this machine can read it: chmod o-r {path}")
@@ -391,7 +391,7 @@ fn a_secret_that_everybody_can_read_is_warned_of() {
     assert!(!done.stderr.contains("holds a secret"), "{}", done.stderr);
 }
 
-/// Two items in each of five baskets, and input that stays open.
+/// Starts a job on two items in each of five baskets. Its input stays open.
 fn start_live(folder: &Folder, flags: &str) -> (Running, ChildStdin, String) {
     let output = folder.path("lists.jsonl");
     let mut running = start(&format!("run --input - --output {output} {flags}"), &[]);
@@ -408,11 +408,11 @@ fn lists_appear_while_the_input_is_open_and_sigterm_ends_in_good_order() {
     for flags in ["", "-w 2", "--verify --epoch 5ms --envelope changes"] {
         let folder = Folder::new();
         let (running, mut stdin, output) = start_live(&folder, flags);
-        // The whole record, to its line's end.
+        // Waits for whole records, line ends included.
         wait_until("lists of both items", || {
             fs::read_to_string(&output).is_ok_and(|text| text.lines().count() >= 2)
         });
-        // What comes just before the end counts, or it does not; the output is whole either way.
+        // An event just before the end may count or not. The output is whole either way.
         writeln!(stdin, r#"{{"basket":"last","items":[{{"item":"tea"}},{{"item":"mug"}}]}}"#).unwrap();
         running.terminate();
         let done = running.finish().expect(0);
@@ -426,7 +426,7 @@ fn lists_appear_while_the_input_is_open_and_sigterm_ends_in_good_order() {
     }
 }
 
-/// Of some hundred kilobytes, a reader of 1 KB/s takes minutes; the job was held for all of them.
+/// A reader of 1 KB/s takes minutes for some hundred kilobytes, and the job waited for it all that time.
 #[test]
 fn a_slow_reader_holds_nobody_for_long() {
     let folder = Folder::new();
@@ -438,7 +438,7 @@ fn a_slow_reader_holds_nobody_for_long() {
         let running = start(&format!("{command} --output {pipe}"), &[]);
         let mut reader = fs::File::open(&pipe).unwrap();
         reader.read_exact(&mut [0; 100]).unwrap();
-        // It goes on with what is in the pipe when the job has ended.
+        // The reader continues with the rest of the pipe after the job has ended.
         thread::spawn(move || {
             while let Ok(1..) = reader.read(&mut [0; 100]) {
                 thread::sleep(Duration::from_millis(100));
@@ -472,7 +472,7 @@ fn many_carts(folder: &Folder) -> String {
 
 #[test]
 fn a_reader_that_has_had_enough_is_no_failure() {
-    // As `| head -1`: the first line is read, and then the pipe is closed with much more to come.
+    // As in `| head -1`, the first line is read, and then the pipe is closed long before the end.
     let folder = Folder::new();
     let input = many_carts(&folder);
     for command in [

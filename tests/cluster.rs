@@ -1,4 +1,5 @@
-//! Clusters of processes: they meet in spite of strangers, refuse what does not belong, and fail whole and fast.
+//! Clusters of processes: they connect in spite of unknown peers, refuse what does not belong, and fail together and
+//! fast.
 
 use crate::support::{Folder, Running, lists_of_file, lists_of_lines, run, start, wait_until};
 use std::fs;
@@ -13,10 +14,10 @@ use std::time::{Duration, Instant};
 
 const PROCESSES: usize = 3;
 
-/// Soon, on a machine that is busy with other things as well: what does not come by itself would take far longer.
+/// The time within which a cluster reacts, also on a busy machine. Without the reaction, it would take far longer.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A cluster to be: its addresses, its secret and its folder.
+/// The settings of a cluster: its addresses, its secret and its folder.
 struct Place {
     folder: Folder,
     flags: String,
@@ -25,13 +26,13 @@ struct Place {
 }
 
 impl Place {
-    /// For processes with these flags.
+    /// The settings of a cluster whose processes have these flags.
     fn new(flags: &str) -> Place {
         let folder = Folder::new();
         let hosts = folder.hostfile(PROCESSES);
         let addresses = fs::read_to_string(&hosts).unwrap().lines().map(str::to_owned).collect();
         let secret = folder.file("secret", "a secret that nobody guesses\n");
-        // As one is to be kept: else the job warns of it.
+        // The job warns of a secret that others can read.
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
         Place { folder, flags: format!("run --hostfile {hosts} {flags}"), secret, addresses }
     }
@@ -41,7 +42,7 @@ impl Place {
         self.folder.path("lists.jsonl")
     }
 
-    /// Starts one of its processes, with more flags.
+    /// Starts one process of the cluster, with further flags.
     fn start(&self, process: usize, more: &str) -> Running {
         self.start_with(&self.secret, process, more)
     }
@@ -55,7 +56,7 @@ impl Place {
         (0..PROCESSES).map(|process| self.start(process, more)).collect()
     }
 
-    /// A cluster that works and waits for more.
+    /// Starts a cluster that has written lists and waits for more input.
     fn start_live(&self, more: &str) -> (Vec<Running>, ChildStdin) {
         let mut running = self.start_all(&format!("--input - --output {} {more}", self.output()));
         let mut stdin = running[0].stdin();
@@ -69,12 +70,12 @@ impl Place {
         (running, stdin)
     }
 
-    /// How a message names a process.
+    /// The name of a process in messages.
     fn name(&self, process: usize) -> String {
         format!("process {process} ({})", self.addresses[process])
     }
 
-    /// Keeps so many silent connections to a process until `stop`: each that is closed is made again.
+    /// Keeps `connections` silent connections to a process until `stop`. Each one that is closed is opened again.
     fn besiege(&self, process: usize, connections: usize, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
         let (address, stop) = (self.addresses[process].clone(), Arc::clone(stop));
         let is_open = |stream: &TcpStream| match stream.peek(&mut [0]) {
@@ -107,7 +108,7 @@ impl Place {
     }
 }
 
-/// A shop with some to do: carts of few items.
+/// The carts of a small shop, in a file.
 fn carts(folder: &Folder) -> String {
     let mut rows = String::from("session,item\n");
     for session in 0..3000 {
@@ -145,7 +146,7 @@ fn a_signal_to_one_process_ends_all_in_good_order() {
     assert_eq!(lists_of_file(&place.output()).lines().count(), 2);
 }
 
-/// With the time-outs as they are by default.
+/// The time-outs are the defaults.
 #[test]
 fn a_process_that_stands_still_is_named_by_the_others() {
     let place = Place::new("");
@@ -158,12 +159,13 @@ fn a_process_that_stands_still_is_named_by_the_others() {
         assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
         assert_eq!(done.stderr.lines().count(), 1, "one line: {}", done.stderr);
     }
-    // When it goes on, it learns that it is alone.
+    // When the stopped process continues, it finds that it is alone.
     stopped.signal("CONT");
     stopped.finish().expect(1).says("process ");
 }
 
-/// Being stopped for less than the time-out of the others, but longer than its own watchdog's, harms nobody.
+/// A process that is stopped for less than the others' time-out, but longer than its own watchdog's, causes no
+/// failure.
 #[test]
 fn a_short_stop_is_no_failure() {
     let place = Place::new("--peer-timeout 30s --stall-timeout 2s");
@@ -191,13 +193,15 @@ fn a_process_that_is_killed_is_named_by_the_others() {
     }
 }
 
-/// The reason of the one that failed is what all of them say, each once. The one that failed told the others and then
-/// heard, when it was slow to end, that they ended: it said that its own end was why, and then why.
+/// All processes report the reason of the one that failed, each once.
+///
+/// The failed process reports to the others first. When it was slow to end, it heard that they ended, and reported
+/// its own end as the cause before the real reason.
 #[test]
 fn a_process_that_fails_tells_the_others_why() {
     let place = Place::new(CSV);
     let input = carts(&place.folder);
-    // Each process has a file of its own for dead letters; this one cannot.
+    // Each process has its own file for dead letters. Process 1 cannot create its file.
     let letters = place.folder.path("letters");
     fs::create_dir(format!("{letters}.1")).unwrap();
     let flags = format!("--input {input} --output {} --dead-letter {letters}", place.output());
@@ -210,7 +214,7 @@ fn a_process_that_fails_tells_the_others_why() {
     }
 }
 
-/// As `| head -1` behind process 0.
+/// `deltacart | head -1` as process 0.
 #[test]
 fn a_reader_that_has_had_enough_ends_all_without_a_failure() {
     let place = Place::new(CSV);
@@ -247,19 +251,19 @@ fn strangers_do_no_harm() {
             [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0xff; 1 << 16], b"deltaca>\0\x01\x01 no proof"]
         {
             let mut stranger = place.connect(process);
-            // It may be refused before it has said everything.
+            // The peer may be refused before it has sent everything.
             let _ = stranger.write_all(words);
             let _ = stranger.shutdown(std::net::Shutdown::Write);
             let _ = stranger.read_to_end(&mut Vec::new());
         }
-        // A scanner that goes at once, and some that say nothing for as long as they may.
+        // A scanner that disconnects at once, and some peers that send nothing for as long as they may.
         drop(place.connect(process));
         held.extend((0..10).map(|_| place.connect(process)));
     }
     running.push(place.start(2, &flags));
     for (process, running) in running.into_iter().enumerate() {
         let done = running.finish().expect(0);
-        // Those that say nothing are given up after a while, which may come before the end of the start or not.
+        // Silent peers are refused after a while, which may come before or after the cluster has started.
         let is_refusal = |line: &&str| line.contains(" was refused: ") && !line.contains("no answer in time");
         let refused = done.stderr.lines().filter(is_refusal).count();
         assert_eq!(refused, if process == 2 { 0 } else { 4 }, "a line for each: {}", done.stderr);
@@ -268,8 +272,8 @@ fn strangers_do_no_harm() {
     assert_eq!(lists_of_file(&place.output()), lists_of_lines(&alone.stdout));
 }
 
-/// 128 of them took all the room for connections that had proved nothing: the processes never met. With 64 it took half
-/// a minute.
+/// Silent peers filled all connections that had not proved the secret. With 128 of them, the processes never
+/// connected. With 64, it took half a minute.
 #[test]
 fn silent_strangers_keep_nobody_out() {
     let place = Place::new(CSV);
@@ -279,7 +283,7 @@ fn silent_strangers_keep_nobody_out() {
     let besieged: Vec<_> = [0, 1].map(|process| place.besiege(process, 128, &stop)).into();
     let mut running = vec![place.start(0, &flags), place.start(1, &flags)];
     let _known = [0, 1].map(|process| place.connect(process));
-    // Until there are as many strangers as are to be.
+    // Waits until all silent peers are connected.
     thread::sleep(Duration::from_secs(1));
     running.push(place.start(2, &flags));
     let mut done: Vec<_> = running.into_iter().map(|process| process.finish().expect(0)).collect();
@@ -311,7 +315,7 @@ fn the_same_process_twice_is_refused() {
     let input = carts(&place.folder);
     let flags = format!("--input {input} --output {}", place.output());
     let running = [place.start(0, &format!("{flags} --log info")), place.start(1, &flags)];
-    // Until one of the two has its seat, it is open which of them is refused.
+    // Until one of the two processes has its seat, either may be refused.
     let seated = format!("{} is there", place.name(1));
     wait_until("process 1 has its seat", || running[0].has_said(&seated));
     place.start(1, &format!("{flags} --listen 127.0.0.1:0")).finish().expect(1).says("is a -p given twice?");
@@ -373,19 +377,20 @@ fn addresses_that_others_can_reach_need_a_secret() {
     }
 }
 
-/// The output is a pipe that nobody empties.
+/// The output is a pipe that nobody reads.
 #[test]
 fn a_worker_that_stands_still_is_named() {
     let folder = Folder::new();
     let (input, pipe) = (carts(&folder), folder.path("pipe"));
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    // For both, since opening it only to read would wait for a writer, for ever if there is none.
+    // Opened for reading and writing, since opening a pipe only to read waits for a writer, for ever if there is
+    // none.
     let _reader = fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
     let running = start(&format!("run {CSV} --input {input} --output {pipe} --stall-timeout 1s"), &[]);
     running.finish().expect(1).says("worker 0 has not come round for 1s (--stall-timeout)");
 }
 
-/// Flags that the files for supervisors use are flags that there are.
+/// The supervisor files use only flags that exist.
 #[test]
 fn supervisors_use_flags_that_exist() {
     const FILES: [&str; 4] = [

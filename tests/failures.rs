@@ -1,8 +1,8 @@
-//! What goes wrong around a job: each ends in recovery, or in one clear message and exit code 1; and when the cause
-//! is gone, a restart ends with the lists of a job to which nothing happened. `docs/operations.md` tells operators.
+//! Failures around a job. Each ends in recovery, or in one clear message and exit code 1. When the cause is gone, a
+//! restart ends with the lists of a job without failures. `docs/operations.md` explains them to operators.
 //!
-//! Skipped, with a line that says so: small disks where they cannot be mounted; brokers unless
-//! `DELTACART_TEST_BROKERS` is set. A broker that is killed, or checks permissions, is one of this test's own.
+//! Tests are skipped, with a line that says so: those of small disks where none can be mounted, those of brokers
+//! unless `DELTACART_TEST_BROKERS` is set. A test that kills a broker, or needs one with permissions, starts its own.
 
 use crate::kafka::{Broker, block_on, unused};
 use crate::recovery::{check_history, lists_from_file, shop};
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 type Events = [(String, Vec<u8>)];
 
-/// It failed, and said one thing.
+/// Checks that the run failed, with exactly one message.
 #[track_caller]
 fn check_failed(done: Finished, said: &str) {
     let done = done.expect(1).says(said);
@@ -34,19 +34,19 @@ fn lines(events: &Events) -> Vec<u8> {
     events.iter().flat_map(|(_key, value)| [value, &b"\n"[..]].concat()).collect()
 }
 
-/// Runs a tool of the system; false if it cannot, or may not, do that.
+/// Runs a tool of the system. Returns false if the tool fails or is not permitted.
 fn can(tool: &str, words: &[&str]) -> bool {
     Command::new(tool).args(words).output().is_ok_and(|done| done.status.success())
 }
 
-/// A pipe in the folder.
+/// Makes a pipe in the folder.
 fn pipe(folder: &Folder) -> String {
     let path = folder.path("events");
     assert!(can("mkfifo", &[&path]));
     path
 }
 
-/// A disk of its own size.
+/// A mounted disk of limited size, by its path.
 struct Disk(String);
 
 impl Disk {
@@ -71,7 +71,7 @@ impl Drop for Disk {
     }
 }
 
-/// A folder in which nothing can be made, as long as this lives.
+/// A folder in which no file can be created, as long as this exists.
 struct ReadOnly<'a> {
     path: &'a str,
     is_mounted: bool,
@@ -83,7 +83,7 @@ impl ReadOnly<'_> {
             assert!(can("mount", &["-o", "remount,bind,ro", path]));
             return Some(ReadOnly { path, is_mounted: true });
         }
-        // Who is no superuser is held up by permissions.
+        // Permissions stop every user except the superuser.
         assert!(can("chmod", &["a-w", path]));
         let made = ReadOnly { path, is_mounted: false };
         if fs::File::create(format!("{path}/.trial")).is_ok() {
@@ -138,7 +138,7 @@ fn a_full_disk_under_the_snapshots() {
     let job = format!("run --input {input} --output {output} --epoch 1ms --snapshot-every 20ms -w 2");
     let running = start(&job, &["--state", &state]);
     let mut writer = fs::OpenOptions::new().write(true).open(&input).unwrap();
-    // In portions, each of which a snapshot follows: those that are read at once may need one snapshot, the last one.
+    // The input comes in portions, each followed by a snapshot. If it were read at once, one last snapshot might do.
     for portion in events.chunks(500) {
         writer.write_all(&lines(portion)).unwrap();
         thread::sleep(Duration::from_millis(25));
@@ -183,14 +183,14 @@ fn a_read_only_folder_for_snapshots() {
     assert!(lists_of_file(&output) == expected);
 }
 
-/// A job from topic to topic, half of whose events are there.
+/// A job from topic to topic. Half of its events are in the input topic.
 struct Case {
     folder: Folder,
     events: Vec<(String, Vec<u8>)>,
     expected: String,
     topic: String,
     output: String,
-    /// Its command, without brokers.
+    /// The command of the job, without brokers.
     job: String,
 }
 
@@ -216,7 +216,7 @@ impl Case {
         wait_until("the first lists", || broker.records(&self.output) > 0);
     }
 
-    /// Runs it to the end of the input, and looks at what consumers have seen.
+    /// Runs the job to the end of the input, and checks what consumers have seen.
     fn recover(&self, broker: &Broker, flags: &str) {
         run(&format!("{} --until-end {flags}", self.job), &[]).expect(0);
         assert!(canonical(&check_history(broker, &self.output).lists) == self.expected);
@@ -246,7 +246,7 @@ fn a_kafka_input_topic_that_is_deleted() {
     case.produce(&broker, 0..3000);
     case.recover(&broker, &broker.flags);
 
-    // With snapshots it matters that it is another topic, although it has every offset of the old one.
+    // With snapshots, the job must notice that it is another topic, even if it has every offset of the old one.
     let flags = format!("{} --state {}", broker.flags, case.folder.path("state"));
     case.recover(&broker, &flags);
     delete(&broker, &case.topic);
@@ -255,7 +255,7 @@ fn a_kafka_input_topic_that_is_deleted() {
     case.produce(&broker, 0..3000);
     let said = format!("topic {} is not the one that was read before: it was deleted", case.topic);
     check_failed(run(&format!("{} --until-end {flags}", case.job), &[]), &said);
-    // Its events are known by their ids.
+    // The events of the new topic are recognised by their ids.
     case.recover(&broker, &format!("{flags} --on-expired continue"));
     case.recover(&broker, &flags);
 }
@@ -272,7 +272,7 @@ fn a_kafka_output_topic_that_is_deleted() {
     case.recover(&broker, &broker.flags);
 }
 
-/// Where it is looked at too seldom, records that nobody takes say so.
+/// If the job looks at the topic too seldom, it notices the loss by records that nobody acknowledges.
 #[test]
 fn a_kafka_output_topic_that_takes_no_records() {
     let Some(broker) = Broker::new() else { return };
@@ -297,7 +297,7 @@ fn kafka_messages_that_are_too_large() {
     check_failed(run(&small, &[]), &format!("bytes, too many for topic {}: lower --top-k", case.output));
     let limit = |bytes: &str| {
         let topic = AlterConfig::new(ResourceSpecifier::Topic(&case.output));
-        // What is not said is the broker's default from then on.
+        // A property that is not set has the broker's default from then on.
         let topic = TABLE_PROPERTIES.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
         let topic = topic.set("cleanup.policy", "compact").set("max.message.bytes", bytes);
         let altered = block_on(admin(&broker.settings).alter_configs([&topic], &AdminOptions::new()));
@@ -311,7 +311,7 @@ fn kafka_messages_that_are_too_large() {
     case.recover(&broker, &broker.flags);
 }
 
-/// A broker of this test's own.
+/// A broker that only this test uses.
 struct OwnBroker {
     folder: Folder,
     jars: PathBuf,
@@ -319,7 +319,7 @@ struct OwnBroker {
 }
 
 impl OwnBroker {
-    /// Started where another broker is, too: with the jars of that one.
+    /// Starts a broker beside the shared one, if there is one, from the same jars.
     fn start() -> Option<OwnBroker> {
         Broker::new()?;
         let home = std::env::var_os("KAFKA_HOME").map(PathBuf::from);
@@ -366,7 +366,7 @@ fn kafka_permissions_that_are_withdrawn() {
     let mut case = Case::new(&own.broker, "allowed");
     let login = "security.protocol=SASL_PLAINTEXT\nsasl.mechanisms=PLAIN\nsasl.username=reader\n";
     let login = case.folder.file("login", format!("{login}sasl.password=reader-secret\n"));
-    // As a secret is to be kept: else the job warns of it.
+    // The job warns of a secret that others can read.
     fs::set_permissions(&login, fs::Permissions::from_mode(0o600)).unwrap();
     let flags = format!("-b {} -F {login}", own.script("brokers", "--sasl"));
     case.job = case.job.replace(" -G ", " --job readable -G readable-");
@@ -403,7 +403,7 @@ fn kafka_permissions_that_are_withdrawn() {
 fn a_kafka_broker_that_is_away_for_a_while() {
     let Some(own) = OwnBroker::start() else { return };
     let broker = &own.broker;
-    // Shorter than a transaction may take: the job goes on by itself.
+    // The broker is away for less than the transaction time-out: the job continues without a restart.
     let case = Case::new(broker, "away");
     let flags = format!("{} -X reconnect.backoff.max.ms=1000", broker.flags);
     let running = start(&format!("{} {flags}", case.job), &[]);
@@ -417,7 +417,8 @@ fn a_kafka_broker_that_is_away_for_a_while() {
     running.finish().expect(0);
     case.recover(broker, &broker.flags);
 
-    // Longer, with lists on their way: it ends, and so does every start until the broker is back.
+    // The broker is away for longer, with lists in flight: the job fails, and so does every start until the broker is
+    // back.
     let (folder, output) = (Folder::new(), unused("away-lists"));
     let input = pipe(&folder);
     let places = format!("--input {input} --output kafka:{output} --epoch 10ms --slots 4");

@@ -1,4 +1,4 @@
-//! Files that a command reads, writes or finds: whatever is typed, none is lost.
+//! No command line loses a file that the command reads, writes or finds.
 
 use crate::readme::{README, commands};
 use crate::support::{Folder, Random, lists_of_file, run};
@@ -30,7 +30,7 @@ fn no_file_is_read_and_written() {
             drop(done.says(&format!("is the file that --input {input} reads")));
         }
     }
-    // As `deltacart run --input carts.jsonl >> carts.jsonl`: a shell has opened it, and it would never end.
+    // `deltacart run --input carts.jsonl >> carts.jsonl`: the shell has opened the file, and the job would never end.
     let output = fs::File::options().append(true).open(&input).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_deltacart"));
     let done = command.args(["run", "--input", &input]).stdout(output).stdin(Stdio::null()).output().unwrap();
@@ -43,7 +43,7 @@ fn no_file_is_written_twice() {
     let folder = Folder::new();
     let input = folder.file("carts.jsonl", EVENTS);
     let (lists, other) = (folder.path("lists.jsonl"), folder.path("./lists.jsonl"));
-    // A link to what is not there yet.
+    // A link to a file that does not exist yet.
     symlink("lists.jsonl", folder.path("link")).unwrap();
     for letters in [&lists, &other, &folder.path("link")] {
         let done =
@@ -67,13 +67,13 @@ fn a_file_that_is_there_is_replaced_only_when_that_is_asked_for() {
     kept(&format!("run --input {input} --output {good}"), 2).says("--overwrite");
     kept(&format!("run --input {input} --dead-letter {good}"), 2).says("--overwrite");
     kept(&format!("generate --events 5 --output {good}"), 2).says("--overwrite");
-    // A file of something else is not resumed either.
+    // A file with other content is not resumed either.
     let state = format!("--state {}", folder.path("state"));
     kept(&format!("run --input {input} --output {good} {state}"), 1).says("is not a file of lists");
     let lists = folder.path("lists.jsonl");
     kept(&format!("run --input {input} --output {lists} --dead-letter {good} {state}"), 1)
         .says("is not a file of dead letters");
-    // What cannot begin replaces nothing.
+    // A run that cannot start replaces nothing.
     let typo = folder.path("typo.jsonl");
     for overwrite in ["", "--overwrite"] {
         kept(
@@ -85,10 +85,10 @@ fn a_file_that_is_there_is_replaced_only_when_that_is_asked_for() {
         &format!("run --input kafka:carts -b localhost:1 --startup-timeout 1s --output {good} --overwrite"),
         1,
     );
-    // Nor is what no run has made, whatever is asked for: the name may be a mistake.
+    // A file that no run has written is not replaced, even with `--overwrite`: its name may be a mistake.
     kept(&format!("run --input {input} --output {good} --overwrite"), 1).says("is not a file of lists");
     kept(&format!("generate --events 5 --output {good} --overwrite"), 1).says("is not a file of events");
-    // What a run has made is replaced.
+    // A file that a run has written is replaced.
     for envelope in ["upsert", "changes", "debezium", "upsert"] {
         let flags = format!("--output {lists} --envelope {envelope} --overwrite");
         run(&format!("run --input {input} {flags}"), &[]).expect(0);
@@ -99,12 +99,12 @@ fn a_file_that_is_there_is_replaced_only_when_that_is_asked_for() {
         run(&format!("generate --events {events} --output {made} --overwrite"), &[]).expect(0);
         assert_eq!(fs::read_to_string(&made).unwrap().lines().count(), events);
     }
-    // An empty file loses nothing.
+    // Replacing an empty file loses nothing.
     let empty = folder.file("empty.jsonl", "");
     run(&format!("run --input {input} --output {empty}"), &[]).expect(0);
 }
 
-/// With snapshots a run goes on where another stopped: its dead letters stay.
+/// With `--state`, a run resumes where another stopped, and keeps the dead letters of the earlier run.
 #[test]
 fn dead_letters_are_added_to_by_a_run_that_goes_on() {
     let folder = Folder::new();
@@ -122,7 +122,7 @@ fn dead_letters_are_added_to_by_a_run_that_goes_on() {
     assert!(all.starts_with(&first) && all.lines().count() == 2, "{all}");
 }
 
-/// The README's commands that read and write files, in any order, with any name in the place of another.
+/// The README's commands that read and write files, in random order, with one name replaced by another.
 #[test]
 fn no_typo_in_the_readmes_commands_loses_a_file() {
     let lines: Vec<Vec<&str>> = commands(README)
@@ -162,10 +162,10 @@ fn no_typo_in_the_readmes_commands_loses_a_file() {
         let done =
             command.args(&words[1..]).current_dir(folder.path(".")).stdin(Stdio::null()).output().unwrap();
         runs += usize::from(done.status.success());
-        // What a run has made is a file like the others, but that it may be replaced when that is asked for.
+        // A file that a run has written is safe like the others, except that `--overwrite` may replace it.
         for name in names.iter().filter(|name| is_made(name)) {
             match fs::read(folder.path(name)) {
-                // Nothing is lost of an empty one.
+                // An empty file has nothing to lose.
                 Ok(made) if made.is_empty() && (overwrites || !found.contains_key(name)) => {
                     drop(found.remove(name))
                 }

@@ -1,8 +1,8 @@
-//! Files as shops have them, from the command line to the lists: encodings, arrays, archives, headers, orders.
+//! Input files as shops have them, from the command line to the lists: encodings, arrays, archives, headers, orders.
 
 use crate::support::{Folder, lists_of_file, run};
 
-/// Two orders of kettle and teapot, and one of a lamp, whatever the file looked like.
+/// The lists of two orders of kettle and teapot and one of a lamp, in whichever form the file has them.
 const LISTS: &str = r#"{"item":"kettle","recommendations":[{"item":"teapot","score":1,"count":2}]}
 {"item":"teapot","recommendations":[{"item":"kettle","score":1,"count":2}]}
 "#;

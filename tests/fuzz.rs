@@ -1,6 +1,6 @@
-//! The corpora of the fuzz targets, run again: every file of `fuzz/corpus/TARGET` and `fuzz/regressions/TARGET`.
+//! The corpora of the fuzz targets, replayed: every file of `fuzz/corpus/TARGET` and `fuzz/regressions/TARGET`.
 //!
-//! A regression has the name of what was wrong, and its line in [`REGRESSIONS`].
+//! A regression is named after the defect, and has a line in [`REGRESSIONS`].
 
 use deltacart::fuzz::TARGETS;
 use std::collections::BTreeSet;
@@ -8,17 +8,17 @@ use std::fs;
 use std::panic;
 use std::path::{Path, PathBuf};
 
-/// What fuzzing has found, by its file, and what was wrong.
+/// The defects that fuzzing has found: the file of each, and a description.
 const REGRESSIONS: &[(&str, &str)] = &[];
 
-/// Enough for every shape of record, and little to carry around.
+/// The largest total size of the corpora: enough for every shape of record, and small enough for the repository.
 const CORPUS_BYTES_MAX: u64 = 300_000;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(name)
 }
 
-/// The files in a folder; none where there is no folder.
+/// The files in a folder, sorted. Empty if the folder does not exist.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();

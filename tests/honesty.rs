@@ -1,5 +1,5 @@
-//! What a job says of itself: of records and files that cannot be used, at once; how it begins, goes and has caught up;
-//! and that a run which was interrupted does not look like one that is done.
+//! Reports of a job: unusable records and files at once; its start, its progress, and that it has caught up. A run
+//! that was interrupted does not look like one that is complete.
 
 use crate::skipped::skip;
 use crate::support::{Folder, lists_of_file, run, run_with_input, start, wait_until};
@@ -22,11 +22,11 @@ fn a_file_of_which_nothing_could_be_used_is_a_failure() {
     let done = done.says(&first).says(&other).says("3 rejects (malformed 1, missing-basket 2)");
     assert_eq!(done.stderr.matches("cannot be used").count(), 2, "a line a reason: {}", done.stderr);
     assert!(done.summary().contains("check --format (now json)"), "the fix is named: {}", done.summary());
-    // The lists of what could be used are there, and the run has still not done all.
+    // The lists of the usable input are written, and the run still reports that it is incomplete.
     let done = run(&format!("run --input {good} {bad} --output {lists} -w 2"), &[]).expect(1);
     let done = done.says(&format!("nothing of {bad} could be used: 3 records rejected"));
     assert_eq!(lists_of_file(&lists).lines().count(), 2, "{}", done.stderr);
-    // One bad record among others stops nothing.
+    // One bad record among others does not fail a run.
     let mixed = folder.file("mixed.jsonl", format!("{{}}\n{GOOD}"));
     run(&format!("run --input {mixed}"), &[]).expect(0).says("record 1 cannot be used");
     run(&format!("run --input {}", folder.file("empty.jsonl", "")), &[]).expect(0);
@@ -42,7 +42,7 @@ fn an_input_that_concerns_no_baskets_is_said() {
     assert!(done.summary().contains("5 others"), "{}", done.summary());
 }
 
-/// A job whose standard error goes to a file that can be looked at while it runs.
+/// Starts a job whose standard error goes to a file that the test can read while the job runs.
 fn live(folder: &Folder, flags: &str) -> (Child, impl Fn() -> String + use<>) {
     let said = folder.path("said");
     let mut command = Command::new(env!("CARGO_BIN_EXE_deltacart"));
@@ -84,7 +84,7 @@ fn a_job_says_how_it_begins() {
     assert!(said().starts_with(&beginning), "{}", said());
     drop(stdin);
     assert!(job.wait().unwrap().success());
-    // Who wants it quieter says so.
+    // `--log warn` leaves out the reports of progress.
     let quiet = run_with_input("run --input - --log warn", &[], GOOD.as_bytes()).expect(0);
     assert_eq!((quiet.told.as_str(), quiet.stderr.lines().count()), ("", 1));
 }
@@ -108,7 +108,7 @@ fn a_file_that_was_not_read_to_its_end_is_no_success() {
     running.finish().expect(1).says("interrupted after ");
 }
 
-/// A producer's clock that runs ahead makes baskets old: that is told, where it matters.
+/// A producer's clock that is ahead makes baskets look idle. The job warns of it where `--basket-idle` depends on it.
 #[test]
 fn a_clock_that_leaps_is_told() {
     let event = br#"{"event":"add","basket":"a","item":"tea","time":"2199-01-01T00:00:00Z"}"#;
@@ -118,7 +118,7 @@ fn a_clock_that_leaps_is_told() {
     assert!(!done.stderr.contains("ahead of"), "nothing depends on it: {}", done.stderr);
 }
 
-/// A bar of nothing in nothing helps nobody.
+/// A pipe has no known size, so a progress bar would show nothing.
 #[test]
 fn a_pipe_has_no_progress_bar() {
     let folder = Folder::new();
@@ -128,7 +128,7 @@ fn a_pipe_has_no_progress_bar() {
         env!("CARGO_BIN_EXE_deltacart"),
         folder.path("lists.jsonl")
     );
-    // A terminal, as far as the job can tell.
+    // Run by `script`, standard error looks like a terminal to the job.
     let done = Command::new("script").args(["-qec", &job, "/dev/null"]).stdin(Stdio::null()).output();
     let Ok(done) = done else {
         return skip("there is no script(1) to make a terminal");

@@ -1,4 +1,4 @@
-//! What can be seen of a running job: its metrics against its summary, its readiness, and what hostile clients can do.
+//! Observation of a running job: its metrics compared with its summary, its readiness, and hostile clients.
 
 mod exposition;
 mod logs;
@@ -14,7 +14,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// An answer.
+/// An HTTP response.
 struct Answer {
     status: u16,
     head: String,
@@ -26,16 +26,17 @@ pub(super) fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-/// Sends bytes and reads what comes until the connection is closed; `None` if it is not, or refuses.
+/// Sends bytes and reads until the server closes the connection. `None` if it refuses or does not close it within 20
+/// s.
 fn exchange(address: &str, request: &[u8]) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    // The server may have had enough before it has read everything.
+    // The server may close the connection before it has read everything.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Ok(_) => {}
-        // What was sent and not read makes the system reset the connection, perhaps behind an answer.
+        // Bytes that were sent but not read make the system reset the connection, perhaps after a response.
         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
         Err(_) => return None,
     }
@@ -53,12 +54,12 @@ fn get(address: &str, path: &str) -> Option<Answer> {
     request(address, &format!("GET {path}"))
 }
 
-/// All metrics as text; empty if nothing is served yet.
+/// All metrics as text. Empty if nothing is served yet.
 pub(super) fn page_text(address: &str) -> String {
     get(address, "/metrics").map_or(String::new(), |answer| answer.body)
 }
 
-/// Whether it answers so; false also when it does not answer at all yet.
+/// Whether the response to `path` has this status. False if there is no response yet.
 fn says(address: &str, path: &str, status: u16) -> bool {
     get(address, path).is_some_and(|answer| answer.status == status)
 }
@@ -72,14 +73,14 @@ fn scrape(address: &str) -> Page {
     exposition::read(&answer.body).unwrap_or_else(|wrong| panic!("{wrong}\n{}", answer.body))
 }
 
-/// The number before the first of these words in a summary; 0 where it has none.
+/// The number before the first occurrence of `words` in a summary. 0 where the summary does not contain them.
 fn said(summary: &str, words: &str) -> f64 {
     let Some(at) = summary.find(words) else { return 0.0 };
     let before = summary[..at].trim_end().rsplit([' ', '(']).next().unwrap();
     before.parse().unwrap_or_else(|_| panic!("{before:?} before {words:?} in {summary}"))
 }
 
-/// A job with a live input, and its metrics.
+/// Starts a job with a live input. Returns it with the address of its metrics.
 fn start_live(folder: &Folder, flags: &str) -> (Running, String) {
     let (address, output) = (free_address(), folder.path("lists.jsonl"));
     (start(&format!("run --input - --output {output} --metrics {address} {flags}"), &[]), address)
@@ -106,7 +107,7 @@ fn metrics_are_the_summary_of_a_job_that_runs() {
                 page.get("deltacart_records_total") == 125.0 && page.get("deltacart_epochs_open") == 1.0
             }
         });
-        // What is out is counted a moment before all of it has been left for the server.
+        // Delivered epochs are counted a moment before the worker leaves the report that contains all of them.
         std::thread::sleep(Duration::from_millis(500));
         wait_until("it was looked at what is held", || scrape(&address).get("deltacart_lines") == 120.0);
         let page = scrape(&address);
@@ -133,7 +134,7 @@ fn metrics_are_the_summary_of_a_job_that_runs() {
     }
 }
 
-/// The number behind a word.
+/// The number after a word of a summary.
 fn said_of(summary: &str, word: &str) -> f64 {
     let rest = summary.split_once(word).unwrap_or_else(|| panic!("no {word} in {summary}")).1;
     rest.trim_start().split([',', ')']).next().unwrap().parse().unwrap()
@@ -161,14 +162,14 @@ fn check_state(page: &Page, flags: &str) {
         let bytes = page.get(&format!("deltacart_state_bytes{{part=\"{part}\"}}"));
         assert!((100.0..1e6).contains(&bytes), "{bytes} bytes of {part}");
     }
-    // It says nothing of a file's end, which may be anywhere.
+    // The end of a pipe is unknown, so there is no lag.
     assert!(page.all("deltacart_lag_events").is_empty());
     if cfg!(target_os = "linux") {
         assert!(page.get("process_resident_memory_bytes") > 1e6);
     }
 }
 
-/// A basket is left alone, and with it goes an item that nobody else has.
+/// A basket expires, and with it an item that no other basket holds.
 #[test]
 fn what_is_forgotten_is_counted() {
     let folder = Folder::new();
@@ -183,11 +184,11 @@ fn what_is_forgotten_is_counted() {
     add("left", "lemon", 1);
     add("kept", "tea", 11);
     wait_until("a basket is forgotten, and what only it had", || {
-        // Items go when later epochs are closed.
+        // Items are forgotten when later epochs are closed.
         add("kept", "tea", 12);
         says(&address, "/metrics", 200) && scrape(&address).get("deltacart_items_forgotten_total") == 1.0
     });
-    // Sizes are taken now and then, by each worker for itself.
+    // Each worker measures the size of its state at intervals.
     wait_until("what is left is counted", || {
         let page = scrape(&address);
         (page.get("deltacart_baskets"), page.get("deltacart_items")) == (1.0, 1.0)
@@ -197,7 +198,7 @@ fn what_is_forgotten_is_counted() {
     running.finish().expect(0).says("1 idle basket forgotten");
     assert_eq!(page.get("deltacart_baskets_expired_total"), 1.0);
     assert_eq!(page.get(r#"deltacart_bound{bound="basket_idle_ms"}"#), 600_000.0);
-    // Noon and twelve minutes.
+    // 12:12 in the input's time.
     assert_eq!(page.get(r#"deltacart_clock_seconds{file="-",partition="0"}"#), 1_769_861_520.0);
 }
 
@@ -221,7 +222,7 @@ fn the_metrics_are_those_of_the_documentation() {
         };
         assert!(names.contains(&name.as_str()), "docs/operations.md says nothing of {name}");
     }
-    // Of snapshots there is more when there was one.
+    // The other metrics of snapshots exist only after a snapshot.
     let known = |name: &str| {
         let family = name.trim_end_matches("_total").trim_end_matches("_info");
         page.families.contains_key(family) || name.starts_with("deltacart_snapshot")
@@ -234,7 +235,8 @@ fn the_metrics_are_those_of_the_documentation() {
 #[test]
 fn ready_only_when_all_is_out() {
     let folder = Folder::new();
-    // Opening a pipe for writing waits for its reader: the job is held between its flags and its first worker.
+    // Opening a pipe for writing waits for a reader. So the job waits after its flags are checked and before its
+    // first worker.
     let output = folder.path("lists.jsonl");
     assert!(Command::new("mkfifo").arg(&output).status().unwrap().success());
     let (mut running, address) = start_live(&folder, "");
@@ -286,7 +288,7 @@ fn clients_cannot_harm_the_job() {
         let refused = answer.is_empty() || answer.starts_with("HTTP/1.1 4");
         assert!(refused, "{:.40} is answered with {answer}", bad.escape_debug());
     }
-    // Those that say nothing, or a bit of something, and those that ask and do not listen.
+    // Clients that send nothing, clients that send part of a request, and clients that send one and do not read.
     let begun = Instant::now();
     let mut idle: Vec<TcpStream> = (0..200).filter_map(|_| TcpStream::connect(&address).ok()).collect();
     for (number, stream) in idle.iter_mut().enumerate() {
@@ -299,7 +301,7 @@ fn clients_cannot_harm_the_job() {
     let output = folder.path("lists.jsonl");
     wait_until("lists", || fs::read_to_string(&output).is_ok_and(|text| text.lines().count() == 2));
     assert!(begun.elapsed() < Duration::from_secs(4), "lists took {:?}", begun.elapsed());
-    // All of them are closed in the end, although they are still open at this side.
+    // The server closes all connections in the end, although the clients keep them open.
     for stream in &mut idle {
         stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
         let mut rest = Vec::new();
@@ -311,8 +313,8 @@ fn clients_cannot_harm_the_job() {
     running.finish().expect(0);
 }
 
-/// Clients that connect and say nothing took all the room for ten seconds at a time, so a supervisor's health check was
-/// refused and a healthy job killed.
+/// Idle clients filled all connections for ten seconds at a time. So a supervisor's health check was refused, and a
+/// healthy job was killed.
 #[test]
 fn idle_connections_do_not_keep_a_health_check_out() {
     let folder = Folder::new();
@@ -326,7 +328,7 @@ fn idle_connections_do_not_keep_a_health_check_out() {
         assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
         idle.extend((0..8).map(|_| connect()));
     }
-    // The oldest has been closed without an answer, and the newest waits for a request.
+    // The server has closed the oldest connection without a response. The newest still waits for a request.
     let mut oldest = idle.remove(0);
     oldest.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let is_closed = match oldest.read(&mut [0]) {
@@ -370,7 +372,7 @@ fn a_topics_lag_and_readiness() {
         );
         (start(&line, &[]), address)
     };
-    // An epoch that takes ten events of each partition, or of one, and does not end.
+    // The epoch takes ten events, of one partition or of both, and does not end.
     let (running, address) = start("--epoch 1h --max-epoch-events 10");
     wait_until("the lag is known", || {
         get(&address, "/metrics").is_some() && {
@@ -384,7 +386,7 @@ fn a_topics_lag_and_readiness() {
     assert_eq!(answer.status, 503);
     let (read, all) = answer.body.split_once(" of ").unwrap_or_else(|| panic!("{}", answer.body));
     assert!(read.starts_with("worker 0 is still reading what there was: "), "{read}");
-    // Of a partition from which nothing has come the end is not known yet.
+    // The end of a partition is unknown until a record of it has been read.
     assert!(["100 records\n", "200 records\n"].contains(&all), "it says of how many: {all}");
     running.terminate();
     running.finish().expect(0);

@@ -11,10 +11,10 @@
 use crate::tidy::{RustFile, code, rust_files};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The crates, by the folders of their sources.
+/// The folders of the crates' sources.
 const CRATES: [&str; 3] = ["src", "inputs/src", "dataflows/src"];
 
-/// Files that are in a circle still. Take a file off the list when it is in none; add none.
+/// The files that are still in a circle. Remove a file when it is in none any more; add none.
 const IN_A_CIRCLE: [&str; 89] = [
     "inputs/src/decode.rs",
     "inputs/src/decode/baskets.rs",

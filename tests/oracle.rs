@@ -1,5 +1,5 @@
-//! The binary against itself and against the model: whatever the engine, the workers, the processes and the envelope,
-//! the same lists, and at every epoch those of a computation from scratch.
+//! The binary compared with itself and with the model. Whatever the engine, the workers, the processes and the
+//! envelope, the lists are the same, and at every epoch they are those of a computation from scratch.
 
 use crate::support::{Folder, Random, lists_of_file, run, run_cluster, sample};
 use deltacart::output::Envelope;
@@ -9,7 +9,8 @@ use std::fs;
 
 const ENVELOPES: [Envelope; 3] = [Envelope::Upsert, Envelope::Changes, Envelope::Debezium];
 
-/// Events of every kind over few baskets and items, so that they meet. A basket's events lie in one file: its own.
+/// Random events of every kind over few baskets and items, so that events of the same basket and item are frequent.
+/// `prefix` keeps the baskets of different files apart.
 fn random_log(seed: u64, prefix: &str, events: u64) -> String {
     let mut random = Random::new(seed);
     let (mut log, mut time) = (String::new(), 0);
@@ -46,21 +47,21 @@ fn random_log(seed: u64, prefix: &str, events: u64) -> String {
     log
 }
 
-/// Two files of it, each a partition.
+/// Two files of random events, each of which is a partition.
 fn random_input(folder: &Folder, seed: u64) -> String {
     let first = folder.file("first.jsonl", random_log(seed, "a", 400));
     let second = folder.file("second.jsonl", random_log(seed + 1000, "b", 250));
     format!("{first} {second}")
 }
 
-/// Runs it and returns the bytes of its output file.
+/// Runs a job and returns the bytes of its output file.
 fn output_of(folder: &Folder, flags: &str) -> Vec<u8> {
     let output = folder.path("out.jsonl");
     run(&format!("run --output {output} --overwrite {flags}"), &[]).expect(0);
     fs::read(output).unwrap()
 }
 
-/// Every engine on 1 to 4 workers writes the same bytes, and agrees with the model at every epoch.
+/// Checks that every engine on 1 to 4 workers writes the same bytes, and agrees with the model at every epoch.
 fn check_measure(measure: Measure) {
     let seed = measure.name().len() as u64 * 31 + measure as u64;
     let folder = Folder::new();
@@ -145,7 +146,7 @@ fn envelopes_add_up_to_the_same_lists() {
     }
 }
 
-/// How the input is cut into epochs does not show in the lists at its end.
+/// The final lists do not depend on how the input is cut into epochs.
 #[test]
 fn cuts_do_not_show() {
     let folder = Folder::new();
@@ -161,7 +162,7 @@ fn cuts_do_not_show() {
     }
 }
 
-/// Two processes of two workers write the bytes of one worker; the file is written by process 0.
+/// Two processes of two workers write the same bytes as one worker. Process 0 writes the file.
 #[test]
 fn processes_write_the_same_bytes() {
     let folder = Folder::new();
@@ -181,7 +182,7 @@ fn processes_write_the_same_bytes() {
     }
 }
 
-/// Settings that change what a list is, each against the model.
+/// Every setting that changes lists, compared with the model.
 #[test]
 fn settings_of_lists() {
     let folder = Folder::new();
@@ -220,7 +221,7 @@ fn the_sample() {
         let lists = lists_of_file(&output);
         output_of(&folder, &format!("--input {} --verify-every 1 {cut} {csv}", sample("carts.csv")));
         assert_eq!(lists_of_file(&output), lists);
-        // Anna bought tea and lemon; Cleo has nothing but tea left of three, and Ben nothing.
+        // Anna bought tea and lemon. Of three items, Cleo has only tea left, and Ben has none.
         let entry = |item: &str, other: &str| {
             format!(r#"{{"item":"{item}","recommendations":[{{"item":"{other}","score":0.707,"count":1}}]}}"#)
         };

@@ -1,5 +1,5 @@
-//! The README, held to what it says: its first command prints its first output, its other commands are commands, and
-//! its table of limits has the defaults that the flags have.
+//! The README is true: its first command prints its first output, its other commands are valid, and its table of
+//! limits has the defaults of the flags.
 
 use clap::CommandFactory;
 use deltacart::cli::{Cli, Command as Subcommand};
@@ -15,14 +15,14 @@ const DOCUMENTS: [&str; 4] = [
     include_str!("../docs/operations.md"),
 ];
 
-/// The text of every block of a language, in order.
+/// The text of every code block in a language, in order.
 fn blocks<'a>(document: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("\n```{language}\n");
     let parts = document.split(fence.as_str()).skip(1);
     parts.map(|part| &part[..part.find("```").expect("a block ends")]).collect()
 }
 
-/// The words of every `deltacart` command in the shell blocks, with those of a pipe apart.
+/// The words of every `deltacart` command in the shell blocks. The commands of a pipe are separate.
 pub(crate) fn commands(document: &str) -> Vec<Vec<&str>> {
     let lines = blocks(document, "sh").into_iter().flat_map(str::lines);
     let parts = lines.filter(|line| !line.starts_with('#')).flat_map(|line| line.split('|'));
@@ -48,7 +48,7 @@ fn commands_are_understood() {
     let commands: Vec<_> = DOCUMENTS.into_iter().flat_map(commands).collect();
     assert!(commands.len() > 10, "commands are not found where they were: {commands:?}");
     for words in commands {
-        // What a reader would have to have, and this test has not.
+        // Files that a reader would have, and this test does not have.
         let has_files = words.contains(&"-F") || words.contains(&"--hostfile");
         match Cli::read(&words).map(|cli| cli.command) {
             Err(error) => panic!("{}: {error}", words.join(" ")),

@@ -1,4 +1,4 @@
-//! Real shops' data through the binary, compared with a computation from scratch after every epoch.
+//! Data of real shops through the binary, compared with a computation from scratch after every epoch.
 //!
 //! Skipped where the data sets do not lie beside the workspace.
 
@@ -7,13 +7,13 @@ use flate2::read::GzDecoder;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
-/// Rows of Online Retail that are looked at: three weeks, and some hundred cancellations.
+/// The rows of Online Retail that are used: three weeks, with some hundred cancellations.
 const RETAIL_ROWS: usize = 20_000;
 
-/// The beginning of Online Retail in a file of its own.
+/// The beginning of Online Retail, in a file in `folder`.
 fn retail(folder: &Folder) -> Option<String> {
     let file = File::open(data("online-retail.csv.gz")?).unwrap();
-    // No field of it holds a line's end.
+    // No field of it contains a line break.
     let lines = BufReader::new(GzDecoder::new(file)).split(b'\n').take(RETAIL_ROWS + 1);
     let lines: Vec<Vec<u8>> = lines.collect::<Result<_, _>>().unwrap();
     Some(folder.file("retail.csv", lines.join(&b'\n')))
@@ -59,7 +59,7 @@ fn rees46() {
             let job = "run --format rees46 --epoch-events 50 --verify-every 1";
             let places = format!("--input {} --output {output} --overwrite", files.join(" "));
             let done = run(&format!("{job} {places} --basket {basket} {more}"), &[]).expect(0);
-            // Five files of 999 rows and a header each.
+            // The input is five files, each of 999 rows and a header.
             let summary = done.summary();
             assert!(
                 summary.contains(" of 5000 records, 2321 views") && summary.contains(" 5 headers"),

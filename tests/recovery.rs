@@ -1,8 +1,8 @@
-//! Crashes on purpose, against a real broker: whatever is killed whenever, consumers see each list once, none goes
-//! back, and the end is as if nothing had happened.
+//! Deliberate crashes against a real broker. Whatever is killed, and whenever, consumers see each list once, no list
+//! goes back, and the final lists are those of a run without crashes.
 //!
-//! But for files, skipped unless `DELTACART_TEST_BROKERS` says where a broker is. `DELTACART_TEST_KILLS` says how often
-//! to kill, `DELTACART_TEST_SEED` when.
+//! Skipped unless `DELTACART_TEST_BROKERS` names a broker, except for the tests of files. `DELTACART_TEST_KILLS` sets
+//! the number of kills, and `DELTACART_TEST_SEED` the seed that their times are drawn from.
 
 use crate::kafka::{Broker, unused};
 use crate::support::{
@@ -21,24 +21,27 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-/// How often a job is killed, unless the environment says otherwise.
+/// The default number of kills.
 pub(crate) const KILLS: u64 = 5;
 
-/// How often is killed, as the environment says.
+/// The number of kills, from the environment if it is set there.
 fn kills() -> u64 {
     std::env::var("DELTACART_TEST_KILLS").map_or(KILLS, |kills| kills.parse().unwrap())
 }
 
-/// What a consumer that reads committed records has seen, record by record.
+/// The observations of a consumer that reads committed records, record by record.
 pub(crate) struct Consumer {
     pub(crate) lists: Lists,
-    /// Of each item, in each partition: the epoch and the list told last, without what says how it came to be.
+    /// By partition and item: the epoch and the list of the last record, without the fields that say what changed.
     last: BTreeMap<(u32, String), (u64, String)>,
     records: usize,
 }
 
-/// Reads a topic of `upsert` records from its beginning, each partition for itself, and checks that it is a history: no
-/// list twice in a row, no epoch before the last of its item. At the end a list is in one partition.
+/// Reads a topic of `upsert` records from its beginning, partition by partition, and checks that it is a valid
+/// history.
+///
+/// No list comes twice in a row, and no epoch before the last one of its item. At the end, each list is in one
+/// partition.
 pub(crate) fn check_history(broker: &Broker, topic: &str) -> Consumer {
     wait_for_open_transactions(&broker.settings, topic, Share::WHOLE, Duration::from_secs(20)).unwrap();
     let mut values = BTreeMap::new();
@@ -80,7 +83,7 @@ pub(crate) fn check_history(broker: &Broker, topic: &str) -> Consumer {
     consumer
 }
 
-/// A job as one or more processes.
+/// The processes of a job.
 pub(crate) struct Cluster(Vec<Running>);
 
 impl Cluster {
@@ -91,8 +94,10 @@ impl Cluster {
         Cluster((0..processes).map(start).collect())
     }
 
-    /// Asks all of it to end, and sees that it ends in good order. While it is still starting, a process may see
-    /// another one leave before it is asked itself, or not know yet what it is asked.
+    /// Stops all processes, and checks that they end in order.
+    ///
+    /// While the cluster starts, a process may see another one leave before it gets the signal itself, or get the
+    /// signal before it handles signals.
     fn stop(self) {
         self.0.iter().for_each(Running::terminate);
         for process in self.0 {
@@ -102,7 +107,7 @@ impl Cluster {
         }
     }
 
-    /// Kills all of it, the process `first` before the others.
+    /// Kills all processes, the process `first` before the others.
     pub(crate) fn kill(mut self, first: usize) {
         let first = first % self.0.len();
         self.0.swap(0, first);
@@ -110,13 +115,13 @@ impl Cluster {
     }
 }
 
-/// What kills and shops are drawn from.
+/// The seed of kills and shops.
 fn seed() -> u64 {
     std::env::var("DELTACART_TEST_SEED").map_or(1, |seed| seed.parse().unwrap())
 }
 
-/// Records of a shop, with their keys: one in which every pair of items is together often, so that the engine leaves
-/// out and takes back all that it keeps. `DELTACART_TEST_SEED` draws another.
+/// Records of a shop, with their keys. Every pair of items is together often, so that all that the engine keeps
+/// enters and leaves its reserves. `DELTACART_TEST_SEED` draws another shop.
 pub(crate) fn shop(events: u64) -> Vec<(String, Vec<u8>)> {
     let mut random = Random::new(seed());
     let plan = Plan { events, ..Plan::draw(&mut random, Size::Dense) };
@@ -169,14 +174,14 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
     let mut sent = 0;
     for kill in 0..kills {
         let (workers, processes) = (1 + random.below(3), 1 + random.below(3));
-        // Every other run keeps snapshots, or goes on from those that an earlier one has kept.
+        // Every other run keeps snapshots, or resumes from those of an earlier run.
         let state = format!("--state {} --snapshot-every 300ms", folder.path("state"));
         let state = if random.below(2) == 0 { &state } else { "" };
-        // And every other one lets lists leave less often than they change.
+        // Every other run publishes lists less often than they change.
         let every = if random.below(2) == 0 { "--lists-every 150ms" } else { "" };
         let line = format!("{job} -w {workers} {state} {every}");
         let cluster = Cluster::start(&folder, processes as usize, &line);
-        // Events go on coming while it starts and works, and until it is killed.
+        // Events keep coming while the job starts and works, until it is killed.
         let until = 300 + random.below(2200);
         let share = (events.len() - sent) / (kills - kill) as usize;
         broker.produce_slowly(&topic, &events[sent..sent + share], until);
@@ -193,13 +198,15 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
     println!("{} records of {} items", seen.records, seen.last.len());
     let expected = lists_from_file(&folder, &events, "");
     assert!(canonical(&seen.lists) == expected, "the lists at the end are others, seed {}", seed());
-    // And once more nothing is to be said.
+    // One more run has nothing to publish.
     run(&format!("{job} --until-end -w 3"), &[]).expect(0).says(", 0 lists changed in 0 records");
 }
 
-/// What may change between two runs of a job, all at once: the envelope, k, the measure and the digits; workers and
-/// processes; snapshots that are kept, or not, or removed in between, all files or the manifests only; and how a run
-/// ends, by a kill or by a signal in good order.
+/// All that may change between two runs of a job changes here: the envelope, k, the measure and the digits; workers
+/// and processes; snapshots.
+///
+/// Snapshots are kept, not kept, or removed between runs, either all files or the manifests only. A run ends by a
+/// kill or by a signal.
 #[test]
 fn killed_while_everything_changes() {
     let Some(broker) = Broker::new() else { return };
@@ -231,7 +238,7 @@ fn killed_while_everything_changes() {
             true => cluster.stop(),
             false => cluster.kill(random.below(3) as usize),
         }
-        // Now and then the lists are looked at under way.
+        // Every fourth kill, the lists are checked under way.
         if kill % 4 == 3 {
             check_caught_up(&broker, &folder, &output, &format!("{job} {kept}"), &flags, &events[..sent]);
         }
@@ -249,7 +256,7 @@ fn changed_flags(random: &mut Random) -> String {
     format!("--envelope {envelope} --measure {measure} -k {k} {shown}")
 }
 
-/// Perhaps removes snapshots, between two runs; says what.
+/// Sometimes removes snapshots between two runs. Returns what was removed.
 fn remove_snapshots(state: &str, random: &mut Random) -> &'static str {
     let (what, ending) = match random.below(4) {
         0 => ("all removed", ""),
@@ -263,7 +270,8 @@ fn remove_snapshots(state: &str, random: &mut Random) -> &'static str {
     what
 }
 
-/// Runs the job with these flags to the end of the input: consumers hold the lists of a file, and know all of it.
+/// Runs the job with these flags to the end of the input. Then consumers hold the lists of a file, and another run
+/// publishes nothing.
 #[track_caller]
 fn check_caught_up(
     broker: &Broker,
@@ -278,8 +286,8 @@ fn check_caught_up(
     run(&format!("{job} {flags} --until-end -w 3"), &[]).expect(0).says(", 0 lists changed in 0 records");
 }
 
-/// What the processes told worker 0 of their parts lost a field on its way once, so no snapshot of a cluster was ever
-/// complete; and since a job goes on without any, nothing failed.
+/// The reports of processes to worker 0 about their parts of a snapshot lost a field on the way. So no snapshot of a
+/// cluster was ever complete, and nothing failed, since a job can start without any.
 #[test]
 fn a_cluster_goes_on_from_its_snapshot() {
     let Some(broker) = Broker::new() else { return };
@@ -301,24 +309,24 @@ fn a_cluster_goes_on_from_its_snapshot() {
     assert!(canonical(&seen.lists) == lists_from_file(&folder, &events, ""));
 }
 
-/// How many records of the input are in the newest snapshot; none where there is no snapshot.
+/// The number of input records that the newest snapshot covers. 0 without a snapshot.
 fn read_to(state: &str) -> u64 {
     let names = fs::read_dir(state).into_iter().flatten();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    // What is still being written is hidden.
+    // Files that are still being written are hidden.
     let newest = names.filter(|name| name.starts_with("snapshot-") && name.ends_with(".json")).max();
-    // It may have been removed meanwhile.
+    // The file may have been removed meanwhile.
     let Some(manifest) = newest.and_then(|name| fs::read_to_string(format!("{state}/{name}")).ok()) else {
         return 0;
     };
-    // Its checksum is in the second line.
+    // The second line is the checksum.
     let manifest = manifest.lines().next().unwrap();
     let manifest: serde_json::Value = serde_json::from_str(manifest).unwrap();
     let offsets = manifest["offsets"].as_array().unwrap();
     offsets.iter().map(|partition| partition["offset"].as_u64().unwrap()).sum()
 }
 
-/// An old run that was stopped for a while cannot write any more when it goes on.
+/// A run that was suspended while a new one started cannot write when it continues.
 #[test]
 fn a_run_that_was_asleep_is_fenced() {
     let Some(broker) = Broker::new() else { return };
@@ -351,7 +359,7 @@ fn a_run_that_was_asleep_is_fenced() {
     assert!(canonical(&seen.lists) == lists_from_file(&folder, &events, ""));
 }
 
-/// Another envelope, measure, k or number of digits is published as a difference like any other.
+/// A change of the envelope, the measure, k or the digits is published as a difference.
 #[test]
 fn restarted_with_anything_changed() {
     let Some(broker) = Broker::new() else { return };
@@ -396,7 +404,7 @@ fn somebody_elses_records_are_refused() {
     run(&format!("{job} --slots 2 -w 3"), &[]).expect(2).says("--slots");
 }
 
-/// Runs a job that goes on with its output file.
+/// Runs a job that resumes its output file.
 fn resume(line: &str) {
     let cli = Cli::try_parse_from(format!("deltacart {line} --overwrite").split_whitespace()).unwrap();
     let Command::Run(arguments) = cli.command else { panic!("{line}") };
@@ -405,7 +413,7 @@ fn resume(line: &str) {
     job::run(job, &Handle::default()).unwrap();
 }
 
-/// A file that was cut off anywhere is gone on with: what was whole stays, and the lists at the end are right.
+/// A file that was cut off at any byte is resumed: whole records stay, and the final lists are right.
 #[test]
 fn a_file_is_gone_on_with() {
     let folder = Folder::new();
@@ -425,7 +433,7 @@ fn a_file_is_gone_on_with() {
             let resumed = fs::read(&output).unwrap();
             assert!(resumed.starts_with(&torn[..lines]), "{flags}");
             assert!(lists_of_file(&output) == expected, "{flags}, torn at {}", torn.len());
-            // And once more nothing is to be said.
+            // One more run has nothing to publish.
             resume(&format!("run --input {input} --output {output} -w {workers} {flags}"));
             assert!(fs::read(&output).unwrap() == resumed, "{flags}");
         }

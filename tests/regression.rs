@@ -1,12 +1,14 @@
-//! Defects that were found once, each with its story.
+//! Regressions, each with its story.
 
 use crate::support::{Folder, run};
 use std::fmt::Write as _;
 use std::fs;
 
-/// A message of a differential collection may hold updates of several epochs, its time being only the least of them.
-/// The job published all of a message as the least epoch: with `--engine reference -w 2` epochs were run together, and
-/// of two changes to one list in one message either could come out as the newer one.
+/// A message of a differential collection may contain updates of several epochs. The time of the message is only the
+/// least of them.
+///
+/// The job published all updates of a message as that epoch, so epochs were merged with `--engine reference -w 2`. Of
+/// two changes to one list in one message, either could be published as the newer one.
 #[test]
 fn each_change_is_published_in_its_own_epoch() {
     let folder = Folder::new();

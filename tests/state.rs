@@ -1,5 +1,5 @@
-//! A job that stops and is started again from its snapshots: with other workers, after a kill, with damaged files; and
-//! what it says when it cannot go on. The lists at the end are those of a job that never stopped.
+//! A job stops and resumes from its snapshots: with other workers, after a kill, with damaged files. If it cannot
+//! resume, it reports why. The final lists are those of a job that never stopped.
 
 use crate::support::{Folder, lists_of_file, run, run_cluster, run_with_input, start, wait_until};
 use std::fs;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const EPOCHS: &str = "--epoch-events 100";
 
-/// Lines of events of a shop, each with an id.
+/// Lines of a shop's events, each with an id.
 fn events(count: usize) -> Vec<String> {
     let line = format!("generate --events {count} --seed 11 --items 60 --users 80");
     let text = String::from_utf8(run(&line, &[]).expect(0).stdout).unwrap();
@@ -23,16 +23,16 @@ fn text(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// The lists of these events, by a job that keeps no snapshots.
+/// The lists of these events, from a job without snapshots.
 fn lists(folder: &Folder, lines: &[String]) -> String {
     let (input, output) = (folder.file("whole", text(lines)), folder.path("whole-lists"));
     run("run", &["--input", &input, "--output", &output]).expect(0);
     lists_of_file(&output)
 }
 
-/// The names of what is in the folder of snapshots, without those that are hidden.
+/// The names of the files in the folder of snapshots, without hidden ones.
 fn snapshots(state: &str) -> Vec<String> {
-    // None, where there is no folder yet.
+    // The folder may not exist yet: then there are none.
     let names = fs::read_dir(state).into_iter().flatten();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
@@ -45,7 +45,7 @@ fn goes_on_with_other_workers_where_it_stopped() {
     let folder = Folder::new();
     let (input, output, state) = (folder.path("in"), folder.path("out"), folder.path("state"));
     let mut lines = events(4000);
-    // Events that come once more in a later run are known by their ids.
+    // Events that come again in a later run are recognised by their ids.
     let again = lines[..300].to_vec();
     lines.extend(again);
     let expected = lists(&folder, &lines);
@@ -75,7 +75,7 @@ fn goes_on_after_kills() {
     let flags = ["--input", &input, "--output", &output, "--state", &state, "--snapshot-every", "1ms"];
     let mut taken = 0;
     for (number, patience) in [0, 10, 0, 30, 3, 90].into_iter().enumerate() {
-        // Epochs by count and by the clock.
+        // Epochs by count, then by the clock.
         let epochs = ["--epoch-events 10", "--epoch 1ms --max-epoch-events 50"][number % 2];
         let newest = || snapshots(&state).into_iter().filter(|name| name.ends_with(".json")).max();
         let before = newest();
@@ -83,7 +83,7 @@ fn goes_on_after_kills() {
         wait_until("a snapshot, or the end", || newest() > before || running.has_ended());
         taken += usize::from(!running.has_ended());
         thread::sleep(Duration::from_millis(patience));
-        // Not in good order at all.
+        // The job is killed.
         drop(running);
     }
     assert!(taken > 0, "some were killed behind a snapshot");
@@ -109,7 +109,7 @@ fn a_signal_ends_with_a_snapshot() {
         let before = snapshots(&state);
         let running = start(&format!("run {epochs} -w {workers}"), &flags);
         let mut writer = fs::OpenOptions::new().write(true).open(&input).unwrap();
-        // Most of it has been read when it is written, and the input has not ended: it waits for more.
+        // When it is written, most of the input has been read. The input has not ended, so the job waits for more.
         writer.write_all(text(&lines[..end]).as_bytes()).unwrap();
         running.terminate();
         let done = running.finish().expect(0);
@@ -142,15 +142,15 @@ fn a_second_job_is_refused_although_the_lock_file_is_gone() {
     assert_eq!(lists_of_file(&output), lists(&folder, &lines));
 }
 
-/// A pipe in the folder.
+/// Makes a pipe in the folder.
 fn pipe(folder: &Folder, name: &str) -> String {
     let path = folder.path(name);
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     path
 }
 
-/// A shop's fifty events a second; baskets that nothing happens to for nine seconds are forgotten, however often the
-/// job is stopped and killed in between.
+/// Fifty events a second of a shop. Baskets without events for nine seconds are forgotten, however often the job is
+/// stopped and killed in between.
 #[test]
 fn idle_baskets_are_forgotten_over_restarts() {
     let folder = Folder::new();
@@ -186,13 +186,13 @@ fn processes_share_the_snapshots() {
     let folder = Folder::new();
     let (output, state) = (folder.path("out"), folder.path("state"));
     let mut lines = events(2000);
-    // What concerns all baskets of a user has no order between files.
+    // Events that concern all baskets of a user have no order between files.
     lines.retain(|line| !line.contains("\"forget\""));
     let expected = lists(&folder, &lines);
     let paths = [folder.path("first"), folder.path("second"), folder.path("third")];
     let write = |share: usize| {
         for (number, path) in paths.iter().enumerate() {
-            // A basket's events stay in one file, in their order.
+            // The events of a basket stay in one file, in their order.
             let of_file = |line: &&String| crc(line) % 3 == number;
             let lines: Vec<String> =
                 lines[..lines.len() * share / 2].iter().filter(of_file).cloned().collect();

@@ -1,5 +1,5 @@
-//! Several inputs in one run, each with a format of its own: topics and files side by side, the same lists as from one
-//! file, snapshots that know each of them, and what is refused.
+//! Several inputs in one run, each with its own format: topics and files side by side, with the same lists as from
+//! one file. Snapshots know each input, and invalid combinations are refused.
 
 use crate::kafka::{Broker, unused};
 use crate::recovery::{Cluster, KILLS, check_history, lists_from_file};
@@ -9,10 +9,10 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-/// Events with the id of their basket.
+/// Events, each with the id of its basket.
 type Events = Vec<(String, Vec<u8>)>;
 
-/// The events of a made-up shop, each with an id.
+/// The events of a synthetic shop, each with an id.
 fn shop(events: u64) -> Events {
     let settings = ShopSettings {
         seed: 11,
@@ -25,10 +25,11 @@ fn shop(events: u64) -> Events {
     events_of(settings)
 }
 
-/// How the second input says that something was added. Read as the first one it would be no event.
+/// The settings of the second input, whose additions have the kind `in`. Read as the first input, they would be no
+/// events.
 const OWN_NAMES: &str = "#json&event-names=add=in";
 
-/// The events of a shop in two inputs, each basket in one of them; the second has a word of its own.
+/// The events of a shop, divided into two inputs by basket. The second has its own word for additions.
 fn parted(events: &Events) -> [Events; 2] {
     let (second, first): (Events, Events) =
         events.iter().cloned().partition(|(basket, _)| basket.bytes().map(u64::from).sum::<u64>() % 3 == 0);
@@ -43,7 +44,7 @@ fn lines(events: &Events) -> Vec<u8> {
     events.iter().flat_map(|(_, event)| [event.as_slice(), b"\n"].concat()).collect()
 }
 
-/// Files in three shapes, in any number of workers and processes.
+/// Files of three formats, with various numbers of workers and processes.
 #[test]
 fn files_with_formats_of_their_own() {
     let folder = Folder::new();
@@ -70,14 +71,15 @@ fn files_with_formats_of_their_own() {
     let processes = run_cluster(&folder, 2, "run -w 2", &inputs);
     processes.into_iter().for_each(|process| drop(process.expect(0)));
     assert!(lists_of_file(&output) == expected);
-    // The order of the list changes nothing here, and a format may be said for each.
+    // The order of the inputs changes nothing here, and every input may name its format.
     let defaults = format!("{csv}&format=csv").replace("#csv&", "#");
     let inputs = ["--input", &defaults, &format!("{first}#json"), &own, "--output", &output, "--overwrite"];
     run("run --format csv --columns basket=#1,item=#2", &inputs).expect(0);
     assert!(lists_of_file(&output) == expected);
 }
 
-/// Two events of a basket in different inputs: in one epoch, the earlier time counts first.
+/// Two events of a basket are in different inputs. Within one epoch, the event with the earlier time is applied
+/// first.
 #[test]
 fn in_an_epoch_the_earlier_time_comes_first() {
     let folder = Folder::new();
@@ -87,7 +89,7 @@ fn in_an_epoch_the_earlier_time_comes_first() {
         )
     };
     let adds = [event("add", "tea", 1), event("add", "mug", 3), event("add", "pot", 9)].join("\n");
-    // Takes away what is there by then: the mug and not the tea that is added again.
+    // Removes what is in the basket at that time: the mug, but not the tea, which is added later.
     let others = [event("remove", "tea", 0), event("remove", "mug", 5)].join("\n");
     let (adds, others) = (folder.file("adds", adds), folder.file("others", others));
     let output = folder.path("out");
@@ -102,7 +104,7 @@ fn in_an_epoch_the_earlier_time_comes_first() {
     }
 }
 
-/// A run goes on where each input was read to; an input more is read from its beginning.
+/// A run resumes each input where it stopped, and reads an additional input from its beginning.
 #[test]
 fn snapshots_know_each_input() {
     let folder = Folder::new();
@@ -116,7 +118,7 @@ fn snapshots_know_each_input() {
         run(&format!("run {flags}"), &more)
     };
     job(&[&a], "-w 2").expect(0).says("500 records");
-    // The second comes behind the first, and again with more of both: each event counts once, by its id.
+    // The second input is added, and then both repeat events and have more. Each event counts once, by its id.
     fs::write(&b, lines(&second[..200].to_vec())).unwrap();
     job(&[&a, &own], "-w 1").expect(0).says("of 200 records");
     fs::write(&a, lines(&[&first[..900], &first[850..]].concat())).unwrap();
@@ -135,7 +137,7 @@ fn snapshots_know_each_input() {
     job(&[&a, &format!("{b}#json&basket=user")], "").expect(1).says("basket of files was auto and is user");
 }
 
-/// What a version wrote that knew one input only.
+/// A snapshot that was written by a version which knew one input only.
 #[test]
 fn a_snapshot_of_version_2_is_read() {
     let folder = Folder::new();
@@ -155,7 +157,7 @@ fn a_snapshot_of_version_2_is_read() {
     let state = ["--state", &state];
     job(&inputs, &state).expect(0).says("0 events of 0 records");
     let resumed = lists_of_file(&output);
-    // A format of its own makes the third a stream of its own.
+    // Its own format makes the third file a separate stream.
     let third = format!("{more}#json&event-names=add=put");
     let all = [&inputs[..], &[&third]].concat();
     job(&all, &state).expect(0).says("1 event of 1 record");
@@ -174,7 +176,7 @@ fn dead_letters_say_where_they_are_from() {
     let letters = folder.path("letters");
     let own = format!("{b}#csv&columns=basket=basket,item=item");
     let more = ["--input", &a, &own, "--output", &folder.path("out"), "--dead-letter", &letters];
-    // Of neither file anything could be used: each is named, with its own reason.
+    // Neither file has a usable record. The run reports each, with its own reason.
     let done = run("run", &more).expect(1);
     let done =
         done.says(&format!("nothing of {a} could be used: 1 record rejected, the first as malformed: "));
@@ -209,7 +211,7 @@ fn what_cannot_be_is_refused() {
     refused(&format!("{brokers} --input kafka:a {csv} --state {state}")).says("columns by their places");
 }
 
-/// The processes of a cluster are to be given the same list.
+/// All processes of a cluster must have the same list of inputs.
 #[test]
 fn another_list_on_another_process_is_refused() {
     let folder = Folder::new();
@@ -224,7 +226,7 @@ fn another_list_on_another_process_is_refused() {
     second.finish().expect(1).says("--basket of input 2 (files)");
 }
 
-/// A pipe ends when it ends, and a file beside it is read meanwhile.
+/// A pipe ends when its writer closes it, and a file beside it is read meanwhile.
 #[test]
 fn standard_input_beside_a_file() {
     let folder = Folder::new();
@@ -235,7 +237,7 @@ fn standard_input_beside_a_file() {
     assert!(lists_of_file(&output) == lists_from_file(&folder, &shop(1000), ""));
 }
 
-/// Kills a job that reads two topics, each with its format, at random moments while events stream into both.
+/// Kills a job that reads two topics, each with its own format, at random moments while events stream into both.
 #[test]
 fn two_topics_survive_kills() {
     let Some(broker) = Broker::new() else { return };
@@ -274,13 +276,13 @@ fn two_topics_survive_kills() {
     run(&format!("{job} --until-end -w 2 {state}"), &[]).expect(0);
     let seen = check_history(&broker, &output);
     assert!(canonical(&seen.lists) == lists_from_file(&folder, &events, ""), "seed {seed}");
-    // And once more nothing is to be said, with the snapshot and without.
+    // One more run has nothing to publish, with the snapshot and without.
     let said = ", 0 lists changed in 0 records";
     run(&format!("{job} --until-end -w 3 {state}"), &[]).expect(0).says("0 events of 0 records").says(said);
     run(&format!("{job} --until-end -w 1"), &[]).expect(0).says(said);
 }
 
-/// A file that fills the baskets, and a topic that goes on from there.
+/// A file fills the baskets, and a topic continues from there.
 #[test]
 fn a_file_before_a_topic() {
     let Some(broker) = Broker::new() else { return };

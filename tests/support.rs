@@ -1,4 +1,4 @@
-//! What the tests of the binary share: running it with a time limit, several of it as a cluster, and reading its lists.
+//! Helpers that the tests of the binary share: run it with a time limit, run several as a cluster, read its lists.
 
 use crate::skipped::skip;
 use deltacart::output::Lists;
@@ -15,13 +15,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Longer than any of these runs takes on a busy machine: a run that hangs is to fail its test, not to hang it.
+/// The time limit of a run, longer than any of these runs takes on a busy machine. A run that hangs fails its test.
 const RUN_TIME_MAX: Duration = Duration::from_secs(240);
 
-/// How long something is waited for that the job does by itself.
+/// The longest wait for something that the job does without being asked.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
-/// A folder for one test, gone at its end.
+/// A temporary folder for one test.
 pub(crate) struct Folder(TempDir);
 
 impl Folder {
@@ -29,19 +29,19 @@ impl Folder {
         Folder(tempfile::tempdir().unwrap())
     }
 
-    /// The path of a file in it, as a flag takes it.
+    /// The path of a file in the folder, as a flag takes it.
     pub(crate) fn path(&self, name: &str) -> String {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// Makes a file in it.
+    /// Creates a file in the folder, and returns its path.
     pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         fs::write(&path, content).unwrap();
         path
     }
 
-    /// A host file of loopback addresses that were free a moment ago.
+    /// Creates a host file of loopback addresses that were free a moment ago.
     pub(crate) fn hostfile(&self, processes: usize) -> String {
         let listeners: Vec<_> = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let mut lines = String::new();
@@ -52,28 +52,28 @@ impl Folder {
     }
 }
 
-/// A process of the binary.
+/// A running process of the binary.
 pub(crate) struct Running {
     child: Child,
     what: String,
     stdout: Option<JoinHandle<Vec<u8>>>,
     stderr: Option<JoinHandle<()>>,
-    /// What it has said on standard error up to now.
+    /// The output on standard error so far.
     said: Arc<Mutex<Vec<u8>>>,
 }
 
-/// What a process left behind.
+/// The result of a process that has ended.
 pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
-    /// What went wrong, and the summary; how it went is in `told`.
+    /// Errors and the summary from standard error. The log of progress is in `told`.
     pub(crate) stderr: String,
     pub(crate) told: String,
     pub(crate) took: Duration,
     what: String,
 }
 
-/// Starts the binary with the words of `line`, which are parted by blanks, and then `more`.
+/// Starts the binary with the words of `line`, separated at blanks, and then with `more`.
 pub(crate) fn start(line: &str, more: &[&str]) -> Running {
     let mut command = Command::new(env!("CARGO_BIN_EXE_deltacart"));
     command
@@ -104,24 +104,24 @@ fn read(mut from: impl Read) -> Vec<u8> {
     bytes
 }
 
-/// Runs the binary to its end, with nothing on its standard input.
+/// Runs the binary to its end, with an empty standard input.
 pub(crate) fn run(line: &str, more: &[&str]) -> Finished {
     run_with_input(line, more, b"")
 }
 
-/// The same with something on its standard input.
+/// Runs the binary to its end, with `input` as its standard input.
 pub(crate) fn run_with_input(line: &str, more: &[&str], input: &[u8]) -> Finished {
     let mut running = start(line, more);
     let mut stdin = running.stdin();
     let input = input.to_vec();
-    // It may end before it has read everything.
+    // The write fails if the binary ends before it has read everything.
     let writer = thread::spawn(move || stdin.write_all(&input).is_ok());
     let finished = running.finish();
     writer.join().unwrap();
     finished
 }
 
-/// Runs a job as `processes` processes, each with the same flags. What process 0 left comes first.
+/// Runs a job as `processes` processes with the same flags. The result of process 0 comes first.
 pub(crate) fn run_cluster(folder: &Folder, processes: usize, line: &str, more: &[&str]) -> Vec<Finished> {
     let hosts = folder.hostfile(processes);
     let start =
@@ -131,42 +131,42 @@ pub(crate) fn run_cluster(folder: &Folder, processes: usize, line: &str, more: &
 }
 
 impl Running {
-    /// Its standard input; it ends when this is dropped.
+    /// Takes the standard input of the process, which ends when the result is dropped.
     pub(crate) fn stdin(&mut self) -> ChildStdin {
         self.child.stdin.take().unwrap()
     }
 
-    /// Whether it has ended by itself.
+    /// Whether the process has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Whether it has said this on standard error up to now.
+    /// Whether standard error contains `text` so far.
     pub(crate) fn has_said(&self, text: &str) -> bool {
         String::from_utf8_lossy(&self.said.lock().unwrap()).contains(text)
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         self.signal("TERM");
     }
 
-    /// Sends it a signal, by its name without SIG.
+    /// Sends a signal, by its name without SIG.
     pub(crate) fn signal(&self, signal: &str) {
         let signal = format!("-{signal}");
         let killed = Command::new("kill").args([&signal, &self.child.id().to_string()]).status().unwrap();
         assert!(killed.success(), "{} has gone already", self.what);
     }
 
-    /// Ends it at once, whatever it is at; it may have ended by itself.
+    /// Kills the process, which may have ended already.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits until the process has ended.
     pub(crate) fn finish(mut self) -> Finished {
-        // What waits for the end of its input is to get it.
+        // A process that waits for the end of its input gets it.
         drop(self.child.stdin.take());
         let start = Instant::now();
         let status = loop {
@@ -193,21 +193,21 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A test that failed leaves nothing behind; of one that did not, this one has ended.
+        // A failed test leaves no process behind. After a test that passed, the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl Finished {
-    /// It ended with this exit code.
+    /// Checks the exit code.
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Finished {
         assert_eq!(self.status.code(), Some(code), "exit code of {}: {}", self.what, self.stderr);
         self
     }
 
-    /// It said this on standard error.
+    /// Checks that standard error contains this text.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Finished {
         assert!(self.stderr.contains(text), "{} should say {text:?}: {}", self.what, self.stderr);
@@ -220,7 +220,7 @@ impl Finished {
     }
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds, up to [`WAIT_MAX`].
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -230,13 +230,13 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The lists that the records of a file add up to, a line for each item.
+/// The lists that the records of a file add up to, one line for each item.
 #[track_caller]
 pub(crate) fn lists_of_file(path: &str) -> String {
     lists_of_lines(&fs::read(path).unwrap())
 }
 
-/// The lists that lines of records add up to.
+/// The lists that lines of records add up to, one line for each item.
 #[track_caller]
 pub(crate) fn lists_of_lines(lines: &[u8]) -> String {
     let mut lists = Lists::new();
@@ -246,14 +246,14 @@ pub(crate) fn lists_of_lines(lines: &[u8]) -> String {
     canonical(&lists)
 }
 
-/// Lists as text, a line for each item.
+/// Lists as text, one line for each item.
 pub(crate) fn canonical(lists: &Lists) -> String {
     let mut text = Vec::new();
     lists.write_canonical(&mut text).unwrap();
     String::from_utf8(text).unwrap()
 }
 
-/// A made-up shop's events, each with the id of its basket.
+/// The events of a synthetic shop, each with the id of its basket.
 pub(crate) fn events_of(settings: ShopSettings) -> Vec<(String, Vec<u8>)> {
     let record = |event: deltacart_inputs::generate::CartEvent| {
         let mut json = Vec::new();
@@ -263,7 +263,7 @@ pub(crate) fn events_of(settings: ShopSettings) -> Vec<(String, Vec<u8>)> {
     Shop::new(settings).unwrap().map(record).collect()
 }
 
-/// A file of the public data sets that lie beside the workspace, if they do.
+/// A file of the public data sets, if they lie beside the workspace.
 pub(crate) fn data(name: &str) -> Option<String> {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
     if !path.exists() {
@@ -273,7 +273,7 @@ pub(crate) fn data(name: &str) -> Option<String> {
     Some(path.to_str().unwrap().to_owned())
 }
 
-/// The sample of the crate that reads.
+/// The path of a sample file of the crate `inputs`.
 pub(crate) fn sample(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("inputs/sample").join(name);
     path.to_str().unwrap().to_owned()

@@ -1,72 +1,73 @@
-//! The list of modules: read it to know where a new test goes.
+//! The integration tests of the binary, one module for each subject: read the list to know where a new test goes.
 
-// As clippy.toml says for tests: a panic there is the report. Their helpers are not known to it as tests.
+// As clippy.toml says for tests, a panic is the report. Clippy does not recognise their helpers as tests.
 #![allow(clippy::unwrap_used)]
 
-// The habits that can be checked by reading the code: lengths, layers, words.
+// Code style that can be checked by reading the code: lengths, layers, words.
 mod tidy;
 
 // Modules depend on each other in one direction.
 mod modules;
 
-// The README, held to what it says: its commands, their output, the defaults.
+// The README: its commands work, their output is as printed, the defaults are those of the flags.
 mod readme;
 
-// What the tests of the binary share.
+// Helpers that the tests of the binary share.
 mod support;
 
-// What a test does that lacks something here.
+// How a test skips itself where it lacks something, such as a broker.
 mod skipped;
 
 // The command line as a user meets it: complete commands, exit codes, signals, pipes.
 mod cli;
 
-// Files as shops have them: encodings, arrays, archives, headers, orders.
+// Input files as shops have them: encodings, arrays, archives, headers, orders.
 mod files;
 
-// Files that a command reads, writes or finds: none is lost, whatever is typed.
+// No command line loses a file that it reads, writes or finds.
 mod file_safety;
 
-// What is said of inputs that cannot be used, and while a job works; exit codes of runs that did not do all.
+// Reports about unusable inputs and about progress, and the exit codes of incomplete runs.
 mod honesty;
 
 // Records that nobody should send, in every format: dead letters, exit 0, and those between them count.
 mod hostile;
 
-// Every engine, number of workers and processes, cut and envelope against each other and the model.
+// Engines, numbers of workers and processes, cuts and envelopes, compared with each other and with the model.
 mod oracle;
 
-// Clusters of processes: strangers, other flags, deaths and silence.
+// Clusters of processes: unknown peers, different flags, failures and silence.
 mod cluster;
 
-// Real shops' data, compared with the model after every epoch.
+// Data of real shops, compared with the model after every epoch.
 mod real;
 
-// A job that is stopped, killed and started again from its snapshots: the lists of one that never stopped.
+// A job that is stopped or killed and resumes from its snapshots has the lists of one that never stopped.
 mod state;
 
-// Defects that were found once, each with its story.
+// Regressions, each with its story.
 mod regression;
 
-// What the fuzzers found worth keeping, through the same functions: no nightly compiler needed.
+// The corpora of the fuzz targets, replayed on stable Rust.
 mod fuzz;
 
-// What can be seen of a running job: metrics, readiness, logs, and what hostile clients can do.
+// Observation of a running job: metrics, readiness, logs, and hostile clients.
 mod metrics;
 
 // Topics of a real broker in and out: the lists of a file with the same events. Needs DELTACART_TEST_BROKERS.
 mod kafka;
 
-// What the keys and the stamps of records say: baskets, tombstones, where to begin.
+// The keys and timestamps of records: baskets, tombstones, where to begin.
 mod keys;
 
-// Topics that a command reads, writes or finds: whatever is typed, none is made by mistake or becomes two things.
+// Topics that a command reads, writes or finds: whatever is typed, no topic is created by mistake or gets two kinds of
+// records.
 mod topic_safety;
 
-// What a job makes of topics, and of what others do to them while it runs.
+// Topics: how jobs create them, and how they react when others change them.
 mod topics;
 
-// Several inputs in one run, each with a format of its own: topics and files, and what is refused.
+// Several inputs in one run, each with its own format: topics and files, and what is refused.
 mod streams;
 
 // Avro, Protobuf and JSON behind the ids of schemas, by a real registry. Needs DELTACART_TEST_REGISTRY and a broker.
@@ -76,5 +77,5 @@ mod registry;
 // Jobs killed, stopped and started again with other settings, against a real broker: what consumers see of it.
 mod recovery;
 
-// What goes wrong around a job: full disks, brokers that are away, topics and permissions that are taken away.
+// Failures around a job: full disks, unreachable brokers, deleted topics, withdrawn permissions.
 mod failures;

@@ -1,7 +1,9 @@
-//! What a job makes of topics, and of what others do to them: none is made too soon or by itself, each is one thing,
-//! and a topic of lists that grows, or is another one all of a sudden, is noticed.
+//! Topics: how jobs create them, and how they react when others change them. A topic is created neither too early nor
+//! by the broker itself, and serves one purpose. The job notices when a topic of lists grows, or is replaced by
+//! another.
 //!
-//! Skipped unless `DELTACART_TEST_BROKERS` says where a broker is, which makes topics by itself for whoever lets it.
+//! Skipped unless `DELTACART_TEST_BROKERS` names a broker. That broker must be one that creates topics for clients
+//! that allow it.
 
 use crate::failures::delete;
 use crate::kafka::{Broker, block_on, unused};
@@ -27,7 +29,7 @@ impl Broker {
         self.settings.client_config(Role::Admin).create().unwrap()
     }
 
-    /// Makes a topic of one partition with these properties.
+    /// Creates a topic of one partition with these properties.
     pub(crate) fn make(&self, topic: &str, properties: &[(&str, &str)]) {
         let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
         let new = properties.iter().fold(new, |new, (name, value)| new.set(name, value));
@@ -48,7 +50,7 @@ impl Broker {
     }
 }
 
-/// A job that was started before its input existed made its output and its dead letters with one partition, and every
+/// A job that started before its input existed created its output and its dead letters with one partition, and every
 /// later run kept that.
 #[test]
 fn nothing_is_made_before_the_input_is_there() {
@@ -67,7 +69,7 @@ fn nothing_is_made_before_the_input_is_there() {
     assert!(!broker.has(&nowhere));
 }
 
-/// A broker makes a topic for whoever asks about one that is not there, and lets it.
+/// A broker creates a missing topic for a client that asks about it and allows its creation.
 #[test]
 fn no_client_lets_the_broker_make_a_topic() {
     let Some(broker) = Broker::new() else { return };
@@ -84,8 +86,8 @@ fn no_client_lets_the_broker_make_a_topic() {
     run(&asked, &[]).expect(2).says("allow.auto.create.topics must be false");
 }
 
-/// Once in some thirty times it said of the topic it had just made that it does not exist: its broker had not heard
-/// of it yet.
+/// About once in thirty times, `generate` reported that the topic it had just created does not exist: its broker did
+/// not know of it yet.
 #[test]
 fn generate_finds_the_topic_it_has_made() {
     let Some(broker) = Broker::new() else { return };
@@ -94,12 +96,12 @@ fn generate_finds_the_topic_it_has_made() {
         last = unused("carts");
         run(&format!("generate {} --output kafka:{last} --events 10", broker.flags), &[]).expect(0);
     }
-    // Its events have the ids of before, so a job would drop all of them.
+    // The events have the same ids as before, so a job would drop all of them.
     let again = format!("generate {} --output kafka:{last} --events 10", broker.flags);
     run(&again, &[]).expect(0).says("holds events already").says("--seed");
 }
 
-/// An empty marker behind the last record left the group one behind for ever.
+/// An empty transaction marker behind the last record left the group's lag at one for ever.
 #[test]
 fn a_group_comes_to_the_end_of_transactions() {
     let Some(broker) = Broker::new() else { return };
@@ -141,7 +143,8 @@ fn a_group_comes_to_the_end_of_transactions() {
     follows("a bounded run");
 }
 
-/// A producer that went away with its transaction open hid everything behind it: the lag was 0, the job ready.
+/// A producer that went away left its transaction open, which hid all later records. The lag was 0, and the job was
+/// ready.
 #[test]
 fn what_an_open_transaction_hides_is_said() {
     let Some(broker) = Broker::new() else { return };
@@ -175,7 +178,7 @@ fn what_an_open_transaction_hides_is_said() {
         let page = page_text(&metrics);
         page.contains(&format!("{hidden}21\n")) && page.contains(&format!("{lag}21\n"))
     });
-    // Until it is said.
+    // Waits until the job reports it.
     thread::sleep(Duration::from_secs(12));
     producer.abort_transaction(PATIENCE).unwrap();
     wait_until("all is read", || {
@@ -188,7 +191,8 @@ fn what_an_open_transaction_hides_is_said() {
     done.says("partition=2 offset=1 hidden=21");
 }
 
-/// What a consumer holds that reads every partition for itself and takes each key from where it belongs.
+/// The lists of a consumer that reads every partition separately. Checks that each key is in the partition of its
+/// hash.
 fn lists_at_home(broker: &Broker, topic: &str) -> String {
     let partitions = topic_partitions(&broker.settings, topic).unwrap().unwrap() as u32;
     let mut held = BTreeMap::new();
@@ -209,7 +213,7 @@ fn lists_at_home(broker: &Broker, topic: &str) -> String {
     canonical(&lists)
 }
 
-/// Keys moved, and consumers that read partition by partition held old lists for ever.
+/// Keys moved, and consumers that read partition by partition kept old lists for ever.
 #[test]
 fn an_output_that_grows_is_noticed_and_every_list_moves_to_its_partition() {
     let Some(broker) = Broker::new() else { return };
@@ -236,18 +240,18 @@ fn an_output_that_grows_is_noticed_and_every_list_moves_to_its_partition() {
         let before = broker.records(&output);
         run(&format!("{job} --until-end"), &[]).expect(0).says(", 0 lists changed in 0 records");
         assert_eq!(broker.records(&output), before, "{envelope}");
-        // While it was stopped, and with another envelope.
+        // The output grew while the job was stopped, and the envelope changes too.
         broker.grow(&output, 7);
         run(&format!("{job} --until-end"), &[]).expect(0);
         assert!(lists_at_home(&broker, &output) == expected, "{envelope}");
-        // Who reads all of them as one table gets the lists, too.
+        // A consumer that reads all partitions as one table gets the same lists.
         let table = run(&format!("top {} --input kafka:{output} --limit 10000", broker.flags), &[]).expect(0);
         let rows = String::from_utf8_lossy(&table.stdout).lines().filter(|row| !row.starts_with(' ')).count();
         assert!(rows > expected.lines().count(), "{rows} rows of {}", expected.lines().count());
     }
 }
 
-/// The same while the job is killed at random, with workers and processes changing.
+/// An output grows while the job is killed at random, with changing workers and processes.
 #[test]
 fn killed_at_random_while_the_output_grows() {
     let Some(broker) = Broker::new() else { return };
@@ -267,7 +271,7 @@ fn killed_at_random_while_the_output_grows() {
         for part in events[sent..sent + share].chunks(share.div_ceil(4).max(1)) {
             broker.produce(&topic, part.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
             thread::sleep(Duration::from_millis(random.below(500)));
-            // It ends by itself then, if it is not killed before.
+            // The output grows while the job runs. Then the job ends with an error, if it is not killed before.
             if broker.has(&output) && partitions < 9 && random.below(5) == 0 {
                 partitions += 1 + random.below(2) as u32;
                 broker.grow(&output, partitions);
@@ -287,8 +291,8 @@ fn killed_at_random_while_the_output_grows() {
     run(&format!("{job} --until-end -w 3"), &[]).expect(0).says(", 0 lists changed in 0 records");
 }
 
-/// A topic that was deleted while the job started came back made by somebody else, with one partition and a policy
-/// that deletes by time, and the job went on with it.
+/// Another client created the output again after it was deleted while the job started. It had one partition and a
+/// policy that deletes records by age, and the job continued with it.
 #[test]
 fn an_output_that_is_another_one_is_noticed() {
     let Some(broker) = Broker::new() else { return };
@@ -300,7 +304,7 @@ fn an_output_that_is_another_one_is_noticed() {
     let mut watching = watch().unwrap();
     delete(&broker, &output);
     wait_until("it is gone", || !broker.has(&output));
-    // Whoever lets the broker make topics brings it back.
+    // A client that lets the broker create topics brings it back.
     let brokers = broker.settings.brokers();
     let careless: BaseProducer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
     careless.send(BaseRecord::to(&output).key("a").payload("")).map_err(|(error, _)| error).unwrap();
@@ -314,7 +318,7 @@ fn an_output_that_is_another_one_is_noticed() {
     });
     let noticed = noticed.unwrap().to_string();
     assert!(noticed.contains(" was deleted"), "{noticed}");
-    // And whoever starts then is told of the policy.
+    // A later start warns of the policy.
     let places = format!("--input kafka:{topic} --output kafka:{output} --until-end");
     run(&format!("run {} {places}", broker.flags), &[]).expect(1).says("cleanup.policy is delete");
 }
@@ -336,7 +340,7 @@ fn a_table_is_compacted_often_or_there_is_advice() {
         assert_eq!(made.get(*name).map(String::as_str), Some(*value), "{name}");
     }
     assert!(!job(&output).stderr.contains("WARN"));
-    // One that somebody else has made.
+    // A topic that somebody else has created.
     let theirs = unused("theirs");
     broker.make(&theirs, &[("cleanup.policy", "compact"), ("segment.bytes", "500000000")]);
     let done = job(&theirs).says("better: kafka-configs.sh").says("--entity-name test-theirs-");

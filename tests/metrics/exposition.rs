@@ -1,24 +1,27 @@
-//! A strict reader of the OpenMetrics text format: whatever it does not know is an error.
+//! A strict parser of the OpenMetrics text format. Everything that it does not know is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A page of metrics.
 #[derive(Debug, Default)]
 pub(super) struct Page {
-    /// The type of each family.
+    /// The type of each metric family.
     pub(super) families: BTreeMap<String, String>,
-    /// By name and labels, as `name{label="value"}`.
+    /// The value of each sample, by its name and labels as in `name{label="value"}`.
     samples: BTreeMap<String, f64>,
 }
 
 impl Page {
     /// The value of a sample.
+    ///
+    /// # Panics
+    /// When the page has no such sample.
     #[track_caller]
     pub(super) fn get(&self, sample: &str) -> f64 {
         *self.samples.get(sample).unwrap_or_else(|| panic!("there is no {sample} in {:#?}", self.samples))
     }
 
-    /// The samples of a name and any labels.
+    /// The samples with this name, by their labels.
     pub(super) fn all(&self, name: &str) -> BTreeMap<&str, f64> {
         let labelled = self.samples.iter().filter_map(|(sample, &value)| {
             let labels = sample.strip_prefix(name)?;
@@ -28,7 +31,7 @@ impl Page {
     }
 }
 
-/// Reads a whole page.
+/// Parses a whole page.
 pub(super) fn read(text: &str) -> Result<Page, String> {
     let lines = text.strip_suffix("# EOF\n").ok_or("the last line is not # EOF")?;
     let mut page = Page::default();
@@ -88,7 +91,7 @@ fn sample(family: &str, kind: &str, line: &str, page: &mut Page) -> Result<(), S
     }
 }
 
-/// `name="value",name="value"`, with `\\`, `\"` and `\n` for what cannot stand in a value.
+/// Checks labels of the form `name="value",name="value"`. In a value, `\`, `"` and line breaks are escaped by `\`.
 fn check_labels(labels: &str) -> Result<(), String> {
     let mut names = BTreeSet::new();
     let mut rest = labels;
@@ -127,7 +130,7 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().enumerate().all(fits)
 }
 
-/// Of every histogram without labels: buckets rise, end at +Inf, and say what the count says.
+/// Checks every histogram without labels: its buckets rise, and the last one is +Inf and equals the count.
 fn check_histograms(page: &Page) -> Result<(), String> {
     for (name, _) in page.families.iter().filter(|(_, kind)| *kind == "histogram") {
         let mut buckets: Vec<(f64, f64)> = Vec::new();
@@ -146,7 +149,7 @@ fn check_histograms(page: &Page) -> Result<(), String> {
     Ok(())
 }
 
-/// The reader itself can refuse.
+/// The parser itself refuses invalid pages.
 #[test]
 fn what_is_no_page_is_refused() {
     let good = "# HELP a Help.\n# TYPE a counter\na_total{b=\"c\\\"\",d=\"\"} 1\na_total 2\n# EOF\n";

@@ -1,4 +1,4 @@
-//! What is said on standard error: nothing unless it matters, a line a message, in both formats.
+//! Lines on standard error: none that does not matter, one line for each message, in both formats.
 
 use super::free_address;
 use crate::support::{Folder, run, run_with_input};
@@ -56,7 +56,7 @@ fn a_line_is_a_message_whatever_is_in_it() {
 
 #[test]
 fn the_level_decides_what_is_said() {
-    // Nobody answers there.
+    // No broker listens at this address.
     let flags = format!("run -b {} --input kafka:carts --startup-timeout 1s", free_address());
     let quiet = run(&flags, &[]).expect(1);
     let [warning, last] = &quiet.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{}", quiet.stderr) };
