@@ -1,10 +1,11 @@
-//! What a snapshot costs to write and to load, by how its parts are encoded.
+//! The cost of writing and loading a snapshot, by the codec of its parts.
 //!
-//! What: all baskets of a workload become one part in memory, and are read from it again, as events: what a worker's
-//! scribe and a restart do, without the disk, which is not ours to measure. `mb` is what the disk would have to take.
+//! What: all baskets of a workload are encoded as one part in memory, and decoded from it as events. A worker's
+//! snapshot writer and a restart do the same. The disk is left out, because its speed is not a property of the codec.
+//! `mb` is the size that a disk would have to store.
 //!
-//! Shapes: the row is `codec/WORKLOAD/CODEC`, the medians of `--runs`. Without the feature `abomonation` the codec is
-//! `default` (LEB128, zstd, CRC-32), with it `abomonation`.
+//! Shapes: the row is `codec/WORKLOAD/CODEC`, with the medians of `--runs`. Without the feature `abomonation`, the
+//! codec is `default` (LEB128, zstd, CRC-32). With the feature, it is `abomonation`.
 //!
 //! ```text
 //! cargo bench --bench codec -- [--workload journey] [--lines N] [--runs N] [--data DIR] [--json FILE]
@@ -74,7 +75,7 @@ fn median(mut found: Vec<f64>) -> f64 {
     found[found.len() / 2]
 }
 
-/// What the changes leave, as a worker's walk hands it over.
+/// The baskets after all changes, in the form in which a worker's snapshot scan emits them.
 fn baskets(changes: &[Change]) -> Vec<BasketCopy> {
     let mut baskets = BTreeMap::new();
     for change in changes {
@@ -101,7 +102,7 @@ fn write(baskets: &[BasketCopy]) -> Result<Vec<u8>> {
     Ok(writer.finish()?.0)
 }
 
-/// How many events it makes.
+/// Decodes a part, and returns the number of its events.
 fn load(part: &[u8]) -> Result<usize> {
     let (mut reader, mut events, mut entries) = (PartReader::new(part)?, 0, 0);
     while let Some(block) = reader.block()? {

@@ -1,20 +1,24 @@
-//! What the engine costs as work grows: the measurements behind the model of docs/cost.md.
+//! The cost of the engine as work grows: the measurements behind the model of docs/cost.md.
 //!
-//! What: the program `fast` (`common/programs.rs`) on shops that never were, one thing at a time another: events,
-//! basket size, items, k, the epoch, removes; then the same shop on several workers. A shop is seeded; its baskets have
-//! all the same number of different items, each drawn with Zipf's exponent 1, and come one after the other. With
-//! removes, an add is followed by the remove of some earlier line with a chance of 1 in 5.
+//! What: the program `fast` (`common/programs.rs`) on synthetic shops that differ in one parameter at a time: events,
+//! basket size, items, k, the epoch, removes. Then the same shop runs on several workers. A shop is seeded. All of
+//! its baskets have the same number of different items, each drawn with Zipf's exponent 1, and come one after the
+//! other. With removes, an add is followed by the remove of some earlier line with a chance of 1 in 5.
 //!
-//! Shapes: one at a time, because a model with few terms needs each of them to move alone; a few at once, because it is
-//! to hold there too. `retail` and `journey` are measured the same way, if their data is there, for a check: the model
-//! is not fitted to them. Rows are
-//! `cost/SHOP/kK/EPOCH/WORKERS`, where a shop is `BASKETxITEMS@EVENTS`, with `:removes` behind it if there are any.
+//! Shapes: most shops differ in one parameter, because a model with few terms needs each of them to vary alone. Some
+//! differ in several, because the model must hold there too. `retail` and `journey`, if their data is there, are
+//! measured the same way as a check: the model is not fitted to them. Rows are `cost/SHOP/kK/EPOCH/WORKERS`, where a
+//! shop is `BASKETxITEMS@EVENTS`, followed by `:removes` if it has any.
 //!
-//! Beside time and memory a row has what the model is made of: directed pairs that came or went (an event in a basket
-//! of n other items makes 2n), distinct directed pairs and lines at the end, lists told, the engine's own count
-//! of work, and the mean support of an event's item. `cpu_seconds` is the processor time of all workers, which on
-//! one worker of a quiet machine is the time: with more workers than cores it says what work there is, where
-//! seconds say nothing.
+//! Beside time and memory, a row has the variables of the model:
+//! - directed pairs that entered or left (an event in a basket of n other items makes 2n);
+//! - distinct directed pairs and lines at the end;
+//! - lists emitted;
+//! - the engine's own count of work;
+//! - the mean support of an event's item.
+//!
+//! `cpu_seconds` is the processor time of all workers. On one worker of a quiet machine, it is the elapsed time. With
+//! more workers than cores, it still measures the work, and `seconds` says nothing.
 //!
 //! ```text
 //! cargo bench --bench cost -- [--runs N] [--checks retail,journey] [--lines N] [--data DIR] [--json FILE]
@@ -53,7 +57,7 @@ fn main() -> ExitCode {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Case {
     name: String,
-    /// The size of a shop's baskets; of a data set, None.
+    /// The size of a shop's baskets. `None` for a data set.
     basket: Option<usize>,
     path: PathBuf,
     events: usize,
@@ -62,19 +66,19 @@ struct Case {
     workers: usize,
 }
 
-/// What a measurement found.
+/// The result of one measurement.
 #[derive(Debug, Serialize, Deserialize)]
 struct Outcome {
     seconds: f64,
     cpu_seconds: f64,
-    /// Bytes resident at the end, above what the changes take.
+    /// The resident bytes at the end, without those of the changes.
     steady: u64,
     told: u64,
     work: u64,
     about: About,
 }
 
-/// What there is to know of a workload without an engine.
+/// Properties of a workload that do not depend on an engine.
 #[derive(Debug, Serialize, Deserialize)]
 struct About {
     events: usize,
@@ -91,7 +95,7 @@ type Shape = (usize, usize, usize, usize, usize, bool);
 
 const SHAPES: [Shape; 27] = [
     (8, 20_000, 500_000, 10, 10_000, false),
-    // One thing another.
+    // Shapes that differ from the first in one parameter.
     (4, 20_000, 500_000, 10, 10_000, false),
     (16, 20_000, 500_000, 10, 10_000, false),
     (32, 20_000, 500_000, 10, 10_000, false),
@@ -105,10 +109,10 @@ const SHAPES: [Shape; 27] = [
     (8, 20_000, 1_000_000, 10, 10_000, false),
     (8, 20_000, 2_000_000, 10, 10_000, false),
     (8, 20_000, 500_000, 10, 10_000, true),
-    // Lines and little else.
+    // Shapes with many lines and few pairs.
     (4, 2_000, 3_000_000, 10, 10_000, false),
     (16, 2_000, 2_000_000, 10, 10_000, false),
-    // Several at once.
+    // Shapes that differ in several parameters.
     (4, 2_000, 500_000, 10, 1_000, false),
     (4, 20_000, 500_000, 20, 1_000, false),
     (16, 2_000, 500_000, 10, 10_000, false),
@@ -122,7 +126,7 @@ const SHAPES: [Shape; 27] = [
     (16, 200_000, 250_000, 10, 1_000, true),
 ];
 
-/// The first shape on more workers.
+/// The numbers of workers, above one, on which the first shape is measured.
 const WORKERS: [usize; 3] = [2, 4, 8];
 
 fn run() -> Result<()> {
@@ -161,14 +165,15 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// All cases of shops.
+/// The cases of all shops.
 fn cases(lines: usize) -> Result<Vec<Case>> {
     let alone = SHAPES.into_iter().map(|shape| (shape, 1));
     let shapes = alone.chain(WORKERS.into_iter().map(|workers| (SHAPES[0], workers)));
     let case = |((basket, items, events, k, epoch, removes), workers): (Shape, usize)| {
         let events = events.min(lines);
         let shop_name = format!("{basket}x{items}@{events}{}", if removes { ":removes" } else { "" });
-        // Made here and not where it is measured, so that what making it took is not taken over there unseen.
+        // The shop is made in this process, not in the child that measures. Otherwise the memory that making it freed
+        // would be reused there, and not be counted.
         let path = workload::write(&format!("shop-{shop_name}"), &shop(basket, items, removes, events))?.path;
         let name = format!("cost/{shop_name}/k{k}/{epoch}/{workers}");
         Ok(Case { name, basket: Some(basket), path, events, k, epoch, workers })
@@ -226,7 +231,7 @@ fn measure(case: &Case) -> Result<Outcome> {
     })
 }
 
-/// What one worker found.
+/// The result of one worker.
 struct Share {
     seconds: f64,
     cpu_seconds: f64,
@@ -235,7 +240,8 @@ struct Share {
     work: u64,
 }
 
-/// One worker's part: each epoch's changes of its baskets, one epoch after the other.
+/// The work of one worker: it sends the changes of its baskets epoch by epoch, and waits until each epoch is
+/// complete.
 fn work(worker: &mut Worker, changes: &[Change], lists: ListParams, epoch: usize) -> Share {
     let (index, peers) = (worker.index() as u32, worker.peers() as u32);
     let mut running = build_with(worker, Program::Fast, items(changes), Watch::Count, lists);
@@ -254,7 +260,7 @@ fn work(worker: &mut Worker, changes: &[Change], lists: ListParams, epoch: usize
     Share { seconds, cpu_seconds, resident: memory::resident(), told, work: running.work.get() }
 }
 
-/// A shop's first events: see the header.
+/// The first events of a shop, as the header describes it.
 fn shop(basket: usize, items: usize, removes: bool, events: usize) -> Vec<Change> {
     let mut sums = Vec::with_capacity(items);
     let mut sum = 0.0;
@@ -265,7 +271,7 @@ fn shop(basket: usize, items: usize, removes: bool, events: usize) -> Vec<Change
     let mut random = Random::new(8);
     let mut held = Lines::default();
     let mut changes = Vec::with_capacity(events + 1);
-    // As everywhere, items are numbered in the order in which they appear.
+    // Items are numbered in the order in which they appear, as in every workload.
     let (mut numbers, mut known) = (vec![None; items], 0);
     let mut picked: Vec<u32> = Vec::new();
     for number in 0.. {
@@ -301,7 +307,7 @@ fn shop(basket: usize, items: usize, removes: bool, events: usize) -> Vec<Change
     changes
 }
 
-/// Looks at a workload, after the clock has stopped.
+/// The properties of a workload. The clock has stopped before.
 fn about(changes: &[Change]) -> About {
     let items = items(changes) as usize;
     let baskets = changes.iter().map(|change| change.basket as usize + 1).max().unwrap_or(0);

@@ -1,18 +1,18 @@
-//! The cut of items that are in too many baskets: what `--max-item-baskets` costs in accuracy, and what it saves.
+//! Sampling of items in too many baskets: what `--max-item-baskets` costs in accuracy, and what it saves.
 //!
 //! What: a workload's changes go through the whole pipeline (cosine, k = 10, 3 digits) on one worker, in epochs of
-//! `--epoch` changes, without a limit and with each of `--limits`. The lists at the end are compared with the exact
-//! ones, and their counts with those of the lines at the end.
+//! `--epoch` changes, without a limit and with each of `--limits`. The final lists are compared with the exact ones,
+//! and their counts with the counts of the final lines.
 //!
-//! Shapes: a row `cuts/WORKLOAD/EPOCH/LIMIT` (`none` is without) has
-//! - `time_ratio`: its time by that without a limit; of `--runs` runs in turn, each in a process of its own, the
-//!   medians. Nothing is encoded or kept in these;
-//! - `sampled`: items in more baskets than the limit; `estimated`: the share of listed pairs with one of them;
-//! - `overlap`: the mean share of an exact list that is in the list with the limit, over all items that have one;
-//!   `overlap_sampled`: over the sampled items alone, whose lists are all estimates;
-//! - `error`: over the listed pairs that are estimated, the mean of |estimate − count| / count. Pairs that are listed
-//!   are those that look best, so estimates that are too large are among them more often than not: the error of a pair
-//!   that anyone would name beforehand is smaller.
+//! Shapes: a row `cuts/WORKLOAD/EPOCH/LIMIT` (`none` is without a limit) has
+//! - `time_ratio`: its time divided by the time without a limit. Both are medians of `--runs` runs in turn, each in
+//!   its own process; in these runs, nothing is encoded or kept;
+//! - `sampled`: items in more baskets than the limit; `estimated`: the share of listed pairs that have such an item;
+//! - `overlap`: the mean share of an exact list that is in the list with the limit, over all items that have an exact
+//!   list; `overlap_sampled`: the same over the sampled items alone, whose lists are all estimates;
+//! - `error`: over the listed pairs that are estimated, the mean of |estimate − count| / count. Listed pairs are
+//!   those with the highest scores, so estimates that are too large are overrepresented. The error of a pair that is
+//!   chosen beforehand is smaller.
 //!
 //! ```text
 //! cargo bench --bench cuts -- [--workloads retail,journey] [--limits 100,300,1000,3000] [--epoch N] [--runs N]
@@ -56,14 +56,14 @@ struct Case {
     lines: usize,
     epoch: usize,
     limit: Option<NonZeroU32>,
-    /// The lists are wanted, and no time.
+    /// Whether the run keeps the lists. Then its time does not count.
     keeps: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Outcome {
     seconds: f64,
-    /// Bytes above what the workload takes.
+    /// The peak of resident bytes, without those of the workload.
     peak: u64,
     sampled: u64,
     lists: Vec<(Name, List)>,
@@ -101,7 +101,7 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// Measures a workload with each limit, of which the first is none, and compares the lists.
+/// Measures a workload with each limit, and compares the lists. The first limit must be none.
 fn compare(
     workload: &Prepared,
     case: &Case,
@@ -143,7 +143,7 @@ fn compare(
     Ok(())
 }
 
-/// The mean share of an exact list that is in the other, over the items that are asked for.
+/// The mean share of an exact list that is in the other list, over the items for which `of` is true.
 fn overlap(exact: &AllLists, lists: &AllLists, of: impl Fn(&Name) -> bool) -> f64 {
     let share = |(item, exact): (&Name, &List)| {
         let list = lists.get(item).map_or(&[][..], Vec::as_slice);
@@ -158,7 +158,7 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / f64::from(count.max(1))
 }
 
-/// The baskets of each item at the end, rising.
+/// The final baskets of each item, in rising order.
 struct Truth(BTreeMap<Name, Vec<u32>>);
 
 impl Truth {
@@ -186,7 +186,7 @@ impl Truth {
         few.iter().filter(|&basket| many.binary_search(basket).is_ok()).count()
     }
 
-    /// Of the pairs that are listed, the share that is estimated; and of those, the mean relative error.
+    /// The share of listed pairs that are estimated, and the mean relative error of those.
     fn estimates(&self, lists: &AllLists, limit: NonZeroU32) -> (f64, f64) {
         let pairs = lists.iter().flat_map(|(item, list)| list.iter().map(move |entry| (item, entry)));
         let (mut listed, mut errors) = (0u32, Vec::new());

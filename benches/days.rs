@@ -1,11 +1,12 @@
-//! Memory over days of a shop in which everything is new all the time: whether anything stays that is over.
+//! Memory over the days of a shop in which everything is new all the time: it must not keep what has expired.
 //!
-//! What: the whole pipeline on one worker, with `--basket-idle` of a day. Every basket and its user come once and are
-//! left alone when they have had their lines, of which one in five is removed again; every day a part of the catalogue
-//! is replaced. So baskets, users and items come without end, and what is held is that of a day.
+//! What: the whole pipeline on one worker, with a `--basket-idle` of one day. Every basket has its own user, fills
+//! up, and then has no more events. One event in five removes a line again. Every day, a part of the catalogue is
+//! replaced. So new baskets, users and items come without end, and the state should be that of one day.
 //!
-//! Shapes, a row a day: resident memory above what the program needs for itself, what is held, and how many items were
-//! forgotten so far. `growth_percent` of the last row is the mean of the last third of the days against the second.
+//! Shapes, one row a day: resident memory without that of the program itself, the sizes of the state, and how many
+//! items have been forgotten so far. `growth_percent` of the last row compares the mean of the last third of the days
+//! with that of the second.
 //!
 //! ```text
 //! cargo bench --bench days -- [--days N] [--events-a-day N] [--items N] [--json FILE]
@@ -39,14 +40,14 @@ fn main() -> ExitCode {
 
 const DAY: Millis = 24 * 3_600_000;
 
-/// Events that are an epoch.
+/// The events of an epoch.
 const EPOCH: u64 = 10_000;
 
-/// Baskets that are filled at the same time, and the lines of one.
+/// The baskets that are filled at the same time, and the lines of each.
 const OPEN: usize = 500;
 const LINES: u32 = 8;
 
-/// One item in so many is replaced every day.
+/// One item in this many is replaced every day.
 const REPLACED: usize = 20;
 
 struct Shop {
@@ -76,14 +77,15 @@ impl Iterator for Shop {
         }
         let place = self.random.below(self.open.len());
         let basket = &mut self.open[place];
-        // The popular ones are many times as often asked for as the others; the window moves on, day by day.
+        // Low ranks are drawn much more often than high ones.
         let rank = (self.random.share().powi(3) * self.items as f64) as usize;
         let is_removed = basket.lines > 0 && self.random.below(5) == 0;
         let action = if is_removed {
             Action::Remove(basket.last.clone(), None)
         } else {
             basket.lines += 1;
-            // Which place of the catalogue, and since when it is for this.
+            // The item at this rank of the catalogue. Its name changes every `REPLACED` days, at different days for
+            // different ranks.
             let since = (day as usize + rank) / REPLACED;
             basket.last = format!("item {rank} since {since}").into();
             Action::Add(basket.last.clone(), 1)
@@ -103,7 +105,7 @@ impl Iterator for Shop {
     }
 }
 
-/// What a day leaves.
+/// The measurements at the end of a day.
 struct Evening {
     resident: u64,
     seconds: f64,

@@ -1,21 +1,23 @@
-//! The engine beside the reference dataflow, and beside hash counting alone.
+//! The engine compared with the reference dataflow, and with hash counting alone.
 //!
-//! What: a workload's changes in, all lists maintained (cosine, k = 10, 3 digits), on one worker, inside the dataflow:
-//! nothing is decoded and nothing written. `common/programs.rs` says what the programs are, `common/counting.rs` what
-//! hash counting does, `common/workload.rs` what a change is, `common/sources.rs` where they come from.
+//! What: a workload's changes enter, and all lists are maintained (cosine, k = 10, 3 digits), on one worker, inside
+//! the dataflow. Nothing is decoded and nothing is written. `common/programs.rs` describes the programs,
+//! `common/counting.rs` hash counting, `common/workload.rs` a change, and `common/sources.rs` the sources of changes.
 //!
 //! Shapes, each a row `engine/WORKLOAD/EPOCH/PROGRAM`:
-//! - `1000`, `10000`: epochs of so many changes, one after the other, as a stream would bring them; an epoch starts
-//!   when the one before is out. The time is that of all epochs.
+//! - `1000`, `10000`: epochs of this many changes, one after the other, as a stream would bring them. An epoch starts
+//!   when the one before is complete. The time is that of all epochs.
 //! - `bulk`: the whole workload as one epoch, as a restart would bring it.
-//! - `reference` slows as it grows, so it is given the first lines only (`--reference-lines`), and `fast` once more
-//!   with as many. Rows of the first lines only have `@LINES` behind the program.
+//! - `reference` slows down as its state grows, so it gets the first lines only (`--reference-lines`), and `fast` is
+//!   measured once more on as many. Rows of the first lines only have `@LINES` behind the program.
 //!
-//! First, without a clock, each program's lists are compared (`count` has none), its records are encoded and counted,
-//! and the pairs are counted. Then each case is measured `--runs` times, each time in a process of its own, all cases
-//! in turn, those of a workload with removes beside those without; a row is the run whose time is the median,
-//! `seconds_min` and `seconds_max` are the fastest and the slowest. `x_adds` is the time per event by that without
-//! removes. Memory is what the process has resident above what the workload itself takes: at its peak, and at the end.
+//! First, without a clock, the lists of the programs are compared (`count` has none), their records are encoded and
+//! counted, and the pairs are counted. Then each case is measured `--runs` times, each time in its own process. All
+//! cases take turns, and those of a workload with removes run beside those without.
+//!
+//! A row is the run with the median time; `seconds_min` and `seconds_max` are the fastest and the slowest. `x_adds`
+//! is the time per event divided by that without removes. Memory is the resident memory of the process without that
+//! of the workload itself: at its peak, and at the end.
 //!
 //! ```text
 //! cargo bench --bench engine -- [--workloads retail,journey:removes,…] [--epochs 1000,10000,bulk]
@@ -55,7 +57,7 @@ struct Case {
     program: Program,
     path: PathBuf,
     lines: usize,
-    /// As many changes are an epoch; None is bulk.
+    /// The changes of an epoch. `None` is bulk.
     epoch: Option<usize>,
     task: Task,
 }
@@ -63,26 +65,26 @@ struct Case {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Task {
     Measure,
-    /// What comes out, without a clock.
+    /// Compares output, without a clock.
     Check,
-    /// The same, with the lists on standard output.
+    /// Compares output, and writes the lists to standard output.
     Lists,
 }
 
-/// What a measurement found.
+/// The result of one measurement.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Outcome {
     events: usize,
     seconds: f64,
-    /// Seconds of the epochs, sorted.
+    /// The seconds of an epoch: two percentiles and the most.
     epoch_p50: f64,
     epoch_p99: f64,
     epoch_max: f64,
-    /// Bytes.
+    /// Resident bytes, without those of the workload.
     peak: u64,
     steady: u64,
     lists_out: u64,
-    /// Of a check only.
+    /// Set by a check only.
     records: u64,
     bytes: u64,
     fingerprint: String,
@@ -151,7 +153,7 @@ fn export_lists(name: &str, options: &Options) -> Result<()> {
     measure(&case).map(|_outcome| ())
 }
 
-/// A case, what its check found, and what its runs did.
+/// A case, with the result of its check and of its runs.
 struct Measured {
     case: Case,
     check: Outcome,
@@ -160,10 +162,10 @@ struct Measured {
     range: [f64; 2],
 }
 
-/// What the name of a workload with removes ends with.
+/// The end of the name of a workload with removes.
 const REMOVES: &str = ":removes";
 
-/// All rows of a workload, and of the same with removes, which takes turns with it.
+/// Measures all cases of a workload, and of the same workload with removes in turn, and adds their rows.
 fn compare(workloads: &[Prepared], options: &Options, rows: &mut Rows) -> Result<()> {
     for epoch in &options.epochs {
         let mut cases: Vec<Case> = Vec::new();
@@ -193,7 +195,7 @@ fn compare(workloads: &[Prepared], options: &Options, rows: &mut Rows) -> Result
                     other.case.program == Program::Count
                         && (&other.case.path, other.case.lines) == (&row.case.path, row.case.lines)
                 };
-                // The first workload of several is the one without removes.
+                // The first workload is the one without removes.
                 let adds = |other: &&Measured| {
                     other.case.program == row.case.program
                         && other.case.path == workloads[0].path
@@ -206,7 +208,7 @@ fn compare(workloads: &[Prepared], options: &Options, rows: &mut Rows) -> Result
     Ok(())
 }
 
-/// What is to be measured beside each other.
+/// The cases of a workload that are compared with each other.
 fn cases(workload: &Prepared, epoch: &str, options: &Options) -> Result<Vec<Case>> {
     let whole = workload.changes.min(options.lines);
     let some = whole.min(options.reference_lines);
@@ -237,8 +239,7 @@ fn name(workload: &Prepared, epoch: &str, case: &Case) -> String {
     format!("engine/{}/{epoch}/{}{part}", workload.name, case.program)
 }
 
-/// Runs each case without a clock, and compares all changes of lists, epoch by epoch, of those that took the same
-/// changes.
+/// Runs each case without a clock. Compares the changes of lists, epoch by epoch, of all cases with the same changes.
 fn check(cases: &[Case]) -> Result<Vec<Outcome>> {
     let mut checks: Vec<Outcome> = Vec::new();
     for case in cases {
@@ -262,7 +263,7 @@ fn check(cases: &[Case]) -> Result<Vec<Outcome>> {
 }
 
 impl Measured {
-    /// The figures of the row; `count` is hash counting on the same changes, `adds` the same program without removes.
+    /// The figures of the row. `count` is hash counting on the same changes, `adds` the same program without removes.
     fn figures(&self, count: Option<&Measured>, adds: Option<&Measured>) -> Figures {
         let Measured { check, median, range, .. } = self;
         let events = median.events as f64;

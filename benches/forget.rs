@@ -1,12 +1,12 @@
 //! Forgetting a user: the time from the request to the last changed list.
 //!
-//! What: the whole pipeline on one worker with the baskets of `--users` users, a basket each: of 1 to 15 items, 8 in
-//! the mean, of `--items` with Zipf's exponent 1; and among them `--large` users whose one basket has `--large-items`
-//! items that are all different, the hardest shape, because all of them share it. Then the large users are forgotten
-//! (`ForgetUser`), one after the other, each in an epoch of its own.
+//! What: the whole pipeline on one worker, with the baskets of `--users` users, one basket each. A basket has 1 to 15
+//! items, 8 in the mean, of `--items` with Zipf's exponent 1. Among them are `--large` users whose basket has
+//! `--large-items` different items. This is the hardest shape, because all of these items share the basket. Then the
+//! large users are forgotten (`ForgetUser`), one after the other, each in its own epoch.
 //!
-//! Shapes: the row `forget/USERS` has the percentiles of all requests. The time of one runs from the moment its event
-//! is sent until the records of all changed lists are encoded.
+//! Shapes: the row `forget/USERS` has the percentiles over all requests. The latency of a request is the time from
+//! sending its event until the records of all changed lists are encoded.
 //!
 //! ```text
 //! cargo bench --bench forget -- [--users N] [--items N] [--large N] [--large-items N] [--json FILE]
@@ -57,7 +57,7 @@ struct Case {
 struct Outcome {
     lines: u64,
     load_seconds: f64,
-    /// Bytes when all was loaded.
+    /// Resident bytes after loading.
     loaded: u64,
     records: u64,
     latencies: Summary,
@@ -94,10 +94,10 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// Events of an epoch while the state is loaded.
+/// The events of an epoch while the state is loaded.
 const LOAD_EPOCH: usize = 500_000;
 
-/// Items of the largest of the other baskets; half of it and a half more is the mean.
+/// The most items of a basket that is not large. The mean is half of this plus one half.
 const SMALL_ITEMS_MAX: usize = 15;
 
 fn measure(case: Case) -> Result<Outcome> {
@@ -135,7 +135,7 @@ fn forget(worker: &mut Worker, case: Case) -> Outcome {
     Outcome { lines: shop.lines, load_seconds, loaded, records, latencies: latencies.summary() }
 }
 
-/// Sends an epoch and waits until it is out; says how long that took.
+/// Sends an epoch and waits until it is complete. Returns the time that it took.
 fn epoch(
     worker: &mut Worker,
     input: &mut EventInput,
@@ -151,10 +151,10 @@ fn epoch(
     start.elapsed()
 }
 
-/// Users and what they have.
+/// The users, their baskets and the items.
 struct Shop {
     case: Case,
-    /// Sums of the items' popularity, to find an item by chance.
+    /// For each item, the sum of the popularities up to it, for drawing an item at random.
     popularity: Vec<f64>,
     random: Random,
     lines: u64,
@@ -174,7 +174,7 @@ impl Shop {
         events.extend(items.into_iter().map(|item| self.event(user, Action::Add(item_name(item), 1))));
     }
 
-    /// The large users, spread evenly among the others.
+    /// The number of a large user. Large users are spread evenly among all users.
     fn large_user(&self, large: u32) -> u32 {
         (u64::from(large) * u64::from(self.case.users) / u64::from(self.case.large)) as u32
     }
@@ -203,7 +203,7 @@ impl Shop {
     }
 }
 
-/// Sums of 1 / rank.
+/// The running sums of 1 / rank.
 fn popularity(items: u32) -> Vec<f64> {
     let weights = (1..=items).map(|rank| 1.0 / f64::from(rank));
     weights

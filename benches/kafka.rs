@@ -1,25 +1,27 @@
-//! How long it takes through a real Kafka: from an event that is due to a record that a consumer holds.
+//! Latency through a real Kafka: from the moment an event is due to the moment a consumer has the record of its list.
 //!
-//! What: the job's own binary (`deltacart run`) between two topics of a real broker. The whole workload is brought in
-//! through the topic first, until the job has committed all of it. Then events go on coming at a fixed rate
-//! (`common/continuation.rs`), each sent when it is due, whatever the broker and the job do meanwhile; and a consumer
-//! reads the topic of lists.
+//! What: the job's own binary (`deltacart run`) between two topics of a real broker. The whole workload is sent
+//! through the topic first, until the job has committed all of it. Then events come at a fixed rate
+//! (`common/continuation.rs`). Each is sent when it is due, whatever the broker and the job do meanwhile, and a
+//! consumer reads the topic of lists.
 //!
-//! Which list follows from which event cannot be seen in general, so among the events there are *marked* ones: two
-//! items that nobody else has come into a basket of their own, and with the second its list must appear. They take the
-//! same partitions and epochs as all others, so their latency is that of any event of their moment. It runs from when
-//! the second of the two was *due*, not from when it was sent, to when the consumer has the record.
+//! In general one cannot tell which list follows from which event, so some events are *marked*. In a marked pair, two
+//! items that occur nowhere else are added to their own basket; the second must cause its list. Marked events are in
+//! the same partitions and epochs as all others, so their latency is that of any event at that time. It runs from
+//! when the second event of the pair was *due*, not from when it was sent, until the consumer has the record.
 //!
-//! Shapes: one worker, the tick of `--tick`; `--properties` of librdkafka hold for the job and for the clients here;
-//! unless others are given, those that send at once (`linger.ms=0`, `socket.nagle.disable=true`). The row is
-//! `kafka/WORKLOAD/TICKms/RATE/MODE`, the run with the median p99 of `--runs`, each with topics and a job of its own.
-//! Modes, which take turns: `exactly-once`, in transactions of whole epochs; `at-least-once`; and `snapshots`, exactly
-//! once with a snapshot every second, so that hardly an event comes while none is taken.
+//! Shapes: one worker, and the tick of `--tick`. `--properties` of librdkafka apply to the job and to the clients
+//! here; the default is to send at once (`linger.ms=0`, `socket.nagle.disable=true`). The row is
+//! `kafka/WORKLOAD/TICKms/RATE/MODE`, the run with the median p99 of `--runs`, each with its own topics and job. The
+//! modes take turns:
+//! - `exactly-once`, in transactions of whole epochs;
+//! - `at-least-once`;
+//! - `snapshots`, exactly once with a snapshot every second, so that nearly every event comes while one is taken.
 //!
-//! `idle_cpu_percent` is what the job used of a core, with all of its state, in the seconds after the last event. Then
-//! the job is killed and started again, and `ready_s` is how long it takes until `/readyz` says so: it has taken the
-//! output over, has all of its state again, from the input or from a snapshot, and has published what differs.
-//! Producer, broker, job and consumer share the machine.
+//! `idle_cpu_percent` is the share of a core that the job used, with all of its state, in the seconds after the last
+//! event. Then the job is killed and started again. `ready_s` is the time until `/readyz` reports that it is ready:
+//! it has taken the output over, has restored all of its state from the input or from a snapshot, and has published
+//! the difference. Producer, broker, job and consumer share the machine.
 //!
 //! ```text
 //! cargo bench --bench kafka -- [--workload journey] [--modes exactly-once,at-least-once,snapshots] [--rate N]
@@ -27,7 +29,7 @@
 //!     [--properties NAME=VALUE,…] [--brokers HOST:PORT] [--partitions N] [--lines N] [--runs N] [--data DIR]
 //!     [--json FILE]
 //! ```
-//! Without `--brokers` it starts one by `scripts/kafka` and stops it at the end.
+//! Without `--brokers`, the benchmark starts a broker by `scripts/kafka` and stops it at the end.
 
 mod common;
 
@@ -63,21 +65,22 @@ fn main() -> ExitCode {
 struct Options {
     rate: f64,
     tick_ms: u64,
-    /// Epochs that may be open, if not the job's default.
+    /// The most open epochs. Without it, the job's default.
     ahead: Option<u64>,
-    /// At most how often lists leave, if not with every epoch.
+    /// The shortest time between two changes of a list, `--lists-every`. Without it, lists are published with every
+    /// epoch.
     lists_every: Option<String>,
     seconds: f64,
     warm_up: f64,
-    /// Of so many events one is the second of a marked pair.
+    /// One event in this many is the second of a marked pair.
     marked: usize,
     partitions: u32,
     brokers: String,
-    /// Of librdkafka, for the job and for the clients here alike.
+    /// Properties of librdkafka, for the job and for the clients here.
     properties: Vec<String>,
 }
 
-/// How the job runs.
+/// The delivery and the snapshots of the job.
 #[derive(Clone, Copy)]
 enum Mode {
     ExactlyOnce,
@@ -101,10 +104,10 @@ impl FromStr for Mode {
 #[derive(Default)]
 struct Outcome {
     load_seconds: f64,
-    /// Records that the consumer read after the warm-up began, and their bytes.
+    /// Records that the consumer read while events were sent and shortly after, and their bytes.
     records: u64,
     bytes: u64,
-    /// Marked events whose lists were never seen.
+    /// Marked events after the warm-up whose lists the consumer never got.
     lost: usize,
     latencies: Summary,
     job_peak: u64,
@@ -113,7 +116,7 @@ struct Outcome {
     ready_seconds: f64,
 }
 
-/// How many there were, what one took, and the bytes of the last.
+/// The number of snapshots, the mean seconds of one, and the bytes of the last.
 struct Snapshots {
     count: f64,
     seconds: f64,
@@ -191,7 +194,7 @@ fn figures(outcome: Outcome, options: &Options, lines: usize) -> Figures {
     figures
 }
 
-/// A broker, which is stopped at the end if it was started here.
+/// A broker. It is stopped at the end if the benchmark started it.
 struct Broker {
     brokers: String,
     started: bool,
@@ -225,10 +228,10 @@ impl Drop for Broker {
     }
 }
 
-/// The job, which is killed with its handle.
+/// The running job. It is killed when this is dropped.
 struct Job {
     process: Child,
-    /// Where it can be watched.
+    /// The address of its metrics.
     address: SocketAddr,
 }
 
@@ -261,7 +264,7 @@ impl Job {
         self.process.id()
     }
 
-    /// What it answers over HTTP, head and all.
+    /// The HTTP response to a request, with its head.
     fn get(&self, path: &str) -> Result<String> {
         let mut stream = TcpStream::connect(self.address)?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n")?;
@@ -272,7 +275,7 @@ impl Job {
 
     fn wait_until_ready(&mut self) -> Result<()> {
         let start = Instant::now();
-        // It does not listen at once.
+        // The job does not listen at once.
         while !self.get("/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 ")) {
             ensure!(self.process.try_wait()?.is_none(), "the job has ended");
             ensure!(start.elapsed() < PATIENCE, "the job is not ready within {} s", PATIENCE.as_secs());
@@ -281,7 +284,7 @@ impl Job {
         Ok(())
     }
 
-    /// What it says of its snapshots; nothing if it has taken none.
+    /// The metrics of the job's snapshots. `None` if it has taken none.
     fn snapshots(&self) -> Result<Option<Snapshots>> {
         let page = self.get("/metrics")?;
         let value = |name: &str| {
@@ -300,7 +303,7 @@ impl Drop for Job {
     }
 }
 
-/// What a run has of its own.
+/// The names that only one run uses.
 struct Names {
     input: String,
     output: String,
@@ -364,13 +367,13 @@ fn measure(state: &[Change], options: &Options, mode: Mode) -> Result<Outcome> {
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// How long lists are waited for after the last event.
+/// The time to wait for lists after the last event.
 const AFTERWARDS: Duration = Duration::from_secs(3);
 
-/// How long the job is watched when nothing comes.
+/// The time over which the idle job is measured.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// The event of a change, in the job's own format.
+/// The event of a change, in the plain JSON format.
 fn event(change: Change) -> String {
     let kind = if change.comes { "add" } else { "remove" };
     let (basket, item) = (basket_name(change.basket), item_name(change.item));
@@ -386,7 +389,7 @@ fn send(producer: &BaseProducer, topic: &str, key: &str, value: &str) {
     producer.poll(Duration::ZERO);
 }
 
-/// Sends each event when it is due; of every `marked` the last two are a marked pair.
+/// Sends each event when it is due. Of every `marked` events, the last two are a marked pair.
 fn send_at_rate(producer: &BaseProducer, topic: &str, changes: &[Change], options: &Options, start: Instant) {
     for (number, &change) in changes.iter().enumerate() {
         let due = start + Duration::from_secs_f64(number as f64 / options.rate);
@@ -410,7 +413,7 @@ fn send_at_rate(producer: &BaseProducer, topic: &str, changes: &[Change], option
     }
 }
 
-/// Reads lists until it is over, and finds those of marked events.
+/// Reads lists until `is_over`, and measures the latencies of marked events.
 fn watch(
     consumer: &BaseConsumer,
     events: usize,
@@ -443,7 +446,7 @@ fn watch(
     Ok(Outcome { records, bytes, lost, latencies, ..Outcome::default() })
 }
 
-/// A consumer of all partitions of the topic of lists, from where it ends now.
+/// A consumer of all partitions of the topic of lists, from their current ends.
 fn lists(settings: &KafkaSettings, topic: &str, partitions: u32) -> Result<BaseConsumer> {
     let mut config = settings.client_config(Role::Consumer);
     let consumer: BaseConsumer =
@@ -457,7 +460,7 @@ fn lists(settings: &KafkaSettings, topic: &str, partitions: u32) -> Result<BaseC
     Ok(consumer)
 }
 
-/// Waits until the job has committed as many records as there are.
+/// Waits until the job has committed all records of the workload.
 fn wait_for_commits(
     settings: &KafkaSettings,
     topic: &str,

@@ -1,19 +1,19 @@
-//! How long it takes from an event to its lists, when events come at a fixed rate and wait for nobody.
+//! Latency from an event to its lists, when events come at a fixed rate whether the system keeps up or not.
 //!
-//! What: the whole pipeline on one worker, with the state of the whole workload; then events go on coming
-//! (`common/continuation.rs`: new baskets like the old, one change in five a remove), each with its *scheduled* time.
-//! Its latency ends when the records of its epoch are encoded and handed over, inside the dataflow. An event that comes
-//! late into the dataflow, because the worker was busy, has its latency from when it should have come: the schedule
-//! never waits for the system (no coordinated omission). Every event's latency is kept; nothing is sampled.
+//! What: the whole pipeline on one worker, with the state of the whole workload. Then more events come
+//! (`common/continuation.rs`: new baskets like the old, one change in five a remove), each at a *scheduled* time. Its
+//! latency ends when the records of its epoch are encoded and handed over, inside the dataflow. The latency of an
+//! event that enters late, because the worker was busy, starts at its scheduled time: the schedule never waits for
+//! the system (no coordinated omission). The latency of every event is kept; nothing is sampled.
 //!
-//! Shapes: an epoch ends at a tick if anything came, and at most `--ahead` are open: when they are, the epoch goes on
-//! and grows, as in the job. The capacity is measured on the same state with the same events, in epochs of 10,000, one
-//! after the other; rates are numbers of events a second, or shares of that capacity. Each row
-//! `latency/WORKLOAD/TICKms/RATE` is the run with the median p99 of `--runs`, each in a process of its own; the first
+//! Shapes: an epoch ends at a tick if anything came, and at most `--ahead` epochs are open. When they are, the
+//! current epoch grows, as in the job. The capacity is measured on the same state with the same events, in epochs of
+//! 10,000, one after the other. Rates are events a second, or shares of that capacity. Each row
+//! `latency/WORKLOAD/TICKms/RATE` is the run with the median p99 of `--runs`, each in its own process. The first
 //! `--warm-up` seconds do not count.
 //!
-//! With `+snapshots` behind a rate, a snapshot is begun every second, as the job takes them, into a folder; and only
-//! those events count that were due or on their way while one was taken.
+//! With `+snapshots` behind a rate, a snapshot begins every second and is written to a folder, as in the job. Then
+//! only those events count that were due or in flight while a snapshot was taken.
 //!
 //! ```text
 //! cargo bench --bench latency -- [--workload journey] [--rates 10000,10000+snapshots,10%,50%,90%] [--ticks 5,50]
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 struct Case {
     path: PathBuf,
     lines: usize,
-    /// Events a second; None is as many as can be, to find out how many that is.
+    /// Events a second. `None` measures the capacity.
     rate: Option<f64>,
     tick_ms: u64,
     seconds: f64,
@@ -69,12 +69,12 @@ struct Case {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Outcome {
-    /// Events a second that were taken in.
+    /// Events a second that the dataflow took in.
     rate: f64,
     epochs: u64,
     records: u64,
     latencies: Summary,
-    /// What each snapshot took, in seconds.
+    /// The seconds that each snapshot took.
     snapshots: Vec<f64>,
 }
 
@@ -144,7 +144,7 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// A rate as it was given: a number, or a share of the capacity.
+/// A rate as given, a number or a share of the capacity, in events a second.
 fn events_per_second(rate: &str, capacity: f64) -> Result<f64> {
     let rate = match rate.strip_suffix('%') {
         Some(share) => share.parse::<f64>().map(|share| capacity * share / 100.0),
@@ -153,10 +153,10 @@ fn events_per_second(rate: &str, capacity: f64) -> Result<f64> {
     rate.ok().filter(|rate| *rate > 0.0).context("--rates wants events a second, or shares such as 50%")
 }
 
-/// Changes of which one in five is a remove.
+/// The share of changes that are removes.
 const REMOVES_SHARE: f64 = 0.2;
 
-/// An epoch of the measurement of the capacity.
+/// The changes of an epoch when the capacity is measured.
 const CAPACITY_EPOCH: usize = 10_000;
 
 fn measure(case: &Case) -> Result<Outcome> {
@@ -173,8 +173,8 @@ fn measure(case: &Case) -> Result<Outcome> {
             None => capacity(worker, &mut running, &mut coming, &case),
             Some(rate) => {
                 let total = (rate * (case.warm_up + case.seconds)) as usize;
-                // Made beforehand: picking them is not the system's work. Making events of them is, as decoding would
-                // be.
+                // The changes are picked beforehand, because picking them is not the system's work. Events are made
+                // of them while the clock runs, as decoding would make them.
                 let changes: Vec<Change> = coming.take(total).collect();
                 let outcome = open_loop(worker, &mut running, &changes, rate, &case, &mut snapshots);
                 Outcome { snapshots: snapshots.map_or(Vec::new(), |snapshots| snapshots.seconds), ..outcome }
@@ -185,7 +185,7 @@ fn measure(case: &Case) -> Result<Outcome> {
     threads.join().pop().context("a worker")?.map_err(|error| anyhow!("a worker stopped: {error}"))
 }
 
-/// How many events a second go through when the next epoch is always ready.
+/// Measures how many events a second the pipeline takes in when the next epoch is always ready.
 fn capacity(worker: &mut Worker, running: &mut Running, coming: &mut Continuation, case: &Case) -> Outcome {
     let (mut events, mut seconds, mut epoch) = (0, 0.0, 1);
     while seconds < case.warm_up + case.seconds {
@@ -197,7 +197,7 @@ fn capacity(worker: &mut Worker, running: &mut Running, coming: &mut Continuatio
     Outcome { rate: events as f64 / seconds, epochs: epoch, ..Outcome::default() }
 }
 
-/// Events that are sent in one turn at most, as the job reads so many at a time.
+/// The most events that are sent in one turn. The job reads as many at a time.
 const TURN_EVENTS: usize = 4096;
 
 fn open_loop(
@@ -213,7 +213,8 @@ fn open_loop(
     let warm = (rate * case.warm_up) as usize;
     let mut latencies = Latencies::default();
     let records_before = running.seen.borrow().records;
-    // The epoch that is open for events, those before it that are not out, each with its first event of the next.
+    // The epoch that is open for events; and the epochs before it that are not complete, each with the number of the
+    // first event behind it.
     let (mut epoch, mut under_way) = (1, VecDeque::new());
     let (mut sent, mut closed, mut out, mut epochs) = (0, 0, 0, 0);
     let mut last_tick = Duration::ZERO;
@@ -267,16 +268,16 @@ fn open_loop(
     Outcome { rate, epochs, records, latencies: latencies.summary(), snapshots: Vec::new() }
 }
 
-/// From one snapshot's beginning to the next one's.
+/// The time between the beginnings of two snapshots.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 
-/// Takes snapshots, one part each, as the job does it.
+/// Takes snapshots as the job does, each of one part.
 struct Snapshots {
     request: SnapshotRequest,
     scribe: Scribe,
     store: Arc<dyn Store>,
     _folder: tempfile::TempDir,
-    /// When the last one began, and when it was safe.
+    /// When the last snapshot began, and when it was complete on disk.
     began: Duration,
     ended: Option<Duration>,
     seconds: Vec<f64>,
@@ -296,7 +297,7 @@ impl Snapshots {
         part_name(self.seconds.len() as u64, 0)
     }
 
-    /// The epoch is about to be closed: perhaps a snapshot is due.
+    /// Starts a snapshot at the end of `epoch`, if one is due. Called before the epoch is closed.
     fn end_of(&mut self, epoch: Epoch, now: Duration) {
         if self.ended.is_some() && now - self.began >= SNAPSHOT_EVERY {
             self.scribe.begin(self.name(), Vec::new());
@@ -305,7 +306,7 @@ impl Snapshots {
         }
     }
 
-    /// Sees whether the one that is under way is safe.
+    /// Notes the end of the current snapshot, if it is complete on disk.
     fn look(&mut self, now: Duration) {
         if let Some(outcome) = self.scribe.outcome() {
             outcome.expect("a snapshot can be written");

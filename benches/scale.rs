@@ -1,15 +1,16 @@
-//! One worker and more: how much faster, and how evenly the work lies.
+//! Scaling from one worker to several: how much faster they are, and how evenly the work is spread.
 //!
-//! What: the programs `fast` and `pipeline` (`common/programs.rs`) on a workload in epochs, each worker sending the
-//! changes of its share of the baskets, as partitions of a topic keyed by basket would bring them. All changes are made
-//! ready before the clock runs; up to `--ahead` epochs are open at once and there are no huge pages, as in the job.
+//! What: the programs `fast` and `pipeline` (`common/programs.rs`) on a workload in epochs. Each worker sends the
+//! changes of its share of the baskets, as partitions of a topic keyed by basket would bring them. All changes are
+//! prepared before the clock runs. As in the job, up to `--ahead` epochs are open at once, and there are no huge
+//! pages.
 //!
 //! Shapes, each a row `scale/WORKLOAD/PROGRAM/PROCESSESxWORKERS`:
 //! - speed: one worker, two workers of one process, two processes of one worker (over loopback). `x_one` is the time
-//!   of one worker by that of the row. More workers than cores say nothing here, so there are none.
-//! - evenness: `--many` workers, whatever the cores, on `--skewed`: not by seconds, but by what each worker did: the
-//!   engine's own count of work, and the processor time of the worker's thread. `max_by_mean` is what
-//!   the busiest did by the mean.
+//!   of one worker divided by the time of the row. More workers than cores say nothing here, so there are none.
+//! - evenness: `--many` workers, whatever the cores, on `--skewed`. It is measured not in seconds but by the work of
+//!   each worker: the engine's own count, and the processor time of the worker's thread. `max_by_mean` is the most of
+//!   one worker divided by the mean.
 //!
 //! ```text
 //! cargo bench --bench scale -- [--workloads retail,journey] [--skewed zipf] [--programs fast,pipeline] [--many N]
@@ -57,7 +58,7 @@ struct Case {
     addresses: Vec<String>,
 }
 
-/// What a measurement found; of several processes, in the first.
+/// The result of one measurement. Of several processes, that of the first.
 #[derive(Debug, Serialize, Deserialize)]
 struct Outcome {
     events: usize,
@@ -66,10 +67,10 @@ struct Outcome {
     workers: Vec<Share>,
 }
 
-/// What one worker did.
+/// The work of one worker.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Share {
-    /// By the engine's count.
+    /// The engine's own count.
     work: u64,
     cpu_seconds: f64,
 }
@@ -85,7 +86,7 @@ struct Options {
 
 fn run() -> Result<()> {
     let mut arguments = Arguments::read();
-    // As the job does: two workers would wait for twice as many of them to be cleared.
+    // As in the job. With huge pages, two workers would wait until twice as many of them are cleared.
     pages::use_small_pages();
     if let Some(case) = children::case::<Case>(&mut arguments)? {
         return children::report(&measure(&case)?);
@@ -125,7 +126,8 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// The rows of one program on one workload. If there are several shapes, all are held against the first.
+/// Measures one program on one workload in all shapes, and adds the rows. If there are several shapes, all are
+/// compared with the first.
 fn compare(
     workload: &Prepared,
     program: Program,
@@ -165,7 +167,7 @@ fn figures(outcome: &Outcome, first: Option<&Outcome>, processes: usize) -> Figu
     if let Some(first) = first {
         figures.push(("x_one", number(first.seconds / outcome.seconds)));
     }
-    // Those of other processes are not known here.
+    // The work of workers in other processes is not known here.
     if processes == 1 {
         let cpu: Vec<f64> = outcome.workers.iter().map(|worker| worker.cpu_seconds).collect();
         figures.extend(evenness(["cpu_s_mean", "cpu_s_max", "cpu_max_by_mean"], &cpu));
@@ -181,7 +183,7 @@ fn evenness(names: [&'static str; 3], shares: &[f64]) -> Figures {
     names.into_iter().zip([mean, max, max / mean].map(number)).collect()
 }
 
-/// Measures one case in this process, and, of several, in those that it starts.
+/// Measures one case in this process. If the case has several processes, this one starts the others.
 fn measure(case: &Case) -> Result<Outcome> {
     let mut case = case.clone();
     let mut others = Vec::new();
@@ -219,7 +221,7 @@ fn measure(case: &Case) -> Result<Outcome> {
     })
 }
 
-/// One worker's part: the seconds until everything was out everywhere, the lists it gave, and what it did.
+/// The work of one worker. Returns the seconds until all epochs were complete, the lists emitted, and the work done.
 fn work(worker: &mut Worker, case: &Case, changes: &[Change]) -> (f64, u64, Share) {
     let (index, peers) = (worker.index() as u32, worker.peers() as u32);
     let mut running = build(worker, case.program, items(changes), Watch::Count);
@@ -227,7 +229,7 @@ fn work(worker: &mut Worker, case: &Case, changes: &[Change]) -> (f64, u64, Shar
         let mine = changes.iter().copied().filter(|change| change.basket % peers == index);
         running.intake.prepare(&mut mine.into_iter());
     }
-    // An empty epoch, which is out when every worker is ready.
+    // An empty epoch, which is complete when every worker is ready.
     running.intake.advance_to(1);
     worker.step_or_park_while(None, || running.probe.less_than(&1));
     let before = memory::thread_seconds();
@@ -246,7 +248,7 @@ fn work(worker: &mut Worker, case: &Case, changes: &[Change]) -> (f64, u64, Shar
     (seconds, lists_out, share)
 }
 
-/// Addresses on loopback on which nobody listens.
+/// Addresses of loopback that were free a moment ago.
 fn free_addresses(number: usize) -> Result<Vec<String>> {
     let listeners: Result<Vec<_>, _> = (0..number).map(|_process| TcpListener::bind("127.0.0.1:0")).collect();
     let listeners = listeners.context("no port is free")?;

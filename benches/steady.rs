@@ -1,16 +1,20 @@
-//! Memory at a steady state: bytes per directed pair, and whether it grows while lines come and go.
+//! Memory at a steady state: bytes per directed pair, and whether memory grows while lines come and go.
 //!
 //! What: the whole pipeline on one worker, loaded with the whole workload. Then, for `--minutes`, a line of a new
-//! basket comes for every line of the oldest basket that goes (`common/continuation.rs`), in epochs of 10,000, as fast
-//! as they go: the state keeps its size and its shape, and is turned over many times. Resident memory above what the
-//! program needs for itself is sampled all the while.
+//! basket is added for every line of the oldest basket that is removed (`common/continuation.rs`), in epochs of
+//! 10,000, as fast as possible. The state keeps its size and its shape, and is replaced many times over. Resident
+//! memory, without that of the program itself, is sampled all the time.
 //!
-//! Shapes, rows `steady/WORKLOAD`: `bytes_per_pair` is the memory in the mean of the last tenth of the time by the
-//! directed pairs that then share a basket, counted in another process; all of it is there: names, baskets, quantities,
-//! postings, estimates, reserves, lists. `growth_percent` is that mean against the mean of the second tenth. `memory`,
-//! for the plot, has points (seconds, MB). `parts_mb` is what the collections of the ledger, the names, the store and
-//! the rows have allocated at the end, and `parts_loaded_mb` before; the rest is the allocator's. There are no huge
-//! pages, as in the job.
+//! Shapes: the row is `steady/WORKLOAD`.
+//! - `bytes_per_pair` is the mean memory in the last tenth of the time, divided by the directed pairs that then share
+//!   a basket, which another process counts. It includes all state: names, baskets, quantities, postings, estimates,
+//!   reserves, lists.
+//! - `growth_percent` compares that mean with the mean of the second tenth.
+//! - `memory`, for the plot, has points (seconds, MB).
+//! - `parts_mb` is the memory that the collections of the ledger, the names, the store and the rows have allocated at
+//!   the end, and `parts_loaded_mb` the same after loading. The rest is the allocator's.
+//!
+//! There are no huge pages, as in the job.
 //!
 //! ```text
 //! cargo bench --bench steady -- [--workload journey] [--minutes N] [--lines N] [--data DIR] [--json FILE]
@@ -43,12 +47,12 @@ fn main() -> ExitCode {
     common::exit(run())
 }
 
-/// What one process is to do.
+/// The task of one process.
 #[derive(Debug, Serialize, Deserialize)]
 enum Case {
-    /// Go on for so many minutes.
+    /// Run for this many minutes.
     Run { path: PathBuf, lines: usize, minutes: f64 },
-    /// Count the pairs when so many changes have come after the workload.
+    /// Count the pairs after `changes` further changes.
     Pairs { path: PathBuf, lines: usize, changes: usize },
 }
 
@@ -57,18 +61,18 @@ struct Outcome {
     /// Changes after the workload.
     changes: usize,
     seconds: f64,
-    /// Bytes when the workload was loaded, and at the highest.
+    /// Resident bytes after loading, and at the peak.
     loaded: u64,
     peak: u64,
     /// (seconds, bytes)
     samples: Vec<(f64, u64)>,
-    /// Bytes of the ledger, the names, the store and the rows: when loaded, and at the end.
+    /// The bytes of the ledger, the names, the store and the rows: after loading, and at the end.
     parts: [[u64; 4]; 2],
 }
 
 fn run() -> Result<()> {
     let mut arguments = Arguments::read();
-    // As the job does.
+    // As in the job.
     pages::use_small_pages();
     match children::case::<Case>(&mut arguments)? {
         Some(Case::Run { path, lines, minutes }) => return children::report(&go_on(&path, lines, minutes)?),
@@ -126,17 +130,17 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// Changes that are an epoch.
+/// The changes of an epoch.
 const EPOCH: usize = 10_000;
 
-/// Samples in all.
+/// The number of samples.
 const SAMPLES: f64 = 240.0;
 
 fn go_on(path: &std::path::Path, lines: usize, minutes: f64) -> Result<Outcome> {
     let state = workload::load(path, lines)?;
     let threads = timely::execute(config(CommunicationConfig::Thread), move |worker| {
-        // What picks the changes is subtracted by its size, not by what is resident when it is made: memory that it
-        // gave back by then may still be resident, and would be the pipeline's unseen.
+        // The size of the generator of changes is subtracted, not the memory that is resident after it was made.
+        // Memory that it freed may still be resident, and the pipeline would reuse it unseen.
         let before = memory::resident();
         let mut coming = Continuation::new(&state, Removes::Oldest);
         let before = before + coming.bytes();
@@ -168,20 +172,20 @@ fn go_on(path: &std::path::Path, lines: usize, minutes: f64) -> Result<Outcome> 
     threads.join().pop().context("a worker")?.map_err(|error| anyhow!("a worker stopped: {error}"))
 }
 
-/// What the collections of each part have allocated.
+/// The bytes that the collections of each part have allocated.
 fn parts(running: &Running) -> [u64; 4] {
     let stats = running.state_stats.as_ref().map(StateCollector::collect).unwrap_or_default();
     [stats.ledger_bytes, stats.names_bytes, stats.index_bytes, stats.rows_bytes]
 }
 
-/// How many directed pairs share a basket after so many more changes.
+/// The directed pairs that share a basket after `changes` further changes.
 fn pairs(path: &std::path::Path, lines: usize, changes: usize) -> Result<u64> {
     let state = workload::load(path, lines)?;
     let coming = Continuation::new(&state, Removes::Oldest).take(changes);
     let held = workload::Lines::after(state.iter().copied().chain(coming));
     let mut lines = held.all();
     lines.sort_unstable();
-    // Numbered anew, for baskets that have gone would take room.
+    // Baskets are numbered anew, because those that are gone would take memory.
     let mut counting = Counting::default();
     let baskets = lines.chunk_by(|x, y| x.0 == y.0).zip(0..);
     let lines = baskets.flat_map(|(lines, basket)| {

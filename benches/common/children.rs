@@ -1,4 +1,4 @@
-//! A figure is measured in a process of its own: the program calls itself, with a case, and reads what it found.
+//! Measurements in child processes: the program starts itself with a case, and reads the result.
 
 use super::arguments::Arguments;
 use anyhow::{Context, Result, ensure};
@@ -6,31 +6,31 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::process::{Child, Command, Stdio};
 
-/// The case to be measured, if this process is a child.
+/// The case to measure, if this process is a child.
 pub(crate) fn case<C: DeserializeOwned>(arguments: &mut Arguments) -> Result<Option<C>> {
     let text: Option<String> = arguments.option("--case")?;
     text.map(|text| serde_json::from_str(&text).context("the case cannot be read")).transpose()
 }
 
-/// Says what a child found: its last line.
+/// Writes the result of a child, as its last line.
 pub(crate) fn report<O: Serialize>(outcome: &O) -> Result<()> {
     println!("{}", serde_json::to_string(outcome)?);
     Ok(())
 }
 
-/// Measures a case in a child.
+/// Measures a case in a child process.
 pub(crate) fn measure<C: Serialize, O: DeserializeOwned>(case: &C) -> Result<O> {
     outcome(start(case)?)
 }
 
-/// Starts a child.
+/// Starts a child process.
 pub(crate) fn start<C: Serialize>(case: &C) -> Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--case", &serde_json::to_string(case)?]).stdout(Stdio::piped());
     command.spawn().context("cannot start a process to measure in")
 }
 
-/// What a child found.
+/// Waits for a child process, and reads its result.
 pub(crate) fn outcome<O: DeserializeOwned>(child: Child) -> Result<O> {
     let output = child.wait_with_output()?;
     ensure!(output.status.success(), "a measurement failed: {}", output.status);
@@ -54,7 +54,7 @@ pub(crate) fn measure_in_turn<C: Serialize, O: DeserializeOwned>(
     Ok(outcomes)
 }
 
-/// The outcome whose `key` is the median; of an even number, the upper one of the two in the middle.
+/// The outcome whose `key` is the median. Of an even number of outcomes, it is the upper of the two in the middle.
 pub(crate) fn median<O>(mut outcomes: Vec<O>, key: impl Fn(&O) -> f64) -> O {
     outcomes.sort_by(|x, y| key(x).total_cmp(&key(y)));
     outcomes.swap_remove(outcomes.len() / 2)

@@ -1,18 +1,18 @@
-//! A workload that goes on when its data has ended: new baskets like the old ones, and lines that go.
+//! The continuation of a workload: endless changes after its data has ended, with new baskets like the old ones.
 //!
-//! A new basket has the items of an old one: all the old ones, shuffled, one after the other, and then again, so that
-//! the state keeps its variety as it is turned over. Many are open at once, and a line comes to any of them. What goes
-//! is said by [`Removes`]. All of it follows from the workload and a fixed seed.
+//! A new basket has the items of an old one. The old baskets come in a random order, and then in the same order
+//! again, so that the state keeps its variety as it is replaced. Many baskets are open at once, and a new line goes
+//! to any of them. [`Removes`] says which lines are removed. Everything follows from the workload and a fixed seed.
 
 use super::random::Random;
 use super::workload::{Change, Lines};
 use std::collections::VecDeque;
 
-/// Which lines go.
+/// Which lines are removed.
 pub(crate) enum Removes {
-    /// Of all changes, this share: a line that is there, whichever.
+    /// This share of all changes removes a line that exists, each with the same chance.
     Any(f64),
-    /// For every line that comes, the oldest goes: the state turns over and keeps its size.
+    /// For every line that is added, the oldest is removed. The state is replaced over time and keeps its size.
     Oldest,
 }
 
@@ -21,10 +21,10 @@ const OPEN: usize = 100;
 
 /// Endless changes, each with an effect.
 pub(crate) struct Continuation {
-    /// The old baskets' items, one basket behind the other, and where each begins.
+    /// The items of the old baskets, one basket behind the other; and where each basket begins.
     items: Vec<u32>,
     begins: Vec<u32>,
-    /// The order in which the old baskets come again, and how many of them have.
+    /// The order in which the old baskets come again, and how many have begun so far.
     order: Vec<u32>,
     begun: usize,
     open: Vec<Open>,
@@ -36,19 +36,19 @@ pub(crate) struct Continuation {
 /// A basket that is being filled.
 struct Open {
     basket: u32,
-    /// Which items are still to come.
+    /// The range of its items that have not been added yet.
     next: u32,
     end: u32,
 }
 
-/// The lines that are there, as far as it takes to say which go.
+/// The lines that exist, as far as it is needed to choose which are removed.
 enum Leaving {
     Any { share: f64, lines: Lines },
     Oldest { lines: VecDeque<(u32, u32)>, one_goes: bool },
 }
 
 impl Continuation {
-    /// What comes after `changes`.
+    /// The continuation of `changes`.
     pub(crate) fn new(changes: &[Change], removes: Removes) -> Self {
         let held = Lines::after(changes.iter().copied());
         let mut lines = held.all();
@@ -72,7 +72,7 @@ impl Continuation {
         Continuation { items, begins, order, begun: 0, open: Vec::new(), next_basket, leaving, random }
     }
 
-    /// What this itself takes of the memory, when the oldest lines go; those that chance picks from are not counted.
+    /// The bytes that this takes for [`Removes::Oldest`]. The lines of [`Removes::Any`] are not counted.
     pub(crate) fn bytes(&self) -> u64 {
         let numbers = self.items.capacity() + self.begins.capacity() + self.order.capacity();
         let leaving = match &self.leaving {

@@ -1,18 +1,19 @@
-//! Hash counting alone: the least that a program does which stores its counts, and the yardstick of every figure.
+//! Hash counting alone: the least work of any program that stores its counts, and the baseline of every figure.
 //!
-//! It takes the same changes in the same epochs. It keeps the baskets, because it has to know the partners of an item
-//! that comes or goes; and for each partner it moves c(a, b) and c(b, a), each in a hash row of its item (hashbrown
-//! with foldhash, the fastest we know). A count that falls to 0 leaves the row. No scores, no lists, nothing is
-//! published; it does not even look whether a line is new, for the workload says that each change has an effect.
+//! It takes the same changes in the same epochs. It keeps the baskets, because it needs the other items of a basket
+//! when an item enters or leaves it. For each of them it changes c(a, b) and c(b, a), each in a hash row of its item
+//! (hashbrown with foldhash, the fastest we know). A count that falls to 0 leaves the row. There are no scores and no
+//! lists, and nothing is published. It does not check whether a line is new, because each change of a workload has an
+//! effect.
 //!
-//! In bulk it may do what suits it best: first all baskets, then the pairs of each whole basket.
+//! In bulk it may take the fastest path: first all baskets, then the pairs of each whole basket.
 
 use super::workload::Change;
 use hashbrown::HashMap;
 
 type Row = HashMap<u32, u32, foldhash::fast::FixedState>;
 
-/// Baskets, and the counts of all pairs that share one.
+/// The baskets, and the counts of all pairs that share one.
 #[derive(Default)]
 pub(crate) struct Counting {
     baskets: Vec<Vec<u32>>,
@@ -20,13 +21,13 @@ pub(crate) struct Counting {
 }
 
 impl Counting {
-    /// One epoch of changes.
+    /// Counts the changes of one epoch.
     pub(crate) fn epoch(&mut self, changes: &[Change]) {
         for change in changes {
             let a = change.item;
             self.grow(change);
             let basket = &mut self.baskets[change.basket as usize];
-            // Out of its place, so that the row of a and those of its partners can be written together.
+            // The row of a is taken out, so that it and the rows of the other items can be written together.
             let mut row = std::mem::take(&mut self.rows[a as usize]);
             if change.comes {
                 for &b in basket.iter() {
@@ -45,7 +46,7 @@ impl Counting {
         }
     }
 
-    /// All changes at once, from nothing.
+    /// Counts all changes at once, from an empty state.
     pub(crate) fn bulk(&mut self, changes: &[Change]) {
         for change in changes {
             self.grow(change);
@@ -66,7 +67,7 @@ impl Counting {
         }
     }
 
-    /// How many directed pairs share a basket.
+    /// The number of directed pairs that share a basket.
     pub(crate) fn pairs(&self) -> u64 {
         self.rows.iter().map(|row| row.len() as u64).sum()
     }

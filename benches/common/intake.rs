@@ -1,6 +1,6 @@
-//! How changes go into a dataflow: as interactions, or as the events of a shop.
+//! The inputs of a dataflow: changes enter as interactions, or as the events of a shop.
 //!
-//! A change is made into what the dataflow takes before the clock runs: decoding is not what is measured here.
+//! Changes are converted to what the dataflow takes before the clock runs: decoding is not measured here.
 
 use super::workload::Change;
 use deltacart_dataflows::{Basket, Diff, Epoch, Event, Interaction, Item};
@@ -11,17 +11,17 @@ use timely::dataflow::InputHandle;
 
 /// The input of a worker's dataflow.
 pub(crate) trait Intake {
-    /// Makes changes a batch that is ready to be sent.
+    /// Converts changes to a batch that is ready to be sent.
     fn prepare(&mut self, changes: &mut dyn Iterator<Item = Change>);
 
-    /// Sends the batch that has been ready longest.
+    /// Sends the oldest batch that is ready.
     fn send(&mut self);
 
-    /// Ends the epoch; `next` comes.
+    /// Ends the current epoch, and begins `next`.
     fn advance_to(&mut self, next: Epoch);
 }
 
-/// Interactions, for the engines.
+/// Interactions, the input of the engines.
 pub(crate) struct Interactions {
     pub(crate) input: InputSession<Epoch, Interaction, Diff>,
     ready: VecDeque<Vec<(Interaction, Diff)>>,
@@ -54,12 +54,12 @@ impl Intake for Interactions {
 /// A timely input of events.
 pub(crate) type EventInput = InputHandle<Epoch, CapacityContainerBuilder<Vec<Event>>>;
 
-/// Events with names, for the whole pipeline.
+/// Events with names, the input of the whole pipeline.
 #[derive(Default)]
 pub(crate) struct Events {
     pub(crate) input: EventInput,
     ready: VecDeque<Vec<Event>>,
-    /// How many there were before: an event's place in the input.
+    /// The number of events so far, which is the next event's position in the input.
     made: u64,
 }
 

@@ -1,11 +1,11 @@
-//! Every latency there was, in microseconds: ten million take 40 MB, so nothing has to be put into bins.
+//! All latencies, in microseconds. Ten million take 40 MB, so they need no histogram.
 
 use super::rows::{Figures, number};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Latencies, as they are found.
+/// Latencies in the order in which they are measured.
 #[derive(Default)]
 pub(crate) struct Latencies(Vec<u32>);
 
@@ -17,7 +17,7 @@ impl Latencies {
     pub(crate) fn summary(mut self) -> Summary {
         self.0.sort_unstable();
         let found = self.0.len();
-        // The smallest latency that at least this share of all does not exceed.
+        // The smallest latency that at least this share of all latencies does not exceed.
         let at = |share: f64| {
             let rank = (found as f64 * share).ceil() as usize;
             self.0.get(rank.saturating_sub(1)).map_or(0.0, |&micros| f64::from(micros) / 1e3)
@@ -35,7 +35,7 @@ impl Latencies {
     }
 }
 
-/// What is told of latencies, in milliseconds.
+/// Percentiles of latencies, in milliseconds.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) found: usize,
@@ -44,7 +44,7 @@ pub(crate) struct Summary {
     pub(crate) p99: f64,
     pub(crate) p999: f64,
     pub(crate) max: f64,
-    /// Points (latency, share of all that took longer or as long).
+    /// Points (latency, share of all latencies that are as long or longer).
     pub(crate) ccdf: Vec<[f64; 2]>,
 }
 

@@ -1,5 +1,4 @@
-//! What the operating system says about a process's memory and time; zeros where it does not tell (it is Linux that
-//! does).
+//! Memory and processor time of a process, as the operating system reports them. Zeros where it does not; Linux does.
 
 use std::fs;
 
@@ -8,17 +7,17 @@ pub(crate) fn resident() -> u64 {
     status("self", "VmRSS:")
 }
 
-/// The most resident memory there was since [`forget_peak`], in bytes.
+/// The peak of resident memory since [`forget_peak`], in bytes.
 pub(crate) fn peak() -> u64 {
     status("self", "VmHWM:")
 }
 
-/// From here on, the peak is counted anew. Where that is not allowed, the peak is that of the whole life.
+/// Resets the peak. If the system does not permit it, the peak is that of the whole run.
 pub(crate) fn forget_peak() {
     let _not_allowed = fs::write("/proc/self/clear_refs", "5");
 }
 
-/// The most memory that another process had resident, in bytes.
+/// The peak of resident memory of another process, in bytes.
 pub(crate) fn peak_of(process: u32) -> u64 {
     status(&process.to_string(), "VmHWM:")
 }
@@ -38,12 +37,12 @@ pub(crate) fn of_the_machine() -> u64 {
     kilobytes("/proc/meminfo", "MemTotal:")
 }
 
-/// Processor time of this thread.
+/// The processor time of this thread, in seconds.
 pub(crate) fn thread_seconds() -> f64 {
     nanoseconds("/proc/thread-self/schedstat") as f64 / 1e9
 }
 
-/// Processor time of all threads of another process that are still there.
+/// The processor time of all threads of another process that still exist, in seconds.
 pub(crate) fn processor_seconds(process: u32) -> f64 {
     let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let times = threads.map(|thread| nanoseconds(&format!("{}/schedstat", thread.path().display())));

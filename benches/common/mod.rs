@@ -1,4 +1,4 @@
-//! What the benchmark programs share.
+//! The parts that the benchmark programs share.
 //!
 //! ```text
 //!            ┌ prepare: a workload becomes a file of changes ┐                ┌ rows: medians, one table,
@@ -6,10 +6,10 @@
 //!            └ cases: what is to be measured                 ┘  one a figure  └
 //! ```
 //!
-//! Every figure is measured in a process of its own, so that its memory is its own and nothing is warm from another;
-//! programs that are compared take turns, so that a slow minute of the machine is a slow minute of all of them.
+//! Every figure is measured in its own process, so that its memory is its own and nothing is warm from another
+//! measurement. Programs that are compared take turns, so that a slow minute of the machine is slow for all of them.
 
-// Each program uses its part.
+// Each program uses only some of the parts.
 #![allow(dead_code)]
 
 pub(crate) mod arguments;
@@ -32,7 +32,7 @@ pub(crate) mod latencies;
 
 use std::process::ExitCode;
 
-/// Ends a program: with what is wrong, if something is.
+/// Ends a program, with an error message if it failed.
 pub(crate) fn exit(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

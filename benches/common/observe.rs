@@ -1,8 +1,9 @@
-//! What leaves an engine, counted; and, in a check, kept, so that programs are compared before their times count.
+//! Observation of an engine's output. It is counted, and a check also keeps it, so that programs are compared before
+//! their times count.
 //!
-//! A check is a run of its own without a clock: it encodes each change as the job would (upsert records, keys and
+//! A check is a separate run without a clock. It encodes each change as the job would (upsert records, keys and
 //! values) and keeps every list. The fingerprint of the lists is the sum, modulo 2^64, of the 64-bit FNV-1a hashes of
-//! their lines in the exchange format: a few lines in any language, and the same whatever the order.
+//! their lines in the exchange format. It takes a few lines in any language, and does not depend on the order.
 
 use deltacart::output::{Envelope, ListChange, OutputOptions, Records, encode};
 use deltacart_dataflows::{Diff, Epoch, EpochSession, Item, List, Name, Neighbour, PerEpoch};
@@ -18,7 +19,7 @@ use timely::dataflow::operators::{Inspect, Probe};
 
 use super::workload::item_name;
 
-/// What an item is called in a list.
+/// The identity of an item in a list: a name or a number.
 pub(crate) trait Id: ExchangeData {
     fn name(&self) -> Name;
 }
@@ -38,35 +39,35 @@ impl Id for Item {
 /// A collection of lists.
 pub(crate) type Lists<'scope, I> = VecCollection<'scope, Epoch, (I, Vec<Neighbour<I>>), Diff>;
 
-/// A list that came or went.
+/// An update that adds or retracts a list.
 type Update<I> = ((I, Vec<Neighbour<I>>), Epoch, Diff);
 
-/// What was seen.
+/// The observations.
 #[derive(Default)]
 pub(crate) struct Seen {
-    /// Lists that came, as they were handed over.
+    /// Lists that were emitted, retractions not counted.
     pub(crate) lists_out: u64,
     /// Records that were encoded, and the bytes of their keys and values.
     pub(crate) records: u64,
     pub(crate) bytes: u64,
-    /// Of what was kept, every change of every epoch: the sum, modulo 2^64, of their hashes.
+    /// If lists are kept, the sum, modulo 2^64, of the hashes of every change of every epoch.
     pub(crate) history: u64,
-    /// What was kept, by the item's name.
+    /// If lists are kept, the current lists by the item's name.
     pub(crate) lists: BTreeMap<Name, List>,
 }
 
-/// How closely lists are watched.
+/// How much is done with lists that are emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watch {
-    /// They are counted.
+    /// Lists are counted.
     Count,
-    /// They are encoded and counted, as the job does before it sends them.
+    /// Lists are encoded and counted, as the job does before it sends them.
     Encode,
-    /// They are encoded, counted and kept.
+    /// Lists are encoded, counted and kept.
     Keep,
 }
 
-/// Watches lists; the probe tells how far they have come.
+/// Observes lists. The probe shows which epochs are complete.
 pub(crate) fn observe<I: Id>(
     lists: Lists<'_, I>,
     watch: Watch,
@@ -103,14 +104,15 @@ pub(crate) fn observe<I: Id>(
     lists.inner.per_epoch_of(Some(|update| update.1), Pipeline, "Encode", take).probe().0
 }
 
-/// Makes an epoch's updates records, as the job does.
+/// Encodes the updates of an epoch as records, as the job does.
 #[derive(Default)]
 pub(crate) struct Encoder {
     records: Records,
 }
 
 impl Encoder {
-    /// Encodes; hands over each change with the number of its records and of their bytes, which are then forgotten.
+    /// Encodes updates. Calls `handed_over` with each change, the number of its records and their bytes, and then
+    /// drops the records.
     pub(crate) fn take<I: Id>(
         &mut self,
         updates: &mut Vec<Update<I>>,
@@ -141,7 +143,7 @@ fn named<I: Id>(neighbour: Neighbour<I>) -> Neighbour {
 const UPSERT: OutputOptions = OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: 3 };
 
 impl Seen {
-    /// The lists in the exchange format, a line each.
+    /// The lists in the exchange format, one line each.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         self.lists.iter().map(|(item, list)| {
             let entries: Vec<String> = list
@@ -152,7 +154,7 @@ impl Seen {
         })
     }
 
-    /// What two programs with the same lists have in common.
+    /// A hash of the lists: two programs with the same lists have the same fingerprint.
     pub(crate) fn fingerprint(&self) -> String {
         let sum = self.lines().fold(0u64, |sum, line| sum.wrapping_add(fnv1a(FNV_START, line.as_bytes())));
         format!("{sum:016x}")

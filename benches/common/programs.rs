@@ -1,10 +1,11 @@
 //! The programs that are compared, each as a dataflow with an input and a probe, on one worker or several.
 //!
-//! - `fast`: interactions in, lists out: the engine alone, items numbered beforehand.
-//! - `pipeline`: events with names in, lists out: numbering, baskets and their quantities, interactions, the engine.
-//! - `reference`: interactions in, by the obvious differential program.
+//! - `fast`: interactions in, lists out. This is the engine alone, with items that are numbered beforehand.
+//! - `pipeline`: events with names in, lists out. It numbers items, and maintains baskets with quantities,
+//!   interactions and the engine.
+//! - `reference`: interactions in, lists out, by the obvious differential program.
 //!
-//! All of them: cosine, k = 10, scores of 3 digits, which is what the job does unless told otherwise.
+//! All of them use cosine, k = 10 and scores of 3 digits, the defaults of the job.
 
 use super::intake::{Events, Intake, Interactions};
 use super::observe::{Seen, Watch, observe};
@@ -22,14 +23,14 @@ use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Input;
 use timely::worker::Worker;
 
-/// What is measured.
+/// The program that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Program {
     Fast,
     Pipeline,
     Reference,
-    /// Hash counting alone: no dataflow, see [`super::counting`].
+    /// Hash counting alone, which is no dataflow: see [`super::counting`].
     Count,
 }
 
@@ -44,7 +45,7 @@ impl fmt::Display for Program {
     }
 }
 
-/// The lists of all programs.
+/// The settings of lists of all programs.
 pub(crate) fn list_params() -> ListParams {
     ListParams { k: 10, scoring: Scoring::new(Measure::Cosine), scores: true }
 }
@@ -60,18 +61,18 @@ pub(crate) fn params() -> Params {
     }
 }
 
-/// A dataflow that runs.
+/// A running dataflow.
 pub(crate) struct Running {
     pub(crate) intake: Box<dyn Intake>,
     pub(crate) probe: ProbeHandle<Epoch>,
     pub(crate) seen: Rc<RefCell<Seen>>,
-    /// What the engine of this worker did, in its own units.
+    /// The engine's own count of work on this worker.
     pub(crate) work: Work,
-    /// How much it holds, if it tells.
+    /// The size of the state, if the program reports it.
     pub(crate) state_stats: Option<StateCollector>,
 }
 
-/// Timely's settings for `communication`, with the merging of arrangements that the job asks for.
+/// Timely's settings for `communication`, with the idle merging of arrangements that the job sets.
 pub(crate) fn config(communication: timely::CommunicationConfig) -> timely::Config {
     let mut config = timely::Config { communication, worker: Default::default() };
     let merging = differential_dataflow::Config::default().idle_merge_effort(Some(1000));
@@ -79,12 +80,12 @@ pub(crate) fn config(communication: timely::CommunicationConfig) -> timely::Conf
     config
 }
 
-/// Builds a program on a worker. `items` is how many items there will be.
+/// Builds a program on a worker. `items` is the number of items that will occur.
 pub(crate) fn build(worker: &mut Worker, program: Program, items: u32, watch: Watch) -> Running {
     build_with(worker, program, items, watch, list_params())
 }
 
-/// The same with other lists; the pipeline's are always those of [`params`].
+/// Builds a program with other settings of lists. The pipeline always has those of [`params`].
 pub(crate) fn build_with(
     worker: &mut Worker,
     program: Program,
@@ -114,7 +115,7 @@ pub(crate) fn build_with(
     Running { intake: Box::new(interactions), probe, seen, work, state_stats: None }
 }
 
-/// Builds the pipeline, of whose baskets copies can be asked for.
+/// Builds the pipeline. With `snapshots`, copies of its baskets can be requested.
 pub(crate) fn build_pipeline(
     worker: &mut Worker,
     watch: Watch,
@@ -130,21 +131,21 @@ pub(crate) fn build_pipeline(
     Running { intake: Box::new(events), probe, seen, work, state_stats }
 }
 
-/// The names of items that the engine alone is told beforehand.
+/// The names of items, which the engine alone gets beforehand.
 fn names(items: u32) -> Rc<RefCell<Names>> {
     let mut names = Names::default();
     (0..items).for_each(|item| names.insert(Item::new(item), &item_name(item)));
     Rc::new(RefCell::new(names))
 }
 
-/// One more than the largest item.
+/// The largest item plus one; 0 without changes.
 pub(crate) fn items(changes: &[Change]) -> u32 {
     changes.iter().map(|change| change.item + 1).max().unwrap_or(0)
 }
 
 impl Running {
-    /// Takes changes an epoch at a time, from epoch `first` on, and waits until each is out. Returns the seconds of
-    /// each.
+    /// Takes in changes in epochs of `epoch` changes, the first with the number `first`. Waits until each epoch is
+    /// complete, and returns the seconds of each.
     pub(crate) fn take(
         &mut self,
         worker: &mut Worker,

@@ -1,4 +1,4 @@
-//! Chance that is the same everywhere and always: SplitMix64, by Steele, Lea and Flood, in four lines.
+//! Random numbers that are the same on every machine: SplitMix64, by Steele, Lea and Flood, in four lines.
 
 /// A seeded sequence of numbers.
 pub(crate) struct Random(u64);
@@ -21,7 +21,7 @@ impl Random {
         ((u128::from(self.bits()) * end as u128) >> 64) as usize
     }
 
-    /// A number from 0 to 1, without 1.
+    /// A number from 0 (included) to 1 (excluded).
     pub(crate) fn share(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }

@@ -1,8 +1,8 @@
-//! What was found: a table for people, a file for machines.
+//! Results: a table for people, and a JSON file for programs.
 //!
-//! The file has a row per figure of the documentation, under a name; rows that are measured again replace those of the
-//! same name, so it can be filled by several programs. It says what machine it was measured on, and takes no row that
-//! was measured on another.
+//! The file has a named row for each figure of the documentation. A row that is measured again replaces the one of
+//! the same name, so several programs can fill one file. The file names the machine that it was measured on, and
+//! refuses rows from another machine.
 
 use super::memory;
 use anyhow::{Context, Result, ensure};
@@ -14,7 +14,7 @@ use std::path::Path;
 /// The figures of one row, in the order in which they are shown.
 pub(crate) type Figures = Vec<(&'static str, Value)>;
 
-/// Rows as they come.
+/// Rows in the order in which they are measured.
 #[derive(Default)]
 pub(crate) struct Rows {
     rows: Vec<(String, Figures)>,
@@ -25,7 +25,7 @@ impl Rows {
         self.rows.push((name, figures));
     }
 
-    /// The rows as a table. Curves, which are lists of points, are left to the file.
+    /// The rows as a table. Curves, which are lists of points, are in the file only.
     pub(crate) fn table(&self) -> String {
         let mut columns = vec!["row"];
         for (name, value) in self.rows.iter().flat_map(|(_name, figures)| figures) {
@@ -55,7 +55,7 @@ impl Rows {
         table
     }
 
-    /// Puts the rows into the file, if there is one to be written.
+    /// Adds the rows to the file at `path`, if there is one.
     pub(crate) fn write(&self, path: Option<&Path>) -> Result<()> {
         let Some(path) = path else { return Ok(()) };
         let mut all = match fs::read_to_string(path) {
@@ -78,7 +78,7 @@ impl Rows {
     }
 }
 
-/// The file's text: a line per row, sorted by name, so that a change of one is a change of one line.
+/// The text of the file. Each row is a line, sorted by name, so that a changed row is one changed line.
 fn lines(machine: &Value, rows: &Map<String, Value>) -> Result<String> {
     let rows: Result<Vec<String>> = rows
         .iter()
@@ -87,14 +87,14 @@ fn lines(machine: &Value, rows: &Map<String, Value>) -> Result<String> {
     Ok(format!("{{\n\"machine\": {machine},\n\"rows\": {{\n{}\n}}\n}}\n", rows?.join(",\n")))
 }
 
-/// The machine, as far as anybody needs to know.
+/// The properties of the machine that figures depend on.
 fn machine() -> Value {
     let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
     let gigabytes = (memory::of_the_machine() as f64 / 1e9).round() as u64;
     json!({ "cores": cores, "memory_gb": gigabytes })
 }
 
-/// A measured number: five digits that mean something.
+/// A measured number, rounded to five significant digits.
 pub(crate) fn number(value: f64) -> Value {
     if value == 0.0 || !value.is_finite() {
         return json!(0);

@@ -1,10 +1,10 @@
-//! Where workloads come from: three public data sets, and the shop that never was.
+//! The sources of workloads: three public data sets, and a synthetic shop.
 //!
 //! | source | what | a basket is |
 //! |---|---|---|
 //! | `retail` | FIMI retail, a Belgian supermarket, in the order of the file | a receipt |
 //! | `journey` | Complete Journey, a year of a grocery chain, by time | a receipt |
-//! | `households` | the same | a household: few, and up to thousands of items |
+//! | `households` | Complete Journey again | a household: few, and up to thousands of items |
 //! | `online-retail` | Online Retail, a year of invoices, cancellations among them, by time | a customer |
 //! | `zipf` | the generator: 1,000,000 items, Zipf's exponent 1, 3 removes to 7 adds | a session |
 
@@ -17,13 +17,13 @@ use std::hash::Hash;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// The workloads that can be asked for.
+/// The names of all sources.
 pub(crate) const SOURCES: [&str; 5] = ["retail", "journey", "households", "online-retail", "zipf"];
 
-/// Events of the generator.
+/// The number of events of the generator.
 const ZIPF_EVENTS: u64 = 2_000_000;
 
-/// All changes of a source; None, with a line that says why, if its file is not there.
+/// All changes of a source. If its file is missing, the result is `None`, and a line says why.
 pub(crate) fn read(source: &str, data: &[PathBuf]) -> Result<Option<Vec<Change>>> {
     let (file, hint) = match source {
         "retail" => ("retail.dat", "FIMI retail, see docs/benchmarks.md"),
@@ -45,7 +45,8 @@ pub(crate) fn read(source: &str, data: &[PathBuf]) -> Result<Option<Vec<Change>>
     changes.map(Some).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Quantities of lines, floored at 0, become changes: a line is an interaction while its quantity is above 0.
+/// Converts signed quantities to changes. The quantity of a line is at least 0, and the line is an interaction while
+/// it is above 0.
 struct Quantities<B, I> {
     baskets: HashMap<B, u32>,
     items: HashMap<I, u32>,
@@ -75,7 +76,7 @@ impl<B: Hash + Eq, I: Hash + Eq> Quantities<B, I> {
     }
 }
 
-/// A basket per line, item numbers between blanks.
+/// Reads one basket per line: item numbers separated by blanks.
 fn retail(path: &Path) -> Result<Vec<Change>> {
     let mut lines = Quantities::new();
     for (basket, line) in (0u32..).zip(BufReader::new(File::open(path)?).lines()) {
@@ -87,7 +88,7 @@ fn retail(path: &Path) -> Result<Vec<Change>> {
     Ok(lines.changes)
 }
 
-/// What `scripts/fetch-data` wrote: a purchased line per row, by time.
+/// Reads the file of `scripts/fetch-data`: one purchased line per row, by time.
 fn journey(path: &Path, basket: &str) -> Result<Vec<Change>> {
     let mut rows = csv::Reader::from_reader(BufReader::new(File::open(path)?));
     let [basket, item] = columns(rows.headers()?, [basket, "product_id"])?;
@@ -100,13 +101,13 @@ fn journey(path: &Path, basket: &str) -> Result<Vec<Change>> {
     Ok(lines.changes)
 }
 
-/// Invoices with signed quantities; rows without a customer are left out.
+/// Reads invoices with signed quantities. Rows without a customer are left out.
 fn online_retail(path: &Path) -> Result<Vec<Change>> {
     let unpacked: Box<dyn Read> = Box::new(flate2::read::MultiGzDecoder::new(File::open(path)?));
     let mut rows = csv::Reader::from_reader(BufReader::new(unpacked));
     let [customer, item, quantity] = columns(rows.headers()?, ["CustomerID", "StockCode", "Quantity"])?;
     let mut lines = Quantities::new();
-    // Text in the set is Latin-1.
+    // The text of this data set is Latin-1.
     let mut row = csv::ByteRecord::new();
     while rows.read_byte_record(&mut row)? {
         if !row[customer].is_empty() {
@@ -127,14 +128,15 @@ fn columns<const N: usize>(header: &csv::StringRecord, names: [&str; N]) -> Resu
     Ok(places)
 }
 
-/// The generator's adds, removes and sets; the few carts that are emptied at the end are left as they are.
+/// The adds, removes and sets of the generator. The few carts that are emptied at the end are not emptied here.
 fn zipf() -> Result<Vec<Change>> {
     let settings = ShopSettings {
         items: 1_000_000,
         users: 1_000_000,
         zipf_exponent: 1.0,
         lines_per_basket: 10.0,
-        // Some are about one of several of the same, and have no effect: 3 of 10 that have one are removes.
+        // Some removes take one of several units, and have no effect here. Of the changes with an effect, 3 of 10 are
+        // removes.
         removes_per_add: 0.46,
         stray_share: 0.0,
         purchases_per_add: 0.0,

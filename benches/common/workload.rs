@@ -1,16 +1,16 @@
 //! A workload: changes of the set of interactions, in order, the same for every program that is measured.
 //!
-//! A change is (basket, item, +1 or −1) and has an effect: a line that comes twice and a remove of what is not there
-//! are left out when the workload is made, not while a program is measured. So every program, a peer's too, takes the
+//! A change is (basket, item, +1 or −1) and has an effect. A second add of a line and a remove of a missing line are
+//! left out when the workload is made, not while a program is measured. So every program, a peer's too, takes in the
 //! same collection and needs no set semantics of its own.
 //!
 //! Baskets and items are numbered from 0 in the order in which they appear, as the job does it. An item's name is its
-//! number in seven digits: so a tie that is broken by the name's bytes is one that is broken by the number, and peers
-//! that know only numbers give the same lists.
+//! number in seven digits. So breaking a tie by the name's bytes is breaking it by the number, and peers that know
+//! only numbers give the same lists.
 //!
 //! # Notes
-//! Exchange formats, for programs in other languages: changes are lines `basket,item,diff` (`--export`), lists are
-//! lines `item TAB other:count other:count …`, the most similar first, items rising (`--export-lists`).
+//! There are exchange formats for programs in other languages. Changes are lines `basket,item,diff` (`--export`).
+//! Lists are lines `item TAB other:count other:count …`, the most similar first, items rising (`--export-lists`).
 
 use super::random::Random;
 use super::sources;
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Change {
     pub(crate) basket: u32,
     pub(crate) item: u32,
-    /// Whether the line comes, or goes.
+    /// Whether the line is added; else it is removed.
     pub(crate) comes: bool,
 }
 
@@ -48,12 +48,12 @@ impl Change {
     }
 }
 
-/// An item's name: see the module's header.
+/// The name of an item: its number in seven digits.
 pub(crate) fn item_name(item: u32) -> Name {
     compact(format_args!("{item:07}"))
 }
 
-/// A basket's name.
+/// The name of a basket.
 pub(crate) fn basket_name(basket: u32) -> Name {
     compact(format_args!("b{basket}"))
 }
@@ -65,7 +65,8 @@ fn compact(text: std::fmt::Arguments<'_>) -> Name {
     name
 }
 
-/// A workload by its name, `SOURCE` or `SOURCE:removes`; None, with a line that says why, if its data is not there.
+/// A workload by its name, `SOURCE` or `SOURCE:removes`. If its data is missing, the result is `None`, and a line
+/// says why.
 pub(crate) fn make(name: &str, data: &[PathBuf]) -> Result<Option<Vec<Change>>> {
     let (source, removes) = match name.split_once(':') {
         None => (name, false),
@@ -76,10 +77,10 @@ pub(crate) fn make(name: &str, data: &[PathBuf]) -> Result<Option<Vec<Change>>> 
     Ok(Some(if removes { mix_removes(&changes, REMOVES_SHARE) } else { changes }))
 }
 
-/// Removes for each add of a workload with removes.
+/// Removes for each add in a workload with removes.
 const REMOVES_SHARE: f64 = 0.2;
 
-/// The same changes, with removes among them: after an add, by chance, an earlier line goes.
+/// The changes with removes among them: after an add, with the chance `share`, a random line is removed.
 fn mix_removes(changes: &[Change], share: f64) -> Vec<Change> {
     let mut random = Random::new(20);
     let mut lines = Lines::default();
@@ -98,7 +99,7 @@ fn mix_removes(changes: &[Change], share: f64) -> Vec<Change> {
     mixed
 }
 
-/// The interactions as they are, of which one can be picked.
+/// The set of interactions, from which one can be picked at random.
 #[derive(Default)]
 pub(crate) struct Lines {
     lines: Vec<(u32, u32)>,
@@ -106,7 +107,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Those that are left when all changes have been taken.
+    /// The interactions that are left after all changes.
     pub(crate) fn after(changes: impl Iterator<Item = Change>) -> Self {
         let mut lines = Lines::default();
         for change in changes {
@@ -115,7 +116,7 @@ impl Lines {
         lines
     }
 
-    /// Takes a change; false if it has no effect.
+    /// Applies a change. Returns false if it has no effect.
     pub(crate) fn apply(&mut self, change: Change) -> bool {
         let line = (change.basket, change.item);
         match (change.comes, self.places.get(&line).copied()) {
@@ -136,7 +137,7 @@ impl Lines {
         }
     }
 
-    /// One of the lines; there is one.
+    /// A random interaction. There must be at least one.
     pub(crate) fn any(&self, random: &mut Random) -> (u32, u32) {
         self.lines[random.below(self.lines.len())]
     }
@@ -145,19 +146,19 @@ impl Lines {
         self.lines.len()
     }
 
-    /// All of them, in no order that means anything.
+    /// All interactions, in no particular order.
     pub(crate) fn all(&self) -> Vec<(u32, u32)> {
         self.lines.clone()
     }
 }
 
-/// Makes a workload and writes it where children find it; None if its data is not there.
+/// Makes a workload and writes it to a file for children. `None` if its data is missing.
 pub(crate) fn prepare(name: &str, data: &[PathBuf]) -> Result<Option<Prepared>> {
     let Some(changes) = make(name, data)? else { return Ok(None) };
     write(name, &changes).map(Some)
 }
 
-/// Writes a workload where children find it.
+/// Writes a workload to a file for children.
 pub(crate) fn write(name: &str, changes: &[Change]) -> Result<Prepared> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scratch/bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -171,7 +172,7 @@ pub(crate) fn write(name: &str, changes: &[Change]) -> Result<Prepared> {
     Ok(Prepared { name: name.to_owned(), path, changes: changes.len() })
 }
 
-/// A workload in a file of its own.
+/// A workload in its own file.
 pub(crate) struct Prepared {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
@@ -180,8 +181,8 @@ pub(crate) struct Prepared {
 
 const CHANGE_BYTES: usize = 8;
 
-/// The first changes of a prepared workload. Reads them in pieces, so that no large buffer is left behind whose memory
-/// the measured program would take over unseen.
+/// Reads the first `limit` changes of a prepared workload. The file is read in pieces: the memory of a large buffer
+/// would be reused by the measured program, and not be counted.
 pub(crate) fn load(path: &Path, limit: usize) -> Result<Vec<Change>> {
     let bytes = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len() as usize;
     ensure!(bytes.is_multiple_of(CHANGE_BYTES), "{} is cut short", path.display());
@@ -198,7 +199,7 @@ pub(crate) fn load(path: &Path, limit: usize) -> Result<Vec<Change>> {
     Ok(changes)
 }
 
-/// Writes changes as text for programs in other languages.
+/// Writes changes as text, for programs in other languages.
 pub(crate) fn export(changes: &[Change], out: &mut dyn Write) -> Result<()> {
     let mut out = std::io::BufWriter::new(out);
     for change in changes {

@@ -1,4 +1,4 @@
-//! The lists, maintained by DBSP: the best program of it that was found.
+//! The lists, maintained by DBSP, in the fastest program that was found.
 //!
 //! ```text
 //! interactions ─┬─ by basket ─ pairs a < b ─ counted ─ mirrored ─┐
@@ -6,19 +6,21 @@
 //!               └─ supports n ───────────────────────────────────┴────────────────────────┘
 //! ```
 //!
-//! Why this shape: c/√(n(a)·n(b)) and c²/n(b) put the row of a in the same order, so n(a), which would touch every
-//! candidate of a for one more basket of a, is joined to k rows and not to thousands. A pair is counted once and
-//! mirrored afterwards. An operator's output is cut into chunks of a million records and not of 10,000.
+//! The reasons for this shape: c/√(n(a)·n(b)) and c²/n(b) put the row of a in the same order. A change of n(a) would
+//! touch every candidate of a, so n(a) is joined to the k rows of the list and not to thousands of candidates. A pair
+//! is counted once and mirrored afterwards. The output of an operator is cut into chunks of a million records, not of
+//! 10,000.
 //!
-//! One worker (DBSP merges in a thread of its own beside it), no storage, one transaction per epoch. The clock runs
-//! from an epoch's events to its changes of the lists; it stands while the driver keeps the lists for the check.
+//! There is one worker (DBSP merges in another thread beside it), no storage, and one transaction per epoch. The
+//! clock runs from an epoch's events to its changes of the lists. It stands still while the driver stores the lists
+//! for the check.
 //!
 //! ```text
 //! cargo run --release -- --workload FILE [--lines N] [--epoch N] [--seconds S] [--lists FILE]
 //! ```
 //!
-//! A line of JSON for every epoch and one for the whole on stdout; the lists after the last epoch that was taken in as
-//! `item,rank,other,score`.
+//! Standard output has a line of JSON for every epoch and one for the whole run. `--lists` writes the lists after the
+//! last epoch that was taken in, as `item,rank,other,score`.
 
 use anyhow::{Context, Result, bail};
 use dbsp::circuit::CircuitConfig;
@@ -39,8 +41,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 type Basket = u32;
 type Item = u32;
 type Interaction = Tup2<Basket, Item>;
-/// The bits of a score, since positive doubles are in the order of their bits, and the other item, reversed: an entry
-/// that belongs further up is larger.
+/// The bits of a score, and the other item with its bits inverted. Positive doubles are in the order of their bits,
+/// so an entry that ranks higher is larger.
 type Entry = Tup2<u64, Item>;
 type Lists = OrdIndexedZSet<Item, Entry>;
 
@@ -85,11 +87,11 @@ fn main() -> Result<()> {
     if let Some(path) = &options.lists {
         write(path, lists.into_keys().collect())?;
     }
-    // Nothing is left to do: the circuit need not be taken down batch by batch.
+    // The process ends here, without taking the circuit down batch by batch.
     std::process::exit(0);
 }
 
-/// The dataflow, and the handles to drive it.
+/// Builds the dataflow, with the handles of its input and output.
 fn build(circuit: &mut RootCircuit) -> (ZSetHandle<Interaction>, OutputHandle<SpineSnapshot<Lists>>) {
     let (interactions, input) = circuit.add_input_zset::<Interaction>();
     let supports = interactions.map_index(|Tup2(_basket, item)| (*item, ())).weighted_count();
@@ -104,7 +106,7 @@ fn build(circuit: &mut RootCircuit) -> (ZSetHandle<Interaction>, OutputHandle<Sp
     (input, lists.accumulate_output())
 }
 
-/// Every ordered pair with its count, by the item that is to be ranked in the other's row.
+/// Every ordered pair with its count, keyed by the item whose candidate is to be ranked.
 fn candidates(
     interactions: &Stream<RootCircuit, OrdZSet<Interaction>>,
 ) -> Stream<RootCircuit, OrdIndexedZSet<Item, Tup2<Item, u32>>> {
@@ -118,7 +120,7 @@ fn candidates(
     })
 }
 
-/// What is measured.
+/// The options of the program.
 struct Options {
     workload: String,
     lines: usize,
@@ -148,7 +150,7 @@ impl Options {
     }
 }
 
-/// The events, as what is to be appended to the input.
+/// Reads the events, in the form that the input takes.
 fn read(options: &Options) -> Result<Vec<Tup2<Interaction, ZWeight>>> {
     let text = fs::read_to_string(&options.workload).with_context(|| options.workload.clone())?;
     text.lines().take(options.lines).map(|line| event(line).with_context(|| format!("`{line}`"))).collect()
@@ -171,7 +173,7 @@ fn write(path: &str, mut entries: Vec<(Item, Entry)>) -> Result<()> {
     Ok(file.flush()?)
 }
 
-/// The largest resident memory of this process, as Linux tells it.
+/// The peak of resident memory of this process in bytes, as Linux reports it.
 fn peak_bytes() -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
