@@ -1,8 +1,8 @@
 //! Sampling of items in too many baskets: what `--max-item-baskets` costs in accuracy, and what it saves.
 //!
 //! What: a workload's changes go through the whole pipeline (cosine, k = 10, 3 digits) on one worker, in epochs of
-//! `--epoch` changes, without a limit and with each of `--limits`. The final lists are compared with the exact ones,
-//! and their counts with the counts of the final lines.
+//! `--epoch` changes. This is done without a limit and with each of `--limits`. The final lists are compared with the
+//! exact ones, and their counts with the counts of the final lines.
 //!
 //! Shapes: a row `cuts/WORKLOAD/EPOCH/LIMIT` (`none` is without a limit) has
 //! - `time_ratio`: its time divided by the time without a limit. Both are medians of `--runs` runs in turn, each in

@@ -19,9 +19,11 @@
 //! - `snapshots`, exactly once with a snapshot every second, so that nearly every event comes while one is taken.
 //!
 //! `idle_cpu_percent` is the share of a core that the job used, with all of its state, in the seconds after the last
-//! event. Then the job is killed and started again. `ready_s` is the time until `/readyz` reports that it is ready:
-//! it has taken the output over, has restored all of its state from the input or from a snapshot, and has published
-//! the difference. Producer, broker, job and consumer share the machine.
+//! event. Then the job is killed and started again, and `ready_s` is the time until `/readyz` reports that it is
+//! ready. By then, it has taken the output over, restored all of its state from the input or from a snapshot, and
+//! published the difference.
+//!
+//! Producer, broker, job and consumer share the machine.
 //!
 //! ```text
 //! cargo bench --bench kafka -- [--workload journey] [--modes exactly-once,at-least-once,snapshots] [--rate N]

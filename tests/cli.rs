@@ -426,7 +426,7 @@ fn lists_appear_while_the_input_is_open_and_sigterm_ends_in_good_order() {
     }
 }
 
-/// A reader of 1 KB/s takes minutes for some hundred kilobytes, and the job waited for it all that time.
+/// Regression: a reader of 1 KB/s takes minutes for some hundred kilobytes, and the job waited for it all that time.
 #[test]
 fn a_slow_reader_holds_nobody_for_long() {
     let folder = Folder::new();

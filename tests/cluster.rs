@@ -195,8 +195,8 @@ fn a_process_that_is_killed_is_named_by_the_others() {
 
 /// All processes report the reason of the one that failed, each once.
 ///
-/// The failed process reports to the others first. When it was slow to end, it heard that they ended, and reported
-/// its own end as the cause before the real reason.
+/// Regression: if the failed process was slow to end, it heard that the others ended after its own report. Then it
+/// reported its own end as the cause before the real reason.
 #[test]
 fn a_process_that_fails_tells_the_others_why() {
     let place = Place::new(CSV);
@@ -272,8 +272,8 @@ fn strangers_do_no_harm() {
     assert_eq!(lists_of_file(&place.output()), lists_of_lines(&alone.stdout));
 }
 
-/// Silent peers filled all connections that had not proved the secret. With 128 of them, the processes never
-/// connected. With 64, it took half a minute.
+/// Regression: silent peers filled all connections that had not proved the secret. With 128 of them, the processes
+/// never connected. With 64, it took half a minute.
 #[test]
 fn silent_strangers_keep_nobody_out() {
     let place = Place::new(CSV);

@@ -313,8 +313,8 @@ fn clients_cannot_harm_the_job() {
     running.finish().expect(0);
 }
 
-/// Idle clients filled all connections for ten seconds at a time. So a supervisor's health check was refused, and a
-/// healthy job was killed.
+/// Regression: idle clients filled all connections for ten seconds at a time. So a supervisor's health check was
+/// refused, and a healthy job was killed.
 #[test]
 fn idle_connections_do_not_keep_a_health_check_out() {
     let folder = Folder::new();

@@ -286,8 +286,8 @@ fn check_caught_up(
     run(&format!("{job} {flags} --until-end -w 3"), &[]).expect(0).says(", 0 lists changed in 0 records");
 }
 
-/// The reports of processes to worker 0 about their parts of a snapshot lost a field on the way. So no snapshot of a
-/// cluster was ever complete, and nothing failed, since a job can start without any.
+/// Regression: the reports of processes to worker 0 about their parts of a snapshot lost a field on the way. So no
+/// snapshot of a cluster was ever complete, and nothing failed, since a job can start without any.
 #[test]
 fn a_cluster_goes_on_from_its_snapshot() {
     let Some(broker) = Broker::new() else { return };

@@ -122,7 +122,7 @@ fn a_signal_ends_with_a_snapshot() {
     assert_eq!(lists_of_file(&output), expected);
 }
 
-/// The second job read snapshots while the first one removed them.
+/// Regression: a second job read the snapshots of a folder while the first one removed them.
 #[test]
 fn a_second_job_is_refused_although_the_lock_file_is_gone() {
     let folder = Folder::new();

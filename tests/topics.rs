@@ -50,8 +50,8 @@ impl Broker {
     }
 }
 
-/// A job that started before its input existed created its output and its dead letters with one partition, and every
-/// later run kept that.
+/// Regression: a job that started before its input existed created its output and its dead letters with one
+/// partition. Every later run kept that.
 #[test]
 fn nothing_is_made_before_the_input_is_there() {
     let Some(broker) = Broker::new() else { return };
@@ -86,8 +86,8 @@ fn no_client_lets_the_broker_make_a_topic() {
     run(&asked, &[]).expect(2).says("allow.auto.create.topics must be false");
 }
 
-/// About once in thirty times, `generate` reported that the topic it had just created does not exist: its broker did
-/// not know of it yet.
+/// Regression: about once in thirty times, `generate` reported that the topic it had just created does not exist,
+/// because its broker did not know of it yet.
 #[test]
 fn generate_finds_the_topic_it_has_made() {
     let Some(broker) = Broker::new() else { return };
@@ -101,7 +101,7 @@ fn generate_finds_the_topic_it_has_made() {
     run(&again, &[]).expect(0).says("holds events already").says("--seed");
 }
 
-/// An empty transaction marker behind the last record left the group's lag at one for ever.
+/// Regression: an empty transaction marker behind the last record left the group's lag at one for ever.
 #[test]
 fn a_group_comes_to_the_end_of_transactions() {
     let Some(broker) = Broker::new() else { return };
@@ -143,8 +143,8 @@ fn a_group_comes_to_the_end_of_transactions() {
     follows("a bounded run");
 }
 
-/// A producer that went away left its transaction open, which hid all later records. The lag was 0, and the job was
-/// ready.
+/// Regression: a producer that went away left its transaction open, which hid all later records. The lag was 0, and
+/// the job was ready.
 #[test]
 fn what_an_open_transaction_hides_is_said() {
     let Some(broker) = Broker::new() else { return };
@@ -213,7 +213,8 @@ fn lists_at_home(broker: &Broker, topic: &str) -> String {
     canonical(&lists)
 }
 
-/// Keys moved, and consumers that read partition by partition kept old lists for ever.
+/// Regression: when an output grew, keys moved, and consumers that read partition by partition kept old lists for
+/// ever.
 #[test]
 fn an_output_that_grows_is_noticed_and_every_list_moves_to_its_partition() {
     let Some(broker) = Broker::new() else { return };
@@ -291,8 +292,8 @@ fn killed_at_random_while_the_output_grows() {
     run(&format!("{job} --until-end -w 3"), &[]).expect(0).says(", 0 lists changed in 0 records");
 }
 
-/// Another client created the output again after it was deleted while the job started. It had one partition and a
-/// policy that deletes records by age, and the job continued with it.
+/// Regression: an output was deleted while the job started, and another client created it again. It had one partition
+/// and a policy that deletes records by age, and the job continued with it.
 #[test]
 fn an_output_that_is_another_one_is_noticed() {
     let Some(broker) = Broker::new() else { return };
@@ -323,7 +324,8 @@ fn an_output_that_is_another_one_is_noticed() {
     run(&format!("run {} {places}", broker.flags), &[]).expect(1).says("cleanup.policy is delete");
 }
 
-/// A topic with a broker's defaults is compacted hours later, when it has each list a hundred times.
+/// The job sets the properties of a topic that it creates, and advises on those of others. With a broker's defaults,
+/// a topic is compacted only hours later, when it has each list a hundred times.
 #[test]
 fn a_table_is_compacted_often_or_there_is_advice() {
     let Some(broker) = Broker::new() else { return };
