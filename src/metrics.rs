@@ -47,7 +47,9 @@ struct Inner {
     seen: Mutex<Seen>,
     /// For each open epoch that has a record, when its first record was read.
     begun: Mutex<BTreeMap<Epoch, Instant>>,
+    /// The seconds from the first record of an epoch to its delivery.
     epoch_seconds: Histogram,
+    /// The seconds that snapshots took.
     snapshot_seconds: Histogram,
 }
 
@@ -70,6 +72,7 @@ struct Seen {
     workers: usize,
     /// The latest report of each worker, by its index in the cluster.
     reports: BTreeMap<usize, Report>,
+    /// The limits that the job runs with, by name.
     bounds: Vec<(&'static str, u64)>,
     snapshot: Option<Snapshot>,
 }

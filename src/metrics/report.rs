@@ -27,14 +27,18 @@ pub(super) struct Report {
     /// Whether the worker has finished. No report comes after this one, and [`Meter::health`] expects none.
     pub(super) is_last: bool,
     pub(super) tally: Tally,
+    /// The engine's own count of work.
     pub(super) work: u64,
     /// Items in more baskets than `--max-item-baskets`. 0 without that limit.
     pub(super) items_sampled: u64,
+    /// The epoch into which records are read.
     pub(super) epoch: Epoch,
     /// How many epochs are neither delivered nor held back.
     pub(super) open: u64,
     pub(super) step: Step,
+    /// Whether each partition has been read to its end at least once.
     pub(super) reached_end: bool,
+    /// Whether the lists of all input before that end have been delivered.
     pub(super) caught_up: bool,
     pub(super) lags: Vec<(PartitionLabel, Lag)>,
     pub(super) clocks: Vec<(PartitionLabel, Millis)>,
@@ -145,7 +149,9 @@ pub(crate) struct WorkerMeter {
     sampling: Option<Sampling>,
     state_stats: StateCollector,
     stats: StateStats,
+    /// When the size of the state is measured next.
     measure_at: Instant,
+    /// When the next report is due.
     report_at: Instant,
     /// The last epoch that was announced as begun.
     begun: Option<Epoch>,

@@ -17,6 +17,7 @@ const ITEM_WIDTH: usize = 11;
 #[derive(Default)]
 pub(crate) struct Watched {
     lists: Lists,
+    /// The records read so far.
     records: u64,
     /// Of each changed list, the entries that were shown last, and the number of the record that changed it last.
     changed: BTreeMap<Name, (Vec<Entry>, u64)>,
@@ -26,7 +27,9 @@ pub(crate) struct Watched {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChangedList {
     pub(crate) item: Name,
+    /// The entries that were shown last. Empty if there was no list.
     pub(crate) before: Vec<Entry>,
+    /// The current entries. Empty if there is no list any more.
     pub(crate) after: Vec<Entry>,
 }
 
