@@ -33,7 +33,7 @@ use common::workload::Change;
 use common::{children, workload};
 use deltacart::state::folder::Folder;
 use deltacart::state::manifest::part_name;
-use deltacart::state::scribe::Scribe;
+use deltacart::state::snapshot_writer::SnapshotWriter;
 use deltacart::state::store::Store;
 use deltacart_dataflows::{Epoch, SnapshotRequest};
 use serde::{Deserialize, Serialize};
@@ -274,7 +274,7 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 /// Takes snapshots as the job does, each of one part.
 struct Snapshots {
     request: SnapshotRequest,
-    scribe: Scribe,
+    snapshot_writer: SnapshotWriter,
     store: Arc<dyn Store>,
     _folder: tempfile::TempDir,
     /// When the last snapshot began, and when it was complete on disk.
@@ -287,10 +287,10 @@ impl Snapshots {
     fn new() -> Result<Snapshots> {
         let folder = tempfile::tempdir()?;
         let store: Arc<dyn Store> = Arc::new(Folder::open(folder.path(), true)?);
-        let scribe = Scribe::spawn(Arc::clone(&store))?;
-        let request = SnapshotRequest::new(Box::new(scribe.clone()));
+        let snapshot_writer = SnapshotWriter::spawn(Arc::clone(&store))?;
+        let request = SnapshotRequest::new(Box::new(snapshot_writer.clone()));
         let (began, ended) = (Duration::ZERO, Some(Duration::ZERO));
-        Ok(Snapshots { request, scribe, store, _folder: folder, began, ended, seconds: Vec::new() })
+        Ok(Snapshots { request, snapshot_writer, store, _folder: folder, began, ended, seconds: Vec::new() })
     }
 
     fn name(&self) -> String {
@@ -300,7 +300,7 @@ impl Snapshots {
     /// Starts a snapshot at the end of `epoch`, if one is due. Called before the epoch is closed.
     fn end_of(&mut self, epoch: Epoch, now: Duration) {
         if self.ended.is_some() && now - self.began >= SNAPSHOT_EVERY {
-            self.scribe.begin(self.name(), Vec::new());
+            self.snapshot_writer.begin(self.name(), Vec::new());
             self.request.request(epoch);
             (self.began, self.ended) = (now, None);
         }
@@ -308,7 +308,7 @@ impl Snapshots {
 
     /// Notes the end of the current snapshot, if it is complete on disk.
     fn look(&mut self, now: Duration) {
-        if let Some(outcome) = self.scribe.outcome() {
+        if let Some(outcome) = self.snapshot_writer.outcome() {
             outcome.expect("a snapshot can be written");
             self.store.delete(&self.name()).expect("a snapshot can be removed");
             self.seconds.push((now - self.began).as_secs_f64());

@@ -190,26 +190,26 @@ pub fn generate_watched(
 ) -> Result<Generated> {
     options.validate()?;
     let mut shop = Shop::new(options.shop.clone()).map_err(GenerateError::Shop)?;
-    let mut outlet = EpochWriter::open(options)?;
+    let mut writer = EventWriter::open(options)?;
     let pace = Pace::new(options.rate, options.head_start);
     let start = Instant::now();
     let mut events = 0;
-    let written = write(&mut shop, &mut outlet, pace, start, stop, &mut |more| {
+    let written = write(&mut shop, &mut writer, pace, start, stop, &mut |more| {
         events += more;
         watch(events);
     })
-    .and_then(|()| outlet.finish());
+    .and_then(|()| writer.finish());
     match written {
         Ok(()) | Err(SinkError::Closed { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    Ok(Generated { events, bytes: outlet.sent().bytes, elapsed: start.elapsed() })
+    Ok(Generated { events, bytes: writer.sent().bytes, elapsed: start.elapsed() })
 }
 
 /// Writes the events that are due, turn by turn. After each turn it calls `written` with the events of that turn.
 fn write(
     shop: &mut Shop,
-    outlet: &mut EpochWriter,
+    writer: &mut EventWriter,
     pace: Pace,
     start: Instant,
     stop: &AtomicBool,
@@ -220,7 +220,7 @@ fn write(
     while !stop.load(Ordering::Relaxed) {
         let due = pace.due(start.elapsed()).saturating_sub(events);
         if due == 0 {
-            outlet.turn()?;
+            writer.turn()?;
             let wait = pace.due_at(events).saturating_sub(start.elapsed());
             thread::sleep(wait.clamp(Duration::from_millis(1), SLEEP_MAX));
             continue;
@@ -230,12 +230,12 @@ fn write(
         for event in shop.by_ref().take(turn as usize) {
             text.clear();
             event.write_json(&mut text);
-            if !outlet.write(&event, &text, stop)? {
+            if !writer.write(&event, &text, stop)? {
                 break;
             }
             done += 1;
         }
-        outlet.turn()?;
+        writer.turn()?;
         events += done;
         written(done);
         if done < turn {
@@ -258,7 +258,7 @@ fn warn_of_earlier_events(topic: &str, shop: &ShopSettings) {
 }
 
 /// The destination of the events, opened.
-enum EpochWriter {
+enum EventWriter {
     /// A file or standard output. If `paced`, every turn is flushed, so that readers see it at once.
     Lines {
         file: FileSink,
@@ -267,12 +267,12 @@ enum EpochWriter {
     Topic(Box<Producer>),
 }
 
-impl EpochWriter {
-    fn open(options: &GenerateOptions) -> Result<EpochWriter> {
+impl EventWriter {
+    fn open(options: &GenerateOptions) -> Result<EventWriter> {
         match &options.output {
             Destination::File(path) => {
                 let file = FileSink::open(path, options.existing, Lines::Events)?;
-                Ok(EpochWriter::Lines { file, paced: options.rate.is_some() })
+                Ok(EventWriter::Lines { file, paced: options.rate.is_some() })
             }
             Destination::Topic(name) => {
                 let Some(kafka) = &options.kafka else { bail!(GenerateError::NoBrokers(name.clone())) };
@@ -282,7 +282,7 @@ impl EpochWriter {
                 if holding == Holding::Same {
                     warn_of_earlier_events(name, &options.shop);
                 }
-                Ok(EpochWriter::Topic(Box::new(Producer::connect(kafka, name)?)))
+                Ok(EventWriter::Topic(Box::new(Producer::connect(kafka, name)?)))
             }
         }
     }
@@ -290,8 +290,8 @@ impl EpochWriter {
     /// Writes one event. Returns false if `stop` was set while the producer's queue was full.
     fn write(&mut self, event: &CartEvent, text: &[u8], stop: &AtomicBool) -> Result<bool, SinkError> {
         let producer = match self {
-            EpochWriter::Lines { file, .. } => return file.write_line(text).map(|()| true),
-            EpochWriter::Topic(producer) => producer,
+            EventWriter::Lines { file, .. } => return file.write_line(text).map(|()| true),
+            EventWriter::Topic(producer) => producer,
         };
         let key = event.basket_id();
         let (key, value) = (Some(key.as_bytes()), Some(text));
@@ -318,17 +318,17 @@ impl EpochWriter {
     /// Ends a turn: flushes paced lines to readers, and reports failures of messages that were sent before.
     fn turn(&mut self) -> Result<(), SinkError> {
         match self {
-            EpochWriter::Lines { file, paced: true } => file.flush(),
-            EpochWriter::Lines { .. } => Ok(()),
-            EpochWriter::Topic(producer) => producer.poll().map(|_in_flight| ()),
+            EventWriter::Lines { file, paced: true } => file.flush(),
+            EventWriter::Lines { .. } => Ok(()),
+            EventWriter::Topic(producer) => producer.poll().map(|_in_flight| ()),
         }
     }
 
     /// Flushes the file, or waits until the brokers have confirmed every message.
     fn finish(&mut self) -> Result<(), SinkError> {
         let producer = match self {
-            EpochWriter::Lines { file, .. } => return file.flush(),
-            EpochWriter::Topic(producer) => producer,
+            EventWriter::Lines { file, .. } => return file.flush(),
+            EventWriter::Topic(producer) => producer,
         };
         let deadline = Instant::now() + END_PATIENCE;
         loop {
@@ -344,8 +344,8 @@ impl EpochWriter {
 
     fn sent(&self) -> Sent {
         match self {
-            EpochWriter::Lines { file, .. } => file.sent(),
-            EpochWriter::Topic(producer) => producer.sent(),
+            EventWriter::Lines { file, .. } => file.sent(),
+            EventWriter::Topic(producer) => producer.sent(),
         }
     }
 }

@@ -23,8 +23,10 @@ pub(crate) struct Complaints(Arc<Mutex<Messages>>);
 struct Messages {
     /// The reasons for rejects that have been logged.
     reasons: BTreeSet<&'static str>,
-    /// Whether a warning has been logged that an input is of no use.
-    is_useless: bool,
+    /// The inputs whose records were all rejected so far, and those that had only events of other kinds: each is
+    /// warned of once.
+    all_rejected: BTreeSet<String>,
+    all_others: BTreeSet<String>,
     /// The first reject of each topic and file.
     first: BTreeMap<String, String>,
     /// The messages about inputs of which nothing could be used.
@@ -93,7 +95,7 @@ impl Complaints {
         };
         let mut messages = self.lock();
         if others > 0 {
-            if !std::mem::replace(&mut messages.is_useless, true) {
+            if messages.all_others.insert(place.clone()) {
                 let others = counted(others, "event(s)");
                 tracing::warn!(
                     "nothing of {place} concerns baskets so far: {others} of other kinds; --event-names says what a \
@@ -110,7 +112,7 @@ impl Complaints {
                  {format}): docs/formats.md has what each expects"
             );
             messages.unusable.push(message);
-        } else if !std::mem::replace(&mut messages.is_useless, true) {
+        } else if messages.all_rejected.insert(place.clone()) {
             tracing::warn!(
                 "none of the first {rejected} records of {place} could be used, the first as {why}; check --format (now \
                  {format})"

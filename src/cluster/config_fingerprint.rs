@@ -1,23 +1,37 @@
 //! The settings of a job that must be the same on every process.
 //!
 //! Their types are destructured field by field, without `..`. So a new field is a compile error here, until somebody
-//! has decided whether processes may differ in it. Exceptions are `Job` and the decoder's `Limits`: a new field of
-//! these has to be added by hand.
+//! has decided whether processes may differ in it.
 
 use super::settings::Settings;
 use crate::files::ExistingFile;
-use crate::job::{AheadLimits, Cut, Input, Job, Stream, Streams};
+use crate::job::{AheadLimits, Cut, Input, Job, StateOptions, Stream, Streams};
 use crate::output::OutputOptions;
 use deltacart_dataflows::{ListParams, Params, Scoring};
-use deltacart_inputs::DecodeOptions;
+use deltacart_inputs::{DecodeOptions, Limits};
 
 impl Settings {
     /// The shared settings of a job.
     pub(crate) fn of(job: &Job) -> Settings {
         let mut settings = Settings::default();
-        // Each process may reach the brokers by other names, has its own index, and has its own time-outs.
-        let Job { streams, params, output, records, lists_every, output_partitions, .. } = job;
-        let Job { dead_letters, cut, limits, verify, cluster, kafka: _, delivery, existing, .. } = job;
+        let Job {
+            streams,
+            params,
+            output,
+            records,
+            lists_every,
+            output_partitions,
+            dead_letters,
+            cut,
+            limits,
+            verify,
+            cluster,
+            // A process may reach the brokers by other names.
+            kafka: _,
+            delivery,
+            existing,
+            state,
+        } = job;
         settings.set("the version", env!("CARGO_PKG_VERSION"));
         settings.set_streams(streams);
         settings.set_params(params);
@@ -37,8 +51,12 @@ impl Settings {
         settings.set("--max-epoch-bytes", epoch_bytes);
         settings.set("--verify", verify);
         settings.set("--delivery, --job or --slots", delivery);
-        settings.set("--state", *existing == ExistingFile::Resume);
         settings.set("--overwrite", *existing == ExistingFile::Replace);
+        settings.set("--state", state.is_some());
+        if let Some(StateOptions { place: _, every, on_expired }) = state {
+            settings.set("--snapshot-every", every);
+            settings.set("--on-expired", on_expired);
+        }
         settings.set("--workers", cluster.threads);
         settings.set("--processes", cluster.processes());
         settings
@@ -88,9 +106,7 @@ impl Settings {
         self.set(&format!("--columns{of}"), columns);
         self.set(&format!("--fields{of}"), fields);
         self.set(&format!("--event-names{of}"), event_names);
-        self.set(&format!("--max-record-bytes{of}"), limits.record_bytes_max);
-        self.set(&format!("--max-letters-per-record{of}"), limits.part_rejects_max);
-        self.set(&format!("--quantity-decimals{of}"), limits.quantity_decimals);
+        self.set_limits(of, limits);
         self.set(&format!("--repeated-orders{of}"), repeated_orders);
         self.set(&format!("--tombstones{of}"), tombstones);
         self.set(&format!("--duplicate-horizon{of}"), duplicate_horizon);
@@ -99,6 +115,15 @@ impl Settings {
         self.set(&format!("--time-format{of}"), time_format);
         // The registry's address may differ by machine.
         self.set(&format!("--schema-registry{of}"), registry.is_some());
+    }
+
+    fn set_limits(&mut self, of: &str, limits: &Limits) {
+        let Limits { record_bytes_max, part_rejects_max, quantity_decimals, .. } = limits;
+        self.set(&format!("--max-record-bytes{of}"), record_bytes_max);
+        self.set(&format!("--max-letters-per-record{of}"), part_rejects_max);
+        self.set(&format!("--quantity-decimals{of}"), quantity_decimals);
+        // The other limits have no flag, so this covers processes of another build.
+        self.set(&format!("the limits of records{of}"), limits);
     }
 
     fn set_params(&mut self, params: &Params) {

@@ -144,10 +144,10 @@ fn what_has_no_end_needs_a_bound() {
 fn a_reader_that_left_is_an_end() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut outlet = EpochWriter::Lines { file: FileSink::new("-", Box::new(writer)), paced: true };
+    let mut writer = EventWriter::Lines { file: FileSink::new("-", Box::new(writer)), paced: true };
     let mut shop = Shop::new(ShopSettings::default()).unwrap();
     let pace = Pace::new(None, 0);
-    let written = write(&mut shop, &mut outlet, pace, Instant::now(), &NEVER, &mut |_more| {});
+    let written = write(&mut shop, &mut writer, pace, Instant::now(), &NEVER, &mut |_more| {});
     assert!(matches!(written, Err(SinkError::Closed { .. })));
 }
 
