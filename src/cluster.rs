@@ -46,6 +46,7 @@ pub(crate) use watchdog::{Turns, Watchdog};
 use anyhow::{Context, Result, anyhow};
 use frame::Frame;
 use heartbeat::Heartbeat;
+use shutdown::Peers;
 use socket2::{SockRef, TcpKeepalive};
 use std::any::Any;
 use std::io;
@@ -191,7 +192,7 @@ struct Watch(Arc<Heartbeat>);
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        shutdown::set_heartbeat(None);
+        shutdown::set_peers(None);
         self.0.finish();
     }
 }
@@ -237,6 +238,6 @@ pub(crate) fn join(cluster: &Cluster, settings: Settings, stop: &AtomicBool) -> 
         return Ok(None);
     };
     connections.data.iter().flatten().try_for_each(keep_alive).context("cannot keep a connection alive")?;
-    shutdown::set_heartbeat(Some(Arc::clone(&heartbeat)));
+    shutdown::set_peers(Some(Arc::<Heartbeat>::clone(&heartbeat)));
     Ok(Some(Joined { threads, process, data: connections.data, watch: Some(Watch(heartbeat)) }))
 }

@@ -5,10 +5,11 @@
 //! Silence is counted in reads that found nothing, not by the clock. A process that was suspended, perhaps with its
 //! whole machine, did not listen in that time and must blame nobody.
 
+use super::Cluster;
 use super::frame::Frame;
 use super::settings::shown;
+use super::shutdown::{self, Peers};
 use super::wire::is_timeout;
-use super::{Cluster, shutdown};
 use anyhow::{Context, Result, bail};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -138,11 +139,6 @@ impl Heartbeat {
         Ok(Some(heartbeat))
     }
 
-    /// Sends a frame to every other process.
-    pub(super) fn tell(&self, frame: &Frame) {
-        self.peers.iter().for_each(|peer| peer.say(frame));
-    }
-
     /// Reports that this process has finished. It waits for the others, and still ends if one of them fails.
     pub(super) fn say_goodbye(&self) {
         self.tell(&Frame::Goodbye);
@@ -155,11 +151,6 @@ impl Heartbeat {
 
     fn is_finished(&self) -> bool {
         self.finished.load(Ordering::Relaxed)
-    }
-
-    /// The name of a process in messages.
-    pub(super) fn name_of(&self, process: usize) -> Option<&str> {
-        self.peers.iter().find(|peer| peer.process == process).map(|peer| peer.name.as_str())
     }
 
     fn speak(&self) {
@@ -204,6 +195,16 @@ impl Heartbeat {
                 ));
             }
         }
+    }
+}
+
+impl Peers for Heartbeat {
+    fn tell(&self, frame: &Frame) {
+        self.peers.iter().for_each(|peer| peer.say(frame));
+    }
+
+    fn name_of(&self, process: usize) -> Option<&str> {
+        self.peers.iter().find(|peer| peer.process == process).map(|peer| peer.name.as_str())
     }
 }
 

@@ -4,7 +4,6 @@
 //! would describe the same failure less well.
 
 use super::frame::Frame;
-use super::heartbeat::Heartbeat;
 use crate::log;
 use std::panic;
 use std::process;
@@ -15,20 +14,29 @@ use std::time::Duration;
 
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
 
-/// The heartbeat, by which the other processes are reached. `None` while there are none.
-static HEARTBEAT: Mutex<Option<Arc<Heartbeat>>> = Mutex::new(None);
+/// The other processes, to which a process that ends says why.
+pub(super) trait Peers: Send + Sync {
+    /// Sends a frame to all of them.
+    fn tell(&self, frame: &Frame);
+
+    /// The name of a process in messages.
+    fn name_of(&self, process: usize) -> Option<&str>;
+}
+
+/// The peers of this process. `None` while it has none.
+static PEERS: Mutex<Option<Arc<dyn Peers>>> = Mutex::new(None);
 
 /// How long the loss of a timely connection waits for the heartbeat to report the cause. It is longer than the
 /// heartbeat's own wait.
 const BETTER_WORDS: Duration = Duration::from_millis(500);
 
-/// Sets the heartbeat by which the other processes are reached.
-pub(super) fn set_heartbeat(heartbeat: Option<Arc<Heartbeat>>) {
-    *HEARTBEAT.lock().unwrap_or_else(PoisonError::into_inner) = heartbeat;
+/// Sets the peers that hear of the end of this process.
+pub(super) fn set_peers(peers: Option<Arc<dyn Peers>>) {
+    *PEERS.lock().unwrap_or_else(PoisonError::into_inner) = peers;
 }
 
-fn heartbeat() -> Option<Arc<Heartbeat>> {
-    HEARTBEAT.lock().unwrap_or_else(PoisonError::into_inner).clone()
+fn peers() -> Option<Arc<dyn Peers>> {
+    PEERS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Ends the process with a message, and the cluster with it.
@@ -57,8 +65,8 @@ fn end(message: Option<&str>, code: i32, frame: &Frame) -> ! {
     if let Some(message) = message {
         log::last_words(message);
     }
-    if let Some(heartbeat) = heartbeat() {
-        heartbeat.tell(frame);
+    if let Some(peers) = peers() {
+        peers.tell(frame);
     }
     process::exit(code);
 }
@@ -74,9 +82,9 @@ pub(crate) fn die_on_panic() {
         // Timely panics when a connection is lost. That is not a defect.
         if let Some(cause) = message.strip_prefix("timely communication error: ") {
             thread::sleep(BETTER_WORDS);
-            let heartbeat = heartbeat();
+            let peers = peers();
             let peer = thread.rsplit_once('-').and_then(|(_, process)| process.parse().ok());
-            let name = peer.and_then(|peer| heartbeat.as_ref()?.name_of(peer)).unwrap_or("another process");
+            let name = peer.and_then(|peer| peers.as_ref()?.name_of(peer)).unwrap_or("another process");
             die(&format!("the connection to {name} was lost ({cause})"));
         }
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {

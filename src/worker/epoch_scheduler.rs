@@ -14,7 +14,6 @@
 
 use crate::job::{AheadLimits, Cut};
 use crate::worker::coordination::Coordination;
-use crate::worker::ingest::EpochBudget;
 use deltacart_dataflows::Epoch;
 use std::time::{Duration, Instant};
 
@@ -27,6 +26,18 @@ pub(super) struct EpochScheduler {
     is_called: bool,
     /// When the current epoch was called; only worker 0 uses it.
     called_at: Instant,
+}
+
+/// The limits of what may be read into one epoch.
+#[derive(Clone, Copy)]
+pub(super) struct EpochBudget {
+    /// Records of each partition.
+    pub(super) partition_records: u64,
+    /// Events of all partitions together. A record may have several events; those of the last record may exceed the
+    /// limit.
+    pub(super) events: usize,
+    /// Bytes of records of all partitions together. The last batch may exceed the limit.
+    pub(super) bytes: usize,
 }
 
 impl EpochScheduler {
@@ -68,7 +79,7 @@ impl EpochScheduler {
 
     /// Begins the next epoch and returns it, if the current one is over. `have_given(records)` says whether every
     /// partition has given that many records in the current epoch, or has ended.
-    pub(super) fn next_epoch(
+    pub(super) fn begin_next(
         &mut self,
         have_given: impl FnOnce(u64) -> bool,
         coordination: &Coordination,

@@ -12,6 +12,7 @@ use crate::unusable::{Complaints, Uses};
 use crate::worker::backlog::Backlog;
 use crate::worker::counts::Counts;
 use crate::worker::environment::Environment;
+use crate::worker::epoch_scheduler::EpochBudget;
 use crate::worker::inputs::{Inputs, StreamInput};
 use anyhow::{Context, Result};
 use batch::Reader;
@@ -116,18 +117,6 @@ impl Progress {
 /// How far an event time may be ahead of the machine's clock before a warning, in milliseconds. It is a day, which
 /// allows for times written without their zone.
 const LEAP_MAX: i64 = 86_400_000;
-
-/// The limits of what may be read into one epoch.
-#[derive(Clone, Copy)]
-pub(super) struct EpochBudget {
-    /// Records of each partition.
-    pub(super) partition_records: u64,
-    /// Events of all partitions together. A record may have several events; those of the last record may exceed the
-    /// limit.
-    pub(super) events: usize,
-    /// Bytes of records of all partitions together. The last batch may exceed the limit.
-    pub(super) bytes: usize,
-}
 
 /// The most records of one partition in one fetch.
 const BATCH_RECORDS: usize = 4096;

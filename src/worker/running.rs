@@ -216,7 +216,7 @@ impl<'a> Running<'a> {
         }
         let next = match has_ended {
             true => scheduler.follow(coordination),
-            false => scheduler.next_epoch(|records| ingest.all_gave(records), coordination),
+            false => scheduler.begin_next(|records| ingest.all_gave(records), coordination),
         };
         let Some(next) = next else { return Ok(false) };
         ingest.end_epoch(*open.time());

@@ -1,7 +1,8 @@
 //! How much a worker reads into an epoch, from a source that has more than fits.
 
 use super::environment::Environment;
-use super::ingest::{EpochBudget, Ingest};
+use super::epoch_scheduler::EpochBudget;
+use super::ingest::Ingest;
 use crate::cli::{Cli, Command};
 use crate::config;
 use crate::dead_letter::DeadLetters;
