@@ -256,7 +256,7 @@ pub struct RunArgs {
     /// Digits after the point of a published score, from 0 to 9. A change that the rounding hides is not published
     #[arg(long, default_value_t = 3, value_name = "DIGITS", value_parser = clap::value_parser!(u32).range(0..=9), help_heading = "Output")]
     pub score_digits: u32,
-    /// How often a changed list leaves the job at most, such as 1s: it is exact at the epoch it names. 0: at every epoch
+    /// How often a changed list leaves the job at most, such as 1s: exact at the epoch it names. 0: at every epoch
     #[arg(long, default_value = "0", value_name = "TIME", help_heading = "Output")]
     pub lists_every: Period,
     /// How many partitions a topic gets that has to be made [default: as many as the input has, or 1]

@@ -102,7 +102,8 @@ proptest! {
     #[test]
     fn records_of_one_key_meet((options, lists) in run()) {
         for (key, value) in from_nothing(&options, lists) {
-            let told = route_consumer_record(&read_consumer_record(0, Some(&key), Some(&value)).unwrap().0, options.envelope);
+            let (record, _epoch) = read_consumer_record(0, Some(&key), Some(&value)).unwrap();
+            let told = route_consumer_record(&record, options.envelope);
             let gone = route_consumer_record(&read_consumer_record(0, Some(&key), None).unwrap().0, options.envelope);
             prop_assert_eq!(told, gone);
             let parsed = parsed_record::read(&value).unwrap();
