@@ -29,10 +29,10 @@ pub mod output {
     mod records;
     mod difference;
     mod encode;
-    mod said;
+    mod parsed_record;
     mod fold;
     pub(crate) mod fuzz;
-    pub(crate) mod held;
+    pub(crate) mod consumer_state;
 
     pub use change::ListChange;
     pub use decimal::{Decimal, DecimalError};
