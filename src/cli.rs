@@ -10,7 +10,7 @@ pub use input::{InputArg, OWN_SETTINGS};
 pub use redact::redacted;
 pub use values::{DeliveryKind, Listen, OnOff, Period, Place, Time};
 
-use crate::log::LogFormat;
+use crate::log::{LogFormat, RunLabel};
 use crate::output::Envelope;
 use crate::top::Sort;
 use clap::{Args, Parser, Subcommand};
@@ -59,6 +59,9 @@ pub struct LogArgs {
         help_heading = "Log"
     )]
     pub log_format: LogFormat,
+    /// A name of this run, such as blue or 2026-11: every line on standard error and the metrics carry it
+    #[arg(long, value_name = "TEXT", global = true, help_heading = "Log")]
+    pub run_label: Option<RunLabel>,
 }
 
 const EXIT_CODES: &str =

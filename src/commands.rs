@@ -34,7 +34,7 @@ pub struct Failure {
 /// # Errors
 /// A [`Failure`], with the exit code and the error to report.
 pub fn run(cli: Cli) -> Result<(), Failure> {
-    log::set_up(cli.log.log_format, cli.log.log.as_deref()).map_err(wrong_settings)?;
+    log::set_up(cli.log.log_format, cli.log.log.as_deref(), cli.log.run_label).map_err(wrong_settings)?;
     die_on_panic();
     match cli.command {
         Command::Run(args) => run_job(*args),

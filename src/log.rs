@@ -40,13 +40,43 @@ impl FromStr for LogFormat {
     }
 }
 
+/// A name that an operator gives to a run, to tell its log lines and metrics from those of other runs: 1 to 64 ASCII
+/// letters, digits or characters of `._:/@+-`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunLabel(String);
+
+impl RunLabel {
+    const BYTES_MAX: usize = 64;
+}
+
+impl FromStr for RunLabel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:/@+-".contains(&byte));
+        if is_plain && (1..=Self::BYTES_MAX).contains(&text.len()) {
+            return Ok(RunLabel(text.to_owned()));
+        }
+        Err(format!("want 1 to {} letters, digits or characters of ._:/@+-", Self::BYTES_MAX))
+    }
+}
+
+/// The label of this run, if [`set_up`] has set one.
+static LABEL: OnceLock<RunLabel> = OnceLock::new();
+
+/// The label of this run; empty if it has none.
+pub fn run_label() -> &'static str {
+    LABEL.get().map_or("", |label| &label.0)
+}
+
 /// The format in use, once [`set_up`] has set it.
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
 /// The default filter: progress of the job, and warnings and errors of libraries.
 const USUAL: &str = "warn,deltacart=info";
 
-/// Starts logging in this format, of the events that `filter` lets through.
+/// Starts logging in this format, of the events that `filter` lets through. Every line carries the label, if there is
+/// one.
 ///
 /// Without a filter, the variable `RUST_LOG` is the filter, and without that [`USUAL`].
 ///
@@ -55,8 +85,11 @@ const USUAL: &str = "warn,deltacart=info";
 ///
 /// # Panics
 /// When logging has been set up before.
-pub fn set_up(format: LogFormat, filter: Option<&str>) -> Result<()> {
-    // The format is set first, so that an error about the filter has the right format.
+pub fn set_up(format: LogFormat, filter: Option<&str>, label: Option<RunLabel>) -> Result<()> {
+    // The format and the label are set first, so that an error about the filter has them.
+    if let Some(label) = label {
+        LABEL.get_or_init(|| label);
+    }
     let format = *FORMAT.get_or_init(|| format);
     let filter = match filter {
         Some(text) => parse(text)?,
@@ -69,11 +102,9 @@ pub fn set_up(format: LogFormat, filter: Option<&str>) -> Result<()> {
             .without_time()
             .with_target(false)
             .with_ansi_sanitization(false)
-            .with_writer(|| Lines { escape: escape_text })
+            .with_writer(|| Lines::TEXT)
             .init(),
-        LogFormat::Json => {
-            log.json().flatten_event(true).with_writer(|| Lines { escape: escape_json }).init()
-        }
+        LogFormat::Json => log.json().flatten_event(true).with_writer(|| Lines::JSON).init(),
     }
     Ok(())
 }
@@ -117,7 +148,7 @@ pub fn is_for_people() -> bool {
 }
 
 fn text_line(message: &str) {
-    put(message, escape_text);
+    put(message, Lines::TEXT);
 }
 
 fn json_line(level: &'static str, message: &str, fields: Map<String, Value>) {
@@ -131,12 +162,12 @@ fn json_line(level: &'static str, message: &str, fields: Map<String, Value>) {
     }
     let timestamp = jiff::Timestamp::now().to_string();
     let line = serde_json::to_string(&Line { timestamp, level, message, fields });
-    put(&line.expect("text is always JSON"), escape_json);
+    put(&line.expect("text is always JSON"), Lines::JSON);
 }
 
 /// Writes one line. An error of standard error is ignored, since there is nowhere else to report it.
-fn put(line: &str, escape: Escape) {
-    let _ = Lines { escape }.write_all(format!("{line}\n").as_bytes());
+fn put(line: &str, mut lines: Lines) {
+    let _ = lines.write_all(format!("{line}\n").as_bytes());
 }
 
 /// Writes the escape of a character that a terminal must not receive.
@@ -163,6 +194,17 @@ fn is_shown(character: char) -> bool {
 /// A writer to standard error that writes one whole line for each call.
 struct Lines {
     escape: Escape,
+    /// Puts the label of the run into a line.
+    label: fn(&str, &str) -> String,
+}
+
+impl Lines {
+    const TEXT: Lines = Lines { escape: escape_text, label: |label, line| format!("[{label}] {line}") };
+    /// The label is the first field of the object. It needs no escape, see [`RunLabel`].
+    const JSON: Lines = Lines {
+        escape: escape_json,
+        label: |label, line| line.replacen('{', &format!("{{\"run_label\":\"{label}\","), 1),
+    };
 }
 
 impl Write for Lines {
@@ -177,6 +219,9 @@ impl Write for Lines {
             }
         }
         line.push('\n');
+        if let Some(RunLabel(label)) = LABEL.get() {
+            line = (self.label)(label, &line);
+        }
         // The line is written in one call, so that lines of several processes do not mix.
         io::stderr().write_all(line.as_bytes())?;
         Ok(bytes.len())

@@ -88,7 +88,7 @@ fn start_live(folder: &Folder, flags: &str) -> (Running, String) {
 
 #[test]
 fn metrics_are_the_summary_of_a_job_that_runs() {
-    for flags in ["--epoch 5ms", "-w 2 --epoch 5ms --duplicate-horizon 7"] {
+    for flags in ["--epoch 5ms", "-w 2 --epoch 5ms --duplicate-horizon 7 --run-label blue/2"] {
         let folder = Folder::new();
         let (mut running, address) = start_live(&folder, flags);
         let mut stdin = running.stdin();
@@ -152,7 +152,10 @@ fn check_state(page: &Page, flags: &str) {
     assert!(page.get("deltacart_rows") >= 3.0);
     assert_eq!(page.get("deltacart_ids_remembered"), horizon.min(120.0));
     assert_eq!(page.get(r#"deltacart_bound{bound="duplicate_horizon"}"#), horizon);
-    assert_eq!(page.get(&format!("deltacart_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))), 1.0);
+    let label = if workers == 2 { "blue/2" } else { "" };
+    let info =
+        format!("deltacart_build_info{{version=\"{}\",run_label=\"{label}\"}}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(page.get(&info), 1.0);
     assert_eq!(page.get("deltacart_ready"), 1.0);
     assert!(page.get("deltacart_epoch") >= 1.0);
     let work = page.all("deltacart_work_total");

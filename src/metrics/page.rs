@@ -5,6 +5,7 @@
 
 use super::Seen;
 use super::report::PartitionLabel;
+use crate::log;
 use crate::summary::{Counter, Tally};
 use deltacart_dataflows::StateStats;
 use deltacart_inputs::registry::RegistryStatus;
@@ -209,7 +210,8 @@ fn by_name<'a>(
 impl Collector for Page {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut to = Metrics(encoder);
-        to.info("deltacart_build", "What runs here", [("version", env!("CARGO_PKG_VERSION"))])?;
+        let labels = [("version", env!("CARGO_PKG_VERSION")), ("run_label", log::run_label())];
+        to.info("deltacart_build", "What runs here", labels)?;
         self.counts(&mut to)?;
         self.progress(&mut to)?;
         self.state(&mut to)?;

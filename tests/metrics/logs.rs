@@ -41,6 +41,25 @@ fn a_summary_and_a_last_message_are_objects() {
 }
 
 #[test]
+fn every_line_has_the_label_of_the_run() {
+    let view: &[u8] = br#"{"event":"view","basket":"a","item":"b"}"#;
+    let done = run_with_input("run --input - --run-label blue/2026-11", &[], view).expect(0);
+    assert_eq!(done.stderr.lines().count(), 2, "{}", done.stderr);
+    assert!(done.stderr.lines().all(|line| line.starts_with("[blue/2026-11] ")), "{}", done.stderr);
+
+    let flags = "run --input - --log-format json --run-label blue/2026-11";
+    let done = run_with_input(flags, &[], view).expect(0);
+    assert_eq!(objects(&done.stderr).len(), 2);
+    assert!(objects(&done.stderr).iter().all(|line| line["run_label"] == "blue/2026-11"), "{}", done.stderr);
+    let failed = run("run --input no-such-file --log-format json --run-label blue/2026-11-no", &[]).expect(1);
+    assert_eq!(objects(&failed.stderr)[0]["run_label"], "blue/2026-11-no");
+
+    for label in ["", "two words", "\"", "{", &"a".repeat(65)] {
+        run("run --input - --run-label", &[label]).expect(2).says("want 1 to 64 letters");
+    }
+}
+
+#[test]
 fn a_line_is_a_message_whatever_is_in_it() {
     let hostile = "no\u{1b}[2Jsuch\nfile\u{85}\u{202e}";
     let done = run("run --input", &[hostile]).expect(1);
