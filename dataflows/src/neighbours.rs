@@ -55,7 +55,7 @@ mod engine;
 
 use crate::epochs::PerEpoch;
 use crate::state_stats::Measured;
-use crate::{Diff, Epoch, Interaction, Item, List, ListParams, Sampling, SharedNames};
+use crate::{Diff, Epoch, Interaction, Item, ListParams, NumberedList, Sampling, SharedNames};
 use differential_dataflow::{AsCollection, VecCollection};
 use engine::{Emitted, Engine};
 use merge_parts::merge_parts;
@@ -68,7 +68,7 @@ use timely::dataflow::operators::core::{Concat, OkErr};
 /// The lists of a dataflow, and what they cost.
 pub struct Neighbours<'scope> {
     /// The list of every item that has one. Items are numbers here.
-    pub lists: VecCollection<'scope, Epoch, (Item, List<Item>), Diff>,
+    pub lists: VecCollection<'scope, Epoch, (Item, NumberedList), Diff>,
     /// The work of this worker so far.
     pub work: Work,
     /// The engine, to be measured.
@@ -99,7 +99,7 @@ pub type Work = Rc<Cell<u64>>;
 ///
 /// ```
 /// use deltacart_dataflows::{
-///     Basket, Interaction, Item, ListParams, Measure, Names, Neighbour, Scoring, SharedNames, neighbours,
+///     Basket, Interaction, Item, ListParams, Measure, Names, Neighbour, NumberedList, Scoring, SharedNames, neighbours,
 /// };
 /// use differential_dataflow::AsCollection;
 /// use timely::dataflow::operators::capture::Extract;
@@ -116,7 +116,7 @@ pub type Work = Rc<Cell<u64>>;
 ///     neighbours(lines.to_stream(scope).as_collection(), names, params).lists.inner.capture()
 /// });
 /// let updates: Vec<_> = captured.extract().into_iter().flat_map(|(_time, updates)| updates).collect();
-/// let list = |item| vec![Neighbour { item: Item::new(item), score: 1000, count: 1 }];
+/// let list = |item| NumberedList::from([Neighbour { item: Item::new(item), score: 1000, count: 1 }]);
 /// assert_eq!(updates, [((Item::new(0), list(1)), 0, 1), ((Item::new(1), list(0)), 0, 1)]);
 /// ```
 pub fn neighbours<'scope>(

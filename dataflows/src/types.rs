@@ -3,8 +3,10 @@
 //! Ids arrive as text ([`Name`]). Each gets a number once ([`Item`](crate::Item), [`Basket`](crate::Basket)), so that
 //! the hot path moves and compares small integers. Published records have names again, and every tie is broken by name.
 
+use crate::Item;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The timestamp of the dataflow. Epochs are slices of arrival, numbered from 0 at the start of the job.
 pub type Epoch = u64;
@@ -199,6 +201,10 @@ pub struct Neighbour<I = Name> {
     /// The number of baskets that hold both items. 0 when scores are off.
     pub count: u32,
 }
+
+/// A neighbour list whose items are numbers. A row shares the list that it published with the updates that insert and
+/// retract it, so an update costs no copy.
+pub type NumberedList = Arc<[Neighbour<Item>]>;
 
 /// A neighbour list: at most k entries, the most similar first, ties by name.
 pub type List<I = Name> = Vec<Neighbour<I>>;

@@ -28,7 +28,7 @@ use crate::neighbours::spread::Routed;
 use crate::neighbours::supports::Supports;
 use crate::sampling::Sampling;
 use crate::state_stats::{Measured, StateStats};
-use crate::{Diff, Item, List, ListParams};
+use crate::{Diff, Item, ListParams, NumberedList};
 use dirty_rows::DirtyRows;
 use std::rc::Rc;
 use watchers::Watchers;
@@ -77,7 +77,7 @@ pub(super) struct Engine<F> {
 #[derive(Clone)]
 pub(super) enum Emitted {
     /// A list was inserted (+1) or retracted (−1).
-    List { item: Item, list: List<Item>, diff: Diff },
+    List { item: Item, list: NumberedList, diff: Diff },
     /// The list of this worker's part of a shared row changed.
     Part(Part),
 }

@@ -11,7 +11,7 @@
 
 use crate::epochs::PerEpoch;
 use crate::names::{Names, SharedNames};
-use crate::{Diff, Epoch, Item, List, ListParams, Neighbour};
+use crate::{Diff, Epoch, Item, List, ListParams, Neighbour, NumberedList};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use timely::dataflow::StreamVec;
@@ -52,7 +52,7 @@ struct SharedRow {
 }
 
 /// A change of a list: the list, its epoch, and +1 or −1.
-pub(super) type ListChange = ((Item, List<Item>), Epoch, Diff);
+pub(super) type ListChange = ((Item, NumberedList), Epoch, Diff);
 
 /// Maintains the lists of shared rows. Parts are exchanged to the owners of their rows.
 pub(super) fn merge_parts<'scope>(
@@ -80,7 +80,7 @@ pub(super) fn merge_parts<'scope>(
             if list != row.list {
                 for (list, diff) in [(&row.list, -1), (&list, 1)] {
                     if !list.is_empty() {
-                        session.give(((item, list.clone()), epoch, diff));
+                        session.give(((item, NumberedList::from(list.as_slice())), epoch, diff));
                     }
                 }
                 row.list = list;

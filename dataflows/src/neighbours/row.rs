@@ -48,7 +48,7 @@ use crate::neighbours::kept_pairs::KeptPairs;
 use crate::neighbours::pair_filter::PairFilter;
 use crate::prefetch::prefetch;
 use crate::state_stats::bytes;
-use crate::{Item, List, compact_vec};
+use crate::{Item, Neighbour, NumberedList, compact_vec};
 use cut::Cut;
 use ranking::{Base, Candidate, Floor, Ranking};
 
@@ -70,8 +70,8 @@ pub(super) struct Row {
     base: Base,
     /// Σ c(item, other): the work of a recount.
     mass: u64,
-    /// The list that was published last.
-    pub(super) list: List<Item>,
+    /// The list that was published last; none is empty.
+    pub(super) list: Option<NumberedList>,
 }
 
 /// The most changed pairs that are searched in the reserve one by one.
@@ -109,17 +109,22 @@ impl Row {
 
     /// Prefetches the list.
     pub(super) fn prefetch_list(&self) {
-        prefetch(self.list.as_ptr(), 3);
+        prefetch(self.published().as_ptr(), 3);
+    }
+
+    /// The list that was published last. Without one it is empty.
+    pub(super) fn published(&self) -> &[Neighbour<Item>] {
+        self.list.as_deref().unwrap_or_default()
     }
 
     /// Whether the row has no pair and no list.
     pub(super) fn is_empty(&self) -> bool {
-        self.reserve.is_empty() && self.list.is_empty() && self.mass == 0
+        self.reserve.is_empty() && self.list.is_none() && self.mass == 0
     }
 
     /// The bytes that it points to.
     pub(super) fn bytes(&self) -> u64 {
-        bytes(&self.reserve) + bytes(&self.list) + self.cut.as_ref().map_or(0, Cut::bytes)
+        bytes(&self.reserve) + size_of_val(self.published()) as u64 + self.cut.as_ref().map_or(0, Cut::bytes)
     }
 
     /// The items whose rising support may change the list.

@@ -12,6 +12,7 @@
 //!   compares the merged list with the published one.
 
 use super::{Emitted, Engine};
+use crate::NumberedList;
 use crate::names::Names;
 use crate::neighbours::kept_pairs::KeptPairs;
 use crate::neighbours::merge_parts::{Part, RankedNeighbour};
@@ -69,13 +70,13 @@ impl<F: PairFilter> Engine<F> {
                     keys.zip(list.drain(..)).map(|(key, neighbour)| RankedNeighbour { key, neighbour });
                 let list = ranked.collect();
                 emit(Emitted::Part(Part { item, worker: self.worker, list, published: None }));
-            } else if row.list != list {
-                let before = std::mem::replace(&mut row.list, list.clone());
-                if !before.is_empty() {
-                    emit(Emitted::List { item, list: before, diff: -1 });
-                }
-                if !list.is_empty() {
-                    emit(Emitted::List { item, list: list.clone(), diff: 1 });
+            } else if row.published() != list {
+                let after = (!list.is_empty()).then(|| list.drain(..).collect::<NumberedList>());
+                let before = std::mem::replace(&mut row.list, after.clone());
+                for (list, diff) in [(before, -1), (after, 1)] {
+                    if let Some(list) = list {
+                        emit(Emitted::List { item, list, diff });
+                    }
                 }
             }
         }

@@ -89,7 +89,7 @@ impl<F: PairFilter> Engine<F> {
             if let Some(id) = placement.row(item) {
                 let row = std::mem::take(&mut rows[id]);
                 assert!(
-                    row.mass() == 0 && row.list.is_empty(),
+                    row.mass() == 0 && row.list.is_none(),
                     "an item in no basket has no pairs and no list"
                 );
                 watchers.change(id, &row.watched().collect::<Vec<_>>(), &[]);
@@ -217,7 +217,7 @@ impl<F: PairFilter> Engine<F> {
                 let watched: Vec<Item> = rows[id].watched().collect();
                 watchers.change(id, &watched, &[]);
                 let row = std::mem::take(&mut rows[id]);
-                let published = Some(row.list).filter(|list| !list.is_empty());
+                let published = row.list.as_deref().map(<[_]>::to_vec);
                 emit(Emitted::Part(Part { item, worker: self.worker, list: Vec::new(), published }));
             }
             if let Some(id) = after {
