@@ -26,7 +26,7 @@ use common::programs::{Program, build, config, items};
 use common::rows::{Figures, Rows, number};
 use common::workload::{Change, Prepared};
 use common::{children, memory, workload};
-use deltacart::pages;
+use deltacart::memory_pages;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::net::TcpListener;
@@ -87,7 +87,7 @@ struct Options {
 fn run() -> Result<()> {
     let mut arguments = Arguments::read();
     // As in the job. With huge pages, two workers would wait until twice as many of them are cleared.
-    pages::use_small_pages();
+    memory_pages::use_small_pages();
     if let Some(case) = children::case::<Case>(&mut arguments)? {
         return children::report(&measure(&case)?);
     }

@@ -31,7 +31,7 @@ use common::programs::{Program, Running, build, config};
 use common::rows::{Rows, number};
 use common::workload::Change;
 use common::{children, memory, workload};
-use deltacart::pages;
+use deltacart::memory_pages;
 use deltacart_dataflows::StateCollector;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -73,7 +73,7 @@ struct Outcome {
 fn run() -> Result<()> {
     let mut arguments = Arguments::read();
     // As in the job.
-    pages::use_small_pages();
+    memory_pages::use_small_pages();
     match children::case::<Case>(&mut arguments)? {
         Some(Case::Run { path, lines, minutes }) => return children::report(&go_on(&path, lines, minutes)?),
         Some(Case::Pairs { path, lines, changes }) => {

@@ -30,7 +30,7 @@ mod heartbeat;
 mod config_fingerprint;
 mod secret;
 mod settings;
-mod strangers;
+mod unknown_peers;
 mod watchdog;
 mod wire;
 

@@ -37,9 +37,9 @@ pub mod metrics;
 
 pub mod log;
 
-mod words;
+mod plural;
 
-pub mod pages;
+pub mod memory_pages;
 
 pub mod output;
 

@@ -121,7 +121,7 @@ fn parse(text: &str) -> Result<EnvFilter> {
 }
 
 /// Writes the last message of a command that fails: the reason.
-pub fn last_words(message: impl fmt::Display) {
+pub fn final_error(message: impl fmt::Display) {
     match FORMAT.get() {
         Some(LogFormat::Json) => json_line("ERROR", &message.to_string(), Map::new()),
         _ => text_line(&format!("deltacart: {message}")),

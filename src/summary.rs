@@ -1,6 +1,6 @@
 //! The summary of a run: what it counted, as a line for people and as fields for programs.
 
-use crate::words::counted;
+use crate::plural::counted;
 use deltacart_dataflows::Note;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -220,13 +220,13 @@ impl fmt::Display for Summary {
         }
         let sum = |counts: &[(&str, u64)]| counts.iter().map(|(_name, count)| count).sum::<u64>();
         let rejects: Vec<_> = self.tally.rejects().collect();
-        write!(formatter, ", {}", crate::words::counted(sum(&rejects), "reject(s)"))?;
+        write!(formatter, ", {}", crate::plural::counted(sum(&rejects), "reject(s)"))?;
         write_by_name(formatter, rejects.into_iter())?;
         let parts: Vec<_> = self.tally.part_rejects().collect();
         let flaws: Vec<_> = self.tally.flaws().collect();
         for (noun, counts) in [("rejected line(s)", parts), ("unreadable field(s)", flaws)] {
             if !counts.is_empty() {
-                write!(formatter, ", {}", crate::words::counted(sum(&counts), noun))?;
+                write!(formatter, ", {}", crate::plural::counted(sum(&counts), noun))?;
                 write_by_name(formatter, counts.into_iter())?;
             }
         }

@@ -7,7 +7,7 @@
 //! ```
 
 use crate::dead_letter::{Found, Origin};
-use crate::words::counted;
+use crate::plural::counted;
 use deltacart_inputs::{RawRecord, Reject};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

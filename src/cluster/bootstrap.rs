@@ -6,14 +6,14 @@
 //!   a thread for each earlier process: call, handshake ─▶ slots of the earlier ones ────┘
 //! ```
 //!
-//! An unknown peer costs one line of the log, and never takes the room of a process ([`Strangers`]). A process that
+//! An unknown peer costs one line of the log, and never takes the room of a process ([`UnknownPeers`]). A process that
 //! knows the secret and runs another job ends the start on both sides. A process that dies while the others still
 //! wait frees its slot for its next start.
 
 use super::Cluster;
 use super::handshake::{Caller, Failure, Instance, Member, PATIENCE, Refusal, Role, call, random, receive};
 use super::settings::Settings;
-use super::strangers::{STRANGERS_MAX, Strangers};
+use super::unknown_peers::{UNKNOWN_PEERS_MAX, UnknownPeers};
 use super::wire;
 use anyhow::{Context, Result, bail};
 use std::cell::Cell;
@@ -35,7 +35,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The most callers that are served at a time. Half of them are unknown peers; the other half have proved themselves
 /// or are being closed. Further callers wait until one is done.
-const GUESTS_MAX: usize = 2 * STRANGERS_MAX;
+const GUESTS_MAX: usize = 2 * UNKNOWN_PEERS_MAX;
 
 /// The most log lines about unknown peers.
 const WARNINGS_MAX: usize = 32;
@@ -72,7 +72,7 @@ pub(super) fn connect(
         changed: Condvar::new(),
         over: AtomicBool::new(false),
         guests: AtomicUsize::new(0),
-        strangers: Strangers::default(),
+        unknown_peers: UnknownPeers::default(),
         warnings: AtomicUsize::new(0),
     });
     let mut threads = Vec::new();
@@ -101,7 +101,7 @@ struct Meeting {
     changed: Condvar,
     over: AtomicBool,
     guests: AtomicUsize,
-    strangers: Strangers,
+    unknown_peers: UnknownPeers,
     warnings: AtomicUsize,
 }
 
@@ -247,14 +247,14 @@ impl Meeting {
 
     /// Serves a caller on a thread of its own.
     fn receive_caller(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) -> Result<()> {
-        let number = self.strangers.enter(&stream, address.ip())?;
+        let number = self.unknown_peers.enter(&stream, address.ip())?;
         let host = Arc::clone(self);
         let started = spawn("cluster:guest", move || {
             host.talk(stream, address, number);
             host.guests.fetch_sub(1, Ordering::Relaxed);
         });
         if started.is_err() {
-            self.strangers.leave(number);
+            self.unknown_peers.leave(number);
         }
         started.map(drop)
     }
@@ -263,10 +263,10 @@ impl Meeting {
     fn talk(&self, stream: TcpStream, address: SocketAddr, number: u64) {
         let is_proved = Cell::new(false);
         let received = receive(stream, &self.member, || {
-            is_proved.set(self.strangers.leave(number));
+            is_proved.set(self.unknown_peers.leave(number));
             is_proved.get()
         });
-        let had_to_go = !is_proved.get() && !self.strangers.leave(number);
+        let had_to_go = !is_proved.get() && !self.unknown_peers.leave(number);
         let failure = match received {
             Ok(caller) => match self.slot(caller) {
                 Ok(()) => return,

@@ -63,7 +63,7 @@ fn end(message: Option<&str>, code: i32, frame: &Frame) -> ! {
         }
     }
     if let Some(message) = message {
-        log::last_words(message);
+        log::final_error(message);
     }
     if let Some(peers) = peers() {
         peers.tell(frame);

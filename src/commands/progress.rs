@@ -4,7 +4,7 @@
 
 use crate::job::Handle;
 use crate::metrics::InputProgress;
-use crate::words::counted;
+use crate::plural::counted;
 use deltacart_inputs::file::FileProgress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;

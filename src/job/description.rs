@@ -1,7 +1,7 @@
 //! The description of a job in one line, for its log.
 
 use super::{Cut, Destination, Input, Job, Stream};
-use crate::words::counted;
+use crate::plural::counted;
 use deltacart_inputs::kafka::StartFrom;
 
 impl Job {

@@ -22,7 +22,7 @@
 //! [`UNSCORED`]. So a list is published if, and only if, it differs in any visible way.
 
 use super::encode::{UNKNOWN, UNSCORED, push_pair_key};
-use super::parsed_record::{self, ParsedRecord, What};
+use super::parsed_record::{self, ListUpdate, ParsedRecord};
 use super::{Decimal, Entry, Envelope, FoldError, ListChange, OutputOptions, Records, encode};
 use deltacart_dataflows::{Epoch, List, Name, Neighbour, route};
 use serde::{Deserialize, Serialize};
@@ -67,11 +67,11 @@ pub(crate) fn read_consumer_record(
         let key = key.ok_or(FoldError::Shape("neither key nor value"))?.to_vec();
         return Ok((ConsumerRecord { partition, key, value: None }, None));
     };
-    let ParsedRecord { envelope, item, epoch, what } = parsed_record::glance(value)?;
-    let (own_key, stays) = match what {
-        What::List(_) => (item.as_bytes().to_vec(), true),
-        What::Leave(other) => (pair_key(&item, &other), false),
-        What::Pair(entry) => (pair_key(&item, &entry.item), true),
+    let ParsedRecord { envelope, item, epoch, update } = parsed_record::read_head(value)?;
+    let (own_key, stays) = match update {
+        ListUpdate::List(_) => (item.as_bytes().to_vec(), true),
+        ListUpdate::Leave(other) => (pair_key(&item, &other), false),
+        ListUpdate::Pair(entry) => (pair_key(&item, &entry.item), true),
     };
     if key.is_some_and(|key| key != own_key) {
         return Err(FoldError::Shape("its key does not belong to its value"));
@@ -172,14 +172,16 @@ impl ConsumerState {
                 stale.push(key);
                 continue;
             }
-            let ParsedRecord { item, what, .. } = parsed_record::read(&value.json)?;
-            match what {
-                What::Pair(entry) => pairs.entry(item).or_default().push((entry.rank, neighbour(entry))),
-                What::List(list) if !list.is_empty() => {
+            let ParsedRecord { item, update, .. } = parsed_record::read(&value.json)?;
+            match update {
+                ListUpdate::Pair(entry) => {
+                    pairs.entry(item).or_default().push((entry.rank, neighbour(entry)))
+                }
+                ListUpdate::List(list) if !list.is_empty() => {
                     let list = list.into_iter().map(neighbour).collect();
                     lists.insert(item, ConsumerList { list, is_torn: false });
                 }
-                What::List(_) | What::Leave(_) => {}
+                ListUpdate::List(_) | ListUpdate::Leave(_) => {}
             }
         }
         lists.extend(pairs.into_iter().map(|(item, of_item)| (item, ConsumerList::of_pairs(of_item))));
@@ -217,11 +219,11 @@ impl Correction {
         for stray in std::mem::take(&mut consumer_state.strays) {
             strays.entry(item_of(&stray.0, options.envelope)).or_default().push(stray);
         }
-        let (mut consumer_state, mut stale) = consumer_state.into_lists(options.envelope)?;
+        let (mut published, mut stale) = consumer_state.into_lists(options.envelope)?;
         stale.retain(|key| !writes(&computed, key, options.envelope));
         let mut changes = Vec::new();
         for (item, list) in computed {
-            let (after, before) = (shown(list, options), consumer_state.remove(&item).unwrap_or_default());
+            let (after, before) = (shown(list, options), published.remove(&item).unwrap_or_default());
             if before.is_torn {
                 let none = ListChange { item, epoch, before: before.list, after: List::new() };
                 changes.push(ListChange { before: List::new(), after, ..none.clone() });
@@ -230,11 +232,11 @@ impl Correction {
                 changes.push(ListChange { item, epoch, before: before.list, after });
             }
         }
-        let gone = consumer_state.into_iter();
-        changes.extend(gone.map(|(item, consumer_state)| ListChange {
+        let gone = published.into_iter();
+        changes.extend(gone.map(|(item, list)| ListChange {
             item,
             epoch,
-            before: consumer_state.list,
+            before: list.list,
             after: List::new(),
         }));
         // A torn list has two changes. The one that removes it comes first.

@@ -283,7 +283,7 @@ mod tests {
     fn whole_epochs_reach_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lists.jsonl");
-        std::fs::write(&path, r#"{"version":1,"item":"what a run before left"}"#).unwrap();
+        std::fs::write(&path, r#"{"version":1,"item":"update a run before left"}"#).unwrap();
         let mut sink = FileSink::create(path.to_str().unwrap(), Some(Lines::Lists)).unwrap();
         let mut other = sink.clone();
         let mut sent = records(&["a", "b"], false);
@@ -292,7 +292,7 @@ mod tests {
         let found = std::fs::read_to_string(&path).unwrap();
         assert_eq!(
             (sink.poll().unwrap().records, found.as_str()),
-            (2, r#"{"version":1,"item":"what a run before left"}"#)
+            (2, r#"{"version":1,"item":"update a run before left"}"#)
         );
         sink.close_epoch(1).unwrap();
         assert_eq!(sink.poll().unwrap(), Delivery::default());
@@ -373,12 +373,12 @@ mod tests {
     fn a_file_is_replaced_at_the_end_if_nothing_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lists.jsonl");
-        std::fs::write(&path, r#"{"version":1,"item":"what a run before left"}"#).unwrap();
+        std::fs::write(&path, r#"{"version":1,"item":"update a run before left"}"#).unwrap();
         let open = || FileSink::open(path.to_str().unwrap(), ExistingFile::Replace, Lines::Lists).unwrap();
         drop(open());
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
-            r#"{"version":1,"item":"what a run before left"}"#
+            r#"{"version":1,"item":"update a run before left"}"#
         );
         open().finish(Duration::ZERO).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "");

@@ -10,7 +10,7 @@
 //! of an item may look like the key of a pair.
 
 use super::encode::{Envelope, VERSION, push_list, push_text};
-use super::parsed_record::{self, ParsedRecord, What};
+use super::parsed_record::{self, ListUpdate, ParsedRecord};
 use super::{Decimal, DecimalError};
 use deltacart_dataflows::{Epoch, Name};
 use std::collections::BTreeMap;
@@ -114,16 +114,16 @@ impl Lists {
         value: Option<&[u8]>,
     ) -> Result<Option<Name>, FoldError> {
         let Some(key) = key else { return self.apply(None, value) };
-        let consumer_state = self.places.get(key).copied().filter(|(other, _epoch)| *other != partition);
+        let elsewhere = self.places.get(key).copied().filter(|(other, _epoch)| *other != partition);
         let Some(value) = value else {
-            if consumer_state.is_some() {
+            if elsewhere.is_some() {
                 return Ok(None);
             }
             self.places.remove(key);
             return self.apply_tombstone(key);
         };
         let parsed = parsed_record::read(value)?;
-        if consumer_state.is_some_and(|(_other, epoch)| parsed.epoch <= epoch) {
+        if elsewhere.is_some_and(|(_other, epoch)| parsed.epoch <= epoch) {
             return Ok(None);
         }
         self.places.insert(key.to_vec(), (partition, parsed.epoch));
@@ -146,20 +146,20 @@ impl Lists {
     }
 
     fn apply_value(&mut self, parsed: ParsedRecord<Vec<Entry>>) -> Result<Option<Name>, FoldError> {
-        let ParsedRecord { envelope, item, epoch, what } = parsed;
+        let ParsedRecord { envelope, item, epoch, update } = parsed;
         match *self.envelope.get_or_insert(envelope) {
             first if first != envelope => return Err(FoldError::Mixed { first, found: envelope }),
             _ => {}
         }
-        Ok(match what {
-            What::List(entries) if entries.is_empty() => self.remove(item),
-            What::List(entries) if self.keeps(&item) => {
+        Ok(match update {
+            ListUpdate::List(entries) if entries.is_empty() => self.remove(item),
+            ListUpdate::List(entries) if self.keeps(&item) => {
                 self.lists.insert(item.clone(), Published { epoch, entries });
                 Some(item)
             }
-            What::List(_) => None,
-            What::Pair(entry) => self.insert_pair(item, epoch, entry),
-            What::Leave(other) => self.remove_pair(item, &other, Some(epoch)),
+            ListUpdate::List(_) => None,
+            ListUpdate::Pair(entry) => self.insert_pair(item, epoch, entry),
+            ListUpdate::Leave(other) => self.remove_pair(item, &other, Some(epoch)),
         })
     }
 

@@ -14,11 +14,11 @@ pub(super) struct ParsedRecord<L> {
     pub(super) envelope: Envelope,
     pub(super) item: Name,
     pub(super) epoch: Epoch,
-    pub(super) what: What<L>,
+    pub(super) update: ListUpdate<L>,
 }
 
 /// The change that a record makes to the item's list.
-pub(super) enum What<L> {
+pub(super) enum ListUpdate<L> {
     /// The whole list. Empty if there is none any more.
     List(L),
     /// This neighbour is in the list.
@@ -68,17 +68,17 @@ struct Origin {
 
 /// Parses one value, or one line of a file.
 pub(super) fn read(value: &[u8]) -> Result<ParsedRecord<Vec<Entry>>, FoldError> {
-    let ParsedRecord { envelope, item, epoch, what } = read_as::<Vec<Row<'_>>>(value)?;
-    let what = match what {
-        What::List(rows) => What::List(entries(rows)?),
-        What::Pair(entry) => What::Pair(entry),
-        What::Leave(other) => What::Leave(other),
+    let ParsedRecord { envelope, item, epoch, update } = read_as::<Vec<Row<'_>>>(value)?;
+    let update = match update {
+        ListUpdate::List(rows) => ListUpdate::List(entries(rows)?),
+        ListUpdate::Pair(entry) => ListUpdate::Pair(entry),
+        ListUpdate::Leave(other) => ListUpdate::Leave(other),
     };
-    Ok(ParsedRecord { envelope, item, epoch, what })
+    Ok(ParsedRecord { envelope, item, epoch, update })
 }
 
 /// Parses everything but the entries of a list.
-pub(super) fn glance(value: &[u8]) -> Result<ParsedRecord<IgnoredAny>, FoldError> {
+pub(super) fn read_head(value: &[u8]) -> Result<ParsedRecord<IgnoredAny>, FoldError> {
     read_as(value)
 }
 
@@ -91,23 +91,28 @@ fn read_as<'a, R: Deserialize<'a> + Default>(value: &'a [u8]) -> Result<ParsedRe
             (Some(before), None) => (before.item, R::default()),
             (None, None) => return Err(FoldError::Shape("neither before nor after")),
         };
-        return Ok(ParsedRecord { envelope: Envelope::Debezium, item, epoch, what: What::List(rows) });
+        return Ok(ParsedRecord {
+            envelope: Envelope::Debezium,
+            item,
+            epoch,
+            update: ListUpdate::List(rows),
+        });
     }
     let version = value.version.ok_or(FoldError::Shape("no version"))?;
     let item = value.item.ok_or(FoldError::Shape("no item"))?;
     let epoch = value.epoch.ok_or(FoldError::Shape("no epoch"))?;
     check_version(version)?;
     if let Some(rows) = value.recommendations {
-        return Ok(ParsedRecord { envelope: Envelope::Upsert, item, epoch, what: What::List(rows) });
+        return Ok(ParsedRecord { envelope: Envelope::Upsert, item, epoch, update: ListUpdate::List(rows) });
     }
     let other = value.other.ok_or(FoldError::Shape("neither recommendations nor other nor source"))?;
-    let what = if value.op.ok_or(FoldError::Shape("no op"))? == "leave" {
-        What::Leave(other)
+    let update = if value.op.ok_or(FoldError::Shape("no op"))? == "leave" {
+        ListUpdate::Leave(other)
     } else {
         let rank = value.rank.ok_or(FoldError::Shape("no rank"))?;
-        What::Pair(entry(rank, Row { item: other, score: value.score, count: value.count })?)
+        ListUpdate::Pair(entry(rank, Row { item: other, score: value.score, count: value.count })?)
     };
-    Ok(ParsedRecord { envelope: Envelope::Changes, item, epoch, what })
+    Ok(ParsedRecord { envelope: Envelope::Changes, item, epoch, update })
 }
 
 fn check_version(version: u32) -> Result<(), FoldError> {

@@ -41,7 +41,7 @@ pub trait Sink {
 
     /// Checks that no other run has taken over the destination since this sink was made. Called once, before the
     /// first record. May wait for the answer. Destinations that cannot be taken over always succeed.
-    fn confirm(&mut self) -> Result<(), SinkError> {
+    fn check_not_fenced(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 
@@ -83,7 +83,7 @@ pub trait Watch {
     fn check(&mut self) -> Result<(), SinkError>;
 }
 
-/// What has been taken and not yet delivered.
+/// ListUpdate has been taken and not yet delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
     /// Records taken and not yet delivered.
@@ -146,7 +146,7 @@ pub enum SinkError {
     /// Something is wrong with the broker, the topic, a permission or a limit.
     #[error("{message}")]
     Kafka {
-        /// What is wrong, and the property or flag to change.
+        /// ListUpdate is wrong, and the property or flag to change.
         message: String,
     },
     /// Records were still undelivered when the time was up.

@@ -165,7 +165,7 @@ impl Sink for Output {
         Ok(())
     }
 
-    fn confirm(&mut self) -> Result<(), SinkError> {
+    fn check_not_fenced(&mut self) -> Result<(), SinkError> {
         self.burn()?;
         let confirmed = self.broker.write(self.owner(), (0, 0), b"deltacart", None);
         let confirmed = confirmed.and_then(|()| self.broker.end(self.owner(), false));

@@ -181,7 +181,7 @@ impl Inner {
             true => {
                 log.beacons += 1;
                 let basket = format!("beacon {} {}", place(partition), log.beacons);
-                published("add", &basket, None, Some(&beacon(partition)), None, &id)
+                produced("add", &basket, None, Some(&beacon(partition)), None, &id)
             }
             false if self.topics.len() > 1 && sim.one_in(6) => self.shared_event(&id),
             false => self.event(partition, &id),
@@ -206,7 +206,7 @@ impl Inner {
     fn shared_event(&self, id: &str) -> (Vec<u8>, Vec<Event>) {
         let basket = format!("both {}", self.sim.below(2));
         let item = [Name::from(format!("i{}", self.sim.below(SHARED_ITEMS)))];
-        published(self.sim.pick(&["add", "purchase"]), &basket, None, Some(&item), Some(1), id)
+        produced(self.sim.pick(&["add", "purchase"]), &basket, None, Some(&item), Some(1), id)
     }
 
     /// A random event of a customer.
@@ -237,7 +237,7 @@ impl Inner {
         let kind = sim.pick(&kinds);
         if kind == "forget user" {
             let user = format!("u{place}-{}", sim.below(3));
-            return published(kind, "", Some(&user), None, None, id);
+            return produced(kind, "", Some(&user), None, None, id);
         }
         let quantity = (1 + sim.below(3)) as u32;
         let (items, quantity) = match kind {
@@ -246,12 +246,12 @@ impl Inner {
             "remove" | "refund" if sim.one_in(2) => (Some(&item[..]), None),
             _ => (Some(&item[..]), Some(quantity)),
         };
-        published(kind, &basket, user.as_deref(), items, quantity, id)
+        produced(kind, &basket, user.as_deref(), items, quantity, id)
     }
 }
 
 /// An event as a record, and the events that the job should decode from it.
-fn published(
+fn produced(
     kind: &str,
     basket: &str,
     user: Option<&str>,

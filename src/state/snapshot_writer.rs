@@ -25,17 +25,17 @@ const WAITING_LINES_MAX: usize = 1 << 17;
 
 /// The snapshot writer of one worker. Clones share it.
 #[derive(Clone)]
-pub struct SnapshotWriter(Rc<Pen>);
+pub struct SnapshotWriter(Rc<Backend>);
 
 /// A part that is durable, or why it is not. The failure is text, because it is sent to another worker.
 pub type Outcome = Result<Part, String>;
 
-enum Pen {
-    Thread { to: Sender<Order>, from: Receiver<Outcome>, waiting: Arc<AtomicUsize> },
-    Inline(Box<RefCell<(Desk, VecDeque<Outcome>)>>),
+enum Backend {
+    Thread { to: Sender<Command>, from: Receiver<Outcome>, waiting: Arc<AtomicUsize> },
+    Inline(Box<RefCell<(PartStore, VecDeque<Outcome>)>>),
 }
 
-enum Order {
+enum Command {
     Begin(String, Vec<(Partition, EventIds)>),
     Baskets(Vec<BasketCopy>),
     Finish,
@@ -47,43 +47,46 @@ impl SnapshotWriter {
     /// # Errors
     /// When the thread cannot be started.
     pub fn spawn(store: Arc<dyn Store>) -> io::Result<SnapshotWriter> {
-        let (to, orders) = channel();
+        let (to, commands) = channel();
         let (outcomes, from) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let (left, worker) = (Arc::clone(&waiting), thread::current());
-        let write = move || write(Desk::new(store), &orders, &outcomes, &left, &worker);
+        let write = move || write(PartStore::new(store), &commands, &outcomes, &left, &worker);
         thread::Builder::new().name("snapshots".to_owned()).spawn(write)?;
-        Ok(SnapshotWriter(Rc::new(Pen::Thread { to, from, waiting })))
+        Ok(SnapshotWriter(Rc::new(Backend::Thread { to, from, waiting })))
     }
 
     /// A writer that writes within the calls of its methods.
     pub fn inline(store: Arc<dyn Store>) -> SnapshotWriter {
-        SnapshotWriter(Rc::new(Pen::Inline(Box::new(RefCell::new((Desk::new(store), VecDeque::new()))))))
+        SnapshotWriter(Rc::new(Backend::Inline(Box::new(RefCell::new((
+            PartStore::new(store),
+            VecDeque::new(),
+        ))))))
     }
 
     /// Begins a part with the event ids of partitions. An unfinished part is abandoned.
     pub fn begin(&self, name: String, ids: Vec<(Partition, EventIds)>) {
-        self.order(Order::Begin(name, ids));
+        self.send(Command::Begin(name, ids));
     }
 
     /// The next outcome of a part, if there is one.
     pub fn outcome(&self) -> Option<Outcome> {
         match &*self.0 {
-            Pen::Thread { from, .. } => from.try_recv().ok(),
-            Pen::Inline(desk) => desk.borrow_mut().1.pop_front(),
+            Backend::Thread { from, .. } => from.try_recv().ok(),
+            Backend::Inline(parts) => parts.borrow_mut().1.pop_front(),
         }
     }
 
-    fn order(&self, order: Order) {
+    fn send(&self, command: Command) {
         match &*self.0 {
-            Pen::Thread { to, waiting, .. } => {
-                waiting.fetch_add(order.lines(), Ordering::Relaxed);
+            Backend::Thread { to, waiting, .. } => {
+                waiting.fetch_add(command.lines(), Ordering::Relaxed);
                 // If the thread is gone, it has panicked, and that has ended the process.
-                let _ = to.send(order);
+                let _ = to.send(command);
             }
-            Pen::Inline(desk) => {
-                let (desk, outcomes) = &mut *desk.borrow_mut();
-                outcomes.extend(desk.take(order));
+            Backend::Inline(parts) => {
+                let (parts, outcomes) = &mut *parts.borrow_mut();
+                outcomes.extend(parts.take(command));
             }
         }
     }
@@ -92,31 +95,31 @@ impl SnapshotWriter {
 impl SnapshotSink for SnapshotWriter {
     fn is_ready(&self) -> bool {
         match &*self.0 {
-            Pen::Thread { waiting, .. } => waiting.load(Ordering::Relaxed) < WAITING_LINES_MAX,
-            Pen::Inline(_) => true,
+            Backend::Thread { waiting, .. } => waiting.load(Ordering::Relaxed) < WAITING_LINES_MAX,
+            Backend::Inline(_) => true,
         }
     }
 
     fn take(&mut self, _epoch: Epoch, baskets: Vec<BasketCopy>) {
-        self.order(Order::Baskets(baskets));
+        self.send(Command::Baskets(baskets));
     }
 
     fn finish(&mut self, _epoch: Epoch) {
-        self.order(Order::Finish);
+        self.send(Command::Finish);
     }
 }
 
 /// The body of the thread. It ends when the worker's side is dropped.
 fn write(
-    mut desk: Desk,
-    orders: &Receiver<Order>,
+    mut parts: PartStore,
+    commands: &Receiver<Command>,
     outcomes: &Sender<Outcome>,
     waiting: &AtomicUsize,
     worker: &Thread,
 ) {
-    for order in orders {
-        let lines = order.lines();
-        if let Some(outcome) = desk.take(order)
+    for command in commands {
+        let lines = command.lines();
+        if let Some(outcome) = parts.take(command)
             && outcomes.send(outcome).is_ok()
         {
             worker.unpark();
@@ -125,11 +128,11 @@ fn write(
     }
 }
 
-impl Order {
+impl Command {
     /// The approximate amount of work, in lines.
     fn lines(&self) -> usize {
         match self {
-            Order::Baskets(baskets) => {
+            Command::Baskets(baskets) => {
                 baskets.iter().map(|basket| 1 + basket.lines.len() + basket.users.len()).sum()
             }
             _ => 0,
@@ -138,35 +141,35 @@ impl Order {
 }
 
 /// Writes parts to the store, one at a time.
-struct Desk {
+struct PartStore {
     store: Arc<dyn Store>,
     /// `None` after the part is finished or has failed. Then nothing is written until the next part begins.
-    part: Option<Writing>,
+    part: Option<OpenPart>,
     /// Why the part failed. Reported at its end, when no more of it will come.
     failure: Option<String>,
 }
 
-struct Writing {
+struct OpenPart {
     writer: PartWriter<Box<dyn Put>>,
     name: String,
     /// The partitions whose event ids are in it.
     partitions: Vec<Partition>,
 }
 
-impl Desk {
-    fn new(store: Arc<dyn Store>) -> Desk {
-        Desk { store, part: None, failure: None }
+impl PartStore {
+    fn new(store: Arc<dyn Store>) -> PartStore {
+        PartStore { store, part: None, failure: None }
     }
 
     /// Executes an order. Returns the outcome of the part at its end.
-    fn take(&mut self, order: Order) -> Option<Outcome> {
-        let done = match order {
-            Order::Begin(name, ids) => {
+    fn take(&mut self, command: Command) -> Option<Outcome> {
+        let done = match command {
+            Command::Begin(name, ids) => {
                 self.failure = None;
                 self.begin(name, &ids)
             }
-            Order::Baskets(baskets) => self.baskets(&baskets),
-            Order::Finish => {
+            Command::Baskets(baskets) => self.baskets(&baskets),
+            Command::Finish => {
                 let part = self.finish();
                 return self.failure.take().map(Err).or(part.transpose());
             }
@@ -187,19 +190,19 @@ impl Desk {
         };
         let writer = write().map_err(|error| self.failed(&name, &error))?;
         let partitions = ids.iter().map(|(partition, _ids)| *partition).collect();
-        self.part = Some(Writing { writer, name, partitions });
+        self.part = Some(OpenPart { writer, name, partitions });
         Ok(())
     }
 
     fn baskets(&mut self, baskets: &[BasketCopy]) -> Result<(), String> {
-        let Some(Writing { writer, name, .. }) = &mut self.part else { return Ok(()) };
+        let Some(OpenPart { writer, name, .. }) = &mut self.part else { return Ok(()) };
         let written = baskets.iter().try_for_each(|basket| writer.basket(basket));
         let name = name.clone();
         written.map_err(|error| self.failed(&name, &error))
     }
 
     fn finish(&mut self) -> Result<Option<Part>, String> {
-        let Some(Writing { writer, name, partitions }) = self.part.take() else { return Ok(None) };
+        let Some(OpenPart { writer, name, partitions }) = self.part.take() else { return Ok(None) };
         let written = writer.finish().and_then(|(put, written)| put.commit().map(|()| written));
         let written = written.map_err(|error| self.failed(&name, &error))?;
         let Written { bytes, crc32, baskets, lines, ids } = written;

@@ -52,7 +52,7 @@ impl Fencing {
             }
             Some(Stage::Confirmed) if coordination.all_passed(Stage::Fenced).is_some() => {
                 if let Some(sink) = self.sink.as_mut().filter(|_| is_first) {
-                    sink.confirm()?;
+                    sink.check_not_fenced()?;
                 }
                 tracing::debug!(worker = share.worker, "the output is taken over");
                 self.pass(coordination, Stage::Confirmed, None);

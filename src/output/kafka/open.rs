@@ -60,7 +60,7 @@ pub fn wait_for_open_transactions(
 
 fn still_open(topic: &str, partition: u32, patience: Duration) -> String {
     format!(
-        "topic {topic}, partition {partition}: a transaction of another producer has been open for {} s, and what is \
+        "topic {topic}, partition {partition}: a transaction of another producer has been open for {} s, and update is \
          behind it cannot be read: end that producer, or give the job an --output of its own",
         patience.as_secs()
     )

@@ -1,4 +1,4 @@
-//! Strangers: connections of unknown peers, which have not proved yet that they belong to the cluster.
+//! UnknownPeers: connections of unknown peers, which have not proved yet that they belong to the cluster.
 //!
 //! Their number is bounded, and a new one always gets in. If there is no room, the host with the most strangers loses
 //! its oldest one. So a peer that opens many connections and sends nothing cannot keep a process of the cluster out.
@@ -10,16 +10,16 @@ use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The most strangers at a time.
-pub(super) const STRANGERS_MAX: usize = 64;
+pub(super) const UNKNOWN_PEERS_MAX: usize = 64;
 
-/// Connections without a proof, oldest first; at most [`STRANGERS_MAX`].
+/// Connections without a proof, oldest first; at most [`UNKNOWN_PEERS_MAX`].
 #[derive(Default)]
-pub(super) struct Strangers(Mutex<Waiting>);
+pub(super) struct UnknownPeers(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
     next: u64,
-    strangers: VecDeque<Stranger>,
+    unknown_peers: VecDeque<Stranger>,
 }
 
 struct Stranger {
@@ -28,7 +28,7 @@ struct Stranger {
     stream: TcpStream,
 }
 
-impl Strangers {
+impl UnknownPeers {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -40,31 +40,31 @@ impl Strangers {
     pub(super) fn enter(&self, stream: &TcpStream, host: IpAddr) -> io::Result<u64> {
         let stream = stream.try_clone()?;
         let mut waiting = self.waiting();
-        if waiting.strangers.len() >= STRANGERS_MAX {
+        if waiting.unknown_peers.len() >= UNKNOWN_PEERS_MAX {
             waiting.close_one();
         }
         let number = waiting.next;
         waiting.next += 1;
-        waiting.strangers.push_back(Stranger { number, host, stream });
+        waiting.unknown_peers.push_back(Stranger { number, host, stream });
         Ok(number)
     }
 
     /// Removes a connection that has given its proof or has ended. Returns false if it was closed to make room.
     pub(super) fn leave(&self, number: u64) -> bool {
-        let strangers = &mut self.waiting().strangers;
-        let place = strangers.iter().position(|stranger| stranger.number == number);
-        place.and_then(|place| strangers.remove(place)).is_some()
+        let unknown_peers = &mut self.waiting().unknown_peers;
+        let place = unknown_peers.iter().position(|stranger| stranger.number == number);
+        place.and_then(|place| unknown_peers.remove(place)).is_some()
     }
 }
 
 impl Waiting {
     /// Closes the oldest connection of the host that has the most. Other hosts keep theirs.
     fn close_one(&mut self) {
-        let hosts = self.strangers.iter().map(|stranger| stranger.host);
-        let count = |host: IpAddr| self.strangers.iter().filter(|stranger| stranger.host == host).count();
+        let hosts = self.unknown_peers.iter().map(|stranger| stranger.host);
+        let count = |host: IpAddr| self.unknown_peers.iter().filter(|stranger| stranger.host == host).count();
         let Some(host) = hosts.max_by_key(|host| count(*host)) else { return };
-        let oldest = self.strangers.iter().position(|stranger| stranger.host == host);
-        if let Some(stranger) = oldest.and_then(|place| self.strangers.remove(place)) {
+        let oldest = self.unknown_peers.iter().position(|stranger| stranger.host == host);
+        if let Some(stranger) = oldest.and_then(|place| self.unknown_peers.remove(place)) {
             // The connection's thread sees it closed, whether it reads or writes.
             let _ = stranger.stream.shutdown(Shutdown::Both);
         }
@@ -87,20 +87,20 @@ mod tests {
             (there, listener.accept().unwrap().0)
         };
         let [crowd, other]: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|host| host.parse().unwrap());
-        let strangers = Strangers::default();
+        let unknown_peers = UnknownPeers::default();
         let mut held = Vec::new();
         let mut enter = |host| {
             let (there, here) = connect();
-            let number = strangers.enter(&here, host).unwrap();
+            let number = unknown_peers.enter(&here, host).unwrap();
             held.push((there, here));
             number
         };
         let lone = enter(other);
         let first = enter(crowd);
-        let rest: Vec<u64> = (0..STRANGERS_MAX - 1).map(|_| enter(crowd)).collect();
-        assert!(!strangers.leave(first), "the oldest of the crowd has gone");
-        assert!(strangers.leave(lone) && !strangers.leave(lone), "it was there, once");
-        assert!(rest.iter().all(|number| strangers.leave(*number)));
+        let rest: Vec<u64> = (0..UNKNOWN_PEERS_MAX - 1).map(|_| enter(crowd)).collect();
+        assert!(!unknown_peers.leave(first), "the oldest of the crowd has gone");
+        assert!(unknown_peers.leave(lone) && !unknown_peers.leave(lone), "it was there, once");
+        assert!(rest.iter().all(|number| unknown_peers.leave(*number)));
         assert_eq!(held[1].0.read(&mut [0]).unwrap(), 0, "its connection is closed");
         assert!(held[0].0.read(&mut [0]).is_err(), "and no other");
     }
