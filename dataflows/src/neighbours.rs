@@ -99,7 +99,8 @@ pub type Work = Rc<Cell<u64>>;
 ///
 /// ```
 /// use deltacart_dataflows::{
-///     Basket, Interaction, Item, ListParams, Measure, Names, Neighbour, NumberedList, Scoring, SharedNames, neighbours,
+///     Basket, Interaction, Item, ListParams, Measure, Names, Neighbour, NumberedList, Scoring, SharedNames,
+///     neighbours,
 /// };
 /// use differential_dataflow::AsCollection;
 /// use timely::dataflow::operators::capture::Extract;

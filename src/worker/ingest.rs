@@ -87,6 +87,11 @@ struct Progress {
 }
 
 impl Progress {
+    /// A partition of which nothing has been read. `clock` is its clock at the end of an earlier run.
+    fn new(next_offset: u64, clock: Option<Millis>) -> Progress {
+        Progress { next_offset, clock: clock.unwrap_or_default(), ..Progress::default() }
+    }
+
     /// Adds the result of one batch.
     fn take(&mut self, counts: Counts, next_offset: u64, clock: Millis, fetched: &Fetched) {
         (self.next_offset, self.clock) = (next_offset, clock);
@@ -181,16 +186,9 @@ impl<'a> Ingest<'a> {
         let mut found = false;
         self.is_skipping = false;
         self.has_looked = true;
-        let mut partitions = self.inputs.partitions()?;
-        let first = partitions.partition_point(|&partition| partition < self.first);
-        partitions.rotate_left(first);
         let mut missed = None;
-        for number in partitions {
-            let first = || Progress {
-                next_offset: self.inputs.first_offset(number),
-                clock: self.clocks.get(&number).copied().unwrap_or_default(),
-                ..Progress::default()
-            };
+        for number in self.in_turn()? {
+            let first = || Progress::new(self.inputs.first_offset(number), self.clocks.get(&number).copied());
             let partition = self.partitions.entry(number).or_insert_with(first);
             let events_left = budget.events.saturating_sub(self.epoch_events);
             if events_left == 0 || self.epoch_bytes >= budget.bytes {
@@ -246,6 +244,14 @@ impl<'a> Ingest<'a> {
         // The next fetch begins with the first partition that found no room, so that none starves.
         self.first = missed.unwrap_or_default();
         Ok(found)
+    }
+
+    /// The partitions in the order in which they are read: first the one that found no room in the last fetch.
+    fn in_turn(&mut self) -> Result<Vec<Partition>> {
+        let mut partitions = self.inputs.partitions()?;
+        let first = partitions.partition_point(|&partition| partition < self.first);
+        partitions.rotate_left(first);
+        Ok(partitions)
     }
 
     /// The input's part of a snapshot at the end of the epoch that has just ended: offsets and remembered event ids.

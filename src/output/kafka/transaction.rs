@@ -54,7 +54,7 @@ const ABORT_PATIENCE: Duration = Duration::from_secs(3);
 /// Slots that are fenced in parallel. Each mostly waits, for some tenths of a second.
 const FENCING_THREADS: usize = 32;
 
-/// The key of the record with which [`Sink::check_not_fenced`] checks that its slot is not fenced. It is never committed.
+/// The key of the record by which [`Sink::check_not_fenced`] finds out. It is never committed.
 const PROBE_KEY: &[u8] = b"deltacart";
 
 /// The slots of one worker: one is filled, one is committed, and one is completed by the broker. If a slot is reused
