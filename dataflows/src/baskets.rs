@@ -193,7 +193,8 @@ pub fn baskets_core<'scope>(
 #[derive(Clone, Serialize, Deserialize)]
 enum Message {
     Event(Event<Item>),
-    /// An event of a partition has a time, perhaps the first known one. Applied before that event.
+    /// The first event of a partition, of a batch, that has a time. Perhaps it is the first known time of the
+    /// partition. Applied before that event.
     FirstTime {
         partition: Partition,
         order: (Millis, Position),
@@ -209,13 +210,33 @@ enum Message {
 type Routed = (u64, Message);
 
 impl Message {
-    /// The order in which the events of an epoch are applied.
-    fn order(&self) -> Option<(Millis, Position)> {
+    /// The order in which the messages of an epoch are applied: clocks, then events, each after the first time that it
+    /// gives.
+    fn order(&self) -> Option<((Millis, Position), bool)> {
         match self {
-            Message::Event(event) => Some(event.order()),
-            Message::FirstTime { order, .. } => Some(*order),
+            Message::Event(event) => Some((event.order(), true)),
+            Message::FirstTime { order, .. } => Some((*order, false)),
             Message::Clock { .. } => None,
         }
+    }
+}
+
+/// The times of a batch of events of one partition.
+#[derive(Default)]
+struct Times {
+    /// The order of the first event that has a time, in whatever order the events arrive.
+    first: Option<(Millis, Position)>,
+    /// The largest time.
+    largest: Millis,
+}
+
+impl Times {
+    fn take(&mut self, event: &Event<Item>) {
+        if event.time > 0 {
+            let order = event.order();
+            self.first = Some(self.first.map_or(order, |first| first.min(order)));
+        }
+        self.largest = self.largest.max(event.time);
     }
 }
 
@@ -227,20 +248,14 @@ fn route_events(
 ) -> StreamVec<'_, Epoch, Routed> {
     let workers = events.scope().peers() as u64;
     let to_everyone = move |message: Message| (0..workers).map(move |worker| (worker, message.clone()));
-    let mut clocks: BTreeMap<Partition, Millis> = BTreeMap::new();
+    let mut times: BTreeMap<Partition, Times> = BTreeMap::new();
     events.unary(Pipeline, "RouteEvents", move |_capability, _info| {
         move |input, output| {
             input.for_each(|capability, events: &mut Vec<Event<Item>>| {
                 let mut session = output.session(&capability);
                 for event in events.drain(..) {
                     if with_clocks {
-                        let partition = event.position.partition;
-                        let clock = clocks.entry(partition).or_default();
-                        if *clock == 0 && event.time > 0 {
-                            let order = event.order();
-                            session.give_iterator(to_everyone(Message::FirstTime { partition, order }));
-                        }
-                        *clock = event.time.max(*clock);
+                        times.entry(event.position.partition).or_default().take(&event);
                     }
                     match event.action {
                         Action::ForgetUser => session.give_iterator(to_everyone(Message::Event(event))),
@@ -248,9 +263,12 @@ fn route_events(
                         _ => session.give((route(&event.basket), Message::Event(event))),
                     }
                 }
-                // The clocks of these events alone. Events of a later epoch may have arrived before.
-                while let Some((partition, time)) = clocks.pop_first() {
-                    session.give_iterator(to_everyone(Message::Clock { partition, time }));
+                // The times of these events alone. Events of a later epoch may have arrived before.
+                while let Some((partition, Times { first, largest })) = times.pop_first() {
+                    if let Some(order) = first {
+                        session.give_iterator(to_everyone(Message::FirstTime { partition, order }));
+                    }
+                    session.give_iterator(to_everyone(Message::Clock { partition, time: largest }));
                 }
             });
         }

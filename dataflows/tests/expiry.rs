@@ -93,6 +93,32 @@ fn when_a_basket_is_over() {
     assert_eq!(together(&[(0, "a", 0), (0, "a", 0), (1, "a", 99)]), "0 1 2");
 }
 
+/// Regression: the first known time was that of the event that arrived first, also where an earlier one was in the same
+/// epoch.
+#[test]
+fn the_first_known_time_is_the_earliest_in_any_arrival() {
+    let params = with_idle(params(Algorithm::Fast, Measure::Count, 9), 10);
+    let add = |offset, basket, item: &str, time| Event {
+        time,
+        ..event(offset, basket, None, Action::Add(item.into(), 1))
+    };
+    let epochs = [
+        vec![add(0, "a", "tea", 0), add(1, "a", "milk", 0)],
+        vec![add(2, "b", "mug", 5), add(3, "c", "mug", 12)],
+        vec![add(4, "d", "mug", 16)],
+    ];
+    let mut other = epochs.clone();
+    other[1].reverse();
+    for workers in 1..=3 {
+        let lists = run(&epochs, params, workers);
+        assert_eq!(run(&other, params, workers), lists);
+        assert!(
+            lists[1].contains_key("tea") && !lists[2].contains_key("tea"),
+            "the basket is from 5: {lists:?}"
+        );
+    }
+}
+
 const HOUR: Millis = 3_600_000;
 const EVENTS_OF_A_DAY: u64 = 1_500;
 const EPOCH: usize = 50;
