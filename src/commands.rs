@@ -7,12 +7,13 @@ use crate::cluster::die_on_panic;
 use crate::config;
 use crate::demo::demo;
 use crate::generate::generate;
-use crate::job::{self, Destination, Handle, Timeouts};
+use crate::job::{Destination, Timeouts};
 use crate::plural::counted;
+use crate::process::Handle;
 use crate::slow_reader::SlowReader;
 use crate::summary::Summary;
 use crate::top::{escaped, top};
-use crate::{log, metrics};
+use crate::{launch, log, metrics};
 use anyhow::{Context, Result, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -73,7 +74,7 @@ fn run_job(args: RunArgs) -> Result<(), Failure> {
         .then(|| progress::Bar::start(handle.progress().clone()));
     let is_live = !job.streams.is_files() && !is_bounded;
     let reporter = bar.is_none().then(|| progress::Reporter::start(handle.clone(), is_live));
-    let summary = job::run(job, &handle);
+    let summary = launch::run(job, &handle);
     drop((bar, reporter));
     let summary = summary.map_err(failed)?;
     if let Some(summary) = &summary {

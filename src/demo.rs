@@ -16,10 +16,10 @@ mod tests;
 
 use crate::files::ExistingFile;
 use crate::generate::{GenerateOptions, Generated, generate_watched};
-use crate::job::{
-    AheadLimits, Cluster, Cut, Delivery, Destination, Handle, Input, Job, Streams, run_prepared,
-};
+use crate::job::{AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, Streams};
+use crate::launch::run_prepared;
 use crate::output::{Envelope, OutputOptions};
+use crate::process::Handle;
 use crate::summary::{Counter, Summary};
 use anyhow::{Context, Result, anyhow};
 use broker::{Broker, CARTS, PARTITIONS, RECOMMENDATIONS};

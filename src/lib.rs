@@ -1,6 +1,6 @@
 //! The job: command line, settings, workers, cluster and output.
 //!
-//! [`job::run`] runs a [`job::Job`]. Its workers read events (`deltacart-inputs`), maintain lists
+//! [`launch::run`] runs a [`job::Job`]. Its workers read events (`deltacart-inputs`), maintain lists
 //! (`deltacart-dataflows`) and publish every changed list ([`output`]). The binary builds a job from its flags.
 
 pub mod cli;
@@ -12,6 +12,10 @@ pub mod commands;
 pub mod job;
 
 pub mod streams;
+
+pub mod launch;
+
+pub mod process;
 
 pub mod files;
 

@@ -30,7 +30,8 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
-use crate::job::{Job, Shared};
+use crate::job::Job;
+use crate::process::Shared;
 use crate::summary::{Counter, Summary, Tally};
 use anyhow::Result;
 use coordination::Coordination;

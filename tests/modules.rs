@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const CRATES: [&str; 3] = ["src", "inputs/src", "dataflows/src"];
 
 /// The files that are still in a circle. Remove a file when it is in none any more; add none.
-const IN_A_CIRCLE: [&str; 87] = [
+const IN_A_CIRCLE: [&str; 79] = [
     "inputs/src/decode.rs",
     "inputs/src/decode/baskets.rs",
     "inputs/src/decode/choices.rs",
@@ -76,7 +76,6 @@ const IN_A_CIRCLE: [&str; 87] = [
     "src/dead_letter.rs",
     "src/dead_letter/letter.rs",
     "src/dead_letter/line.rs",
-    "src/job.rs",
     "src/metrics.rs",
     "src/metrics/page.rs",
     "src/metrics/report.rs",
@@ -92,17 +91,10 @@ const IN_A_CIRCLE: [&str; 87] = [
     "src/publish.rs",
     "src/publish/cadence.rs",
     "src/publish/epoch_writer.rs",
-    "src/state/open.rs",
     "src/verify.rs",
     "src/worker.rs",
-    "src/worker/fencing.rs",
-    "src/worker/inputs.rs",
-    "src/worker/ingest.rs",
-    "src/worker/environment.rs",
-    "src/worker/epoch_scheduler.rs",
     "src/worker/recovery.rs",
     "src/worker/running.rs",
-    "src/worker/snapshots.rs",
 ];
 
 #[test]

@@ -12,8 +12,9 @@ use clap::Parser;
 use deltacart::cli::{Cli, Command};
 use deltacart::config;
 use deltacart::files::ExistingFile;
-use deltacart::job::{self, Handle};
+use deltacart::launch;
 use deltacart::output::{Lists, wait_for_open_transactions};
+use deltacart::process::Handle;
 use deltacart_inputs::Share;
 use deltacart_testing::{Plan, Shop, Size};
 use std::collections::{BTreeMap, BTreeSet};
@@ -410,7 +411,7 @@ fn resume(line: &str) {
     let Command::Run(arguments) = cli.command else { panic!("{line}") };
     let mut job = config::job(*arguments).unwrap();
     job.existing = ExistingFile::Resume;
-    job::run(job, &Handle::default()).unwrap();
+    launch::run(job, &Handle::default()).unwrap();
 }
 
 /// A file that was cut off at any byte is resumed: whole records stay, and the final lists are right.

@@ -2,9 +2,9 @@
 //!
 //! A replay of files shows a progress bar if standard error is a terminal. Otherwise, lines are logged at intervals.
 
-use crate::job::Handle;
 use crate::metrics::InputProgress;
 use crate::plural::counted;
+use crate::process::Handle;
 use deltacart_inputs::file::FileProgress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;

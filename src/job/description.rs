@@ -6,7 +6,7 @@ use deltacart_inputs::kafka::StartFrom;
 
 impl Job {
     /// The inputs, the lists, their destination, the epochs and the workers, in one line.
-    pub(super) fn described(&self) -> String {
+    pub(crate) fn described(&self) -> String {
         let job = self;
         let inputs: Vec<String> = job.streams.iter().map(|(_number, stream)| described(stream)).collect();
         let input = inputs.join(", ");

@@ -3,10 +3,11 @@
 //! A worker reaches the outside world only through an [`Environment`]. Tests and the simulator supply their own.
 
 use crate::dead_letter::{DeadLetters, Labels};
-use crate::job::{Delivery, Destination, Input, Job, Shared, Stream};
+use crate::job::{Delivery, Destination, Input, Job, Stream};
 use crate::output::{
     KafkaSink, OutputWatch, Sink, TransactionalSink, WORKER_SLOTS, Watch, fence, wait_for_open_transactions,
 };
+use crate::process::Shared;
 use crate::state::snapshot_writer::SnapshotWriter;
 use crate::state::store::Store;
 use anyhow::{Context, Result};

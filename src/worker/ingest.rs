@@ -3,8 +3,9 @@
 mod batch;
 
 use crate::dead_letter::{DeadLetters, Found};
-use crate::job::{Job, Shared, Stream, Streams};
+use crate::job::{Job, Stream, Streams};
 use crate::metrics::{PartitionLabel, Probe, Step, Turn};
+use crate::process::Shared;
 use crate::state::manifest::PartitionOffset;
 use crate::state::open;
 use crate::summary::{Counter, Tally};

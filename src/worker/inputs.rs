@@ -4,7 +4,8 @@
 //! partition (stream, number) ──▶ source of the stream ── record ──▶ decoder of the stream ── events ──▶
 //! ```
 
-use crate::job::{Job, Shared, Stream};
+use crate::job::{Job, Stream};
+use crate::process::Shared;
 use crate::state::load::Snapshot;
 use crate::streams::{partition, share_of};
 use crate::worker::environment::Environment;

@@ -18,8 +18,9 @@
 //! - A part is reported only when the dead letters known so far have arrived. So no dead letter is lost between an
 //!   offset and a snapshot.
 
-use crate::job::{Job, Shared};
+use crate::job::Job;
 use crate::metrics::Meter;
+use crate::process::Shared;
 use crate::state::load::{Events, Snapshot};
 use crate::state::manifest::{Manifest, Part, PartitionOffset};
 use crate::state::snapshot_catalog::{SnapshotCatalog, Taken};

@@ -1,0 +1,70 @@
+//! One process of a run: the state that its threads share, and the handle that watches and stops the run.
+
+use crate::cluster::Turns;
+use crate::metrics::Meter;
+use crate::output::FileSink;
+use crate::state::open::State;
+use crate::summary::Summary;
+use crate::unusable::Complaints;
+use deltacart_inputs::file::FileProgress;
+use deltacart_inputs::kafka::TopicState;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+/// The state that the threads of a process share.
+#[derive(Clone, Default)]
+pub(crate) struct Shared {
+    /// Set from outside to end the job in good order.
+    pub(crate) stop: Arc<AtomicBool>,
+    /// The progress of reading the files.
+    pub(crate) progress: FileProgress,
+    /// The files that this process writes, shared by its workers.
+    pub(crate) output: Option<FileSink>,
+    pub(crate) dead_letters: Option<FileSink>,
+    /// The output topic as it was at the start of the job, if there is one.
+    pub(crate) output_topic: Option<TopicState>,
+    /// The number of turns of the loop of each worker of this process.
+    pub(crate) turns: Turns,
+    /// The snapshots, and the one that the job resumes from.
+    pub(crate) state: Option<Arc<State>>,
+    /// The summary of the run. Worker 0 sets it at the end.
+    pub(crate) summary: Arc<Mutex<Option<Summary>>>,
+    /// The metrics of the run.
+    pub(crate) meter: Meter,
+    /// The reports about records and inputs that cannot be used.
+    pub(crate) complaints: Complaints,
+}
+
+/// A handle to watch a run and to end it from outside.
+#[derive(Clone, Default)]
+pub struct Handle {
+    pub(crate) shared: Shared,
+}
+
+impl Handle {
+    /// A handle that ends the job when `stop` is set.
+    pub fn new(stop: Arc<AtomicBool>) -> Self {
+        Handle { shared: Shared { stop, ..Shared::default() } }
+    }
+
+    /// The metrics of the run.
+    pub fn meter(&self) -> &Meter {
+        &self.shared.meter
+    }
+
+    /// Why this process did not complete its task although nothing failed: it was interrupted before the end of its
+    /// input, or nothing of an input could be used. `None` if it completed it.
+    pub fn verdict(&self) -> Option<String> {
+        self.shared.complaints.verdict()
+    }
+
+    /// Why the first record was rejected, if one was.
+    pub fn first_reject(&self) -> Option<String> {
+        self.shared.complaints.first()
+    }
+
+    /// The progress of reading the input files.
+    pub fn progress(&self) -> &FileProgress {
+        &self.shared.progress
+    }
+}
