@@ -167,7 +167,8 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
     let mut random = Random::new(seed());
     let events = online_retail().unwrap_or_else(|| shop(100_000));
     let folder = Folder::new();
-    let (topic, output, group) = (broker.topic("carts"), unused("lists"), unused("group"));
+    let (topic, output) = (broker.topic("carts"), broker.table_with_history("lists"));
+    let group = unused("group");
     let job = format!(
         "run {} --input kafka:{topic} --output kafka:{output} --output-partitions 3 -G {group} --epoch 10ms --slots 27",
         broker.flags
@@ -215,10 +216,11 @@ fn killed_while_everything_changes() {
     let mut random = Random::new(seed());
     let events = shop(20_000);
     let folder = Folder::new();
-    let (topic, output, group) = (broker.topic("carts"), unused("lists"), unused("group"));
+    let (topic, output) = (broker.topic("carts"), broker.table_with_history("lists"));
+    let group = unused("group");
     let state = folder.path("state");
     let job = format!(
-        "run {} --input kafka:{topic} --output kafka:{output} --output-partitions 3 -G {group} --epoch 10ms --slots 18",
+        "run {} --input kafka:{topic} --output kafka:{output} --output-partitions 3 -G {group} --epoch 10ms --slots 27",
         broker.flags
     );
     let mut sent = 0;

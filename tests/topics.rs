@@ -29,9 +29,21 @@ impl Broker {
         self.settings.client_config(Role::Admin).create().unwrap()
     }
 
+    /// Creates a compacted topic of three partitions that keeps each record for an hour, so that a test can read its
+    /// whole history.
+    pub(crate) fn table_with_history(&self, name: &str) -> String {
+        let topic = unused(name);
+        self.make_with(3, &topic, &[("cleanup.policy", "compact"), ("min.compaction.lag.ms", "3600000")]);
+        topic
+    }
+
     /// Creates a topic of one partition with these properties.
     pub(crate) fn make(&self, topic: &str, properties: &[(&str, &str)]) {
-        let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
+        self.make_with(1, topic, properties);
+    }
+
+    fn make_with(&self, partitions: i32, topic: &str, properties: &[(&str, &str)]) {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         let new = properties.iter().fold(new, |new, (name, value)| new.set(name, value));
         let made = block_on(self.admin().create_topics([&new], &AdminOptions::new())).unwrap();
         assert_eq!(made, [Ok(topic.to_owned())]);
