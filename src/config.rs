@@ -21,7 +21,7 @@ use clap::CommandFactory;
 use deltacart_dataflows::{ListParams, Params, Scoring};
 use deltacart_inputs::file::{FileParams, FileSource, Framing, Tables};
 use deltacart_inputs::generate::ShopSettings;
-use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
+use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource};
 use deltacart_inputs::{Share, Source};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -374,16 +374,7 @@ pub fn lists(args: &TopArgs) -> Result<Box<dyn Source>> {
             Ok(Box::new(FileSource::new(&[PathBuf::from(path)], params)?))
         }
         Place::Topic(topic) => {
-            let params = KafkaParams {
-                topic: topic.clone(),
-                from: StartFrom::Beginning,
-                until_end: !args.follow,
-                record_bytes_max: LIST_BYTES_MAX,
-                metadata_refresh: Duration::from_secs(10),
-                share,
-                asks_id: false,
-                commits: false,
-            };
+            let params = KafkaParams { until_end: !args.follow, ..KafkaParams::whole(topic, LIST_BYTES_MAX) };
             Ok(Box::new(KafkaSource::new(&kafka(&args.kafka)?, params)?))
         }
     }

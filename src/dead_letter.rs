@@ -24,6 +24,7 @@ use crate::output::{FileSink, Sent, Sink, SinkError};
 use deltacart_inputs::kafka::KafkaSettings;
 use deltacart_inputs::{PartReject, RawRecord, Reject};
 use letter::Letter;
+pub(crate) use letter::TOPIC_HEADER;
 use std::collections::VecDeque;
 use std::thread;
 use std::time::{Duration, Instant};

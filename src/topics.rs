@@ -4,9 +4,10 @@
 //! record of each partition is looked at before anything is made or written. Lists need no look: whoever publishes them
 //! reads what is there anyway.
 
+use crate::dead_letter::TOPIC_HEADER;
 use anyhow::{Result, ensure};
-use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom, topic_partitions};
-use deltacart_inputs::{RawRecord, Share, Source};
+use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, topic_partitions};
+use deltacart_inputs::{RawRecord, Source};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,7 @@ impl Kind {
     }
 
     fn has(self, record: &RawRecord<'_>) -> bool {
-        let is_letter = record.headers.iter().any(|(name, _value)| *name == "__connect.errors.topic");
+        let is_letter = record.headers.iter().any(|(name, _value)| *name == TOPIC_HEADER);
         match self {
             Kind::DeadLetters => is_letter,
             Kind::Events => {
@@ -66,16 +67,8 @@ pub(crate) fn refuse_other_records(
     if topic_partitions(kafka, topic)?.is_none() {
         return Ok(Holding::Nothing);
     }
-    let params = KafkaParams {
-        topic: topic.to_owned(),
-        from: StartFrom::Beginning,
-        until_end: true,
-        record_bytes_max: RECORD_BYTES,
-        metadata_refresh: kafka.startup_timeout(),
-        share: Share::WHOLE,
-        asks_id: false,
-        commits: false,
-    };
+    let params =
+        KafkaParams { metadata_refresh: kafka.startup_timeout(), ..KafkaParams::whole(topic, RECORD_BYTES) };
     let Ok(mut source) = KafkaSource::new(kafka, params) else { return Ok(Holding::Nothing) };
     let (mut holding, start) = (Holding::Nothing, Instant::now());
     for partition in source.partitions()? {

@@ -9,6 +9,9 @@ use deltacart_inputs::RawRecord;
 const VALUE_BYTES_KEPT: usize = 64 << 10;
 const KEY_BYTES_KEPT: usize = 4 << 10;
 
+/// The header that every dead letter has: the topic or file of the record.
+pub(crate) const TOPIC_HEADER: &str = "__connect.errors.topic";
+
 /// A header: the record is incomplete. The source truncated it, or this file did.
 const TRUNCATED: &str = "deltacart.truncated";
 
@@ -37,7 +40,7 @@ impl Letter {
             value: record.value.map(<[u8]>::to_vec),
             original: record.headers.iter().map(own).collect(),
             errors: vec![
-                ("__connect.errors.topic", origin.found.name().to_owned()),
+                (TOPIC_HEADER, origin.found.name().to_owned()),
                 ("__connect.errors.partition", record.partition.to_string()),
                 ("__connect.errors.offset", record.offset.to_string()),
                 ("__connect.errors.connector.name", labels.connector.clone()),

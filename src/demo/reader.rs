@@ -3,8 +3,8 @@
 use super::broker::RECOMMENDATIONS;
 use crate::top::Watched;
 use anyhow::Result;
-use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
-use deltacart_inputs::{Share, Source};
+use deltacart_inputs::Source;
+use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource};
 use std::time::Duration;
 
 /// The most records that are read of a partition before the next one has its turn.
@@ -23,14 +23,9 @@ impl Reader {
     /// A reader from the beginning of the topic.
     pub(super) fn connect(settings: &KafkaSettings) -> Result<Reader> {
         let params = KafkaParams {
-            topic: RECOMMENDATIONS.to_owned(),
-            from: StartFrom::Beginning,
             until_end: false,
-            record_bytes_max: RECORD_BYTES_MAX,
             metadata_refresh: Duration::from_secs(60),
-            share: Share::WHOLE,
-            asks_id: false,
-            commits: false,
+            ..KafkaParams::whole(RECOMMENDATIONS, RECORD_BYTES_MAX)
         };
         Ok(Reader { source: KafkaSource::new(settings, params)?, held: Watched::default() })
     }

@@ -12,7 +12,7 @@ use crate::state::snapshot_writer::SnapshotWriter;
 use crate::state::store::Store;
 use anyhow::{Context, Result};
 use deltacart_inputs::file::{FileParams, FileSource, Framing, Tables};
-use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, StartFrom};
+use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource};
 use deltacart_inputs::{Resume, Share, Source};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -179,16 +179,7 @@ impl Environment for System<'_> {
             }
             Destination::Topic(topic) if self.job.resumes() => {
                 wait_for_open_transactions(self.kafka()?, topic, share, OPEN_PATIENCE)?;
-                let params = KafkaParams {
-                    topic: topic.clone(),
-                    from: StartFrom::Beginning,
-                    until_end: true,
-                    record_bytes_max,
-                    metadata_refresh: Duration::from_secs(10),
-                    share,
-                    asks_id: false,
-                    commits: false,
-                };
+                let params = KafkaParams { share, ..KafkaParams::whole(topic, record_bytes_max) };
                 Some(Box::new(KafkaSource::new(&self.kafka()?.committed_only(), params)?))
             }
             _ => None,

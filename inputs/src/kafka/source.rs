@@ -50,6 +50,22 @@ pub struct KafkaParams {
     pub commits: bool,
 }
 
+impl KafkaParams {
+    /// What reads all of a topic from its beginning to its present end, for nobody's group.
+    pub fn whole(topic: &str, record_bytes_max: usize) -> KafkaParams {
+        KafkaParams {
+            topic: topic.to_owned(),
+            from: StartFrom::Beginning,
+            until_end: true,
+            record_bytes_max,
+            metadata_refresh: Duration::from_secs(10),
+            share: Share::WHOLE,
+            asks_id: false,
+            commits: false,
+        }
+    }
+}
+
 /// A topic as a source.
 pub struct KafkaSource {
     // NB: dropped in this order: the connection, which releases the consumer, last.
