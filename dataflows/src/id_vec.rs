@@ -21,13 +21,9 @@ pub(crate) trait Id: Copy {
     fn index(self) -> usize;
 }
 
-/// Defines a number that one worker uses by itself.
-macro_rules! local_id {
-    ($(#[$doc:meta])* $vis:vis $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-        $vis struct $name(u32);
-
+/// Makes a number of 32 bits an [`Id`].
+macro_rules! impl_id {
+    ($name:ident) => {
         impl crate::id_vec::Id for $name {
             #[inline]
             fn from_index(index: usize) -> Self {
@@ -39,6 +35,18 @@ macro_rules! local_id {
                 self.0 as usize
             }
         }
+    };
+}
+pub(crate) use impl_id;
+
+/// Defines a number that one worker uses by itself.
+macro_rules! local_id {
+    ($(#[$doc:meta])* $vis:vis $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+        $vis struct $name(u32);
+
+        crate::id_vec::impl_id!($name);
     };
 }
 pub(crate) use local_id;

@@ -6,7 +6,7 @@
 //! # Notes
 //! Numbers depend on the order of arrival. They are never published, and no order that can be seen follows them.
 
-use crate::id_vec::Id;
+use crate::id_vec::impl_id;
 use serde::{Deserialize, Serialize};
 
 /// Defines a number that one worker owns.
@@ -47,17 +47,7 @@ macro_rules! owned_number {
             }
         }
 
-        impl Id for $name {
-            #[inline]
-            fn from_index(index: usize) -> Self {
-                $name(index as u32)
-            }
-
-            #[inline]
-            fn index(self) -> usize {
-                self.0 as usize
-            }
-        }
+        impl_id!($name);
     };
 }
 
