@@ -292,7 +292,7 @@ pub struct RunArgs {
     /// 10000]
     #[arg(long, value_name = "RECORDS", conflicts_with = "epoch", help_heading = "Epochs and limits", value_parser = whole::<NonZeroU64>)]
     pub epoch_events: Option<NonZeroU64>,
-    /// How many epochs may be open: beyond, a worker does not read on
+    /// How many epochs may be open. Beyond, no epoch begins and the open one grows; with --epoch-events, reading stops
     #[arg(long, default_value = "3", value_name = "EPOCHS", help_heading = "Epochs and limits", value_parser = whole::<NonZeroU64>)]
     pub max_epochs_ahead: NonZeroU64,
     /// The most events of one worker in one epoch of --epoch

@@ -118,11 +118,10 @@ impl Settings {
     }
 
     fn set_limits(&mut self, of: &str, limits: &Limits) {
-        let Limits { record_bytes_max, part_rejects_max, quantity_decimals, .. } = limits;
-        self.set(&format!("--max-record-bytes{of}"), record_bytes_max);
-        self.set(&format!("--max-letters-per-record{of}"), part_rejects_max);
-        self.set(&format!("--quantity-decimals{of}"), quantity_decimals);
-        // The other limits have no flag, so this covers processes of another build.
+        self.set(&format!("--max-record-bytes{of}"), limits.record_bytes_max);
+        self.set(&format!("--max-letters-per-record{of}"), limits.part_rejects_max);
+        self.set(&format!("--quantity-decimals{of}"), limits.quantity_decimals);
+        // All of them, because those without a flag may differ between two builds.
         self.set(&format!("the limits of records{of}"), limits);
     }
 

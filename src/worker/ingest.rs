@@ -289,12 +289,18 @@ impl<'a> Ingest<'a> {
     }
 
     /// How far this worker has read, for metrics and health checks.
-    pub(super) fn turn(&self, epoch: Epoch, oldest: Option<Epoch>, oldest_ahead: Option<Epoch>) -> Turn {
+    pub(super) fn turn(
+        &self,
+        step: Step,
+        epoch: Epoch,
+        oldest: Option<Epoch>,
+        oldest_ahead: Option<Epoch>,
+    ) -> Turn {
         Turn {
             epoch,
             oldest,
             oldest_ahead,
-            step: Step::Reading,
+            step,
             has_read: self.partitions.values().any(|partition| partition.epoch_records > 0),
             reached_end: self.has_looked && self.partitions.values().all(|partition| partition.reached_end),
         }

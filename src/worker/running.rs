@@ -189,8 +189,7 @@ impl<'a> Running<'a> {
             None => Step::Reading,
         };
         let Running { ingest, scheduler, recovery, meter, .. } = self;
-        let mut turn = ingest.turn(scheduler.epoch(), oldest.undelivered, oldest.unaccepted);
-        turn.step = step;
+        let mut turn = ingest.turn(step, scheduler.epoch(), oldest.undelivered, oldest.unaccepted);
         // While a restart recomputes epochs, their delivery does not count.
         turn.reached_end &= recovery.is_over();
         meter.turn(turn, || ingest.probe());
@@ -239,7 +238,9 @@ impl<'a> Running<'a> {
         self.ingest.finish(!self.recovery.is_given_up(), context.environment.now())?;
         self.snapshots.as_mut().map_or(Ok(()), Snapshots::finish)?;
         context.environment.settle(context.share)?;
-        self.meter.last_turn(self.ingest.turn(self.scheduler.epoch(), None, None), || self.ingest.probe());
+        self.meter.last_turn(self.ingest.turn(Step::Reading, self.scheduler.epoch(), None, None), || {
+            self.ingest.probe()
+        });
         context.tally.borrow_mut().add(Counter::ItemsSampled, self.meter.items_sampled());
         Ok(())
     }
