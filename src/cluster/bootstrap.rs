@@ -120,6 +120,8 @@ struct PeerSlot {
     heartbeat: Option<TcpStream>,
     /// Why the process is not connected, as far as is known.
     note: Option<String>,
+    /// Both connections were there at some moment.
+    has_connected: bool,
 }
 
 impl PeerSlot {
@@ -137,7 +139,8 @@ impl PeerSlot {
         };
         let taken = self.data.as_ref().or(self.heartbeat.as_ref()).is_some_and(is_open);
         if !taken {
-            *self = PeerSlot { note: self.note.take(), ..PeerSlot::default() };
+            let (note, has_connected) = (self.note.take(), self.has_connected);
+            *self = PeerSlot { note, has_connected, ..PeerSlot::default() };
         }
         taken
     }
@@ -151,6 +154,7 @@ impl PeerSlot {
             Role::Data => self.data = Some(stream),
             Role::Heartbeat => self.heartbeat = Some(stream),
         }
+        self.has_connected |= self.data.is_some() && self.heartbeat.is_some();
     }
 }
 
@@ -190,15 +194,18 @@ impl Meeting {
     }
 
     fn missing(&self, table: &mut Table) -> String {
-        let mut missing = Vec::new();
-        for peer in self.cluster.peers() {
-            let slot = &mut table.slots[peer];
-            if !slot.is_complete() {
-                let note = slot.note.as_deref().unwrap_or("it has not called");
-                missing.push(format!("{}: {note}", self.cluster.name(peer)));
-            }
+        let mut missing: Vec<usize> =
+            self.cluster.peers().filter(|&peer| !table.slots[peer].is_complete()).collect();
+        // A process whose time-out ended a moment earlier has left because of those that never came.
+        if missing.iter().any(|&peer| !table.slots[peer].has_connected) {
+            missing.retain(|&peer| !table.slots[peer].has_connected);
         }
         let (count, processes) = (missing.len(), self.cluster.processes());
+        let described = missing.into_iter().map(|peer| {
+            let note = table.slots[peer].note.as_deref().unwrap_or("it has not called");
+            format!("{}: {note}", self.cluster.name(peer))
+        });
+        let missing: Vec<String> = described.collect();
         format!(
             "{count} of {processes} processes are missing after {:?} (--join-timeout): {}",
             self.cluster.timeouts.join,
