@@ -19,7 +19,7 @@ use common::arguments::Arguments;
 use common::rows::{Rows, number};
 use common::workload::{self, Change, basket_name, item_name};
 use deltacart::state::part::{Block, PartReader, PartWriter};
-use deltacart_dataflows::{BasketCopy, Partition};
+use deltacart_dataflows::BasketCopy;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -86,13 +86,7 @@ fn baskets(changes: &[Change]) -> Vec<BasketCopy> {
         }
     }
     let baskets = baskets.into_iter().filter(|(_, lines)| !lines.is_empty());
-    let copy = |(basket, lines)| BasketCopy {
-        basket: basket_name(basket),
-        partition: Partition::default(),
-        last: 0,
-        users: Vec::new(),
-        lines,
-    };
+    let copy = |(basket, lines)| BasketCopy { basket: basket_name(basket), lines, ..BasketCopy::default() };
     baskets.map(copy).collect()
 }
 

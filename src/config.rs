@@ -239,6 +239,7 @@ fn params(args: &RunArgs, streams: &Streams) -> Result<Params> {
         basket_items_max: args.max_basket_items.get(),
         basket_idle: basket_idle(args, streams)?,
         item_baskets_max: args.max_item_baskets,
+        open_for: None,
     })
 }
 

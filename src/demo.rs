@@ -258,6 +258,7 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
             basket_items_max: BASKET_ITEMS_MAX,
             basket_idle: None,
             item_baskets_max: None,
+            open_for: None,
         },
         output: Destination::Topic(RECOMMENDATIONS.to_owned()),
         records: OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: SCORE_DIGITS },

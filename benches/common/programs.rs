@@ -58,6 +58,7 @@ pub(crate) fn params() -> Params {
         basket_items_max: 10_000,
         basket_idle: None,
         item_baskets_max: None,
+        open_for: None,
     }
 }
 

@@ -4,6 +4,8 @@
 //!           by basket            ┌────────┐ lines (basket, item, quantity)
 //! events ───────────────────────▶│ ledger ├─────────────────────────────▶
 //!    clocks, to every worker     └───┬────┘
+//!                                    ├─ states: what each basket that the epoch changed holds
+//!                                    ├─ forgot: that an event forgot a basket or a user
 //!                                    ├─ notes: what was odd about an event
 //!                                    └─ held: items that a basket here began to hold, or none holds any more
 //! ```
@@ -11,7 +13,8 @@
 //! - The worker that a basket's name hashes to owns the basket.
 //! - At the end of an epoch its events are sorted by [`Event::order`] and applied to the [`ledger`], whatever
 //!   order they arrived in.
-//! - The largest time of each partition goes to every worker, if baskets expire ([`expiry`]).
+//! - The largest time of each partition goes to every worker, if baskets expire ([`expiry`]) or their touches are
+//!   tracked ([`tracking`]).
 //! - [`SnapshotRequest`] copies all baskets while later epochs run.
 //!
 //! # Notes
@@ -22,6 +25,13 @@
 mod packed_quantity;
 
 mod expiry;
+
+mod line_touches;
+
+mod basket_state;
+pub use basket_state::{BasketState, StateLine};
+
+mod tracking;
 
 mod item_refcounts;
 
@@ -61,6 +71,12 @@ pub struct Baskets<'scope> {
     pub lines: VecCollection<'scope, Epoch, Line, Diff>,
     /// One record each time that something was odd.
     pub notes: StreamVec<'scope, Epoch, Note>,
+    /// What each basket that an epoch changed holds at its end, on the worker that owns the basket. Empty where
+    /// [`Params::open_for`] is not set.
+    pub states: StreamVec<'scope, Epoch, BasketState>,
+    /// One record for each epoch in which an event forgot baskets of this worker, by [`Action::Forget`] or
+    /// [`Action::ForgetUser`].
+    pub forgot: StreamVec<'scope, Epoch, ()>,
     /// The items that baskets of this worker began to hold in an epoch, and those that none holds any more.
     pub(crate) held: StreamVec<'scope, Epoch, HeldChange>,
     /// The ledger, to be measured.
@@ -79,6 +95,8 @@ enum Output {
 enum Aside {
     Note(Note),
     Held(HeldChange),
+    State(Box<BasketState>),
+    Forgot,
 }
 
 /// Applies events to their baskets, within the limits of `params`.
@@ -102,6 +120,7 @@ enum Aside {
 ///     basket_items_max: 100,
 ///     basket_idle: None,
 ///     item_baskets_max: None,
+///     open_for: None,
 /// };
 /// let event = |offset, action| Event {
 ///     position: Position { offset, ..Position::default() },
@@ -140,7 +159,7 @@ pub fn baskets_core<'scope>(
 ) -> Baskets<'scope> {
     let (index, workers) = (events.scope().index(), events.scope().peers());
     let ledger = Ledger::new(index, workers, params.basket_items_max);
-    let ledger = ledger.with_sampling(sampling).with_idle(params.basket_idle);
+    let ledger = ledger.with_sampling(sampling).with_idle(params.basket_idle).with_open_for(params.open_for);
     let shared = Rc::new(RefCell::new(ledger));
     let (ledger, scanned) = (Rc::clone(&shared), Rc::clone(&shared));
     let request = snapshots.as_ref().map(|(request, _names)| request.clone());
@@ -158,6 +177,7 @@ pub fn baskets_core<'scope>(
                 session.give(Output::Line((line, epoch, diff)));
             }
             Effect::Note(note) => session.give(Output::Aside(Aside::Note(note))),
+            Effect::State(state) => session.give(Output::Aside(Aside::State(state))),
         };
         for (_worker, message) in messages.drain(..) {
             match message {
@@ -168,7 +188,10 @@ pub fn baskets_core<'scope>(
                 Message::Clock { partition, time } => ledger.advance_clock(partition, time),
             }
         }
-        ledger.expire(&mut emit);
+        ledger.end_epoch(&mut emit);
+        if ledger.take_forgotten() {
+            session.give(Output::Aside(Aside::Forgot));
+        }
         refcounts.end_epoch(|change| session.give(Output::Aside(Aside::Held(change))));
     };
     let scan = move |open: Option<Epoch>, activator: &Activator| {
@@ -176,17 +199,25 @@ pub fn baskets_core<'scope>(
             request.advance(open, &mut scanned.borrow_mut(), &names.borrow(), activator);
         }
     };
-    let messages = route_events(events, params.basket_idle.is_some());
+    let messages = route_events(events, params.basket_idle.is_some() || params.open_for.is_some());
     let outputs = messages.per_epoch_with_background(by_worker, "Baskets", apply, scan);
     let (lines, asides): (_, StreamVec<'_, Epoch, Aside>) = outputs.ok_err(|output| match output {
         Output::Line(update) => Ok(update),
         Output::Aside(aside) => Err(aside),
     });
-    let (notes, held) = asides.ok_err(|aside| match aside {
-        Aside::Note(note) => Ok(note),
-        Aside::Held(change) => Err(change),
+    let (states, asides): (_, StreamVec<'_, Epoch, Aside>) = asides.ok_err(|aside| match aside {
+        Aside::State(state) => Ok(*state),
+        other => Err(other),
     });
-    Baskets { lines: lines.as_collection(), notes, held, ledger: shared }
+    let (held, asides): (_, StreamVec<'_, Epoch, Aside>) = asides.ok_err(|aside| match aside {
+        Aside::Held(change) => Ok(change),
+        other => Err(other),
+    });
+    let (notes, forgot) = asides.ok_err(|aside| match aside {
+        Aside::Note(note) => Ok(note),
+        _ => Err(()),
+    });
+    Baskets { lines: lines.as_collection(), notes, states, forgot, held, ledger: shared }
 }
 
 /// A message to an owner of baskets.

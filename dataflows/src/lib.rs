@@ -70,7 +70,10 @@ mod sampling;
 pub use sampling::{Sampling, basket_level};
 
 mod baskets;
-pub use baskets::{BasketCopy, Baskets, Line, Note, SnapshotRequest, SnapshotSink, baskets, baskets_core};
+pub use baskets::{
+    BasketCopy, BasketState, Baskets, Line, Note, SnapshotRequest, SnapshotSink, StateLine, baskets,
+    baskets_core,
+};
 
 mod interactions;
 pub use interactions::{Interaction, Weight, interactions};
@@ -89,7 +92,7 @@ mod neighbours;
 pub use neighbours::{AllPairs, Neighbours, PairFilter, Work, neighbours, neighbours_core};
 
 mod model;
-pub use model::{Model, model_lists};
+pub use model::{Model, ModelBasketState, model_lists};
 
 use differential_dataflow::VecCollection;
 use timely::dataflow::StreamVec;
@@ -100,6 +103,10 @@ pub struct Recommendations<'scope> {
     pub lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
     /// One record each time that something was odd about an event or a basket.
     pub notes: StreamVec<'scope, Epoch, Note>,
+    /// What each basket that an epoch changed holds at its end. Empty where [`Params::open_for`] is not set.
+    pub states: StreamVec<'scope, Epoch, BasketState>,
+    /// One record for each epoch in which an event forgot baskets of this worker.
+    pub forgot: StreamVec<'scope, Epoch, ()>,
     /// The work of this worker for the lists so far. Stays 0 with [`Algorithm::Reference`].
     pub work: Work,
     /// The state of sampling, where the baskets of an item are limited.
@@ -132,6 +139,7 @@ pub struct Recommendations<'scope> {
 ///     basket_items_max: 100,
 ///     basket_idle: None,
 ///     item_baskets_max: None,
+///     open_for: None,
 /// };
 /// let carts = [("ann", "tea"), ("ann", "milk"), ("ben", "tea"), ("ben", "milk"), ("ben", "mug")];
 /// let captured = timely::execute_directly(move |worker| {
@@ -166,7 +174,8 @@ pub fn recommend_core<'scope>(
     let Numbered { events, names, reports } = number_items(events);
     let sampling = params.item_baskets_max.map(Sampling::new);
     let snapshots = snapshots.map(|request| (request, SharedNames::clone(&names)));
-    let Baskets { lines, notes, held, ledger } = baskets_core(events, params, sampling.clone(), snapshots);
+    let Baskets { lines, notes, states, forgot, held, ledger } =
+        baskets_core(events, params, sampling.clone(), snapshots);
     let interactions = interactions(lines);
     let (lists, work) = match params.algorithm {
         Algorithm::Fast => {
@@ -193,5 +202,5 @@ pub fn recommend_core<'scope>(
     let lists = forget(lists, held, SharedNames::clone(&names), reports);
     state_stats.add(ledger);
     state_stats.add(names);
-    Recommendations { lists, notes, work, sampling, state_stats }
+    Recommendations { lists, notes, states, forgot, work, sampling, state_stats }
 }

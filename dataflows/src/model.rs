@@ -3,7 +3,8 @@
 //! It shares the measures, the types and the hash of baskets with the dataflow, and nothing else.
 
 use crate::{
-    Action, Counts, Event, List, ListParams, Millis, Name, Params, Partition, Quantity, basket_level,
+    Action, Counts, Event, LineTouch, List, ListParams, Millis, Name, Params, Partition, Quantity, StateLine,
+    Touch, basket_level,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -23,6 +24,7 @@ use std::rc::Rc;
 ///     basket_items_max: 100,
 ///     basket_idle: None,
 ///     item_baskets_max: None,
+///     open_for: None,
 /// });
 /// for item in ["tea", "milk"] {
 ///     let (position, basket) = (Position::default(), "ben".into());
@@ -45,12 +47,29 @@ pub struct Model {
 struct ModelBasket {
     /// Item, units in the cart and units bought. Oldest first.
     lines: Vec<(Name, Quantity, Quantity)>,
+    /// When each item was last touched. May have items that are in no line.
+    touches: BTreeMap<Name, LineTouch>,
+    /// The largest touch of the events that changed it.
+    touch: Touch,
     /// The users that had events of it.
     users: BTreeSet<Name>,
     /// The partition of its first event.
     partition: Partition,
     /// The time of its last event; 0 when unknown.
     last: Millis,
+}
+
+/// What a basket of the model holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelBasketState {
+    /// The users that had events of it, by name.
+    pub users: Vec<Name>,
+    /// The largest touch of the events that changed it.
+    pub touch: Touch,
+    /// Its lines, the most recently touched first.
+    pub lines: Vec<StateLine<Name>>,
+    /// Whether its last touch is less than [`Params::open_for`] before the clock of its partition.
+    pub is_recent: bool,
 }
 
 impl Model {
@@ -82,52 +101,64 @@ impl Model {
         if basket.lines.is_empty() {
             basket.partition = partition;
         }
-        basket.last = event.time.max(basket.last);
-        basket.users.extend(event.user.clone());
-        let lines = &mut basket.lines;
-        if let Action::Add(item, _)
-        | Action::Set(item, _)
-        | Action::Purchase(item, _)
-        | Action::Restore(item, ..) = &event.action
-            && !lines.iter().any(|line| line.0 == *item)
-        {
-            lines.push((item.clone(), 0, 0));
-        }
-        for (item, cart, bought) in lines.iter_mut() {
-            match &event.action {
-                Action::Add(added, more) if added == item => *cart = cart.saturating_add(*more),
-                Action::Remove(gone, None) if gone == item => *cart = 0,
-                Action::Remove(gone, Some(fewer)) if gone == item => *cart = cart.saturating_sub(*fewer),
-                Action::Set(set, now) if set == item => *cart = *now,
-                Action::Purchase(taken, more) if taken == item => {
-                    *cart = cart.saturating_sub(*more);
-                    *bought = bought.saturating_add(*more);
-                }
-                Action::Refund(back, None) if back == item => *bought = 0,
-                Action::Refund(back, Some(fewer)) if back == item => *bought = bought.saturating_sub(*fewer),
-                Action::Clear => *cart = 0,
-                Action::Checkout => *bought = bought.saturating_add(std::mem::take(cart)),
-                Action::Cancel => *bought = 0,
-                Action::Forget => (*cart, *bought) = (0, 0),
-                Action::Restore(held, now, before) if held == item => (*cart, *bought) = (*now, *before),
-                _ => {}
+        let (last, touch, line_touch) = match &event.action {
+            Action::Restore(_item, restored) => {
+                let unknown = Touch { time: restored.last, ..Touch::default() };
+                (restored.last, restored.touch.unwrap_or(unknown), restored.line)
             }
-        }
-        lines.retain(|&(_, cart, bought)| cart > 0 || bought > 0);
-        if lines.len() > self.params.basket_items_max {
-            lines.remove(0);
-        }
-        if lines.is_empty() {
+            _ => (event.time, event.into(), LineTouch::At(event.into())),
+        };
+        basket.last = last.max(basket.last);
+        let is_tracked = self.params.open_for.is_some();
+        let before = is_tracked.then(|| (basket.lines.clone(), basket.users.clone()));
+        basket.users.extend(event.user.clone());
+        basket.act(&event.action, self.params.basket_items_max);
+        if basket.lines.is_empty() {
             self.baskets.remove(&event.basket);
+        } else if let Some((lines, users)) = before
+            && (lines != basket.lines || users != basket.users)
+        {
+            basket.touch = touch.max(basket.touch);
+            basket.touch_lines(&lines, event.action.item(), line_touch);
         }
     }
 
-    /// Ends an epoch: deletes the baskets that had no event for too long.
+    /// Ends an epoch: deletes the baskets that had no event for too long. Of those that are recent no more, only the
+    /// order of the lines' touches stays.
     pub fn end_epoch(&mut self) {
         let Model { params, baskets, clocks } = self;
+        let clock = |basket: &ModelBasket| clocks.get(&basket.partition).copied().unwrap_or_default();
         if params.basket_idle.is_some() {
-            baskets.retain(|_name, basket| !basket.is_expired(*params, clocks[&basket.partition]));
+            baskets.retain(|_name, basket| !basket.is_expired(*params, clock(basket)));
         }
+        let is_settled =
+            |basket: &ModelBasket| params.open_for.is_some() && !basket.is_recent(*params, clock(basket));
+        for basket in baskets.values_mut().filter(|basket| is_settled(basket)) {
+            for (rank, (item, ..)) in (0..).zip(basket.lines_by_touch()) {
+                basket.touches.insert(item, LineTouch::Before(rank));
+            }
+        }
+    }
+
+    /// What each basket holds. Empty where [`Params::open_for`] is not set.
+    pub fn states(&self) -> BTreeMap<Name, ModelBasketState> {
+        let tracked = self.baskets.iter().filter(|_| self.params.open_for.is_some());
+        let states = tracked.map(|(name, basket)| {
+            let lines = basket.lines_by_touch().into_iter().rev().map(|(item, cart, bought)| StateLine {
+                item,
+                in_cart: cart > 0,
+                bought: bought > 0,
+            });
+            let clock = self.clocks.get(&basket.partition).copied().unwrap_or_default();
+            let state = ModelBasketState {
+                users: basket.users.iter().cloned().collect(),
+                touch: basket.touch,
+                lines: lines.collect(),
+                is_recent: basket.is_recent(self.params, clock),
+            };
+            (name.clone(), state)
+        });
+        states.collect()
     }
 
     /// The items of each basket.
@@ -147,6 +178,65 @@ impl ModelBasket {
     /// Whether it had no event for too long at this time. Never, while the time of its last event is unknown.
     fn is_expired(&self, params: Params, time: Millis) -> bool {
         params.basket_idle.is_some_and(|idle| self.last > 0 && self.last + idle.get() <= time)
+    }
+
+    /// Whether it was touched lately, at this time.
+    fn is_recent(&self, params: Params, time: Millis) -> bool {
+        params.open_for.is_some_and(|open_for| self.touch.time + open_for.get() > time)
+    }
+
+    /// Applies an action to the lines.
+    fn act(&mut self, action: &Action<Name>, items_max: usize) {
+        let lines = &mut self.lines;
+        if let Action::Add(item, _)
+        | Action::Set(item, _)
+        | Action::Purchase(item, _)
+        | Action::Restore(item, ..) = action
+            && !lines.iter().any(|line| line.0 == *item)
+        {
+            lines.push((item.clone(), 0, 0));
+        }
+        for (item, cart, bought) in lines.iter_mut() {
+            match action {
+                Action::Add(added, more) if added == item => *cart = cart.saturating_add(*more),
+                Action::Remove(gone, None) if gone == item => *cart = 0,
+                Action::Remove(gone, Some(fewer)) if gone == item => *cart = cart.saturating_sub(*fewer),
+                Action::Set(set, now) if set == item => *cart = *now,
+                Action::Purchase(taken, more) if taken == item => {
+                    *cart = cart.saturating_sub(*more);
+                    *bought = bought.saturating_add(*more);
+                }
+                Action::Refund(back, None) if back == item => *bought = 0,
+                Action::Refund(back, Some(fewer)) if back == item => *bought = bought.saturating_sub(*fewer),
+                Action::Clear => *cart = 0,
+                Action::Checkout => *bought = bought.saturating_add(std::mem::take(cart)),
+                Action::Cancel => *bought = 0,
+                Action::Forget => (*cart, *bought) = (0, 0),
+                Action::Restore(held, was) if held == item => (*cart, *bought) = (was.cart, was.bought),
+                _ => {}
+            }
+        }
+        lines.retain(|&(_, cart, bought)| cart > 0 || bought > 0);
+        if lines.len() > items_max {
+            lines.remove(0);
+        }
+    }
+
+    /// Notes that an event about `item` changed the lines, which were `before`.
+    fn touch_lines(&mut self, before: &[(Name, Quantity, Quantity)], item: Option<&Name>, touch: LineTouch) {
+        let ModelBasket { lines, touches, .. } = self;
+        touches.retain(|item, _touch| lines.iter().any(|line| line.0 == *item));
+        if let Some(line) = lines.iter().find(|line| item == Some(&line.0) && !before.contains(line)) {
+            let touched = touches.entry(line.0.clone()).or_insert(touch);
+            *touched = touch.max(*touched);
+        }
+    }
+
+    /// The lines, the most recently touched last. Lines with the same touch are in the order in which they were added.
+    fn lines_by_touch(&self) -> Vec<(Name, Quantity, Quantity)> {
+        let mut lines = self.lines.clone();
+        lines.sort_by_key(|(item, ..)| self.touches[item]);
+        lines
     }
 }
 

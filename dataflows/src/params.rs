@@ -75,6 +75,7 @@ impl ListParams {
 ///     basket_items_max: 10_000,
 ///     basket_idle: None,
 ///     item_baskets_max: None,
+///     open_for: None,
 /// };
 /// assert_eq!("reference".parse(), Ok(Algorithm::Reference));
 /// assert!("slow".parse::<Algorithm>().is_err());
@@ -93,4 +94,7 @@ pub struct Params {
     /// The most baskets from which an item is counted. Counts of an item in more baskets are estimates from a sample of
     /// them. None: from all.
     pub item_baskets_max: Option<NonZeroU32>,
+    /// Milliseconds after its last touch for which a basket is recent, by the clock of its partition. None: touches are
+    /// not tracked, and no states are emitted ([`BasketState`](crate::BasketState)).
+    pub open_for: Option<NonZeroU64>,
 }

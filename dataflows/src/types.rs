@@ -118,9 +118,23 @@ pub enum Action<I> {
     Forget,
     /// Deletes all lines of every basket that had an event of this event's user.
     ForgetUser,
-    /// Sets the units in the cart and the units bought: a line as a snapshot has it. For recovery only, no format of
-    /// events has it.
-    Restore(I, Quantity, Quantity),
+    /// Makes a line as a snapshot has it. For recovery only, no format of events has it.
+    Restore(I, Box<Restored>),
+}
+
+/// A line and its basket as a snapshot has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Restored {
+    /// Units in the cart.
+    pub cart: Quantity,
+    /// Units bought.
+    pub bought: Quantity,
+    /// The time of the basket's last event. 0 where it is unknown.
+    pub last: Millis,
+    /// When the basket was last touched. None where touches were not tracked.
+    pub touch: Option<Touch>,
+    /// When the line was last touched.
+    pub line: LineTouch,
 }
 
 impl<I> Action<I> {
@@ -161,7 +175,7 @@ impl<I> Action<I> {
             Action::Cancel => Action::Cancel,
             Action::Forget => Action::Forget,
             Action::ForgetUser => Action::ForgetUser,
-            Action::Restore(item, cart, bought) => Action::Restore(f(item), cart, bought),
+            Action::Restore(item, restored) => Action::Restore(f(item), restored),
         }
     }
 }
@@ -175,8 +189,8 @@ pub struct Event<I = Name> {
     pub basket: Name,
     /// The id of the basket's user, if the record has one.
     pub user: Option<Name>,
-    /// The time by the clock of its partition, which never goes back. Used for expiry only
-    /// ([`Params::basket_idle`](crate::Params::basket_idle)).
+    /// The time by the clock of its partition, which never goes back. Used for expiry
+    /// ([`Params::basket_idle`](crate::Params::basket_idle)) and for touches ([`Touch`]).
     pub time: Millis,
     /// What happened.
     pub action: Action<I>,
@@ -187,6 +201,44 @@ impl<I> Event<I> {
     /// the records, because the clock of a partition never goes back.
     pub fn order(&self) -> (Millis, Position) {
         (self.time, self.position)
+    }
+}
+
+/// When a basket or a line was last touched: the time and the place of the last event that changed it.
+///
+/// Touches are ordered by time, then offset, then partition, then index. So touches of different events differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Touch {
+    /// The time of the event. 0 where it is unknown.
+    pub time: Millis,
+    /// Its offset in the partition.
+    pub offset: u64,
+    /// Its partition.
+    pub partition: Partition,
+    /// Its place in the record.
+    pub index: u32,
+}
+
+impl<I> From<&Event<I>> for Touch {
+    fn from(event: &Event<I>) -> Touch {
+        let Position { partition, offset, index } = event.position;
+        Touch { time: event.time, offset, partition, index }
+    }
+}
+
+/// When a line was last touched, among the lines of its basket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum LineTouch {
+    /// Before the basket stopped being recent: its rank among the lines touched then, the oldest first. Lines of equal
+    /// rank are in the order in which they were added.
+    Before(u32),
+    /// By this event.
+    At(Touch),
+}
+
+impl Default for LineTouch {
+    fn default() -> LineTouch {
+        LineTouch::Before(0)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Baskets that nothing happens to give their lines back: everywhere at the same epochs, whatever the workers and the
 //! batching; and days of a shop whose baskets, items and users are new every day leave nothing behind.
 
-use crate::harness::{check, event, model, params, run, stats};
+use crate::harness::{check, event, last, model, params, run, stats};
 use crate::shop::{Random, cut, events, item_name, lengths, settings};
+use crate::snapshots::copies;
 use deltacart_dataflows::{Action, Algorithm, Event, Measure, Millis, Name, Params, Partition, StateStats};
 use proptest::prelude::*;
 use std::num::NonZeroU64;
@@ -13,7 +14,7 @@ fn with_idle(params: Params, idle: Millis) -> Params {
 
 /// The same events over so many partitions of two streams, each with a clock of its own: some go slowly. A basket lies
 /// in one of them, but for the last one, which is in all.
-fn over_partitions(events: &mut [Event], partitions: u32) {
+pub(crate) fn over_partitions(events: &mut [Event], partitions: u32) {
     for event in events {
         let own: u32 = event.basket.trim_start_matches('b').parse().unwrap();
         let of = if own == 11 { event.position.offset as u32 } else { own };
@@ -49,6 +50,31 @@ proptest! {
         events.sort_by_key(Event::order);
         let at_once = model(std::slice::from_ref(&events), params);
         prop_assert_eq!(after.last(), if events.is_empty() { None } else { at_once.last() });
+    }
+}
+
+/// Regression: a restored basket set the clock of its partition to the time of its last event, which may have been in
+/// another partition. Other baskets of the partition then expired too early.
+#[test]
+fn a_restart_does_not_advance_a_clock() {
+    let params = with_idle(params(Algorithm::Fast, Measure::Count, 9), 10);
+    let add = |offset, partition, basket, item: &str, time| {
+        let mut event = Event { time, ..event(offset, basket, None, Action::Add(item.into(), 1)) };
+        event.position.partition = Partition::new(0, partition).unwrap();
+        event
+    };
+    let before = vec![
+        add(0, 0, "a", "tea", 5),
+        add(1, 0, "a", "milk", 5),
+        add(2, 0, "b", "mug", 5),
+        add(0, 1, "b", "mug", 99),
+    ];
+    let after = vec![add(3, 0, "c", "mug", 6)];
+    for workers in [1, 2] {
+        let copies = copies(&[before.clone(), vec![]], 0, params, workers);
+        let restored = (0..).zip(copies).flat_map(|(number, copy)| copy.into_events(number)).collect();
+        let lists = last(&[restored, after.clone()], params, workers);
+        assert!(lists.contains_key("tea"), "{lists:?}");
     }
 }
 

@@ -23,7 +23,14 @@ pub(crate) type Update = (Epoch, Name, isize, List);
 /// Settings with one measure, and everything else as the command line has it.
 pub(crate) fn params(algorithm: Algorithm, measure: Measure, k: usize) -> Params {
     let lists = ListParams { k, scoring: Scoring::new(measure), scores: true };
-    Params { algorithm, lists, basket_items_max: 10_000, basket_idle: None, item_baskets_max: None }
+    Params {
+        algorithm,
+        lists,
+        basket_items_max: 10_000,
+        basket_idle: None,
+        item_baskets_max: None,
+        open_for: None,
+    }
 }
 
 /// An event of basket `basket` at the `offset`-th place of the input.

@@ -46,7 +46,7 @@ impl SnapshotSink for SlowSink {
 }
 
 /// The baskets at the end of epoch `at`, which is not the last, copied while the later ones come.
-fn copies(epochs: &[Vec<Event>], at: usize, params: Params, workers: usize) -> Vec<BasketCopy> {
+pub(crate) fn copies(epochs: &[Vec<Event>], at: usize, params: Params, workers: usize) -> Vec<BasketCopy> {
     let taken: Arc<Mutex<Taken>> = Arc::default();
     let (shared, epochs) = (Arc::clone(&taken), epochs.to_vec());
     let guards = timely::execute(timely::Config::process(workers), move |worker| {

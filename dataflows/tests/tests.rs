@@ -37,6 +37,9 @@ mod processes;
 // Snapshots of all baskets, taken while epochs run: a dataflow resumes from one as if it had never stopped.
 mod snapshots;
 
+// What each changed basket holds: its lines by their last touch, its users, whether it is recent.
+mod states;
+
 // A filter decides which pairs may be listed.
 mod pair_filter;
 

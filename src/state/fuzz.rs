@@ -7,10 +7,10 @@ use super::part::{Block, PartReader, PartWriter};
 use std::io;
 
 /// Reads a part. A fuzzer cannot guess checksums. So where the first byte is odd, the rest is the content of blocks:
-/// a kind, a length in two bytes, and that many bytes. The version is half of the first byte modulo 3, plus 1.
+/// a kind, a length in two bytes, and that many bytes. The version is half of the first byte modulo 4, plus 1.
 pub(crate) fn part(data: &[u8]) {
     let Some((mode, data)) = data.split_first() else { return };
-    let bytes = if mode % 2 == 0 { data.to_vec() } else { with_checksums(1 + mode / 2 % 3, data) };
+    let bytes = if mode % 2 == 0 { data.to_vec() } else { with_checksums(1 + mode / 2 % 4, data) };
     let Ok(blocks) = read(&bytes) else { return };
     // Content that was read and written once is written identically ever after.
     let once = write(&blocks).expect("what was read can be written");
@@ -65,10 +65,11 @@ fn flat(blocks: &[Block]) -> Vec<String> {
             Block::Ids(partition, ids) => all.extend(ids.iter().map(|id| format!("{partition:?} {id:?}"))),
             Block::Baskets(baskets) => {
                 for it in baskets {
-                    let (basket, partition, last) = (&it.basket, it.partition, it.last);
-                    let it_says = format!("{basket:?} {partition:?} {last}");
+                    let (basket, partition, touch) = (&it.basket, it.partition, it.touch);
+                    let it_says = format!("{basket:?} {partition:?} {} {} {touch:?}", it.clock, it.last);
                     all.extend(it.users.iter().map(|user| format!("{it_says} of {user:?}")));
                     all.extend(it.lines.iter().map(|line| format!("{it_says} {line:?}")));
+                    all.extend(it.lines.iter().zip(&it.touches).map(|line| format!("{it_says} {line:?}")));
                 }
             }
         }

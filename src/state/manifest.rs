@@ -1,7 +1,7 @@
 //! The manifest, which makes parts a snapshot: a line of JSON, and a line with its checksum.
 //!
 //! ```json
-//! {"format":3,"program":"0.1.0","sequence":7,"epoch":5141,"workers":2,"settings":{"max-basket-items":"10000"},
+//! {"format":4,"program":"0.1.0","sequence":7,"epoch":5141,"workers":2,"settings":{"max-basket-items":"10000"},
 //!  "streams":[{"name":"kafka:carts","settings":{"format":"json", …},"topic_id":"q6B2…"}, …],
 //!  "offsets":[{"partition":[0,3],"offset":48211,"clock":1769860800000,"source":null}, …],
 //!  "parts":[{"name":"snapshot-0000000007.part-0000","bytes":81234, …,"partitions":[[0,3], …]}, …]}
@@ -21,7 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 ///
 /// - Format 1 had no times, neither clocks nor, in parts, those of baskets.
 /// - Format 2 had one stream, and a partition was a single number.
-pub const FORMAT: u32 = 3;
+/// - Format 3 had no touches in its parts.
+pub const FORMAT: u32 = 4;
 
 /// The newest format with one stream.
 const FORMAT_OF_ONE_STREAM: u32 = 2;

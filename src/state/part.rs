@@ -5,14 +5,22 @@
 //!
 //! ids        partition · count · names               the event ids of a partition, the oldest first
 //! baskets    count · names of items that are new     items are numbered through the part, in this order
-//!            count · baskets:  name · partition · time · count · users · count · (item, in the cart, bought) …
+//!            count · baskets
+//! basket     name · partition · clock · time · count · touch … · count · users · count · (item, in the cart, bought) …
+//!            count · line touches
+//! line touch 0 · rank, or 1 · touch
+//! touch      time · offset · partition · index
 //! end        baskets · lines · ids                   the totals
 //! partition  stream · number in the stream
 //! ```
 //!
+//! A basket has one touch, or none where touches are not tracked. It has as many line touches as lines, or none.
+//!
 //! Numbers and names are encoded as in `fields`. A basket of more than [`ENTRY_MAX`] lines or users is split into
 //! several consecutive entries.
 //!
+//! - Versions 1 to 3 had no clocks and no touches. The clock is read as the time of the basket, as those versions used
+//!   it.
 //! - Versions 1 and 2 had one stream, and a partition was a single number.
 //! - Version 1 had no times of baskets. They are read as 0: jobs that wrote version 1 did not use them.
 //!
@@ -25,7 +33,7 @@ use super::fields::Packing as Filling;
 use super::fields::{Fields, NAME_BYTES_MAX, Packed, Packing};
 use super::frame::{RAW_BYTES_MAX, invalid, read_block};
 use crc32fast::Hasher;
-use deltacart_dataflows::{BasketCopy, Millis, Name, Partition};
+use deltacart_dataflows::{BasketCopy, LineTouch, Name, Partition, Touch};
 use foldhash::quality::RandomState;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -33,11 +41,12 @@ use std::io::{self, Read, Write};
 const MAGIC: &[u8; 6] = b"dcpart";
 
 /// The version that is written, and the newest that is read.
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 
-/// The first versions with times of baskets, and with streams.
+/// The first versions with times of baskets, with streams, and with clocks and touches.
 const VERSION_WITH_TIMES: u16 = 2;
 const VERSION_WITH_STREAMS: u16 = 3;
+const VERSION_WITH_TOUCHES: u16 = 4;
 
 /// The approximate size, in bytes, at which a block is written.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -129,33 +138,36 @@ impl<W: Write> PartWriter<W> {
 
     /// Adds a basket, which must have a line.
     pub fn basket(&mut self, basket: &BasketCopy) -> io::Result<()> {
-        let BasketCopy { basket, partition, last: time, users, lines } = basket;
-        let Some(last) = lines.chunks(ENTRY_MAX).next_back() else {
+        let BasketCopy { users, lines, touches, .. } = basket;
+        let Some(last) = lines.chunks(ENTRY_MAX).len().checked_sub(1) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a basket without lines"));
         };
-        let entries = lines.chunks(ENTRY_MAX).count().max(users.chunks(ENTRY_MAX).count());
+        let entries = (last + 1).max(users.chunks(ENTRY_MAX).len());
         for index in 0..entries {
             // If users need more entries than lines do, the last lines are repeated, because an entry must have
             // lines.
-            let lines = lines.chunks(ENTRY_MAX).nth(index).unwrap_or(last);
+            let lines_index = index.min(last);
+            let lines = lines.chunks(ENTRY_MAX).nth(lines_index).unwrap_or_default();
+            let touches = touches.chunks(ENTRY_MAX).nth(lines_index).unwrap_or_default();
             let users = users.chunks(ENTRY_MAX).nth(index).unwrap_or_default();
-            self.entry(basket, (*partition, *time), users, lines)?;
+            self.entry(basket, users, lines, touches)?;
         }
         Ok(())
     }
 
     fn entry(
         &mut self,
-        basket: &Name,
-        (partition, last): (Partition, Millis),
+        basket: &BasketCopy,
         users: &[Name],
         lines: &[(Name, u32, u32)],
+        touches: &[LineTouch],
     ) -> io::Result<()> {
         let fields = &mut self.entries.fields;
-        fields.name(basket)?;
-        fields.number(partition.stream().into());
-        fields.number(partition.number().into());
-        fields.number(last);
+        fields.name(&basket.basket)?;
+        number_partition(fields, basket.partition);
+        let numbers = [basket.clock, basket.last, u64::from(basket.touch.is_some())];
+        numbers.into_iter().for_each(|number| fields.number(number));
+        basket.touch.iter().for_each(|touch| number_touch(fields, touch));
         fields.number(users.len() as u64);
         users.iter().try_for_each(|user| fields.name(user))?;
         fields.number(lines.len() as u64);
@@ -171,6 +183,18 @@ impl<W: Write> PartWriter<W> {
                 }
             };
             [number, *cart, *bought].into_iter().for_each(|number| fields.number(number.into()));
+        }
+        fields.number(touches.len() as u64);
+        for touch in touches {
+            match touch {
+                LineTouch::Before(rank) => {
+                    [0, (*rank).into()].into_iter().for_each(|number| fields.number(number))
+                }
+                LineTouch::At(touch) => {
+                    fields.number(1);
+                    number_touch(fields, touch);
+                }
+            }
         }
         self.entries.count += 1;
         self.written.baskets += 1;
@@ -203,6 +227,19 @@ impl<W: Write> PartWriter<W> {
         let Counted { inner, bytes, hasher } = self.out;
         Ok((inner, Written { bytes, crc32: hasher.finalize(), ..self.written }))
     }
+}
+
+fn number_partition(fields: &mut Filling, partition: Partition) {
+    fields.number(partition.stream().into());
+    fields.number(partition.number().into());
+}
+
+fn number_touch(fields: &mut Filling, touch: &Touch) {
+    let Touch { time, offset, partition, index } = *touch;
+    fields.number(time);
+    fields.number(offset);
+    number_partition(fields, partition);
+    fields.number(index.into());
 }
 
 /// The content of one block of a part.
@@ -292,12 +329,21 @@ impl<R: Read> PartReader<R> {
         let version = self.version;
         let baskets = fields.list(|fields| {
             let (basket, partition) = (fields.name()?, partition(version, fields)?);
+            let has_touches = version >= VERSION_WITH_TOUCHES;
+            let clock = if has_touches { Some(fields.number()?) } else { None };
             let last = if version >= VERSION_WITH_TIMES { fields.number()? } else { 0 };
+            let touch = if has_touches { fields.list(|fields| touch(version, fields))? } else { Vec::new() };
             let (users, lines) = (fields.list(F::name)?, fields.list(line)?);
-            Ok(BasketCopy { basket, partition, last, users, lines })
+            let touches =
+                if has_touches { fields.list(|fields| line_touch(version, fields))? } else { Vec::new() };
+            let (clock, touch) = (clock.unwrap_or(last), at_most_one(&touch)?);
+            Ok(BasketCopy { basket, partition, clock, last, touch, users, lines, touches })
         })?;
         if baskets.iter().any(|basket| basket.lines.is_empty()) {
             return Err(invalid("a basket has no lines"));
+        }
+        if baskets.iter().any(|basket| ![0, basket.lines.len()].contains(&basket.touches.len())) {
+            return Err(invalid("a basket has more or fewer touches than lines"));
         }
         check_end(fields)?;
         self.read.baskets += baskets.len() as u64;
@@ -310,6 +356,27 @@ fn partition(version: u16, fields: &mut impl Fields) -> io::Result<Partition> {
     let stream = if version >= VERSION_WITH_STREAMS { fields.small()? } else { 0 };
     let stream = u8::try_from(stream).map_err(|_| invalid("there is no such stream"))?;
     Partition::new(stream, fields.small()?).ok_or_else(|| invalid("there is no such partition"))
+}
+
+fn touch(version: u16, fields: &mut impl Fields) -> io::Result<Touch> {
+    let (time, offset) = (fields.number()?, fields.number()?);
+    Ok(Touch { time, offset, partition: partition(version, fields)?, index: fields.small()? })
+}
+
+fn line_touch(version: u16, fields: &mut impl Fields) -> io::Result<LineTouch> {
+    match fields.number()? {
+        0 => Ok(LineTouch::Before(fields.small()?)),
+        1 => Ok(LineTouch::At(touch(version, fields)?)),
+        _ => Err(invalid("a line has a touch of an unknown kind")),
+    }
+}
+
+fn at_most_one(touches: &[Touch]) -> io::Result<Option<Touch>> {
+    match touches {
+        [] => Ok(None),
+        [touch] => Ok(Some(*touch)),
+        _ => Err(invalid("a basket has more than one touch")),
+    }
 }
 
 fn check_end(fields: &impl Fields) -> io::Result<()> {
@@ -339,5 +406,5 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
-/// The largest entry fits a block: the name of a basket, the maximum of users and lines, and new items.
-const _: () = assert!(BLOCK_BYTES + (2 * ENTRY_MAX + 1) * (NAME_BYTES_MAX + 20) < RAW_BYTES_MAX);
+/// The largest entry fits a block: the name of a basket, the maximum of users and lines, new items, and touches.
+const _: () = assert!(BLOCK_BYTES + (2 * ENTRY_MAX + 1) * (NAME_BYTES_MAX + 60) < RAW_BYTES_MAX);

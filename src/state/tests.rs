@@ -7,7 +7,7 @@ mod stores;
 use super::StateError;
 use super::manifest::{StateSettings, StateShape, StreamState};
 use super::store::{Put, Store};
-use deltacart_dataflows::{BasketCopy, Name, Partition};
+use deltacart_dataflows::{BasketCopy, LineTouch, Name, Partition, Touch};
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read, Write};
 use std::sync::{Arc, Mutex};
@@ -111,8 +111,11 @@ fn basket(number: usize, lines: usize, users: usize) -> BasketCopy {
     BasketCopy {
         basket: name(format_args!("basket {number}")),
         partition: partition(number as u8 % 2, number as u32 % 3),
+        clock: 70_000,
         last: number as u64 * 1000,
+        touch: Some(Touch { time: number as u64 * 1000, offset: number as u64, ..Touch::default() }),
         users: (0..users).map(|user| name(format_args!("user {user} of {number}"))).collect(),
         lines: (0..lines).map(|line| (name(format_args!("i{}", line * 7 % 2000)), line as u32, 1)).collect(),
+        touches: (0..lines).map(|line| LineTouch::Before((line as u32 + 1) % lines as u32)).collect(),
     }
 }

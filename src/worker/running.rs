@@ -265,7 +265,7 @@ fn build(
     let meter = worker.dataflow_named("Recommend", |scope| {
         let events = scope.input_from(&mut input);
         let consumer_state = scope.input_from(&mut consumer_state);
-        let Recommendations { lists, notes, work, sampling, state_stats } =
+        let Recommendations { lists, notes, work, sampling, state_stats, .. } =
             recommend_core(events.clone(), job.params, snapshots);
         if let Some(when) = job.verify {
             let verified =

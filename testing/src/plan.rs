@@ -128,5 +128,6 @@ fn params(random: &mut Random) -> Params {
         basket_items_max: basket_items_max as usize,
         basket_idle,
         item_baskets_max: sample,
+        open_for: None,
     }
 }

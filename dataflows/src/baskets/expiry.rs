@@ -1,4 +1,5 @@
-//! Expiry: which baskets had no event for too long (`--basket-idle`), by the clocks of their partitions.
+//! Expiry: which baskets had no event for too long, by the clocks of their partitions. Used for `--basket-idle`, and a
+//! second time for the baskets that are recent ([`tracking`](super::tracking)).
 //!
 //! ```text
 //! clock of a partition   the largest time of its events so far
@@ -37,8 +38,8 @@ pub(super) struct Expiry {
     idle: NonZeroU64,
     /// The largest time of each partition.
     clocks: BTreeMap<Partition, Millis>,
-    /// Partitions whose clock has advanced and whose queue has not been checked since.
-    advanced: BTreeSet<Partition>,
+    /// Partitions whose clock has advanced, or which have another basket, and whose queue was not checked since.
+    unchecked: BTreeSet<Partition>,
     /// By the basket's local number.
     last: Vec<Option<LastEvent>>,
     /// Baskets by partition, and by the time of one of their events.
@@ -59,8 +60,8 @@ struct LastEvent {
 impl Expiry {
     /// No clocks and no baskets.
     pub(super) fn new(idle: NonZeroU64) -> Expiry {
-        let (clocks, advanced, last, queue) = Default::default();
-        Expiry { idle, clocks, advanced, last, queue }
+        let (clocks, unchecked, last, queue) = Default::default();
+        Expiry { idle, clocks, unchecked, last, queue }
     }
 
     /// Gives the first known time of a partition to its baskets whose events have none. A later call finds none.
@@ -83,7 +84,7 @@ impl Expiry {
         let clock = self.clocks.entry(partition).or_default();
         if *clock < time {
             *clock = time;
-            self.advanced.insert(partition);
+            self.unchecked.insert(partition);
         }
     }
 
@@ -98,8 +99,25 @@ impl Expiry {
             none => {
                 *none = Some(LastEvent { time, partition, queued: time });
                 self.queue.insert((partition, time, number));
+                // An event of another partition may have been so slow that the clock has passed it.
+                self.unchecked.insert(partition);
             }
         }
+    }
+
+    /// The largest time of a partition so far; 0 when it is unknown.
+    fn clock(&self, partition: Partition) -> Millis {
+        self.clocks.get(&partition).copied().unwrap_or_default()
+    }
+
+    /// The clocks of all partitions.
+    pub(super) fn clocks(&self) -> &BTreeMap<Partition, Millis> {
+        &self.clocks
+    }
+
+    /// Whether the basket has had an event and was not removed since.
+    pub(super) fn has(&self, number: u32) -> bool {
+        self.last.get(number as usize).is_some_and(Option::is_some)
     }
 
     /// The time of the basket's last event.
@@ -115,19 +133,21 @@ impl Expiry {
 
     /// Removes a basket.
     pub(super) fn remove(&mut self, number: u32) {
-        if let Some(LastEvent { partition, queued, .. }) = self.last[number as usize].take() {
+        if let Some(LastEvent { partition, queued, .. }) =
+            self.last.get_mut(number as usize).and_then(Option::take)
+        {
             self.queue.remove(&(partition, queued, number));
         }
     }
 
     /// An expired basket, which must be removed before the next call. None when no basket is expired.
     pub(super) fn next_expired(&mut self) -> Option<u32> {
-        while let Some(&partition) = self.advanced.first() {
-            let clock = self.clocks[&partition];
+        while let Some(&partition) = self.unchecked.first() {
+            let clock = self.clock(partition);
             let first = self.queue.range((partition, 0, 0)..=(partition, clock, u32::MAX)).next().copied();
             let Some(entry @ (_, _, number)) = first.filter(|entry| is_expired(entry.1, self.idle, clock))
             else {
-                self.advanced.pop_first();
+                self.unchecked.pop_first();
                 continue;
             };
             let last = self.last[number as usize].as_mut().expect("a queued basket has had an event");

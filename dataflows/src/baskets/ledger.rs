@@ -3,15 +3,19 @@
 //! - A basket has a local number while it has lines. The number is reused afterwards.
 //! - What an action does to the lines of a basket is said in [`stored_basket`](super::stored_basket).
 //! - A user is known while a basket of theirs has lines. [`Action::ForgetUser`] deletes all of those baskets.
+//! - Where touches are tracked, the end of an epoch emits the state of each basket that it changed
+//!   ([`tracking`](super::tracking)).
 
+use crate::baskets::basket_state::{BasketState, StateLine};
 use crate::baskets::expiry::Expiry;
 use crate::baskets::packed_quantity::Overflow;
 use crate::baskets::snapshot_scan::{BasketCopy, SnapshotScan};
 use crate::baskets::stored_basket::{Effect, Note, StoredBasket, StoredLine};
+use crate::baskets::tracking::Tracking;
 use crate::interner::Interner;
 use crate::sampling::{Sampling, basket_level};
 use crate::state_stats::{Measured, StateStats, bytes};
-use crate::{Action, Basket, Event, Item, Millis, Name, Partition};
+use crate::{Action, Basket, Event, Item, LineTouch, Millis, Name, Partition, Touch};
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
@@ -39,6 +43,10 @@ pub(crate) struct Ledger {
     users_of_baskets: BTreeSet<(u32, u32)>,
     /// The times of last events, where baskets expire.
     expiry: Option<Expiry>,
+    /// The touches of baskets and lines, where states are emitted.
+    tracking: Option<Tracking>,
+    /// Whether an event forgot a basket or a user in this epoch.
+    has_forgotten: bool,
     /// The scan that is in progress. A basket that it has not reached is copied before it changes.
     scan: Option<SnapshotScan>,
 }
@@ -59,6 +67,8 @@ impl Ledger {
             baskets_of_users: BTreeSet::new(),
             users_of_baskets: BTreeSet::new(),
             expiry: None,
+            tracking: None,
+            has_forgotten: false,
             scan: None,
         }
     }
@@ -73,6 +83,11 @@ impl Ledger {
         Ledger { expiry: idle.map(Expiry::new), ..self }
     }
 
+    /// Adds the time for which baskets are recent, if touches are tracked.
+    pub(super) fn with_open_for(self, open_for: Option<NonZeroU64>) -> Self {
+        Ledger { tracking: open_for.map(Tracking::new), ..self }
+    }
+
     /// Gives the first known time of a partition to its baskets whose events have none.
     pub(super) fn set_first_time(&mut self, partition: Partition, time: Millis) {
         if let Some(expiry) = &mut self.expiry {
@@ -85,13 +100,29 @@ impl Ledger {
         if let Some(expiry) = &mut self.expiry {
             expiry.advance_clock(partition, time);
         }
+        if let Some(tracking) = &mut self.tracking {
+            tracking.advance_clock(partition, time);
+        }
     }
 
-    /// Deletes the baskets that are expired by the clocks of their partitions.
-    pub(super) fn expire(&mut self, emit: &mut impl FnMut(Effect)) {
+    /// Ends an epoch: deletes the baskets that are expired by the clocks of their partitions, and emits the states of
+    /// the baskets that the epoch changed.
+    pub(super) fn end_epoch(&mut self, emit: &mut impl FnMut(Effect)) {
         while let Some(number) = self.expiry.as_mut().and_then(Expiry::next_expired) {
             self.expire_basket(number, emit);
         }
+        while let Some(number) = self.tracking.as_mut().and_then(Tracking::next_settled) {
+            self.copy_before_change(number);
+            self.tracking.iter_mut().for_each(|tracking| tracking.settle(number));
+        }
+        let (gone, changed) = self.tracking.as_mut().map(Tracking::take_changes).unwrap_or_default();
+        let states = changed.into_iter().filter_map(|number| self.state(number));
+        gone.into_iter().chain(states).for_each(|state| emit(Effect::State(Box::new(state))));
+    }
+
+    /// Whether an event forgot a basket or a user since the last call.
+    pub(super) fn take_forgotten(&mut self) -> bool {
+        std::mem::take(&mut self.has_forgotten)
     }
 
     /// Applies one event and emits its effects in order.
@@ -120,17 +151,40 @@ impl Ledger {
         }
         self.copy_before_change(number);
         self.record_origin(number, &event, emit);
-        let basket = self.basket(number);
-        let (stored, items_max) = (&mut self.baskets[number as usize], self.items_max);
+        let was_stored = !self.baskets[number as usize].lines.is_empty();
+        self.has_forgotten |= was_stored && event.action == Action::Forget;
+        let (touch, line_touch) = touches_of(&event);
+        let is_changed = self.apply_to_lines(number, &event.action, line_touch, emit);
         // Recovery may restore a line twice, to name a second user.
-        let is_odd = !matches!(event.action, Action::Restore(..));
-        let changed = stored.apply(basket, event.action, items_max, &mut self.overflow, emit);
-        if !changed && is_odd {
+        if !is_changed && !matches!(event.action, Action::Restore(..)) {
             emit(Effect::Note(Note::NoEffect));
         }
-        if stored.lines.is_empty() {
-            self.release(number);
+        let StoredBasket { lines, partition, .. } = &self.baskets[number as usize];
+        if lines.is_empty() {
+            return self.release(number, was_stored);
         }
+        let partition = *partition;
+        let is_new_user = event.user.is_some_and(|user| self.record_user(number, &user));
+        if let Some(tracking) = &mut self.tracking
+            && (is_changed || is_new_user)
+        {
+            tracking.touch(number, partition, touch);
+        }
+    }
+
+    /// Applies an action to the lines of a basket. Returns whether it changed any.
+    fn apply_to_lines(
+        &mut self,
+        number: u32,
+        action: &Action<Item>,
+        touch: LineTouch,
+        emit: &mut impl FnMut(Effect),
+    ) -> bool {
+        let basket = self.basket(number);
+        let stored = &mut self.baskets[number as usize];
+        let touched =
+            self.tracking.as_mut().map(|tracking| (&mut tracking.get_or_default(number).lines, touch));
+        stored.apply(basket, action, self.items_max, &mut self.overflow, touched, emit)
     }
 
     /// The local number of a basket, a new one if it has none.
@@ -145,7 +199,7 @@ impl Ledger {
         number
     }
 
-    /// Records the user, the time and the partition of an event of a basket.
+    /// Records the time and the partition of an event of a basket.
     fn record_origin(&mut self, number: u32, event: &Event<Item>, emit: &mut impl FnMut(Effect)) {
         let stored = &mut self.baskets[number as usize];
         let partition = event.position.partition;
@@ -156,13 +210,19 @@ impl Ledger {
             emit(Effect::Note(Note::SplitBasket));
         }
         if let Some(expiry) = &mut self.expiry {
-            expiry.record_event(number, partition, event.time);
+            let time = match &event.action {
+                Action::Restore(_item, restored) => restored.last,
+                _ => event.time,
+            };
+            expiry.record_event(number, partition, time);
         }
-        if let Some(user) = &event.user {
-            let user = self.users.get_or_insert(user).0;
-            self.baskets_of_users.insert((user, number));
-            self.users_of_baskets.insert((number, user));
-        }
+    }
+
+    /// Records a user of a basket. Returns whether the basket did not have the user.
+    fn record_user(&mut self, number: u32, user: &Name) -> bool {
+        let user = self.users.get_or_insert(user).0;
+        self.baskets_of_users.insert((user, number));
+        self.users_of_baskets.insert((number, user))
     }
 
     /// Deletes all baskets of a user.
@@ -171,6 +231,7 @@ impl Ledger {
         // No note if the user has no basket here: every worker gets the event, and most have none.
         let Some(user) = user else { return };
         let theirs: Vec<u32> = seconds(&self.baskets_of_users, user).collect();
+        self.has_forgotten |= !theirs.is_empty();
         for number in theirs {
             self.forget(number, emit);
         }
@@ -185,14 +246,17 @@ impl Ledger {
     /// Deletes all lines of a basket, and frees its number.
     fn forget(&mut self, number: u32, emit: &mut impl FnMut(Effect)) {
         self.copy_before_change(number);
-        let basket = self.basket(number);
-        let stored = &mut self.baskets[number as usize];
-        stored.apply(basket, Action::Forget, self.items_max, &mut self.overflow, emit);
-        self.release(number);
+        self.apply_to_lines(number, &Action::Forget, LineTouch::default(), emit);
+        self.release(number, true);
     }
 
-    /// Frees the number of a basket without lines, and the users that have no other basket.
-    fn release(&mut self, number: u32) {
+    /// Frees the number of a basket without lines, and the users that have no other basket. `was_stored` says whether
+    /// it had lines before.
+    fn release(&mut self, number: u32, was_stored: bool) {
+        if was_stored && let Some(mut tracking) = self.tracking.take() {
+            tracking.add_gone(self.state_of(number, &tracking));
+            self.tracking = Some(tracking);
+        }
         self.baskets[number as usize] = StoredBasket::default();
         let users: Vec<u32> = seconds(&self.users_of_baskets, number).collect();
         for user in users {
@@ -205,13 +269,18 @@ impl Ledger {
         if let Some(expiry) = &mut self.expiry {
             expiry.remove(number);
         }
+        if let Some(tracking) = &mut self.tracking {
+            tracking.remove(number);
+        }
         let level = self.sampling.as_ref().map_or(0, |sampling| sampling.level(number));
         self.names.remove_of_kind(level, number);
     }
 
     /// Begins to copy all baskets as they are now. A scan in progress is dropped.
     pub(super) fn begin_scan(&mut self) {
-        self.scan = Some(SnapshotScan::of(self.baskets.len()));
+        let clocks = self.expiry.as_ref().or(self.tracking.as_ref().map(|tracking| &tracking.recency));
+        let clocks = clocks.map(|expiry| expiry.clocks().clone()).unwrap_or_default();
+        self.scan = Some(SnapshotScan::of(self.baskets.len(), clocks));
     }
 
     /// Copies more baskets, of `lines` lines or a little more in total. Returns whether the scan is complete.
@@ -223,7 +292,7 @@ impl Ledger {
                 self.scan = Some(scan);
                 return true;
             };
-            scan.add(self.copy(number));
+            scan.add(self.copy(number, &scan));
         }
         self.scan = Some(scan);
         false
@@ -243,30 +312,63 @@ impl Ledger {
     fn copy_before_change(&mut self, number: u32) {
         if let Some(mut scan) = self.scan.take() {
             if scan.mark_copied(number) {
-                scan.add(self.copy(number));
+                scan.add(self.copy(number, &scan));
             }
             self.scan = Some(scan);
         }
     }
 
-    /// A copy of the basket, if it is stored.
-    fn copy(&self, number: u32) -> Option<BasketCopy<Item>> {
+    /// A copy of the basket for a scan, if it is stored.
+    fn copy(&self, number: u32, scan: &SnapshotScan) -> Option<BasketCopy<Item>> {
         let stored = self.baskets.get(number as usize).filter(|stored| !stored.lines.is_empty())?;
-        let users = seconds(&self.users_of_baskets, number);
-        let mut users: Vec<Name> = users.map(|user| self.users.name(user).clone()).collect();
-        // By name, because the order of their numbers depends on earlier events.
-        users.sort_unstable();
         let line = |line: &StoredLine| {
             let (cart, bought) = line.quantity.get(&self.overflow);
             (line.item, cart, bought)
         };
+        let tracked = self.tracking.as_ref().and_then(|tracking| tracking.get(number));
         Some(BasketCopy {
             basket: self.names.name(number).clone(),
             partition: stored.partition,
+            clock: scan.clock(stored.partition),
             last: self.expiry.as_ref().map_or(0, |expiry| expiry.last(number)),
-            users,
+            touch: tracked.map(|tracked| tracked.touch),
+            users: self.users_of(number),
             lines: stored.lines.iter().map(line).collect(),
+            touches: tracked.map(|tracked| tracked.lines.to_vec()).unwrap_or_default(),
         })
+    }
+
+    /// The state of a basket, if it is stored and touches are tracked.
+    fn state(&self, number: u32) -> Option<BasketState> {
+        let tracking = self.tracking.as_ref().filter(|_| !self.baskets[number as usize].lines.is_empty())?;
+        Some(self.state_of(number, tracking))
+    }
+
+    /// The state of a basket, which may have lost its lines just now.
+    fn state_of(&self, number: u32, tracking: &Tracking) -> BasketState {
+        let stored = &self.baskets[number as usize].lines;
+        let line = |at: usize| {
+            let (cart, bought) = stored[at].quantity.get(&self.overflow);
+            StateLine { item: stored[at].item, in_cart: cart > 0, bought: bought > 0 }
+        };
+        let tracked = tracking.get(number);
+        let order = tracked.map(|tracked| tracked.lines.order(stored.len())).unwrap_or_default();
+        BasketState {
+            basket: self.basket(number),
+            name: self.names.name(number).clone(),
+            users: self.users_of(number),
+            touch: tracked.map(|tracked| tracked.touch).unwrap_or_default(),
+            is_recent: !stored.is_empty() && tracking.is_recent(number),
+            lines: order.into_iter().map(line).collect(),
+        }
+    }
+
+    /// The users of a basket. By name, because the order of their numbers depends on earlier events.
+    fn users_of(&self, number: u32) -> Vec<Name> {
+        let users = seconds(&self.users_of_baskets, number);
+        let mut users: Vec<Name> = users.map(|user| self.users.name(user).clone()).collect();
+        users.sort_unstable();
+        users
     }
 
     /// The basket of a local number, as all workers know it.
@@ -283,12 +385,24 @@ impl Measured for Ledger {
         stats.ledger_bytes += self.names.bytes() + self.users.bytes();
         stats.ledger_bytes += bytes(&self.baskets) + self.overflow.bytes();
         stats.ledger_bytes += self.expiry.as_ref().map_or(0, Expiry::bytes);
+        stats.ledger_bytes += self.tracking.as_ref().map_or(0, Tracking::bytes);
         // Two B-trees, whose nodes are about two thirds full.
         stats.ledger_bytes += (2 * self.baskets_of_users.len() * size_of::<(u32, u32)>() * 3 / 2) as u64;
         for stored in &self.baskets {
             stats.lines += stored.lines.len() as u64;
             stats.ledger_bytes += bytes(&stored.lines);
         }
+    }
+}
+
+/// What an event is to the basket and to the line that it changes: a touch, or those of a snapshot.
+fn touches_of(event: &Event<Item>) -> (Touch, LineTouch) {
+    match &event.action {
+        Action::Restore(_item, restored) => {
+            let unknown = Touch { time: restored.last, ..Touch::default() };
+            (restored.touch.unwrap_or(unknown), restored.line)
+        }
+        _ => (event.into(), LineTouch::At(event.into())),
     }
 }
 
@@ -300,7 +414,7 @@ fn seconds(pairs: &BTreeSet<(u32, u32)>, first: u32) -> impl Iterator<Item = u32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Quantity;
+    use crate::{Quantity, Restored};
     use std::collections::BTreeMap;
 
     /// Applies actions to basket `b` of user `u`. Returns the lines and the number of notes.
@@ -320,6 +434,7 @@ mod tests {
                     *lines.entry((item.number(), quantity)).or_insert(0) += diff
                 }
                 Effect::Note(_) => notes += 1,
+                Effect::State(state) => panic!("nothing is tracked: {state:?}"),
             });
         }
         lines.retain(|_line, diff| *diff != 0);
@@ -354,9 +469,11 @@ mod tests {
         check(&[Add(1, 2), Purchase(2, 1), Forget], &[], 0);
         check(&[Add(1, 2), Purchase(2, 1), ForgetUser, Add(3, 1)], &[(3, 1)], 0);
         check(&[Add(1, u32::MAX), Purchase(2, 7), Add(1, 7)], &[(1, u32::MAX), (2, 7)], 1);
-        check(&[Add(1, 9), Restore(1, 2, 3), Restore(2, 0, 1), Cancel], &[(1, 2)], 0);
-        check(&[Restore(1, 2, 3), Restore(1, 2, 3), Clear], &[(1, 3)], 0);
-        check(&[Restore(1, 0, 0)], &[], 0);
+        let restore =
+            |item, cart, bought| Restore(item, Box::new(Restored { cart, bought, ..Restored::default() }));
+        check(&[Add(1, 9), restore(1, 2, 3), restore(2, 0, 1), Cancel], &[(1, 2)], 0);
+        check(&[restore(1, 2, 3), restore(1, 2, 3), Clear], &[(1, 3)], 0);
+        check(&[restore(1, 0, 0)], &[], 0);
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub trait SnapshotSink {
 ///         basket_items_max: 100,
 ///         basket_idle: None,
 ///         item_baskets_max: None,
+///         open_for: None,
 ///     };
 ///     let baskets = Rc::default();
 ///     let request = SnapshotRequest::new(Box::new(Sink(Rc::clone(&baskets))));
@@ -157,17 +158,18 @@ impl SnapshotRequest {
 
 /// The copy with names in place of numbers.
 fn named(copy: BasketCopy<Item>, names: &Names) -> BasketCopy {
-    let BasketCopy { basket, partition, last, users, lines } = copy;
-    let name = |(item, cart, bought)| (names.name(item).clone(), cart, bought);
-    BasketCopy { basket, partition, last, users, lines: lines.into_iter().map(name).collect() }
+    copy.map_items(|item| names.name(item).clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Action, Event, Name, Partition, Position};
+    use crate::baskets::basket_state::BasketState;
+    use crate::baskets::stored_basket::Effect;
+    use crate::{Action, Basket, Event, Millis, Name, Partition, Position};
     use proptest::prelude::*;
     use std::num::NonZeroU64;
+    use std::ops::Range;
 
     fn action() -> impl Strategy<Value = Action<Item>> {
         let item = || (0u32..6).prop_map(Item::new);
@@ -184,29 +186,51 @@ mod tests {
     /// Longer than all events take, so that times are recorded and nothing expires.
     const IDLE: u64 = 100;
 
+    /// Shorter, so that some baskets stop being recent.
+    const OPEN_FOR: u64 = 30;
+
     fn ledger(index: usize, workers: usize, items_max: usize) -> Ledger {
-        Ledger::new(index, workers, items_max).with_idle(NonZeroU64::new(IDLE))
+        let ledger = Ledger::new(index, workers, items_max).with_idle(NonZeroU64::new(IDLE));
+        ledger.with_open_for(NonZeroU64::new(OPEN_FOR))
     }
 
-    fn events(length: usize) -> impl Strategy<Value = Vec<Event<Item>>> {
-        let event = (0u32..9, prop::option::of(0u32..4), 0u8..2, 0..IDLE, action());
-        prop::collection::vec(event, 0..length).prop_map(|events| {
-            let event = |(basket, user, partition, time, action): (u32, Option<u32>, u8, u64, _)| Event {
-                position: Position {
-                    partition: Partition::new(partition, 0).unwrap(),
-                    ..Position::default()
-                },
-                basket: format!("b{basket}").into(),
-                user: user.map(|user| format!("u{user}").into()),
-                time,
-                action,
-            };
-            events.into_iter().map(event).collect()
+    /// Events whose times, which are all within `times`, do not fall.
+    fn events(length: usize, times: Range<Millis>) -> impl Strategy<Value = Vec<Event<Item>>> {
+        let event = (0u32..9, prop::option::of(0u32..4), 0u8..2, times, action());
+        prop::collection::vec(event, 0..length).prop_map(|mut events| {
+            events.sort_by_key(|event| event.3);
+            let event =
+                |(offset, (basket, user, partition, time, action)): (u64, (u32, Option<u32>, u8, u64, _))| {
+                    Event {
+                        position: Position {
+                            partition: Partition::new(partition, 0).unwrap(),
+                            offset,
+                            index: 0,
+                        },
+                        basket: format!("b{basket}").into(),
+                        user: user.map(|user| format!("u{user}").into()),
+                        time,
+                        action,
+                    }
+                };
+            (0..).zip(events).map(event).collect()
         })
     }
 
-    fn apply(ledger: &mut Ledger, events: impl IntoIterator<Item = Event<Item>>) {
-        events.into_iter().for_each(|event| ledger.apply(event, &mut |_effect| {}));
+    /// Applies the events of an epoch. Returns the states at its end.
+    fn apply(ledger: &mut Ledger, events: impl IntoIterator<Item = Event<Item>>) -> Vec<BasketState> {
+        let mut states = Vec::new();
+        for event in events {
+            ledger.advance_clock(event.position.partition, event.time);
+            ledger.apply(event, &mut |_effect| {});
+        }
+        ledger.end_epoch(&mut |effect| {
+            if let Effect::State(state) = effect {
+                states.push(BasketState { basket: Basket::new(0), ..*state });
+            }
+        });
+        states.sort();
+        states
     }
 
     /// Copies all baskets at once.
@@ -223,8 +247,8 @@ mod tests {
         /// Whatever events come between its steps, and whatever the steps: the scan copies the state at its beginning.
         #[test]
         fn a_scan_copies_the_state_of_one_moment(
-            before in events(60),
-            after in prop::collection::vec((0usize..6, events(6)), 0..20),
+            before in events(60, 0..IDLE / 2),
+            after in prop::collection::vec((0usize..6, events(6, IDLE / 2..IDLE)), 0..20),
             items_max in 1usize..5,
         ) {
             let mut ledger = ledger(0, 1, items_max);
@@ -243,19 +267,19 @@ mod tests {
             prop_assert_eq!(found, expected);
         }
 
-        /// A ledger that is restored from copies behaves like the original: lines in their order, users, partitions.
+        /// A ledger that is restored from copies behaves like the original: lines in their order, users, partitions,
+        /// touches, and which baskets are recent.
         #[test]
-        fn a_ledger_is_restored(before in events(60), after in events(30), items_max in 1usize..5) {
+        fn a_ledger_is_restored(before in events(60, 0..IDLE / 2), after in events(30, IDLE / 2..IDLE),
+             items_max in 1usize..5) {
             let mut ledger_of_two = ledger(1, 2, items_max);
             let mut ledger = ledger(0, 1, items_max);
             apply(&mut ledger, before);
             let copies = copy_all(&mut ledger);
             let restored = &mut ledger_of_two;
+            let mut events_of_copies = Vec::new();
             for (number, copy) in (0..).zip(copies.clone()) {
-                let named = |(item, cart, bought): (Item, _, _)| (Name::from(item.number().to_string()), cart, bought);
-                let BasketCopy { basket, partition, last, users, lines } = copy;
-                let lines = lines.into_iter().map(named).collect();
-                let events = BasketCopy { basket, partition, last, users, lines }.into_events(number);
+                let events = copy.map_items(|item| item.number().to_string().into()).into_events(number);
                 let numbered = |event: Event| Event {
                     position: event.position,
                     basket: event.basket,
@@ -263,11 +287,11 @@ mod tests {
                     time: event.time,
                     action: event.action.map_item(|item: Name| Item::new(item.parse().unwrap())),
                 };
-                apply(restored, events.map(numbered));
+                events_of_copies.extend(events.map(numbered));
             }
+            apply(restored, events_of_copies);
             prop_assert_eq!(copy_all(restored), copies);
-            apply(&mut ledger, after.clone());
-            apply(restored, after);
+            prop_assert_eq!(apply(restored, after.clone()), apply(&mut ledger, after));
             prop_assert_eq!(copy_all(restored), copy_all(&mut ledger));
         }
     }

@@ -9,9 +9,9 @@
 //!
 //! [`snapshot_request`](super::snapshot_request) starts scans and advances them, the [`ledger`](super::ledger) copies.
 
-use crate::{Action, Event, Item, Millis, Name, Partition, Position, Quantity};
+use crate::{Action, Event, Item, LineTouch, Millis, Name, Partition, Position, Quantity, Restored, Touch};
 use foldhash::fast::RandomState;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 /// A basket as it was at the end of an epoch.
@@ -21,30 +21,50 @@ pub struct BasketCopy<I = Name> {
     pub basket: Name,
     /// The partition of its events.
     pub partition: Partition,
+    /// The clock of that partition at the end of the epoch. 0 where neither expiry nor touches need it.
+    pub clock: Millis,
     /// The time of its last event. 0 where baskets never expire.
     pub last: Millis,
+    /// When it was last touched. None where touches are not tracked.
+    pub touch: Option<Touch>,
     /// The users that had events of it, by name.
     pub users: Vec<Name>,
     /// Each item with its units in the cart and its units bought, oldest line first.
     pub lines: Vec<(I, Quantity, Quantity)>,
+    /// When each of the lines was last touched. Empty where touches are not tracked, and where the order of the
+    /// touches is that of the lines.
+    pub touches: Vec<LineTouch>,
+}
+
+impl<I> BasketCopy<I> {
+    /// The copy with `f(item)` in place of each item.
+    pub(super) fn map_items<J>(self, mut f: impl FnMut(I) -> J) -> BasketCopy<J> {
+        let BasketCopy { basket, partition, clock, last, touch, users, lines, touches } = self;
+        let lines = lines.into_iter().map(|(item, cart, bought)| (f(item), cart, bought)).collect();
+        BasketCopy { basket, partition, clock, last, touch, users, lines, touches }
+    }
 }
 
 impl BasketCopy {
     /// The events that restore the basket. Baskets that are restored in one epoch need rising numbers.
     ///
+    /// Their time is the clock of the basket's partition, so they set the clock to what it was.
+    ///
     /// Each event restores a line and names a user. If there are more users than lines, the last line is restored again
     /// with each further user. A basket without lines has no events.
     pub fn into_events(self, number: u64) -> impl Iterator<Item = Event> {
-        let BasketCopy { basket, partition, last, users, lines } = self;
+        let BasketCopy { basket, partition, clock, last, touch, users, lines, touches } = self;
         let count = if lines.is_empty() { 0 } else { lines.len().max(users.len()) };
         (0..count).map(move |index| {
-            let (item, cart, bought) = &lines[index.min(lines.len() - 1)];
+            let at = index.min(lines.len() - 1);
+            let (item, cart, bought) = lines[at].clone();
+            let line = touches.get(at).copied().unwrap_or_default();
             Event {
                 position: Position { partition, offset: number, index: index as u32 },
                 basket: basket.clone(),
                 user: users.get(index).cloned(),
-                time: last,
-                action: Action::Restore(item.clone(), *cart, *bought),
+                time: clock,
+                action: Action::Restore(item, Box::new(Restored { cart, bought, last, touch, line })),
             }
         })
     }
@@ -61,12 +81,19 @@ pub(super) struct SnapshotScan {
     copies: Vec<BasketCopy<Item>>,
     /// The work so far: lines, users and numbers.
     lines: usize,
+    /// The clocks of partitions at the end of the epoch.
+    clocks: BTreeMap<Partition, Millis>,
 }
 
 impl SnapshotScan {
-    /// A scan of the numbers below `end`.
-    pub(super) fn of(end: usize) -> SnapshotScan {
-        SnapshotScan { remaining: 0..end as u32, ..SnapshotScan::default() }
+    /// A scan of the numbers below `end`, at the end of an epoch with these clocks.
+    pub(super) fn of(end: usize, clocks: BTreeMap<Partition, Millis>) -> SnapshotScan {
+        SnapshotScan { remaining: 0..end as u32, clocks, ..SnapshotScan::default() }
+    }
+
+    /// The clock of a partition at the end of the epoch.
+    pub(super) fn clock(&self, partition: Partition) -> Millis {
+        self.clocks.get(&partition).copied().unwrap_or_default()
     }
 
     /// The next number to copy.

@@ -11,17 +11,22 @@
 //! Checkout          0                  + what was in the cart
 //! Cancel                               0
 //! Forget            0                  0
-//! Restore c, b      c                  b
+//! Restore           as in the snapshot
 //! ```
 //!
 //! A line is there while one of the two is above 0. Its published quantity is their sum. Quantities saturate
 //! at 2^32 − 1.
 //!
 //! So a purchase of what is in the cart confirms it, a cleared cart keeps what was bought, and a removal of
-//! what was never added leaves no debt. A full basket evicts its oldest line for a new one.
+//! what was never added leaves no debt. A full basket evicts its oldest line for a new one: the one that was added
+//! first, whenever it was last touched. So the lists do not depend on whether touches are tracked.
+//!
+//! Where touches are tracked, an action touches the line of the item that it names, if it changes it.
 
+use crate::baskets::basket_state::BasketState;
+use crate::baskets::line_touches::LineTouches;
 use crate::baskets::packed_quantity::{Overflow, PackedQuantity};
-use crate::{Action, Basket, Diff, Item, Partition, Quantity, compact_vec};
+use crate::{Action, Basket, Diff, Item, LineTouch, Partition, Quantity, compact_vec};
 use serde::{Deserialize, Serialize};
 
 /// A basket holds an item in a quantity above 0: units in the cart and units bought together.
@@ -46,6 +51,8 @@ pub(super) enum Effect {
     Line(Line, Diff),
     /// Something was odd.
     Note(Note),
+    /// The state of a basket that the epoch changed.
+    State(Box<BasketState>),
 }
 
 /// One basket. It is stored while it has a line.
@@ -68,38 +75,54 @@ pub(super) struct StoredLine {
 }
 
 impl StoredBasket {
-    /// Applies an action to this basket. Returns whether it changed anything.
+    /// Applies an action to this basket, and the touch that it is to the touches of the lines, if those are tracked.
+    /// Returns whether it changed anything.
     pub(super) fn apply(
         &mut self,
         basket: Basket,
-        action: Action<Item>,
+        action: &Action<Item>,
         items_max: usize,
         overflow: &mut Overflow,
+        mut touched: Option<(&mut LineTouches, LineTouch)>,
         emit: &mut impl FnMut(Effect),
     ) -> bool {
         let Some(&item) = action.item() else {
             let mut changed = false;
-            self.lines.retain_mut(|line| {
-                changed |= line.apply(basket, &action, overflow, emit);
-                !line.quantity.is_zero()
-            });
+            self.lines.iter_mut().for_each(|line| changed |= line.apply(basket, action, overflow, emit));
+            if let Some((touches, _touch)) = touched {
+                touches.retain(|at| !self.lines[at].quantity.is_zero());
+            }
+            self.lines.retain(|line| !line.quantity.is_zero());
             return changed;
         };
+        let count = self.lines.len();
         if let Some(at) = self.lines.iter().position(|line| line.item == item) {
-            let changed = self.lines[at].apply(basket, &action, overflow, emit);
-            if self.lines[at].quantity.is_zero() {
+            let changed = self.lines[at].apply(basket, action, overflow, emit);
+            let is_gone = self.lines[at].quantity.is_zero();
+            match touched {
+                Some((touches, _touch)) if is_gone => touches.remove(at),
+                Some((touches, touch)) if changed => touches.touch(at, touch, count),
+                _ => {}
+            }
+            if is_gone {
                 self.lines.remove(at);
                 compact_vec::trim(&mut self.lines);
             }
             return changed;
         }
         let mut line = StoredLine { item, quantity: PackedQuantity::default() };
-        let changed = line.apply(basket, &action, overflow, emit);
+        let changed = line.apply(basket, action, overflow, emit);
         if !line.quantity.is_zero() {
-            if self.lines.len() == items_max {
+            if count == items_max {
                 let mut oldest = self.lines.remove(0);
                 oldest.apply(basket, &Action::Forget, overflow, emit);
                 emit(Effect::Note(Note::LineEvicted));
+                if let Some((touches, _touch)) = &mut touched {
+                    touches.remove(0);
+                }
+            }
+            if let Some((touches, touch)) = touched {
+                touches.push(touch, self.lines.len());
             }
             compact_vec::push(&mut self.lines, line);
         }
@@ -147,6 +170,6 @@ fn quantities_after(action: &Action<Item>, cart: Quantity, bought: Quantity) -> 
         Action::Checkout => (0, bought.saturating_add(cart)),
         Action::Cancel => (cart, 0),
         Action::Forget | Action::ForgetUser => (0, 0),
-        Action::Restore(_item, cart, bought) => (cart, bought),
+        Action::Restore(_item, ref restored) => (restored.cart, restored.bought),
     }
 }

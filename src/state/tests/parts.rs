@@ -2,7 +2,7 @@
 
 use super::{basket, name, partition};
 use crate::state::part::{Block, PartReader, PartWriter, Written};
-use deltacart_dataflows::{BasketCopy, Event, Name, Partition};
+use deltacart_dataflows::{BasketCopy, Event, LineTouch, Name, Partition, Touch};
 use proptest::prelude::*;
 use std::io;
 
@@ -44,14 +44,19 @@ fn partitions() -> impl Strategy<Value = Partition> {
 }
 
 fn baskets() -> impl Strategy<Value = Vec<BasketCopy>> {
+    let touch = || {
+        let touch = (any::<u64>(), any::<u64>(), partitions(), any::<u32>());
+        touch.prop_map(|(time, offset, partition, index)| Touch { time, offset, partition, index })
+    };
+    let line_touch = prop_oneof![any::<u32>().prop_map(LineTouch::Before), touch().prop_map(LineTouch::At)];
     let line = ("[a-z]{1,2}|\\PC{0,30}".prop_map(Name::from), any::<u32>(), any::<u32>());
-    let basket = ("\\PC{0,30}", partitions(), any::<u64>(), names(4), prop::collection::vec(line, 1..6));
-    let basket = basket.prop_map(|(basket, partition, last, users, lines)| BasketCopy {
-        basket: basket.into(),
-        partition,
-        last,
-        users,
-        lines,
+    let lines = (prop::collection::vec((line, line_touch), 1..6), any::<bool>());
+    let times = (any::<u64>(), any::<u64>(), prop::option::of(touch()));
+    let basket = ("\\PC{0,30}", partitions(), times, names(4), lines);
+    let basket = basket.prop_map(|(basket, partition, (clock, last, touch), users, (lines, has_touches))| {
+        let (lines, touches): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
+        let touches = if has_touches { touches } else { Vec::new() };
+        BasketCopy { basket: basket.into(), partition, clock, last, touch, users, lines, touches }
     });
     prop::collection::vec(basket, 0..12)
 }
@@ -112,10 +117,10 @@ proptest! {
 }
 
 /// A part of an earlier version, without users: a basket `b` of partition 7 with two of item `i`, one of them bought.
-/// `between` are the bytes between the basket's name and its lines.
-fn earlier(version: u8, between: &[u8]) -> (Ids, Vec<BasketCopy>) {
+/// `partition` are the bytes of the partition of an event id, `between` those between the basket's name and its lines.
+fn earlier(version: u8, partition: &[u8], between: &[u8]) -> (Ids, Vec<BasketCopy>) {
     let mut bytes = [b"dcpart", &[version, 0][..]].concat();
-    crate::state::frame::write_block(&mut bytes, 1, b"\x07\x01\x01e").unwrap();
+    crate::state::frame::write_block(&mut bytes, 1, &[partition, b"\x01\x01e"].concat()).unwrap();
     let basket = [b"\x01\x01i\x01\x01b", between, b"\x00\x01\x00\x01\x01"].concat();
     crate::state::frame::write_block(&mut bytes, 2, &basket).unwrap();
     crate::state::frame::write_block(&mut bytes, 3, &[1, 1, 1]).unwrap();
@@ -126,11 +131,13 @@ fn earlier(version: u8, between: &[u8]) -> (Ids, Vec<BasketCopy>) {
 fn earlier_versions_are_read() {
     let of = |last| {
         let (basket, partition) = (name("b"), partition(0, 7));
-        let read = BasketCopy { basket, partition, last, users: vec![], lines: vec![(name("i"), 1, 1)] };
+        let lines = vec![(name("i"), 1, 1)];
+        let read = BasketCopy { basket, partition, clock: last, last, lines, ..BasketCopy::default() };
         (vec![(partition, vec![name("e")])], vec![read])
     };
-    assert_eq!(earlier(1, &[7]), of(0));
-    assert_eq!(earlier(2, &[7, 9]), of(9));
+    assert_eq!(earlier(1, b"\x07", &[7]), of(0));
+    assert_eq!(earlier(2, b"\x07", &[7, 9]), of(9));
+    assert_eq!(earlier(3, b"\x00\x07", &[0, 7, 9]), of(9));
 }
 
 /// A stream has a maximum number of partitions, whatever the bytes say.
@@ -139,10 +146,28 @@ fn what_is_no_partition_is_refused() {
     for (stream, number) in [(256, 0), (0, Partition::NUMBER_MAX + 1)] {
         let mut block = crate::state::fields::Packing::default();
         [stream, number, 0].into_iter().for_each(|it| block.number(it.into()));
-        let mut bytes = b"dcpart\x03\x00".to_vec();
+        let mut bytes = b"dcpart\x04\x00".to_vec();
         block.write(&mut bytes, 1).unwrap();
         assert_eq!(read(&bytes).unwrap_err().kind(), io::ErrorKind::InvalidData, "{stream} {number}");
     }
+}
+
+/// A basket has a touch or none, and as many touches of lines as lines or none.
+#[test]
+fn what_is_no_touch_is_refused() {
+    let refused = |touches: &[u8], line_touches: &[u8]| {
+        let mut bytes = b"dcpart\x04\x00".to_vec();
+        let basket =
+            [b"\x01\x01i\x01\x01b\x00\x07\x09\x09", touches, b"\x00\x01\x00\x01\x01", line_touches].concat();
+        crate::state::frame::write_block(&mut bytes, 2, &basket).unwrap();
+        crate::state::frame::write_block(&mut bytes, 3, &[1, 1, 0]).unwrap();
+        read(&bytes).err().map(|error| error.to_string())
+    };
+    assert_eq!(refused(&[1, 9, 2, 0, 7, 0], &[1, 1, 9, 2, 0, 7, 0]), None);
+    let two = [2, 9, 2, 0, 7, 0, 9, 2, 0, 7, 1];
+    assert_eq!(refused(&two, &[0]).unwrap(), "a basket has more than one touch");
+    assert_eq!(refused(&[0], &[2, 0, 0, 0, 1]).unwrap(), "a basket has more or fewer touches than lines");
+    assert_eq!(refused(&[0], &[1, 2, 0]).unwrap(), "a line has a touch of an unknown kind");
 }
 
 #[test]

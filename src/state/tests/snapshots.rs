@@ -79,7 +79,7 @@ pub(super) fn mark_of(snapshot: &Snapshot) -> u32 {
         let baskets: BTreeSet<&Name> = events.iter().map(|event| &event.basket).collect();
         assert_eq!((events.len(), baskets.len()), (12, 6));
         let mark = |event: &Event| match (event.basket.as_str(), event.position.index, &event.action) {
-            ("basket 0" | "basket 10", 0, Action::Restore(_, cart, _)) => Some(*cart),
+            ("basket 0" | "basket 10", 0, Action::Restore(_, restored)) => Some(restored.cart),
             _ => None,
         };
         marks.extend(events.iter().filter_map(mark));
@@ -205,7 +205,7 @@ fn what_is_not_for_us_is_refused() {
     let error = load_from(&memory).err().unwrap().to_string();
     assert!(
         error.contains(
-            "snapshot-0000000001.json has format 4, written by deltacart 9.9.9; this program reads up to 3"
+            "snapshot-0000000001.json has format 5, written by deltacart 9.9.9; this program reads up to 4"
         ),
         "{error}"
     );
