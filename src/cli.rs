@@ -1,10 +1,12 @@
 //! The command line as it is typed: one flag a field, one doc comment a flag. `config` makes settings of it.
 
+mod answers;
 mod given;
 mod input;
 mod redact;
 mod values;
 
+pub use answers::AnswerArgs;
 pub use given::Given;
 pub use input::{InputArg, OWN_SETTINGS};
 pub use redact::redacted;

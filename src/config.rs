@@ -240,6 +240,7 @@ fn params(args: &RunArgs, streams: &Streams) -> Result<Params> {
         basket_idle: basket_idle(args, streams)?,
         item_baskets_max: args.max_item_baskets,
         open_for: None,
+        answers: None,
     })
 }
 

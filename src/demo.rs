@@ -259,6 +259,7 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
             basket_idle: None,
             item_baskets_max: None,
             open_for: None,
+            answers: None,
         },
         output: Destination::Topic(RECOMMENDATIONS.to_owned()),
         records: OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: SCORE_DIGITS },

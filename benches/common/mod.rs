@@ -17,6 +17,7 @@ pub(crate) mod arguments;
 pub(crate) mod random;
 pub(crate) mod workload;
 pub(crate) mod sources;
+pub(crate) mod orders;
 pub(crate) mod continuation;
 
 pub(crate) mod children;

@@ -11,8 +11,9 @@ use super::intake::{Events, Intake, Interactions};
 use super::observe::{Seen, Watch, observe};
 use super::workload::{Change, item_name};
 use deltacart_dataflows::{
-    Algorithm, Epoch, Item, ListParams, Measure, Names, Neighbours, Params, Recommendations, Scoring,
-    SnapshotRequest, StateCollector, Work, name_lists, neighbours, recommend_core, reference_neighbours,
+    Algorithm, Epoch, Item, ListParams, Measure, Names, Neighbours, Params, Recommendations, Requests,
+    Scoring, SnapshotRequest, StateCollector, Work, name_lists, neighbours, recommend_core,
+    reference_neighbours,
 };
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -59,6 +60,7 @@ pub(crate) fn params() -> Params {
         basket_idle: None,
         item_baskets_max: None,
         open_for: None,
+        answers: None,
     }
 }
 
@@ -126,7 +128,8 @@ pub(crate) fn build_pipeline(
     let mut events = Events::default();
     let (probe, work, state_stats) = worker.dataflow(|scope| {
         let events = scope.input_from(&mut events.input);
-        let Recommendations { lists, work, state_stats, .. } = recommend_core(events, params(), snapshots);
+        let Recommendations { lists, work, state_stats, .. } =
+            recommend_core(events, params(), Requests { snapshots, ..Requests::default() });
         (observe(lists, watch, &seen), work, Some(state_stats))
     });
     Running { intake: Box::new(events), probe, seen, work, state_stats }

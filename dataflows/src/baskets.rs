@@ -121,6 +121,7 @@ enum Aside {
 ///     basket_idle: None,
 ///     item_baskets_max: None,
 ///     open_for: None,
+///     answers: None,
 /// };
 /// let event = |offset, action| Event {
 ///     position: Position { offset, ..Position::default() },

@@ -13,7 +13,7 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::ParallelizationContract;
 use timely::dataflow::operators::generic::Session;
-use timely::dataflow::operators::{Capability, generic::Operator};
+use timely::dataflow::operators::{Capability, InputCapability, generic::Operator};
 use timely::scheduling::Activator;
 
 /// The output of an epoch's logic. What is given to it has the timestamp of that epoch.
@@ -178,49 +178,78 @@ where
     let scope = stream.scope();
     stream.unary_frontier(pact, name, move |_capability, info| {
         let activator = scope.activator_for(info.address);
-        let mut stash: BTreeMap<Epoch, (Capability<Epoch>, Vec<D>)> = BTreeMap::new();
-        let mut spare: Vec<Vec<D>> = Vec::new();
+        let mut stash = Stash::new(own);
         move |(input, frontier), output| {
-            input.for_each(|capability, records| {
-                let port = output.output_index();
-                let hold = |epoch: &Epoch, spare: &mut Vec<Vec<D>>| {
-                    (capability.delayed(epoch, port), spare.pop().unwrap_or_default())
-                };
-                match (own, capability.least()) {
-                    (None, Some(&epoch)) => {
-                        let entry = stash.entry(epoch).or_insert_with(|| hold(&epoch, &mut spare));
-                        entry.1.append(records);
-                    }
-                    (Some(own), _) => {
-                        for record in records.drain(..) {
-                            let epoch = own(&record);
-                            let entry = stash.entry(epoch).or_insert_with(|| hold(&epoch, &mut spare));
-                            entry.1.push(record);
-                        }
-                    }
-                    (None, None) => {}
-                }
-            });
-            while let Some(mut entry) = stash.first_entry() {
-                let epoch = *entry.key();
-                if frontier.less_equal(&epoch) {
-                    break;
-                }
-                let (capability, records) = entry.get_mut();
+            let port = output.output_index();
+            input.for_each(|capability, records| stash.add(&capability, port, records));
+            while let Some(epoch) = stash.first().filter(|epoch| !frontier.less_equal(epoch)) {
+                let (capability, records) = stash.get_mut(epoch).expect("the first epoch is in the stash");
                 if !logic(epoch, records, &mut output.session(&*capability)) {
                     activator.activate();
                     break;
                 }
-                let (_capability, mut records) = entry.remove();
-                records.clear();
-                records.shrink_to(SPARE_RECORDS_MAX);
-                if spare.len() < SPARE_BUFFERS_MAX {
-                    spare.push(records);
-                }
+                stash.remove(epoch);
             }
             background(frontier.frontier().first().copied(), &activator);
         }
     })
+}
+
+/// Runs logic once per closed epoch, with the records of two streams.
+///
+/// The rules are those of [`PerEpoch`]. An epoch is closed when both frontiers have passed it. `logic` runs for epochs
+/// with records of either stream, again and again for one epoch until it returns true.
+pub(crate) fn per_epoch_of_two<'scope, D, E, R, P, Q, L>(
+    (stream, pact): (StreamVec<'scope, Epoch, D>, P),
+    (other, other_pact): (StreamVec<'scope, Epoch, E>, Q),
+    name: &str,
+    mut logic: L,
+) -> StreamVec<'scope, Epoch, R>
+where
+    D: Clone + 'static,
+    E: Clone + 'static,
+    R: Clone + 'static,
+    P: ParallelizationContract<Epoch, Vec<D>>,
+    Q: ParallelizationContract<Epoch, Vec<E>>,
+    L: FnMut(Epoch, &mut Vec<D>, &mut Vec<E>, &mut EpochSession<'_, '_, R>) -> bool + 'static,
+{
+    let scope = stream.scope();
+    stream.binary_frontier(other, pact, other_pact, name, move |_capability, info| {
+        let activator = scope.activator_for(info.address);
+        let (mut stash, mut other_stash) = (Stash::new(None), Stash::new(None));
+        move |(input, frontier), (other_input, other_frontier), output| {
+            let port = output.output_index();
+            input.for_each(|capability, records| stash.add(&capability, port, records));
+            other_input.for_each(|capability, records| other_stash.add(&capability, port, records));
+            let is_open = |epoch: &Epoch| frontier.less_equal(epoch) || other_frontier.less_equal(epoch);
+            let first =
+                |stash: &Stash<D>, other: &Stash<E>| stash.first().into_iter().chain(other.first()).min();
+            while let Some(epoch) = first(&stash, &other_stash).filter(|epoch| !is_open(epoch)) {
+                let (mut none, mut no_others) = (Vec::new(), Vec::new());
+                let (capability, records) = stash.get_mut(epoch).unzip();
+                let (other_capability, others) = other_stash.get_mut(epoch).unzip();
+                let capability = capability.or(other_capability).expect("one of the stashes has the epoch");
+                let records = records.unwrap_or(&mut none);
+                let others = others.unwrap_or(&mut no_others);
+                if !logic(epoch, records, others, &mut output.session(&*capability)) {
+                    activator.activate();
+                    break;
+                }
+                stash.remove(epoch);
+                other_stash.remove(epoch);
+            }
+        }
+    })
+}
+
+/// The records of open epochs, each epoch with a capability to emit at it.
+struct Stash<D> {
+    /// By epoch.
+    epochs: BTreeMap<Epoch, (Capability<Epoch>, Vec<D>)>,
+    /// The epoch that a record carries itself, if it does.
+    own: Option<fn(&D) -> Epoch>,
+    /// Emptied buffers for the next epochs.
+    spare: Vec<Vec<D>>,
 }
 
 /// Emptied buffers that are kept for the next epochs. Few epochs are ever open together.
@@ -228,3 +257,50 @@ const SPARE_BUFFERS_MAX: usize = 2;
 
 /// Records for which such a buffer keeps room, so that one large epoch does not keep its memory for ever.
 const SPARE_RECORDS_MAX: usize = 1 << 16;
+
+impl<D> Stash<D> {
+    /// An empty stash. `own` reads an epoch from a record itself.
+    fn new(own: Option<fn(&D) -> Epoch>) -> Self {
+        Stash { epochs: BTreeMap::new(), own, spare: Vec::new() }
+    }
+
+    /// Adds the records of a message, for the output at `port`.
+    fn add(&mut self, capability: &InputCapability<Epoch>, port: usize, records: &mut Vec<D>) {
+        match (self.own, capability.least()) {
+            (None, Some(&epoch)) => self.records_of(epoch, capability, port).append(records),
+            (Some(own), _) => {
+                for record in records.drain(..) {
+                    self.records_of(own(&record), capability, port).push(record);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// The records of an epoch. A new epoch holds the capability of the message.
+    fn records_of(&mut self, epoch: Epoch, capability: &InputCapability<Epoch>, port: usize) -> &mut Vec<D> {
+        let Stash { epochs, spare, .. } = self;
+        let hold = || (capability.delayed(&epoch, port), spare.pop().unwrap_or_default());
+        &mut epochs.entry(epoch).or_insert_with(hold).1
+    }
+
+    /// The oldest epoch.
+    fn first(&self) -> Option<Epoch> {
+        self.epochs.first_key_value().map(|(&epoch, _records)| epoch)
+    }
+
+    /// The capability and the records of an epoch.
+    fn get_mut(&mut self, epoch: Epoch) -> Option<(&mut Capability<Epoch>, &mut Vec<D>)> {
+        self.epochs.get_mut(&epoch).map(|(capability, records)| (capability, records))
+    }
+
+    /// Removes an epoch. Its buffer is used again.
+    fn remove(&mut self, epoch: Epoch) {
+        let Some((_capability, mut records)) = self.epochs.remove(&epoch) else { return };
+        records.clear();
+        records.shrink_to(SPARE_RECORDS_MAX);
+        if self.spare.len() < SPARE_BUFFERS_MAX {
+            self.spare.push(records);
+        }
+    }
+}

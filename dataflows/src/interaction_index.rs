@@ -54,6 +54,48 @@ impl LineChange {
     }
 }
 
+/// Reads the index at the end of each epoch, beside the lists: there is one copy of it.
+pub(crate) trait IndexFollower: 'static {
+    /// What is asked of it.
+    type Question: Clone + 'static;
+
+    /// What it replies.
+    type Reply: Clone + 'static;
+
+    /// Takes the changes of lines of an epoch, sorted, which the index has already. Then it takes the questions of the
+    /// epoch, and replies. The index has all baskets of the items that `owns` says.
+    fn end_epoch(
+        &mut self,
+        index: &InteractionIndex,
+        changes: &[LineChange],
+        owns: &dyn Fn(Item) -> bool,
+        questions: &mut Vec<Self::Question>,
+        reply: &mut dyn FnMut(Self::Reply),
+    );
+}
+
+/// Reads nothing.
+pub(crate) struct NoFollower;
+
+/// A question that nobody can ask, and a reply that nobody can give.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Never {}
+
+impl IndexFollower for NoFollower {
+    type Question = Never;
+    type Reply = Never;
+
+    fn end_epoch(
+        &mut self,
+        _index: &InteractionIndex,
+        _changes: &[LineChange],
+        _owns: &dyn Fn(Item) -> bool,
+        _questions: &mut Vec<Never>,
+        _reply: &mut dyn FnMut(Never),
+    ) {
+    }
+}
+
 /// The baskets of which one worker has a copy, by basket and by item.
 #[derive(Default)]
 pub(crate) struct InteractionIndex {
@@ -73,6 +115,16 @@ impl InteractionIndex {
     /// The items of a basket, rising.
     pub(crate) fn basket(&self, basket: Basket) -> &[Item] {
         self.baskets.get(basket).map_or(&[], Vec::as_slice)
+    }
+
+    /// One more than the largest basket that was ever here.
+    pub(crate) fn baskets_end(&self) -> usize {
+        self.baskets.len()
+    }
+
+    /// Whether a basket holds an item. Takes constant time for frequent items, and else a search in the postings.
+    pub(crate) fn holds(&self, item: Item, basket: Basket) -> bool {
+        self.postings.get(item).is_some_and(|postings| postings.holds(basket))
     }
 
     /// The baskets of an item, rising.

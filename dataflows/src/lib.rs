@@ -14,6 +14,12 @@
 //!                  └──────────────── reports: held, released and forgotten items ───────────────────┘
 //! ```
 //!
+//! [`answers`](mod@answers) stands beside it, and shares the index of `neighbours`:
+//!
+//! ```text
+//! states of changed baskets, questions ─▶ answers ─▶ changed answers of carts and users, answers of questions
+//! ```
+//!
 //! Solid lines are streams of the dataflow. [`recommend`] builds them, one statement per box:
 //!
 //! | box | what it does | exchange between workers |
@@ -88,19 +94,40 @@ mod prefetch;
 
 mod interaction_index;
 
+mod recent_baskets;
+
 mod neighbours;
+use neighbours::neighbours_followed;
 pub use neighbours::{AllPairs, Neighbours, PairFilter, Work, neighbours, neighbours_core};
+
+mod answers;
+pub use answers::{
+    AnswerParams, Blend, Combine, Exclude, Question, QuestionAnswer, Subject, Tick, Way, model_answers,
+};
+use answers::{Asking, NearBaskets};
 
 mod model;
 pub use model::{Model, ModelBasketState, model_lists};
 
-use differential_dataflow::VecCollection;
+use differential_dataflow::{AsCollection, VecCollection};
+use state_stats::Measured;
+use std::cell::RefCell;
+use std::rc::Rc;
 use timely::dataflow::StreamVec;
+use timely::dataflow::operators::core::{Concat, OkErr};
+use timely::dataflow::operators::generic::operator::empty;
+use timely::dataflow::operators::vec::Map;
 
 /// The outputs of [`recommend`].
 pub struct Recommendations<'scope> {
     /// The neighbour list of every item that has one.
     pub lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
+    /// The answer of every open cart that has one. Empty without [`Params::answers`].
+    pub carts: VecCollection<'scope, Epoch, (Name, List), Diff>,
+    /// The answer of every user who has one. Empty without [`Params::answers`].
+    pub users: VecCollection<'scope, Epoch, (Name, List), Diff>,
+    /// The answer of each question, on the worker that it came to.
+    pub question_answers: StreamVec<'scope, Epoch, QuestionAnswer>,
     /// One record each time that something was odd about an event or a basket.
     pub notes: StreamVec<'scope, Epoch, Note>,
     /// What each basket that an epoch changed holds at its end. Empty where [`Params::open_for`] is not set.
@@ -140,6 +167,7 @@ pub struct Recommendations<'scope> {
 ///     basket_idle: None,
 ///     item_baskets_max: None,
 ///     open_for: None,
+///     answers: None,
 /// };
 /// let carts = [("ann", "tea"), ("ann", "milk"), ("ben", "tea"), ("ben", "milk"), ("ben", "mug")];
 /// let captured = timely::execute_directly(move |worker| {
@@ -161,29 +189,52 @@ pub struct Recommendations<'scope> {
 /// assert_eq!((list.as_slice(), epoch, diff), ([("milk", 2), ("mug", 1)].as_slice(), 0, 1));
 /// ```
 pub fn recommend<'scope>(events: StreamVec<'scope, Epoch, Event>, params: Params) -> Recommendations<'scope> {
-    recommend_core(events, params, None)
+    recommend_core(events, params, Requests::default())
 }
 
-/// Maintains the lists, and serves requests for snapshots of all baskets.
+/// What a dataflow is asked beside its events.
+#[derive(Default)]
+pub struct Requests<'scope> {
+    /// Requests for snapshots of all baskets.
+    pub snapshots: Option<SnapshotRequest>,
+    /// Requests to answer open subjects again. They may come on any worker.
+    pub ticks: Option<StreamVec<'scope, Epoch, Tick>>,
+    /// Questions. Each is answered on the worker that it comes to.
+    pub questions: Option<StreamVec<'scope, Epoch, Question>>,
+}
+
+/// Maintains the lists and the answers, and serves requests.
+///
+/// Answers need [`Algorithm::Fast`] and [`Params::open_for`].
+///
+/// # Panics
+/// If there are answers by baskets, and the baskets of an item are limited ([`Params::item_baskets_max`]): the index
+/// then lacks lines.
 pub fn recommend_core<'scope>(
     events: StreamVec<'scope, Epoch, Event>,
     params: Params,
-    snapshots: Option<SnapshotRequest>,
+    requests: Requests<'scope>,
 ) -> Recommendations<'scope> {
+    let scope = events.scope();
     let mut state_stats = StateCollector::default();
     let Numbered { events, names, reports } = number_items(events);
     let sampling = params.item_baskets_max.map(Sampling::new);
+    let Requests { snapshots, ticks, questions } = requests;
     let snapshots = snapshots.map(|request| (request, SharedNames::clone(&names)));
+    // Not before the names of its epoch have arrived.
+    let questions = questions.map(|questions| questions.concat(events.clone().flat_map(|_event| None)));
     let Baskets { lines, notes, states, forgot, held, ledger } =
         baskets_core(events, params, sampling.clone(), snapshots);
     let interactions = interactions(lines);
-    let (lists, work) = match params.algorithm {
+    let asking = params.answers.map(|answers| Asking {
+        states: states.clone(),
+        ticks: forgot.clone().map(|()| Tick::All).concat(ticks.unwrap_or_else(|| empty(scope))),
+        questions: questions.unwrap_or_else(|| empty(scope)),
+        params: answers,
+    });
+    let Answered { lists, answers, work } = match params.algorithm {
         Algorithm::Fast => {
-            let table = SharedNames::clone(&names);
-            let Neighbours { lists, work, engine } =
-                neighbours_core(interactions, table, params.lists, sampling.clone(), AllPairs);
-            state_stats.add(engine);
-            (name_lists(lists, SharedNames::clone(&names)), work)
+            fast(interactions, &names, params.lists, sampling.clone(), asking, &mut state_stats)
         }
         Algorithm::Reference => {
             let table = SharedNames::clone(&names);
@@ -196,11 +247,91 @@ pub fn recommend_core<'scope>(
                 None => reference_neighbours(named, params.lists),
                 Some(sampling) => reference_neighbours_sampled(named, params.lists, sampling),
             };
-            (lists, Work::default())
+            Answered { lists, answers: empty(scope).as_collection(), work: Work::default() }
         }
     };
+    // Names of an epoch stay until its lists and its answers are there.
+    let held = held.concat(answers.clone().inner.flat_map(|_answer| None));
     let lists = forget(lists, held, SharedNames::clone(&names), reports);
     state_stats.add(ledger);
     state_stats.add(names);
-    Recommendations { lists, notes, states, forgot, work, sampling, state_stats }
+    let (carts, users, question_answers) = by_kind(answers);
+    Recommendations {
+        lists,
+        carts,
+        users,
+        question_answers,
+        notes,
+        states,
+        forgot,
+        work,
+        sampling,
+        state_stats,
+    }
+}
+
+/// Lists and answers, with names.
+struct Answered<'scope> {
+    lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
+    answers: VecCollection<'scope, Epoch, (Subject, List), Diff>,
+    work: Work,
+}
+
+/// The lists by [`neighbours`], and the answers by its index.
+fn fast<'scope>(
+    interactions: VecCollection<'scope, Epoch, Interaction, Diff>,
+    names: &SharedNames,
+    params: ListParams,
+    sampling: Option<Sampling>,
+    asking: Option<Asking<'scope>>,
+    state_stats: &mut StateCollector,
+) -> Answered<'scope> {
+    let scope = interactions.scope();
+    let table = SharedNames::clone(names);
+    let Some(asking) = asking else {
+        let found = neighbours_core(interactions, table, params, sampling, AllPairs);
+        let lists = name_lists(found.lists, SharedNames::clone(names));
+        state_stats.add(found.engine);
+        return Answered { lists, answers: empty(scope).as_collection(), work: found.work };
+    };
+    let (states, answers) = (asking.states.clone(), asking.params);
+    let subjects = asking.subjects(SharedNames::clone(names));
+    let (found, near) = if answers.uses_baskets() {
+        assert!(sampling.is_none(), "answers by baskets need every line in the index");
+        let questions = subjects.index_questions(states);
+        let follower = Rc::new(RefCell::new(NearBaskets::new(answers.recent)));
+        state_stats.add(Rc::clone(&follower) as Rc<RefCell<dyn Measured>>);
+        neighbours_followed(interactions, table, params, sampling, AllPairs, follower, questions)
+    } else {
+        (neighbours_core(interactions, table, params, sampling, AllPairs), empty(scope))
+    };
+    let supports = found.support_changes();
+    let (lists, table) = (found.lists.clone(), SharedNames::clone(names));
+    let answers = subjects.answers(near, lists, supports, table, params, answers.uses_lists());
+    let lists = name_lists(found.lists, SharedNames::clone(names));
+    state_stats.add(found.engine);
+    Answered { lists, answers, work: found.work }
+}
+
+/// Lists by the name of what they are for.
+type NamedLists<'scope> = VecCollection<'scope, Epoch, (Name, List), Diff>;
+
+/// The answers of carts, those of users, and those of questions.
+fn by_kind<'scope>(
+    answers: VecCollection<'scope, Epoch, (Subject, List), Diff>,
+) -> (NamedLists<'scope>, NamedLists<'scope>, StreamVec<'scope, Epoch, QuestionAnswer>) {
+    let (carts, others): (_, StreamVec<'_, Epoch, ((Subject, List), Epoch, Diff)>) =
+        answers.inner.ok_err(|((subject, list), epoch, diff)| match subject {
+            Subject::Cart(cart) => Ok(((cart, list), epoch, diff)),
+            other => Err(((other, list), epoch, diff)),
+        });
+    let (users, questions) = others.ok_err(|((subject, list), epoch, diff)| match subject {
+        Subject::User(user) => Ok(((user, list), epoch, diff)),
+        other => Err((other, list)),
+    });
+    let questions = questions.flat_map(|(subject, list)| match subject {
+        Subject::Question(number) => Some(QuestionAnswer { number, list }),
+        Subject::Cart(_) | Subject::User(_) => None,
+    });
+    (carts.as_collection(), users.as_collection(), questions)
 }

@@ -237,7 +237,12 @@ impl Scoring {
 
     /// The published score, in units of its last digit: 412 for 0.412 at 3 digits. Halves round up.
     pub fn published(&self, counts: Counts) -> i64 {
-        (self.score(counts) * UNITS[self.digits as usize] + 0.5) as i64
+        self.rounded(self.score(counts))
+    }
+
+    /// A score that is not negative, in units of the last published digit. Halves round up.
+    pub(crate) fn rounded(&self, score: f64) -> i64 {
+        (score * UNITS[self.digits as usize] + 0.5) as i64
     }
 }
 

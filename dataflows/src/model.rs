@@ -25,6 +25,7 @@ use std::rc::Rc;
 ///     basket_idle: None,
 ///     item_baskets_max: None,
 ///     open_for: None,
+///     answers: None,
 /// });
 /// for item in ["tea", "milk"] {
 ///     let (position, basket) = (Position::default(), "ben".into());
@@ -131,9 +132,9 @@ impl Model {
         if params.basket_idle.is_some() {
             baskets.retain(|_name, basket| !basket.is_expired(*params, clock(basket)));
         }
-        let is_settled =
+        let is_past =
             |basket: &ModelBasket| params.open_for.is_some() && !basket.is_recent(*params, clock(basket));
-        for basket in baskets.values_mut().filter(|basket| is_settled(basket)) {
+        for basket in baskets.values_mut().filter(|basket| is_past(basket)) {
             for (rank, (item, ..)) in (0..).zip(basket.lines_by_touch()) {
                 basket.touches.insert(item, LineTouch::Before(rank));
             }

@@ -53,17 +53,21 @@ mod row;
 
 mod engine;
 
-use crate::epochs::PerEpoch;
+use crate::epochs::{EpochSession, per_epoch_of_two};
+use crate::interaction_index::{IndexFollower, NoFollower};
 use crate::state_stats::Measured;
 use crate::{Diff, Epoch, Interaction, Item, ListParams, NumberedList, Sampling, SharedNames};
 use differential_dataflow::{AsCollection, VecCollection};
 use engine::{Emitted, Engine};
-use merge_parts::merge_parts;
-use spread::{spread, target};
+use merge_parts::{Part, merge_parts};
+use spread::{Routed, Update, spread, target};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::core::{Concat, OkErr};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange as ExchangePact, Pipeline};
+use timely::dataflow::operators::core::{Concat, Exchange, OkErr};
+use timely::dataflow::operators::generic::operator::empty;
+use timely::dataflow::operators::vec::{Filter, Map};
 
 /// The lists of a dataflow, and what they cost.
 pub struct Neighbours<'scope> {
@@ -71,6 +75,8 @@ pub struct Neighbours<'scope> {
     pub lists: VecCollection<'scope, Epoch, (Item, NumberedList), Diff>,
     /// The work of this worker so far.
     pub work: Work,
+    /// The updates of the workers, before they are exchanged.
+    updates: StreamVec<'scope, Epoch, Routed>,
     /// The engine, to be measured.
     pub(crate) engine: Rc<RefCell<dyn Measured>>,
 }
@@ -139,6 +145,35 @@ pub fn neighbours_core<'scope, F: PairFilter>(
     sampling: Option<Sampling>,
     filter: F,
 ) -> Neighbours<'scope> {
+    let nobody_asks = empty(interactions.scope());
+    let nobody = Rc::new(RefCell::new(NoFollower));
+    neighbours_followed(interactions, names, params, sampling, filter, nobody, nobody_asks).0
+}
+
+/// What the operator emits: the changes of lists, parts of lists, and replies of the follower.
+#[derive(Clone)]
+enum Output<R> {
+    Emitted(Emitted),
+    Reply(R),
+}
+
+/// What the operator emits beside lists.
+#[derive(Clone)]
+enum Aside<R> {
+    Part(Part),
+    Reply(R),
+}
+
+/// Maintains the lists, and a follower of the index, which gets its questions on this worker.
+pub(crate) fn neighbours_followed<'scope, F: PairFilter, I: IndexFollower>(
+    interactions: VecCollection<'scope, Epoch, Interaction, Diff>,
+    names: SharedNames,
+    params: ListParams,
+    sampling: Option<Sampling>,
+    filter: F,
+    follower: Rc<RefCell<I>>,
+    questions: StreamVec<'scope, Epoch, I::Question>,
+) -> (Neighbours<'scope>, StreamVec<'scope, Epoch, I::Reply>) {
     let scope = interactions.scope();
     let (index, workers) = (scope.index(), scope.peers());
     let engine = Engine::new(index, workers, params, SharedNames::clone(&names), sampling.clone(), filter);
@@ -146,17 +181,55 @@ pub fn neighbours_core<'scope, F: PairFilter>(
     let engine = Rc::clone(&shared);
     let work = Work::default();
     let done = Work::clone(&work);
-    let (lists, parts) = spread(interactions, sampling)
-        .per_epoch_in_steps(None, Exchange::new(target), "Neighbours", move |epoch, updates, session| {
-            let mut engine = engine.borrow_mut();
-            let is_done = engine.step(updates, &mut |emitted| session.give((epoch, emitted)));
-            done.set(engine.work());
-            is_done
-        })
-        .ok_err(|(epoch, emitted)| match emitted {
-            Emitted::List { item, list, diff } => Ok(((item, list), epoch, diff)),
-            Emitted::Part(part) => Err(part),
+    let updates = spread(interactions, sampling);
+    let inputs = ((updates.clone(), ExchangePact::new(target)), (questions, Pipeline));
+    let logic = move |epoch,
+                      updates: &mut Vec<Routed>,
+                      questions: &mut Vec<I::Question>,
+                      session: &mut EpochSession<'_, '_, (Epoch, Output<I::Reply>)>| {
+        let mut engine = engine.borrow_mut();
+        let is_done = engine.step(updates, &mut |emitted| session.give((epoch, Output::Emitted(emitted))));
+        if is_done {
+            engine.follow(&mut *follower.borrow_mut(), questions, &mut |reply| {
+                session.give((epoch, Output::Reply(reply)))
+            });
+        }
+        done.set(engine.work());
+        is_done
+    };
+    let outputs = per_epoch_of_two(inputs.0, inputs.1, "Neighbours", logic);
+    let (lists, asides): (_, StreamVec<'_, Epoch, Aside<I::Reply>>) =
+        outputs.ok_err(|(epoch, output)| match output {
+            Output::Emitted(Emitted::List { item, list, diff }) => Ok(((item, list), epoch, diff)),
+            Output::Emitted(Emitted::Part(part)) => Err(Aside::Part(part)),
+            Output::Reply(reply) => Err(Aside::Reply(reply)),
         });
+    let (parts, replies) = asides.ok_err(|aside| match aside {
+        Aside::Part(part) => Ok(part),
+        Aside::Reply(reply) => Err(reply),
+    });
     let lists = lists.concat(merge_parts(parts, names, params)).as_collection();
-    Neighbours { lists, work, engine: shared }
+    (Neighbours { lists, work, updates, engine: shared }, replies)
+}
+
+/// A change of what every worker knows of the items and of the baskets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SupportChange {
+    /// The support of an item changed by this much.
+    Item(Item, i32),
+    /// The number of baskets that are not empty changed by this much.
+    Total(i32),
+}
+
+impl<'scope> Neighbours<'scope> {
+    /// The changes of supports and of N, by every worker, on this worker.
+    pub(crate) fn support_changes(&self) -> StreamVec<'scope, Epoch, SupportChange> {
+        let is_support = |(_worker, update): &Routed| !matches!(update, Update::Line { .. });
+        let changes = self.updates.clone().filter(is_support).exchange(target);
+        changes.flat_map(|(_worker, update)| match update {
+            Update::Support { item, diff } => Some(SupportChange::Item(item, diff)),
+            Update::Total { diff } => Some(SupportChange::Total(diff)),
+            Update::Line { .. } => None,
+        })
+    }
 }

@@ -1,6 +1,6 @@
 //! The settings that shape the lists: [`Params`].
 
-use crate::{Counts, Neighbour, Scoring};
+use crate::{AnswerParams, Counts, Neighbour, Scoring};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 
@@ -76,6 +76,7 @@ impl ListParams {
 ///     basket_idle: None,
 ///     item_baskets_max: None,
 ///     open_for: None,
+///     answers: None,
 /// };
 /// assert_eq!("reference".parse(), Ok(Algorithm::Reference));
 /// assert!("slow".parse::<Algorithm>().is_err());
@@ -97,4 +98,6 @@ pub struct Params {
     /// Milliseconds after its last touch for which a basket is recent, by the clock of its partition. None: touches are
     /// not tracked, and no states are emitted ([`BasketState`](crate::BasketState)).
     pub open_for: Option<NonZeroU64>,
+    /// The settings of answers, which need `open_for`. None: carts and users are not answered.
+    pub answers: Option<AnswerParams>,
 }

@@ -30,6 +30,7 @@ pub(crate) fn params(algorithm: Algorithm, measure: Measure, k: usize) -> Params
         basket_idle: None,
         item_baskets_max: None,
         open_for: None,
+        answers: None,
     }
 }
 

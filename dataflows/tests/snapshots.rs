@@ -4,7 +4,8 @@
 use crate::harness::{Lists, last, model, params};
 use crate::shop::{cut, events, lengths};
 use deltacart_dataflows::{
-    Algorithm, BasketCopy, Epoch, Event, Measure, Params, SnapshotRequest, SnapshotSink, recommend_core,
+    Algorithm, BasketCopy, Epoch, Event, Measure, Params, Requests, SnapshotRequest, SnapshotSink,
+    recommend_core,
 };
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -65,7 +66,14 @@ fn work(worker: &mut Worker, epochs: &[Vec<Event>], at: Epoch, params: Params, s
     let mut input = InputHandle::new();
     let requested = request.clone();
     let probe = worker.dataflow(|scope| {
-        recommend_core(scope.input_from(&mut input), params, Some(request)).lists.probe().0
+        recommend_core(
+            scope.input_from(&mut input),
+            params,
+            Requests { snapshots: Some(request), ..Requests::default() },
+        )
+        .lists
+        .probe()
+        .0
     });
     for (epoch, events) in (0..).zip(epochs) {
         if epoch == at {

@@ -160,7 +160,8 @@ fn check(epochs: &[Vec<Event>], params: Params, workers: usize) {
 prop_compose! {
     /// Settings of baskets: whether they fill up, expire, and how long they are recent.
     fn settings()(cap in prop_oneof![2 => Just(10_000usize), 1 => 1usize..6],
-        idle in prop_oneof![2 => Just(None), 1 => (1u64..80).prop_map(NonZeroU64::new)], open_for in 1u64..60) -> Params {
+        idle in prop_oneof![2 => Just(None), 1 => (1u64..80).prop_map(NonZeroU64::new)],
+        open_for in 1u64..60) -> Params {
         let params = params(Algorithm::Fast, Measure::Count, 5);
         Params { basket_items_max: cap, basket_idle: idle, open_for: NonZeroU64::new(open_for), ..params }
     }

@@ -48,3 +48,6 @@ mod forgetting;
 
 // Baskets that nothing happens to for a time give their lines back; days of a shop leave nothing behind.
 mod expiry;
+
+// Answers of carts, users and questions, by every way, are the plain model's at every epoch.
+mod answers;

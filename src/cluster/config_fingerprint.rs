@@ -126,7 +126,8 @@ impl Settings {
     }
 
     fn set_params(&mut self, params: &Params) {
-        let Params { algorithm, lists, basket_items_max, basket_idle, item_baskets_max, open_for } = params;
+        let Params { algorithm, lists, basket_items_max, basket_idle, item_baskets_max, open_for, answers } =
+            params;
         let ListParams { k, scoring, scores } = lists;
         let Scoring { measure, alpha, damping, min_count, digits } = scoring;
         self.set("--engine", algorithm);
@@ -141,5 +142,6 @@ impl Settings {
         self.set("--basket-idle", basket_idle);
         self.set("--max-item-baskets", item_baskets_max);
         self.set("--open-for", open_for);
+        self.set("--recommend, --answer-by and the settings of answers", answers);
     }
 }

@@ -180,6 +180,7 @@ impl Seed {
             basket_idle: None,
             item_baskets_max: NonZeroU32::new(sim.pick(&[0, 0, 0, 0, 0, 0, 2, 8])),
             open_for: None,
+            answers: None,
         };
         let mut workers = 1 + sim.below(WORKERS) as usize;
         let mut envelope = sim.pick(&Envelope::ALL);

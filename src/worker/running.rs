@@ -24,7 +24,7 @@ use crate::publish::{Cadence, EpochWriter, Publisher, Resumption, publish};
 use crate::summary::Counter;
 use crate::verify::verify;
 use anyhow::Result;
-use deltacart_dataflows::{Epoch, Event, Recommendations, SnapshotRequest, recommend_core};
+use deltacart_dataflows::{Epoch, Event, Recommendations, Requests, SnapshotRequest, recommend_core};
 use std::rc::Rc;
 use std::time::Instant;
 use timely::container::CapacityContainerBuilder;
@@ -266,7 +266,7 @@ fn build(
         let events = scope.input_from(&mut input);
         let consumer_state = scope.input_from(&mut consumer_state);
         let Recommendations { lists, notes, work, sampling, state_stats, .. } =
-            recommend_core(events.clone(), job.params, snapshots);
+            recommend_core(events.clone(), job.params, Requests { snapshots, ..Requests::default() });
         if let Some(when) = job.verify {
             let verified =
                 verify(events, lists.clone(), when, job.params, Rc::clone(tally), first_error.clone());

@@ -129,5 +129,6 @@ fn params(random: &mut Random) -> Params {
         basket_idle,
         item_baskets_max: sample,
         open_for: None,
+        answers: None,
     }
 }

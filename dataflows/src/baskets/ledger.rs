@@ -111,9 +111,9 @@ impl Ledger {
         while let Some(number) = self.expiry.as_mut().and_then(Expiry::next_expired) {
             self.expire_basket(number, emit);
         }
-        while let Some(number) = self.tracking.as_mut().and_then(Tracking::next_settled) {
+        while let Some(number) = self.tracking.as_mut().and_then(Tracking::next_past) {
             self.copy_before_change(number);
-            self.tracking.iter_mut().for_each(|tracking| tracking.settle(number));
+            self.tracking.iter_mut().for_each(|tracking| tracking.end_recent(number));
         }
         let (gone, changed) = self.tracking.as_mut().map(Tracking::take_changes).unwrap_or_default();
         let states = changed.into_iter().filter_map(|number| self.state(number));

@@ -7,7 +7,8 @@
 //! after milk is touched again                      Before(1)  At(18:30)  Before(2)
 //! ```
 //!
-//! While a basket is recent, each of its lines has the [`Touch`](crate::Touch) of the last event that named its item and changed it.
+//! While a basket is recent, each of its lines has the [`Touch`](crate::Touch) of the last event that named its item
+//! and changed it.
 //! So the order does not depend on which partition's events arrived first. When the basket stops being recent, only
 //! the order is kept: four bytes a line, or nothing where it is the order in which the lines were added. A line that
 //! is touched afterwards is newer than all that were not, also where a slow partition gives it an earlier time.
@@ -81,7 +82,7 @@ impl LineTouches {
     }
 
     /// The basket is not recent any more: keeps the order alone.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn end_recent(&mut self) {
         let LineTouches::Recent(touches) = self else { return };
         let mut places: Vec<usize> = (0..touches.len()).collect();
         places.sort_by_key(|&at| touches[at]);
@@ -126,7 +127,7 @@ mod tests {
         let mut touches = LineTouches::default();
         (0..).zip([4, 1, 7]).for_each(|(count, time)| touches.push(at(time), count));
         assert_eq!(touches.order(3), [2, 0, 1]);
-        touches.settle();
+        touches.end_recent();
         assert_eq!(touches.to_vec(), [1, 0, 2].map(LineTouch::Before));
         assert_eq!(touches.order(3), [2, 0, 1]);
         touches.touch(1, at(0), 3);
@@ -137,7 +138,7 @@ mod tests {
         touches.touch(1, at(1), 3);
         assert_eq!(touches.order(3), [0, 1, 2], "an earlier touch changes nothing");
         touches.remove(1);
-        touches.settle();
+        touches.end_recent();
         assert_eq!(touches.order(2), [0, 1]);
         touches.retain(|at| at == 1);
         assert_eq!(touches.order(1), [0]);
@@ -147,7 +148,7 @@ mod tests {
     fn lines_that_were_touched_as_they_were_added_take_no_memory() {
         let mut touches = LineTouches::default();
         (0..9).for_each(|count| touches.push(at(count), count as usize));
-        touches.settle();
+        touches.end_recent();
         assert_eq!((touches.bytes(), touches.to_vec()), (0, vec![]));
         touches.retain(|at| at % 2 == 0);
         touches.remove(0);

@@ -40,8 +40,8 @@ pub trait SnapshotSink {
 ///
 /// ```
 /// use deltacart_dataflows::{
-///     Action, Algorithm, BasketCopy, Epoch, Event, ListParams, Measure, Params, Position, Scoring,
-///     SnapshotRequest, SnapshotSink, recommend_core,
+///     Action, Algorithm, BasketCopy, Epoch, Event, ListParams, Measure, Params, Position, Requests,
+///     Scoring, SnapshotRequest, SnapshotSink, recommend_core,
 /// };
 /// use std::cell::RefCell;
 /// use std::rc::Rc;
@@ -67,13 +67,15 @@ pub trait SnapshotSink {
 ///         basket_idle: None,
 ///         item_baskets_max: None,
 ///         open_for: None,
+///         answers: None,
 ///     };
 ///     let baskets = Rc::default();
 ///     let request = SnapshotRequest::new(Box::new(Sink(Rc::clone(&baskets))));
 ///     let served = request.clone();
+///     let requests = Requests { snapshots: Some(served), ..Requests::default() };
 ///     let (mut input, _probe) = worker.dataflow(|scope| {
 ///         let (input, events) = scope.new_input();
-///         (input, recommend_core(events, params, Some(served)).lists.inner.probe().0)
+///         (input, recommend_core(events, params, requests).lists.inner.probe().0)
 ///     });
 ///     request.request(0);
 ///     let (position, basket) = (Position::default(), "ben".into());

@@ -3,7 +3,7 @@
 //! ```text
 //! an event changes a basket ─▶ touch ─▶ its touch, its place in recency, the list of changed baskets
 //! a basket loses its lines  ─▶ gone  ─▶ its last state, at once, because its number may be reused
-//! the epoch ends            ─▶ baskets that are recent no more settle, states are emitted, both lists are emptied
+//! the epoch ends            ─▶ baskets that are not recent any more lose touches, states are emitted, lists emptied
 //! ```
 //!
 //! Recency is a second use of [`Expiry`]: a basket leaves it when the clock of its partition passes its last touch by
@@ -81,19 +81,19 @@ impl Tracking {
         }
     }
 
-    /// A basket that is recent no more, which must be settled before the next call. None when there is no other.
-    pub(super) fn next_settled(&mut self) -> Option<u32> {
+    /// A basket that is recent no more, which must end being recent before the next call. None when there is no other.
+    pub(super) fn next_past(&mut self) -> Option<u32> {
         self.recency.next_expired()
     }
 
     /// Settles a basket that is recent no more.
-    pub(super) fn settle(&mut self, number: u32) {
+    pub(super) fn end_recent(&mut self, number: u32) {
         self.recency.remove(number);
-        self.get_or_default(number).lines.settle();
+        self.get_or_default(number).lines.end_recent();
         self.changed.push(number);
     }
 
-    /// Whether a basket is recent, after all others were settled.
+    /// Whether a basket is recent, after all others have ended.
     pub(super) fn is_recent(&self, number: u32) -> bool {
         self.recency.has(number)
     }

@@ -92,6 +92,11 @@ impl Postings {
         }
     }
 
+    /// Whether a basket is among them.
+    pub(super) fn holds(&self, basket: Basket) -> bool {
+        if self.has_bits() { self.contains(basket) } else { self.baskets.binary_search(&basket).is_ok() }
+    }
+
     /// Whether a basket is among them. There must be bits.
     fn contains(&self, basket: Basket) -> bool {
         self.bits.get(basket.index() / 64).is_some_and(|word| word >> (basket.number() % 64) & 1 == 1)

@@ -16,7 +16,7 @@ mod update;
 mod rank;
 
 use crate::id_vec::IdVec;
-use crate::interaction_index::{Accumulator, InteractionIndex};
+use crate::interaction_index::{Accumulator, IndexFollower, InteractionIndex, LineChange};
 use crate::names::SharedNames;
 use crate::neighbours::merge_parts::Part;
 use crate::neighbours::pair_changes::PairChanges;
@@ -49,6 +49,8 @@ pub(super) struct Engine<F> {
     sample: Option<Sample>,
     /// The baskets of items and the items of baskets.
     index: InteractionIndex,
+    /// The changes of the index in the epoch, sorted.
+    line_changes: Vec<LineChange>,
     /// n(a) of all items, and N.
     supports: Supports,
     /// The rows.
@@ -99,6 +101,7 @@ impl<F: PairFilter> Engine<F> {
             filter,
             placement: Placement::new(index, workers),
             index: InteractionIndex::default(),
+            line_changes: Vec::new(),
             supports: Supports::new(sampling.as_ref().map_or(0, Sampling::max)),
             sample: sampling.map(Sample::new),
             rows: IdVec::default(),
@@ -135,6 +138,17 @@ impl<F: PairFilter> Engine<F> {
         }
         self.rank(&names, emit);
         self.is_done()
+    }
+
+    /// Lets a follower of the index take the epoch that is done, with its questions.
+    pub(super) fn follow<I: IndexFollower>(
+        &self,
+        follower: &mut I,
+        questions: &mut Vec<I::Question>,
+        reply: &mut dyn FnMut(I::Reply),
+    ) {
+        let owns = |item| self.placement.owns(item);
+        follower.end_epoch(&self.index, &self.line_changes, &owns, questions, reply);
     }
 
     /// Whether all dirty rows have been ranked.

@@ -71,6 +71,7 @@ impl<F: PairFilter> Engine<F> {
             self.mark_all(); // 6
         }
         risen.extend(self.update_index(&changes, &changed_items)); // 7
+        self.line_changes = changes;
         self.rebuild_reassigned(&reassigned, names, emit); // 8
         self.update_counts(names); // 9
         for &item in &risen {

@@ -1,0 +1,107 @@
+//! Carts as subjects: which baskets are open carts, and what they ask.
+//!
+//! A basket is an **open cart** while it has an item in the cart and was touched not too long ago (`--open-for`). A
+//! purchase of all that is in it closes it, and so does time.
+
+use crate::answers::open_subjects::{OpenSubjects, Tick};
+use crate::answers::params::{AnswerParams, Exclude};
+use crate::answers::query::{Ask, Subject};
+use crate::epochs::PerEpoch;
+use crate::{Basket, BasketState, Epoch, Item, Name};
+use serde::{Deserialize, Serialize};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::core::Concat;
+use timely::dataflow::operators::vec::Map;
+
+/// A subject of an epoch: what it asks, or that it is closed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Asked {
+    /// It is answered.
+    Ask(Box<Ask>),
+    /// Its answer is withdrawn. The worker is its owner.
+    Closed(Subject, u32),
+}
+
+impl Asked {
+    /// The worker that owns the subject.
+    pub(super) fn owner(&self) -> u32 {
+        match self {
+            Asked::Ask(ask) => ask.owner,
+            Asked::Closed(_subject, owner) => *owner,
+        }
+    }
+}
+
+/// An open cart.
+struct Cart {
+    basket: Basket,
+    users: Vec<Name>,
+    /// The items in the cart, the most recently touched first.
+    items: Vec<Item>,
+}
+
+/// What the operator gets.
+#[derive(Clone)]
+enum Input {
+    State(BasketState),
+    Tick(Tick),
+}
+
+/// The open carts among the baskets of each worker, as subjects.
+pub(super) fn carts<'scope>(
+    states: StreamVec<'scope, Epoch, BasketState>,
+    ticks: StreamVec<'scope, Epoch, Tick>,
+    params: AnswerParams,
+) -> StreamVec<'scope, Epoch, Asked> {
+    let owner = states.scope().index() as u32;
+    let mut open = OpenSubjects::new(params.refresh_max);
+    let inputs = states.map(Input::State).concat(ticks.map(Input::Tick));
+    inputs.per_epoch(Pipeline, "Carts", move |epoch, inputs, session| {
+        let mut tick = None;
+        for input in inputs.drain(..) {
+            match input {
+                Input::State(state) => change(&mut open, state),
+                Input::Tick(now) => tick = tick.max(Some(now)),
+            }
+        }
+        open.end_epoch(epoch, tick, |name, cart| {
+            session.give(match cart {
+                Some(cart) => Asked::Ask(Box::new(ask(name, cart, owner, params))),
+                None => Asked::Closed(Subject::Cart(name), owner),
+            });
+        });
+    })
+}
+
+/// Opens, changes or closes the cart of a basket.
+fn change(open: &mut OpenSubjects<Cart>, state: BasketState) {
+    let BasketState { basket, name, users, lines, is_recent, .. } = state;
+    let items: Vec<Item> = lines.iter().filter(|line| line.in_cart).map(|line| line.item).collect();
+    match is_recent && !items.is_empty() {
+        true => open.open(&name, Cart { basket, users, items }),
+        false => open.close(&name),
+    }
+}
+
+/// What a cart asks.
+fn ask(name: Name, cart: &Cart, owner: u32, params: AnswerParams) -> Ask {
+    let Cart { basket, users, items } = cart;
+    let counted = &items[..items.len().min(params.items)];
+    let mut excluded = match params.exclude {
+        Exclude::Cart => items.clone(),
+        Exclude::Last => items[..1].to_vec(),
+        Exclude::None => Vec::new(),
+    };
+    excluded.sort_unstable();
+    Ask {
+        subject: Subject::Cart(name),
+        owner,
+        k: params.carts,
+        params,
+        items: counted.to_vec(),
+        baskets: vec![*basket],
+        excluded,
+        users: users.clone(),
+    }
+}
