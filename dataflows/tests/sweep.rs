@@ -3,8 +3,8 @@
 //! Small shops are compared at every epoch, large ones at a few epochs and at the end. `DELTACART_TEST_SHOPS` says how
 //! many shops are drawn, and `DELTACART_TEST_SEED` where their seeds begin; `scripts/sweep` sets both.
 
-use crate::harness::{Reader, check_lists, params, updates};
-use deltacart_dataflows::{Algorithm, Event, Measure, Model, Params};
+use crate::harness::{Reader, check, check_lists, event, params, updates};
+use deltacart_dataflows::{Action, Algorithm, Event, Measure, Model, Name, Params};
 use deltacart_testing::{Plan, Random, Shop, Size};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,6 +66,57 @@ fn items_in_turn() {
             compare(&shop_in_turn(items, baskets, 12_000, epoch_events, workers, settings));
         }
     }
+}
+
+/// Frequent items, whose rows all workers share, become rare in one order and frequent again in another. So a worker
+/// reuses a freed row for another item than before. A row that is not in use was ranked when an item rose that it had
+/// watched, and took the part of the worker out of the list of the item that it had been of.
+#[test]
+fn frequent_items_come_and_go() {
+    for (seed, workers) in (0..10).zip([2, 3].into_iter().cycle()) {
+        check(&frequent_items(&mut Random::new(seed)), params(Algorithm::Fast, Measure::Count, 25), workers);
+    }
+}
+
+/// Six items are in 70 baskets each, with three of forty others. Some of the six leave most of their baskets in each
+/// epoch, the others return, and a few new baskets hold only others.
+fn frequent_items(random: &mut Random) -> Vec<Vec<Event>> {
+    const FREQUENT: u64 = 6;
+    const BASKETS: u64 = 70;
+    let mut offset = 0;
+    let mut happens = |basket: &str, action: Action<Name>| {
+        offset += 1;
+        event(offset, basket, None, action)
+    };
+    let other = |random: &mut Random| Name::from(format!("other {}", random.below(40)));
+    let of = |frequent: u64, basket: u64| (format!("b{frequent}-{basket}"), Name::from(format!("f{frequent}")));
+    let mut epochs = vec![Vec::new()];
+    for (frequent, number) in (0..FREQUENT).flat_map(|frequent| (0..BASKETS).map(move |it| (frequent, it))) {
+        let (basket, item) = of(frequent, number);
+        epochs[0].push(happens(&basket, Action::Add(item, 1)));
+        epochs[0].extend((0..3).map(|_| happens(&basket, Action::Add(other(random), 1))));
+    }
+    let mut are_frequent = [true; FREQUENT as usize];
+    for round in 0..40 {
+        let mut epoch = Vec::new();
+        for (frequent, is_frequent) in (0..FREQUENT).zip(&mut are_frequent) {
+            if random.below(2) == 0 {
+                continue;
+            }
+            for number in 10..BASKETS {
+                let (basket, item) = of(frequent, number);
+                let action = if *is_frequent { Action::Remove(item, None) } else { Action::Add(item, 1) };
+                epoch.push(happens(&basket, action));
+            }
+            *is_frequent = !*is_frequent;
+        }
+        for number in 0..3 {
+            let basket = format!("new {round} {number}");
+            epoch.push(happens(&basket, Action::Add(other(random), 1)));
+        }
+        epochs.push(epoch);
+    }
+    epochs
 }
 
 /// One item is in every basket, beside one that is drawn from many.

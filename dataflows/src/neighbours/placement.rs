@@ -32,8 +32,8 @@ pub(super) struct Placement {
     index: u32,
     /// Where the row of each item is.
     items: IdVec<Item, ItemPlacement>,
-    /// The item of each row.
-    rows: IdVec<RowId, Item>,
+    /// The item of each row. `None` for a row that is not in use.
+    rows: IdVec<RowId, Option<Item>>,
     /// Rows that are not in use.
     free: Vec<RowId>,
 }
@@ -102,9 +102,9 @@ impl Placement {
         self.items[item].row_plus_one.checked_sub(1).map(RowId)
     }
 
-    /// The item of a row.
+    /// The item of a row. `None` if the row is not in use: others may still name it as a row that watches an item.
     #[inline]
-    pub(super) fn item(&self, row: RowId) -> Item {
+    pub(super) fn item(&self, row: RowId) -> Option<Item> {
         self.rows[row]
     }
 
@@ -161,14 +161,17 @@ impl Placement {
 
     /// Gives the item a row here.
     fn assign(&mut self, item: Item) {
-        let row = self.free.pop().unwrap_or_else(|| self.rows.push(item));
-        self.rows[row] = item;
+        let row = self.free.pop().unwrap_or_else(|| self.rows.push(None));
+        self.rows[row] = Some(item);
         self.items[item].row_plus_one = row.0 + 1;
     }
 
     /// Frees the item's row here.
     fn unassign(&mut self, item: Item) {
         let row = std::mem::take(&mut self.items[item].row_plus_one);
-        self.free.extend(row.checked_sub(1).map(RowId));
+        if let Some(row) = row.checked_sub(1).map(RowId) {
+            self.rows[row] = None;
+            self.free.push(row);
+        }
     }
 }

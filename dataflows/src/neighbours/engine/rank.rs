@@ -7,6 +7,7 @@
 //! ```
 //!
 //! - A row is ranked however often the epoch changed it: an item that came, went and came again costs one ranking.
+//! - A row that is not in use any more is left out, although items may still name it as one that watches them.
 //! - If the whole reserve was ranked, the row watches other items from now on.
 //! - The lists of a row that is shared, or was once, go to the owner as a part, also if they did not change. The owner
 //!   compares the merged list with the published one.
@@ -49,7 +50,8 @@ impl<F: PairFilter> Engine<F> {
                 row.prefetch_reserve();
                 row.prefetch_list();
             });
-            let (item, row) = (placement.item(id), &mut rows[id]);
+            let Some(item) = placement.item(id) else { continue };
+            let row = &mut rows[id];
             watched_before.clear();
             watched_before.extend(row.watched());
             if row.rank(item, pairs, accumulator, scratch, &ranking) {

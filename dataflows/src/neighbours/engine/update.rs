@@ -247,7 +247,8 @@ impl<F: PairFilter> Engine<F> {
             if changes == 0 {
                 continue;
             }
-            let (item, row) = (placement.item(id), &mut rows[id]);
+            let item = placement.item(id).expect("changes are linked to rows in use");
+            let row = &mut rows[id];
             accumulator.take(item);
             pairs.drop_excluded(item, accumulator);
             if changes > row.mass() {
