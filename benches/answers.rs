@@ -2,15 +2,16 @@
 //!
 //! What: the dataflow on one worker. It takes in the orders of a shop up to the last days. Then, for each order of the
 //! last days, one of its items is hidden, chosen by a hash, and the others are asked for recommendations, one question
-//! an epoch. `hr10` is the share of orders whose hidden item is among the ten recommended. Items of the cart are
-//! excluded, all items are ranked, and the state does not change between the questions.
+//! an epoch. Afterwards the order is taken in, so each question is answered from all orders before its own. `hr10` is
+//! the share of orders whose hidden item is among the ten recommended. Items of the cart are excluded, and all items
+//! are ranked.
 //!
 //! Shapes, one row a workload and way: questions, `hr10`, `mrr10`, microseconds from sending a question to its answer,
 //! the step of the dataflow included, and the resident memory beside that of the same job without answers.
 //!
 //! ```text
 //! cargo bench --bench answers -- [--workloads online-retail,journey] [--ways lists,baskets,own,blend]
-//!     [--neighbours N] [--recent N] [--position-decay X] [--match-decay X] [--idf X] [--own X]
+//!     [--neighbours N] [--recent N] [--items N] [--position-decay X] [--match-decay X] [--idf X] [--own X]
 //!     [--exclude cart] [--data DIR] [--json FILE]
 //! ```
 
@@ -60,6 +61,7 @@ fn run() -> Result<()> {
     let settings = AnswerParams {
         neighbours: arguments.value("--neighbours", defaults.neighbours)?,
         recent: arguments.value("--recent", defaults.recent)?,
+        items: arguments.value("--items", defaults.items)?,
         position_decay: arguments.value("--position-decay", 1.0)?,
         match_decay: arguments.value("--match-decay", 1.0)?,
         idf: arguments.value("--idf", 0.1)?,
@@ -137,6 +139,11 @@ fn measure(train: &[Order], test: &[Order], answers: Option<AnswerParams>) -> Re
             questions.advance_to(epoch);
             worker.step_while(|| probe.less_than(&epoch));
             shown.times.push(start.elapsed());
+            order.events().for_each(|event| events.send(event));
+            epoch += 1;
+            events.advance_to(epoch);
+            questions.advance_to(epoch);
+            worker.step_while(|| probe.less_than(&epoch));
             let Some(QuestionAnswer { list, .. }) = answered.borrow_mut().pop() else { continue };
             if let Some(place) = list.iter().position(|entry| entry.item == hidden) {
                 shown.hits += 1;

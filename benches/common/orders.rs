@@ -101,7 +101,7 @@ fn journey(path: &Path) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Rows that are no cancellation and have a customer.
+/// Rows that are no cancellation. Some have no customer.
 fn online_retail(path: &Path) -> Result<Vec<Line>> {
     let unpacked = flate2::read::MultiGzDecoder::new(File::open(path)?);
     let mut rows = csv::Reader::from_reader(BufReader::new(unpacked));
@@ -110,10 +110,11 @@ fn online_retail(path: &Path) -> Result<Vec<Line>> {
     for row in rows.byte_records() {
         let row = row?;
         let text = |column: usize| String::from_utf8_lossy(&row[column]).into_owned();
-        if row[0].starts_with(b"C") || row[3].starts_with(b"-") || row[6].is_empty() {
+        if row[0].starts_with(b"C") || row[3].starts_with(b"-") {
             continue;
         }
-        lines.push((text(0).into(), Some(text(6).into()), millis(&text(4))?, text(1).into()));
+        let user = (!row[6].is_empty()).then(|| text(6).into());
+        lines.push((text(0).into(), user, millis(&text(4))?, text(1).into()));
     }
     Ok(lines)
 }

@@ -14,8 +14,8 @@
 //! ```
 //!
 //! A **subject** is an open cart, a user or a question. Its **answer** is its best k items. A cart or a user is
-//! answered in each epoch that changes it, and when a [`Tick`] asks for it. A question is answered once. The answer is
-//! that of the plain model at that epoch.
+//! answered in each epoch that changes it, when it is refreshed, and when somebody was forgotten. A question is
+//! answered once. The answer is that of the plain model at that epoch.
 //!
 //! | way | the score of an item j |
 //! |---|---|
@@ -35,7 +35,6 @@ mod query;
 pub use query::{Question, QuestionAnswer, Subject};
 
 mod open_subjects;
-pub use open_subjects::Tick;
 
 mod carts;
 
@@ -60,6 +59,7 @@ use carts::Asked;
 use differential_dataflow::VecCollection;
 use merge::ToOwner;
 use near_baskets::IndexQuestion;
+use open_subjects::Tick;
 use query::Replied;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::core::{Concat, OkErr};
@@ -78,8 +78,10 @@ pub(crate) struct Subjects<'scope> {
 pub(crate) struct Asking<'scope> {
     /// The baskets that changed, on their owners.
     pub(crate) states: StreamVec<'scope, Epoch, BasketState>,
-    /// Requests to answer open subjects again, on any worker.
-    pub(crate) ticks: StreamVec<'scope, Epoch, Tick>,
+    /// One record for each epoch in which something was forgotten, on any worker.
+    pub(crate) forgot: StreamVec<'scope, Epoch, ()>,
+    /// One record on each worker for each epoch in which open subjects are answered again.
+    pub(crate) refreshes: StreamVec<'scope, Epoch, ()>,
     /// Questions, each on the worker that gets its answer. An epoch's frontier passes after its names have arrived.
     pub(crate) questions: StreamVec<'scope, Epoch, Question>,
     /// The settings.
@@ -89,8 +91,8 @@ pub(crate) struct Asking<'scope> {
 impl<'scope> Asking<'scope> {
     /// Finds the subjects of each epoch.
     pub(crate) fn subjects(self, names: SharedNames) -> Subjects<'scope> {
-        let Asking { states, ticks, questions, params } = self;
-        let ticks = ticks.broadcast();
+        let Asking { states, forgot, refreshes, questions, params } = self;
+        let ticks = forgot.broadcast().map(|()| Tick::All).concat(refreshes.map(|()| Tick::Some));
         let questions = questions::questions(questions, names, params);
         let carts =
             carts::carts(states.clone(), ticks.clone(), params).filter(move |_asked| params.carts > 0);

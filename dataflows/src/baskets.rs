@@ -24,6 +24,8 @@
 
 mod packed_quantity;
 
+mod refresh;
+
 mod expiry;
 
 mod line_touches;
@@ -54,6 +56,7 @@ use crate::{Action, Diff, Epoch, Event, Item, Millis, Params, Partition, Positio
 use differential_dataflow::{AsCollection, VecCollection};
 use item_refcounts::ItemRefcounts;
 use ledger::Ledger;
+use refresh::Refresh;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -77,6 +80,8 @@ pub struct Baskets<'scope> {
     /// One record for each epoch in which an event forgot baskets of this worker, by [`Action::Forget`] or
     /// [`Action::ForgetUser`].
     pub forgot: StreamVec<'scope, Epoch, ()>,
+    /// One record on each worker for each epoch in which open subjects are answered again. Empty without answers.
+    pub(crate) refreshes: StreamVec<'scope, Epoch, ()>,
     /// The items that baskets of this worker began to hold in an epoch, and those that none holds any more.
     pub(crate) held: StreamVec<'scope, Epoch, HeldChange>,
     /// The ledger, to be measured.
@@ -97,6 +102,8 @@ enum Aside {
     Held(HeldChange),
     State(Box<BasketState>),
     Forgot,
+    /// Open subjects are answered again.
+    Refresh,
 }
 
 /// Applies events to their baskets, within the limits of `params`.
@@ -165,6 +172,7 @@ pub fn baskets_core<'scope>(
     let (ledger, scanned) = (Rc::clone(&shared), Rc::clone(&shared));
     let request = snapshots.as_ref().map(|(request, _names)| request.clone());
     let mut refcounts = ItemRefcounts::default();
+    let mut refresh = params.answers.map(|answers| Refresh::new(answers.refresh));
     let by_worker = Exchange::new(|(worker, _message): &Routed| *worker);
     let apply = move |epoch, messages: &mut Vec<Routed>, session: &mut EpochSession<'_, '_, Output>| {
         let mut ledger = ledger.borrow_mut();
@@ -186,12 +194,18 @@ pub fn baskets_core<'scope>(
                 Message::FirstTime { partition, order: (time, _position) } => {
                     ledger.set_first_time(partition, time);
                 }
-                Message::Clock { partition, time } => ledger.advance_clock(partition, time),
+                Message::Clock { partition, time } => {
+                    ledger.advance_clock(partition, time);
+                    refresh.iter_mut().for_each(|refresh| refresh.advance(time));
+                }
             }
         }
         ledger.end_epoch(&mut emit);
         if ledger.take_forgotten() {
             session.give(Output::Aside(Aside::Forgot));
+        }
+        if refresh.as_mut().is_some_and(Refresh::end_epoch) {
+            session.give(Output::Aside(Aside::Refresh));
         }
         refcounts.end_epoch(|change| session.give(Output::Aside(Aside::Held(change))));
     };
@@ -202,6 +216,14 @@ pub fn baskets_core<'scope>(
     };
     let messages = route_events(events, params.basket_idle.is_some() || params.open_for.is_some());
     let outputs = messages.per_epoch_with_background(by_worker, "Baskets", apply, scan);
+    split(outputs, shared)
+}
+
+/// Splits what the operator emits into streams.
+fn split<'scope>(
+    outputs: StreamVec<'scope, Epoch, Output>,
+    ledger: Rc<RefCell<dyn Measured>>,
+) -> Baskets<'scope> {
     let (lines, asides): (_, StreamVec<'_, Epoch, Aside>) = outputs.ok_err(|output| match output {
         Output::Line(update) => Ok(update),
         Output::Aside(aside) => Err(aside),
@@ -214,11 +236,15 @@ pub fn baskets_core<'scope>(
         Aside::Held(change) => Ok(change),
         other => Err(other),
     });
-    let (notes, forgot) = asides.ok_err(|aside| match aside {
+    let (notes, asides): (_, StreamVec<'_, Epoch, Aside>) = asides.ok_err(|aside| match aside {
         Aside::Note(note) => Ok(note),
+        other => Err(other),
+    });
+    let (forgot, refreshes) = asides.ok_err(|aside| match aside {
+        Aside::Forgot => Ok(()),
         _ => Err(()),
     });
-    Baskets { lines: lines.as_collection(), notes, states, forgot, held, ledger: shared }
+    Baskets { lines: lines.as_collection(), notes, states, forgot, refreshes, held, ledger }
 }
 
 /// A message to an owner of baskets.

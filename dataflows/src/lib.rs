@@ -102,7 +102,7 @@ pub use neighbours::{AllPairs, Neighbours, PairFilter, Work, neighbours, neighbo
 
 mod answers;
 pub use answers::{
-    AnswerParams, Blend, Combine, Exclude, Question, QuestionAnswer, Subject, Tick, Way, model_answers,
+    AnswerParams, Blend, Combine, Exclude, Question, QuestionAnswer, Subject, Way, model_answers,
 };
 use answers::{Asking, NearBaskets};
 
@@ -197,8 +197,6 @@ pub fn recommend<'scope>(events: StreamVec<'scope, Epoch, Event>, params: Params
 pub struct Requests<'scope> {
     /// Requests for snapshots of all baskets.
     pub snapshots: Option<SnapshotRequest>,
-    /// Requests to answer open subjects again. They may come on any worker.
-    pub ticks: Option<StreamVec<'scope, Epoch, Tick>>,
     /// Questions. Each is answered on the worker that it comes to.
     pub questions: Option<StreamVec<'scope, Epoch, Question>>,
 }
@@ -219,16 +217,17 @@ pub fn recommend_core<'scope>(
     let mut state_stats = StateCollector::default();
     let Numbered { events, names, reports } = number_items(events);
     let sampling = params.item_baskets_max.map(Sampling::new);
-    let Requests { snapshots, ticks, questions } = requests;
+    let Requests { snapshots, questions } = requests;
     let snapshots = snapshots.map(|request| (request, SharedNames::clone(&names)));
     // Not before the names of its epoch have arrived.
     let questions = questions.map(|questions| questions.concat(events.clone().flat_map(|_event| None)));
-    let Baskets { lines, notes, states, forgot, held, ledger } =
+    let Baskets { lines, notes, states, forgot, refreshes, held, ledger } =
         baskets_core(events, params, sampling.clone(), snapshots);
     let interactions = interactions(lines);
     let asking = params.answers.map(|answers| Asking {
         states: states.clone(),
-        ticks: forgot.clone().map(|()| Tick::All).concat(ticks.unwrap_or_else(|| empty(scope))),
+        forgot: forgot.clone(),
+        refreshes,
         questions: questions.unwrap_or_else(|| empty(scope)),
         params: answers,
     });

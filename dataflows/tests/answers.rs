@@ -4,7 +4,7 @@ use crate::harness::{self, params};
 use crate::shop::{Random, churn, epochs, item_name};
 use deltacart_dataflows::{
     Action, Algorithm, AnswerParams, Blend, Combine, Epoch, Event, Exclude, List, ListParams, Measure, Model,
-    Name, Neighbour, Params, Question, QuestionAnswer, Requests, Subject, Tick, Way, model_answers,
+    Name, Neighbour, Params, Question, QuestionAnswer, Requests, Subject, Way, model_answers, recommend,
     recommend_core,
 };
 use deltacart_testing::{Shop, Size};
@@ -65,6 +65,7 @@ fn answer_settings() -> impl Strategy<Value = AnswerParams> {
             own_lines,
             own_half_life,
             exclude,
+            refresh: None,
             refresh_max: 1_000_000,
         }
     })
@@ -81,12 +82,11 @@ fn run(epochs: &[Vec<Event>], params: Params, workers: usize) -> Vec<Answers> {
     let shared = epochs.to_vec();
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let (index, peers) = (worker.index(), worker.peers());
-        let (mut input, mut ticks) = (InputHandle::new(), InputHandle::new());
+        let mut input = InputHandle::new();
         let updates: Rc<RefCell<Vec<Update>>> = Rc::default();
         let (carts, users) = (Rc::clone(&updates), Rc::clone(&updates));
         worker.dataflow(|scope| {
-            let requests = Requests { ticks: Some(scope.input_from(&mut ticks)), ..Requests::default() };
-            let recommendations = recommend_core(scope.input_from(&mut input), params, requests);
+            let recommendations = recommend(scope.input_from(&mut input), params);
             recommendations.carts.inner.inspect(move |((name, list), epoch, diff)| {
                 carts.borrow_mut().push((*epoch, Subject::Cart(name.clone()), *diff, list.clone()));
             });
@@ -97,14 +97,10 @@ fn run(epochs: &[Vec<Event>], params: Params, workers: usize) -> Vec<Answers> {
         for (epoch, events) in (0..).zip(&shared) {
             let mine = events.iter().enumerate().filter(|(number, _event)| number * 7 % peers == index);
             mine.for_each(|(_number, event)| input.send(event.clone()));
-            if epoch as usize % peers == index {
-                ticks.send(Tick::Some);
-            }
             input.advance_to(epoch + 1);
-            ticks.advance_to(epoch + 1);
             worker.step();
         }
-        drop((input, ticks));
+        drop(input);
         while worker.has_dataflows() {
             worker.step_or_park(Some(std::time::Duration::from_millis(50)));
         }
@@ -368,8 +364,14 @@ fn shops_of_any_size() {
             _ => Way::Blend(Blend { lists: 0.5, baskets: 1.0, own: 0.25 }),
         };
         let recent = 1 << random.below(9);
-        let answers =
-            AnswerParams { by, recent, users: 3, refresh_max: 1_000_000, ..AnswerParams::default() };
+        let answers = AnswerParams {
+            by,
+            recent,
+            users: 3,
+            refresh: None,
+            refresh_max: 1_000_000,
+            ..AnswerParams::default()
+        };
         let events: Vec<Event> = shop.events.iter().take(4000).cloned().collect();
         let epochs: Vec<Vec<Event>> =
             events.chunks(shop.plan.epoch_events.max(400)).map(<[_]>::to_vec).collect();

@@ -89,7 +89,8 @@ fn frequent_items(random: &mut Random) -> Vec<Vec<Event>> {
         event(offset, basket, None, action)
     };
     let other = |random: &mut Random| Name::from(format!("other {}", random.below(40)));
-    let of = |frequent: u64, basket: u64| (format!("b{frequent}-{basket}"), Name::from(format!("f{frequent}")));
+    let of =
+        |frequent: u64, basket: u64| (format!("b{frequent}-{basket}"), Name::from(format!("f{frequent}")));
     let mut epochs = vec![Vec::new()];
     for (frequent, number) in (0..FREQUENT).flat_map(|frequent| (0..BASKETS).map(move |it| (frequent, it))) {
         let (basket, item) = of(frequent, number);

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A request to answer open subjects again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Tick {
+pub(super) enum Tick {
     /// As many as the limit allows, those first that were answered longest ago.
     Some,
     /// All.

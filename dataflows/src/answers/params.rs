@@ -132,6 +132,8 @@ pub struct AnswerParams {
     pub own_half_life: Option<NonZeroU64>,
     /// What is kept out.
     pub exclude: Exclude,
+    /// Milliseconds of event time after which open subjects are answered again. None: at every epoch.
+    pub refresh: Option<NonZeroU64>,
     /// The most subjects that one refresh answers again, on each worker.
     pub refresh_max: usize,
 }
@@ -152,6 +154,7 @@ impl Default for AnswerParams {
             own_lines: 5000,
             own_half_life: None,
             exclude: Exclude::Cart,
+            refresh: NonZeroU64::new(30_000),
             refresh_max: 1000,
         }
     }
