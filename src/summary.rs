@@ -1,7 +1,7 @@
 //! The summary of a run: what it counted, as a line for people and as fields for programs.
 
 use crate::plural::counted;
-use deltacart_dataflows::Note;
+use deltacart_dataflows::NoteKind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -61,12 +61,12 @@ pub enum Counter {
 
 impl Counter {
     /// The counter of a note.
-    pub fn of(note: Note) -> Counter {
+    pub fn of(note: NoteKind) -> Counter {
         match note {
-            Note::NoEffect => Counter::NoEffect,
-            Note::SplitBasket => Counter::SplitBaskets,
-            Note::LineEvicted => Counter::LinesEvicted,
-            Note::BasketExpired => Counter::BasketsExpired,
+            NoteKind::NoEffect => Counter::NoEffect,
+            NoteKind::SplitBasket => Counter::SplitBaskets,
+            NoteKind::LineEvicted => Counter::LinesEvicted,
+            NoteKind::BasketExpired => Counter::BasketsExpired,
         }
     }
 }

@@ -20,7 +20,7 @@
 //! # Notes
 //! Events of one basket from two partitions have no order between them but that of epochs. In one epoch the
 //! earlier time comes first, then the lower stream, then the lower partition. Such a basket is counted as
-//! [`Note::SplitBasket`].
+//! [`NoteKind::SplitBasket`].
 
 mod packed_quantity;
 
@@ -40,8 +40,11 @@ mod item_refcounts;
 mod snapshot_scan;
 pub use snapshot_scan::BasketCopy;
 
+mod note;
+pub use note::{Note, NoteCause, NoteKind};
+
 mod stored_basket;
-pub use stored_basket::{Line, Note};
+pub use stored_basket::Line;
 
 mod ledger;
 
@@ -68,12 +71,12 @@ use timely::dataflow::operators::core::OkErr;
 use timely::dataflow::operators::generic::Operator;
 use timely::scheduling::Activator;
 
-/// The lines of all baskets, and what was odd about their events.
-pub struct Baskets<'scope> {
+/// The lines of all baskets, and what was odd about their events. `I` is the item of a note.
+pub struct Baskets<'scope, I = Item> {
     /// One record per line. A change of quantity retracts the line and inserts it with the new quantity.
     pub lines: VecCollection<'scope, Epoch, Line, Diff>,
     /// One record each time that something was odd.
-    pub notes: StreamVec<'scope, Epoch, Note>,
+    pub notes: StreamVec<'scope, Epoch, Note<I>>,
     /// What each basket that an epoch changed holds at its end, on the worker that owns the basket. Empty where
     /// [`Params::open_for`] is not set.
     pub states: StreamVec<'scope, Epoch, BasketState>,
@@ -90,15 +93,15 @@ pub struct Baskets<'scope> {
 
 /// What the operator emits, before it is split into streams.
 #[derive(Clone)]
-enum Output {
+enum Output<I> {
     Line((Line, Epoch, Diff)),
-    Aside(Aside),
+    Aside(Aside<I>),
 }
 
 /// What the operator emits beside lines.
 #[derive(Clone)]
-enum Aside {
-    Note(Note),
+enum Aside<I> {
+    Note(Box<Note<I>>),
     Held(HeldChange),
     State(Box<BasketState>),
     Forgot,
@@ -153,18 +156,20 @@ enum Aside {
 /// assert_eq!(updates, [(0, mug, 2, 1), (1, mug, 1, 1), (1, mug, 2, -1)]);
 /// ```
 pub fn baskets<'scope>(events: StreamVec<'scope, Epoch, Event<Item>>, params: Params) -> Baskets<'scope> {
-    baskets_core(events, params, None, None)
+    baskets_core(events, params, None, None, |item| item)
 }
 
 /// Applies events to their baskets. Records the levels of baskets in `sampling`, and serves `snapshots`, if there are.
 ///
-/// A snapshot needs the names of items, because copies have names.
-pub fn baskets_core<'scope>(
+/// A snapshot needs the names of items, because copies have names. `note_item` gives the item of a note what it is
+/// called outside; it is called while the epoch of the note is applied.
+pub fn baskets_core<'scope, I: Clone + 'static>(
     events: StreamVec<'scope, Epoch, Event<Item>>,
     params: Params,
     sampling: Option<Sampling>,
     snapshots: Option<(SnapshotRequest, SharedNames)>,
-) -> Baskets<'scope> {
+    note_item: impl Fn(Item) -> I + 'static,
+) -> Baskets<'scope, I> {
     let (index, workers) = (events.scope().index(), events.scope().peers());
     let ledger = Ledger::new(index, workers, params.basket_items_max);
     let ledger = ledger.with_sampling(sampling).with_idle(params.basket_idle).with_open_for(params.open_for);
@@ -174,23 +179,26 @@ pub fn baskets_core<'scope>(
     let mut refcounts = ItemRefcounts::default();
     let mut refresh = params.answers.map(|answers| Refresh::new(answers.refresh));
     let by_worker = Exchange::new(|(worker, _message): &Routed| *worker);
-    let apply = move |epoch, messages: &mut Vec<Routed>, session: &mut EpochSession<'_, '_, Output>| {
+    let apply = move |epoch, messages: &mut Vec<Routed>, session: &mut EpochSession<'_, '_, Output<I>>| {
         let mut ledger = ledger.borrow_mut();
         if let Some(request) = &request {
             request.begin(Some(epoch), &mut ledger);
         }
         messages.sort_by_key(|(_worker, message)| message.order());
-        let mut emit = |effect| match effect {
+        let mut emit = |effect, event: Option<&Event<Item>>| match effect {
             Effect::Line(line, diff) => {
                 refcounts.count(line.1, diff);
                 session.give(Output::Line((line, epoch, diff)));
             }
-            Effect::Note(note) => session.give(Output::Aside(Aside::Note(note))),
+            Effect::Note(oddity) => {
+                let note = oddity.note(event).map_item(&note_item);
+                session.give(Output::Aside(Aside::Note(Box::new(note))));
+            }
             Effect::State(state) => session.give(Output::Aside(Aside::State(state))),
         };
         for (_worker, message) in messages.drain(..) {
             match message {
-                Message::Event(event) => ledger.apply(event, &mut emit),
+                Message::Event(event) => ledger.apply(&event, &mut |effect| emit(effect, Some(&event))),
                 Message::FirstTime { partition, order: (time, _position) } => {
                     ledger.set_first_time(partition, time);
                 }
@@ -200,7 +208,7 @@ pub fn baskets_core<'scope>(
                 }
             }
         }
-        ledger.end_epoch(&mut emit);
+        ledger.end_epoch(&mut |effect| emit(effect, None));
         if ledger.take_forgotten() {
             session.give(Output::Aside(Aside::Forgot));
         }
@@ -220,24 +228,24 @@ pub fn baskets_core<'scope>(
 }
 
 /// Splits what the operator emits into streams.
-fn split<'scope>(
-    outputs: StreamVec<'scope, Epoch, Output>,
+fn split<'scope, I: Clone + 'static>(
+    outputs: StreamVec<'scope, Epoch, Output<I>>,
     ledger: Rc<RefCell<dyn Measured>>,
-) -> Baskets<'scope> {
-    let (lines, asides): (_, StreamVec<'_, Epoch, Aside>) = outputs.ok_err(|output| match output {
+) -> Baskets<'scope, I> {
+    let (lines, asides): (_, StreamVec<'_, Epoch, Aside<I>>) = outputs.ok_err(|output| match output {
         Output::Line(update) => Ok(update),
         Output::Aside(aside) => Err(aside),
     });
-    let (states, asides): (_, StreamVec<'_, Epoch, Aside>) = asides.ok_err(|aside| match aside {
+    let (states, asides): (_, StreamVec<'_, Epoch, Aside<I>>) = asides.ok_err(|aside| match aside {
         Aside::State(state) => Ok(*state),
         other => Err(other),
     });
-    let (held, asides): (_, StreamVec<'_, Epoch, Aside>) = asides.ok_err(|aside| match aside {
+    let (held, asides): (_, StreamVec<'_, Epoch, Aside<I>>) = asides.ok_err(|aside| match aside {
         Aside::Held(change) => Ok(change),
         other => Err(other),
     });
-    let (notes, asides): (_, StreamVec<'_, Epoch, Aside>) = asides.ok_err(|aside| match aside {
-        Aside::Note(note) => Ok(note),
+    let (notes, asides): (_, StreamVec<'_, Epoch, Aside<I>>) = asides.ok_err(|aside| match aside {
+        Aside::Note(note) => Ok(*note),
         other => Err(other),
     });
     let (forgot, refreshes) = asides.ok_err(|aside| match aside {

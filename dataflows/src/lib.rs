@@ -77,8 +77,8 @@ pub use sampling::{Sampling, basket_level};
 
 mod baskets;
 pub use baskets::{
-    BasketCopy, BasketState, Baskets, Line, Note, SnapshotRequest, SnapshotSink, StateLine, baskets,
-    baskets_core,
+    BasketCopy, BasketState, Baskets, Line, Note, NoteCause, NoteKind, SnapshotRequest, SnapshotSink,
+    StateLine, baskets, baskets_core,
 };
 
 mod interactions;
@@ -221,8 +221,10 @@ pub fn recommend_core<'scope>(
     let snapshots = snapshots.map(|request| (request, SharedNames::clone(&names)));
     // Not before the names of its epoch have arrived.
     let questions = questions.map(|questions| questions.concat(events.clone().flat_map(|_event| None)));
+    let table = SharedNames::clone(&names);
+    let note_item = move |item| table.borrow().name(item).clone();
     let Baskets { lines, notes, states, forgot, refreshes, held, ledger } =
-        baskets_core(events, params, sampling.clone(), snapshots);
+        baskets_core(events, params, sampling.clone(), snapshots, note_item);
     let interactions = interactions(lines);
     let asking = params.answers.map(|answers| Asking {
         states: states.clone(),

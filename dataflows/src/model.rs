@@ -3,8 +3,8 @@
 //! It shares the measures, the types and the hash of baskets with the dataflow, and nothing else.
 
 use crate::{
-    Action, Counts, Event, LineTouch, List, ListParams, Millis, Name, Params, Partition, Quantity, StateLine,
-    Touch, basket_level,
+    Action, Counts, Event, LineTouch, List, ListParams, Millis, Name, Note, NoteCause, NoteKind, Params,
+    Partition, Quantity, StateLine, Touch, basket_level,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -41,6 +41,8 @@ pub struct Model {
     baskets: BTreeMap<Name, ModelBasket>,
     /// The largest time of each partition's events.
     clocks: BTreeMap<Partition, Millis>,
+    /// What was odd about events and baskets, until it is taken.
+    notes: Vec<Note>,
 }
 
 /// One basket.
@@ -56,6 +58,8 @@ struct ModelBasket {
     users: BTreeSet<Name>,
     /// The partition of its first event.
     partition: Partition,
+    /// Whether it had an event in another partition.
+    is_split: bool,
     /// The time of its last event; 0 when unknown.
     last: Millis,
 }
@@ -76,7 +80,7 @@ pub struct ModelBasketState {
 impl Model {
     /// A model without baskets.
     pub fn new(params: Params) -> Self {
-        Model { params, baskets: BTreeMap::new(), clocks: BTreeMap::new() }
+        Model { params, baskets: BTreeMap::new(), clocks: BTreeMap::new(), notes: Vec::new() }
     }
 
     /// Applies one event. Events of one basket must come in order ([`Event::order`]).
@@ -97,11 +101,18 @@ impl Model {
         }
         let basket = self.baskets.entry(event.basket.clone()).or_default();
         if basket.is_expired(self.params, event.time) {
+            let cause = match basket.partition == partition {
+                true => NoteCause::Idle { partition, last: basket.last },
+                false => NoteCause::Event(event.position),
+            };
+            self.notes.push(Note::of_expired(&event.basket, cause));
             *basket = ModelBasket::default();
         }
         if basket.lines.is_empty() {
             basket.partition = partition;
         }
+        let was_split = basket.is_split;
+        basket.is_split |= basket.partition != partition;
         let (last, touch, line_touch) = match &event.action {
             Action::Restore(_item, restored) => {
                 let unknown = Touch { time: restored.last, ..Touch::default() };
@@ -110,15 +121,17 @@ impl Model {
             _ => (event.time, event.into(), LineTouch::At(event.into())),
         };
         basket.last = last.max(basket.last);
-        let is_tracked = self.params.open_for.is_some();
-        let before = is_tracked.then(|| (basket.lines.clone(), basket.users.clone()));
+        let (lines, users) = (basket.lines.clone(), basket.users.clone());
         basket.users.extend(event.user.clone());
-        basket.act(&event.action, self.params.basket_items_max);
+        let evicted = basket.act(&event.action, self.params.basket_items_max);
+        self.notes.extend((basket.is_split && !was_split).then(|| note(NoteKind::SplitBasket, event)));
+        let is_restored = matches!(event.action, Action::Restore(..));
+        self.notes.extend((basket.lines == lines && !is_restored).then(|| note(NoteKind::NoEffect, event)));
+        let evicted = evicted.map(|item| Note { item: Some(item), ..note(NoteKind::LineEvicted, event) });
+        self.notes.extend(evicted);
         if basket.lines.is_empty() {
             self.baskets.remove(&event.basket);
-        } else if let Some((lines, users)) = before
-            && (lines != basket.lines || users != basket.users)
-        {
+        } else if self.params.open_for.is_some() && (lines != basket.lines || users != basket.users) {
             basket.touch = touch.max(basket.touch);
             basket.touch_lines(&lines, event.action.item(), line_touch);
         }
@@ -127,10 +140,15 @@ impl Model {
     /// Ends an epoch: deletes the baskets that had no event for too long. Of those that are recent no more, only the
     /// order of the lines' touches stays.
     pub fn end_epoch(&mut self) {
-        let Model { params, baskets, clocks } = self;
+        let Model { params, baskets, clocks, notes } = self;
         let clock = |basket: &ModelBasket| clocks.get(&basket.partition).copied().unwrap_or_default();
         if params.basket_idle.is_some() {
-            baskets.retain(|_name, basket| !basket.is_expired(*params, clock(basket)));
+            baskets.retain(|name, basket| {
+                let (partition, last) = (basket.partition, basket.last);
+                let is_expired = basket.is_expired(*params, clock(basket));
+                notes.extend(is_expired.then(|| Note::of_expired(name, NoteCause::Idle { partition, last })));
+                !is_expired
+            });
         }
         let is_past =
             |basket: &ModelBasket| params.open_for.is_some() && !basket.is_recent(*params, clock(basket));
@@ -139,6 +157,11 @@ impl Model {
                 basket.touches.insert(item, LineTouch::Before(rank));
             }
         }
+    }
+
+    /// Takes the notes since the last call.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
     }
 
     /// What each basket holds. Empty where [`Params::open_for`] is not set.
@@ -175,6 +198,15 @@ impl Model {
     }
 }
 
+/// The note of an event, with the item that it names.
+fn note(kind: NoteKind, event: &Event) -> Note {
+    let cause = match event.action {
+        Action::Restore(..) => NoteCause::Restore,
+        _ => NoteCause::Event(event.position),
+    };
+    Note { kind, basket: event.basket.clone(), item: event.action.item().cloned(), cause }
+}
+
 impl ModelBasket {
     /// Whether it had no event for too long at this time. Never, while the time of its last event is unknown.
     fn is_expired(&self, params: Params, time: Millis) -> bool {
@@ -186,8 +218,8 @@ impl ModelBasket {
         params.open_for.is_some_and(|open_for| self.touch.time + open_for.get() > time)
     }
 
-    /// Applies an action to the lines.
-    fn act(&mut self, action: &Action<Name>, items_max: usize) {
+    /// Applies an action to the lines. Returns the item that a new line of a full basket evicted.
+    fn act(&mut self, action: &Action<Name>, items_max: usize) -> Option<Name> {
         let lines = &mut self.lines;
         if let Action::Add(item, _)
         | Action::Set(item, _)
@@ -218,9 +250,7 @@ impl ModelBasket {
             }
         }
         lines.retain(|&(_, cart, bought)| cart > 0 || bought > 0);
-        if lines.len() > items_max {
-            lines.remove(0);
-        }
+        (lines.len() > items_max).then(|| lines.remove(0).0)
     }
 
     /// Notes that an event about `item` changed the lines, which were `before`.

@@ -51,3 +51,6 @@ mod expiry;
 
 // Answers of carts, users and questions, by every way, are the plain model's at every epoch.
 mod answers;
+
+// Notes of what was odd: the model's, at every epoch.
+mod notes;

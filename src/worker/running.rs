@@ -273,7 +273,7 @@ fn build(
             verified.probe_with(&delivered).probe_with(&accepted);
         }
         let counts = Rc::clone(tally);
-        let notes = notes.inspect(move |&note| counts.borrow_mut().add(Counter::of(note), 1));
+        let notes = notes.inspect(move |note| counts.borrow_mut().add(Counter::of(note.kind), 1));
         notes.probe_with(&delivered).probe_with(&accepted);
         let published = publish(lists, consumer_state, publisher, resumption, cadence, epoch_writer);
         published.delivered.probe_with(&delivered);

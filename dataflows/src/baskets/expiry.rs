@@ -125,6 +125,11 @@ impl Expiry {
         self.last[number as usize].map_or(0, |last| last.time)
     }
 
+    /// The partition whose clock the basket follows.
+    pub(super) fn partition(&self, number: u32) -> Partition {
+        self.last[number as usize].map_or_else(Partition::default, |last| last.partition)
+    }
+
     /// Whether the basket is expired at this time. Never, while the time of its last event is unknown.
     pub(super) fn is_expired(&self, number: u32, time: Millis) -> bool {
         let last = self.last(number);

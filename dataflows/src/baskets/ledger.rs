@@ -8,9 +8,10 @@
 
 use crate::baskets::basket_state::{BasketState, StateLine};
 use crate::baskets::expiry::Expiry;
+use crate::baskets::note::{ExpiredBasket, Oddity};
 use crate::baskets::packed_quantity::Overflow;
 use crate::baskets::snapshot_scan::{BasketCopy, SnapshotScan};
-use crate::baskets::stored_basket::{Effect, Note, StoredBasket, StoredLine};
+use crate::baskets::stored_basket::{Effect, StoredBasket, StoredLine};
 use crate::baskets::tracking::Tracking;
 use crate::interner::Interner;
 use crate::sampling::{Sampling, basket_level};
@@ -126,9 +127,9 @@ impl Ledger {
     }
 
     /// Applies one event and emits its effects in order.
-    pub(super) fn apply(&mut self, event: Event<Item>, emit: &mut impl FnMut(Effect)) {
+    pub(super) fn apply(&mut self, event: &Event<Item>, emit: &mut impl FnMut(Effect)) {
         if let Action::ForgetUser = event.action {
-            self.forget_user(&event, emit);
+            self.forget_user(event, emit);
             return;
         }
         if let Some(expiry) = &self.expiry
@@ -143,28 +144,28 @@ impl Ledger {
             }
             _ => match self.names.get(&event.basket) {
                 Some(number) => number,
-                None => return emit(Effect::Note(Note::NoEffect)),
+                None => return emit(Effect::Note(Oddity::NoEffect)),
             },
         };
         if self.baskets.len() < self.names.numbers_end() {
             self.baskets.resize_with(self.names.numbers_end(), StoredBasket::default);
         }
         self.copy_before_change(number);
-        self.record_origin(number, &event, emit);
+        self.record_origin(number, event, emit);
         let was_stored = !self.baskets[number as usize].lines.is_empty();
         self.has_forgotten |= was_stored && event.action == Action::Forget;
-        let (touch, line_touch) = touches_of(&event);
+        let (touch, line_touch) = touches_of(event);
         let is_changed = self.apply_to_lines(number, &event.action, line_touch, emit);
         // Recovery may restore a line twice, to name a second user.
         if !is_changed && !matches!(event.action, Action::Restore(..)) {
-            emit(Effect::Note(Note::NoEffect));
+            emit(Effect::Note(Oddity::NoEffect));
         }
         let StoredBasket { lines, partition, .. } = &self.baskets[number as usize];
         if lines.is_empty() {
             return self.release(number, was_stored);
         }
         let partition = *partition;
-        let is_new_user = event.user.is_some_and(|user| self.record_user(number, &user));
+        let is_new_user = event.user.as_ref().is_some_and(|user| self.record_user(number, user));
         if let Some(tracking) = &mut self.tracking
             && (is_changed || is_new_user)
         {
@@ -207,7 +208,7 @@ impl Ledger {
             stored.partition = partition;
         } else if stored.partition != partition && !stored.is_split {
             stored.is_split = true;
-            emit(Effect::Note(Note::SplitBasket));
+            emit(Effect::Note(Oddity::SplitBasket));
         }
         if let Some(expiry) = &mut self.expiry {
             let time = match &event.action {
@@ -239,7 +240,11 @@ impl Ledger {
 
     /// Deletes a basket that is expired, and notes it.
     fn expire_basket(&mut self, number: u32, emit: &mut impl FnMut(Effect)) {
-        emit(Effect::Note(Note::BasketExpired));
+        if let Some(expiry) = &self.expiry {
+            let (basket, partition) = (self.names.name(number).clone(), expiry.partition(number));
+            let expired = ExpiredBasket { basket, partition, last: expiry.last(number) };
+            emit(Effect::Note(Oddity::Expired(Box::new(expired))));
+        }
         self.forget(number, emit);
     }
 
@@ -429,7 +434,7 @@ mod tests {
                 time: 0,
                 action: action.clone().map_item(Item::new),
             };
-            ledger.apply(event, &mut |effect| match effect {
+            ledger.apply(&event, &mut |effect| match effect {
                 Effect::Line((_basket, item, quantity), diff) => {
                     *lines.entry((item.number(), quantity)).or_insert(0) += diff
                 }

@@ -224,7 +224,7 @@ mod tests {
         let mut states = Vec::new();
         for event in events {
             ledger.advance_clock(event.position.partition, event.time);
-            ledger.apply(event, &mut |_effect| {});
+            ledger.apply(&event, &mut |_effect| {});
         }
         ledger.end_epoch(&mut |effect| {
             if let Effect::State(state) = effect {

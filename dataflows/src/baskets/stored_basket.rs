@@ -25,32 +25,19 @@
 
 use crate::baskets::basket_state::BasketState;
 use crate::baskets::line_touches::LineTouches;
+use crate::baskets::note::Oddity;
 use crate::baskets::packed_quantity::{Overflow, PackedQuantity};
 use crate::{Action, Basket, Diff, Item, LineTouch, Partition, Quantity, compact_vec};
-use serde::{Deserialize, Serialize};
 
 /// A basket holds an item in a quantity above 0: units in the cart and units bought together.
 pub type Line = (Basket, Item, Quantity);
-
-/// Something odd about an event or a basket. It is no error, but it is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Note {
-    /// An event changed nothing, such as the removal of an item that was never added.
-    NoEffect,
-    /// A basket had events in more than one partition, so their order is undefined. Counted once per basket.
-    SplitBasket,
-    /// A new line of a full basket evicted the oldest (`--max-basket-items`).
-    LineEvicted,
-    /// A basket had no event for too long (`--basket-idle`).
-    BasketExpired,
-}
 
 /// An effect of an event.
 pub(super) enum Effect {
     /// A line was inserted (+1) or removed (−1).
     Line(Line, Diff),
     /// Something was odd.
-    Note(Note),
+    Note(Oddity),
     /// The state of a basket that the epoch changed.
     State(Box<BasketState>),
 }
@@ -116,7 +103,7 @@ impl StoredBasket {
             if count == items_max {
                 let mut oldest = self.lines.remove(0);
                 oldest.apply(basket, &Action::Forget, overflow, emit);
-                emit(Effect::Note(Note::LineEvicted));
+                emit(Effect::Note(Oddity::LineEvicted(oldest.item)));
                 if let Some((touches, _touch)) = &mut touched {
                     touches.remove(0);
                 }
