@@ -11,8 +11,8 @@ use crate::demo::DemoOptions;
 use crate::files::{ExistingFile, Written, refuse_lost_files};
 use crate::generate::GenerateOptions;
 use crate::job::{
-    AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, StatePlace, Stream, Streams,
-    Timeouts, Verify,
+    AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, Outputs, StateOptions, StatePlace, Stream,
+    Streams, Timeouts, Verify,
 };
 use crate::output::{OutputOptions, WORKER_SLOTS};
 use crate::top::TopOptions;
@@ -52,31 +52,19 @@ const LIST_BYTES_MAX: usize = 16 << 20;
 /// # Errors
 /// When flags contradict each other, or a value is out of its range. The message names the flag.
 pub fn job(args: RunArgs) -> Result<Job> {
-    effects::check_run(&args)?;
+    let outputs = outputs(&args);
+    effects::check_run(&args, &outputs)?;
     let streams = inputs::streams(&args)?;
     let params = params(&args, &streams)?;
     let cluster = cluster(&args)?;
     let cut = cut(&args, &streams)?;
     let state = state(&args, &streams)?;
-    let output = destination(&args.output);
     let dead_letters = args.dead_letter.as_ref().map(destination);
-    check_topics(&args)?;
-    let inputs = args.input.iter().map(|input| &input.place);
-    let mut places = inputs.chain([&args.output]).chain(args.dead_letter.as_ref());
-    let kafka = match places.any(|place| matches!(place, Place::Topic(_))) {
-        true => Some(kafka(&args.kafka)?),
-        false => None,
-    };
+    let has_topics = check_topics(&args, &outputs)?;
+    let kafka = if has_topics { Some(kafka(&args.kafka)?) } else { None };
     let job = Job {
         streams,
         params,
-        output,
-        records: OutputOptions {
-            envelope: args.envelope,
-            scores: params.lists.scores,
-            score_digits: args.score_digits,
-        },
-        lists_every: args.lists_every.0,
         output_partitions: args.output_partitions.map(u32::from),
         dead_letters,
         cut,
@@ -90,7 +78,8 @@ pub fn job(args: RunArgs) -> Result<Job> {
             (None, true) => Some(Verify::AtEnd),
             (None, false) => None,
         },
-        delivery: delivery(&args, &cluster)?,
+        delivery: delivery(&args, &cluster, &outputs)?,
+        outputs,
         existing: existing(&args),
         cluster,
         kafka,
@@ -109,40 +98,50 @@ fn existing(args: &RunArgs) -> ExistingFile {
     }
 }
 
-/// Refuses a topic that two flags name.
+/// The output streams that the flags name.
+fn outputs(args: &RunArgs) -> Outputs {
+    let records = OutputOptions {
+        envelope: args.envelope,
+        scores: args.scores == OnOff::On,
+        score_digits: args.score_digits,
+    };
+    Outputs::lists(destination(&args.output), records, args.lists_every.0)
+}
+
+/// Refuses a topic that two flags name. Returns whether any flag names one.
 ///
 /// A job that reads the topic that it writes never ends. A job that writes lists among dead letters cannot be started
 /// again.
-fn check_topics(args: &RunArgs) -> Result<()> {
-    let places = args.input.iter().map(|input| ("--input", &input.place));
-    let places = places.chain([("--output", &args.output)]);
-    let places = places.chain(args.dead_letter.as_ref().map(|place| ("--dead-letter", place)));
+fn check_topics(args: &RunArgs, outputs: &Outputs) -> Result<bool> {
+    let read = args.input.iter().map(|input| ("--input", input.place.topic()));
+    let written = outputs.iter().map(|(_number, stream)| (stream.content.flag(), stream.topic()));
+    let letters = args.dead_letter.iter().map(|place| ("--dead-letter", place.topic()));
     let mut flags = BTreeMap::new();
-    for (flag, place) in places {
-        let Place::Topic(name) = place else { continue };
+    for (flag, topic) in read.chain(written).chain(letters) {
+        let Some(name) = topic else { continue };
         if let Some(first) = flags.insert(name, flag) {
             bail!("{first} and {flag} cannot both be kafka:{name}: give each a topic of its own");
         }
     }
-    Ok(())
+    Ok(!flags.is_empty())
 }
 
-fn delivery(args: &RunArgs, cluster: &Cluster) -> Result<Delivery> {
+fn delivery(args: &RunArgs, cluster: &Cluster, outputs: &Outputs) -> Result<Delivery> {
     if args.delivery == DeliveryKind::AtLeastOnce {
         return Ok(Delivery::AtLeastOnce);
     }
     let workers = cluster.threads * cluster.addresses.len().max(1);
     let slots = args.slots.get();
     ensure!(
-        slots as usize >= workers * WORKER_SLOTS || !matches!(args.output, Place::Topic(_)),
+        slots as usize >= workers * WORKER_SLOTS || outputs.topics().next().is_none(),
         "--slots {slots} is fewer than {WORKER_SLOTS} for each of the {workers} workers: every run of the job is to \
          have the same, and enough"
     );
     ensure!(slots <= SLOTS_MAX, "--slots must be at most {SLOTS_MAX}: each is taken over at every start");
     // The default depends on the output alone: runs that write to one topic must fence each other, and no other runs.
-    let job = args.job.clone().unwrap_or_else(|| match &args.output {
-        Place::Topic(topic) => format!("deltacart-{topic}"),
-        _ => "deltacart".to_owned(),
+    let job = args.job.clone().unwrap_or_else(|| match outputs.topics().next() {
+        Some((_number, topic)) => format!("deltacart-{topic}"),
+        None => "deltacart".to_owned(),
     });
     Ok(Delivery::ExactlyOnce { job, slots })
 }

@@ -123,7 +123,7 @@ impl DeadLetters {
     /// # Errors
     /// When no broker answers within the settings' start-up timeout.
     pub fn to_topic(settings: &KafkaSettings, topic: &str, labels: Labels) -> Result<Self, SinkError> {
-        let producer = Producer::connect(settings, topic)?;
+        let producer = Producer::connect(settings, &[topic])?;
         let name = topic.to_owned();
         let topic = Topic { producer, name, labels, queue: VecDeque::new(), queued: 0 };
         Ok(DeadLetters { destination: Destination::Topic(topic) })

@@ -16,7 +16,7 @@ mod tests;
 
 use crate::files::ExistingFile;
 use crate::generate::{GenerateOptions, Generated, generate_watched};
-use crate::job::{AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, Streams};
+use crate::job::{AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, Outputs, Streams};
 use crate::launch::run_prepared;
 use crate::output::{Envelope, OutputOptions};
 use crate::process::Handle;
@@ -261,9 +261,11 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
             open_for: None,
             answers: None,
         },
-        output: Destination::Topic(RECOMMENDATIONS.to_owned()),
-        records: OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: SCORE_DIGITS },
-        lists_every: None,
+        outputs: Outputs::lists(
+            Destination::Topic(RECOMMENDATIONS.to_owned()),
+            OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: SCORE_DIGITS },
+            None,
+        ),
         output_partitions: None,
         dead_letters: None,
         cut: Cut::Tick(EPOCH),

@@ -271,18 +271,18 @@ impl EventWriter {
     fn open(options: &GenerateOptions) -> Result<EventWriter> {
         match &options.output {
             Destination::File(path) => {
-                let file = FileSink::open(path, options.existing, Lines::Events)?;
+                let file = FileSink::open(path, options.existing, Lines::EVENTS)?;
                 Ok(EventWriter::Lines { file, paced: options.rate.is_some() })
             }
             Destination::Topic(name) => {
                 let Some(kafka) = &options.kafka else { bail!(GenerateError::NoBrokers(name.clone())) };
-                let holding = refuse_other_records(kafka, ("--output", name), Kind::Events)?;
+                let holding = refuse_other_records(kafka, ("--output", name), Kind::Lines(Lines::EVENTS))?;
                 let topic = TopicSpec { name, partitions: options.partitions, compacted: false };
                 ensure_topic(kafka, &topic).context("cannot prepare the topic of events")?;
                 if holding == Holding::Same {
                     warn_of_earlier_events(name, &options.shop);
                 }
-                Ok(EventWriter::Topic(Box::new(Producer::connect(kafka, name)?)))
+                Ok(EventWriter::Topic(Box::new(Producer::connect(kafka, &[name])?)))
             }
         }
     }

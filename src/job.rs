@@ -3,7 +3,7 @@
 mod description;
 
 use crate::files::{ExistingFile, Written, refuse_lost_files};
-use crate::output::OutputOptions;
+use crate::output::StreamNumber;
 use anyhow::Result;
 use deltacart_dataflows::Params;
 use deltacart_inputs::OnExpired;
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use crate::cluster::{Cluster, Timeouts};
+pub use crate::outputs::{Destination, OutputStream, Outputs};
 pub use crate::streams::{Input, Stream, Streams};
 
 /// The settings of a run.
@@ -22,12 +23,8 @@ pub struct Job {
     pub streams: Streams,
     /// The settings of the computation.
     pub params: Params,
-    /// The destination of changed lists.
-    pub output: Destination,
-    /// The layout of the output records.
-    pub records: OutputOptions,
-    /// The shortest interval between two publications of lists. `None` publishes with every epoch.
-    pub lists_every: Option<Duration>,
+    /// The output streams, and how their records are laid out.
+    pub outputs: Outputs,
     /// The number of partitions of a new output topic. `None` takes that of the largest input.
     pub output_partitions: Option<u32>,
     /// The destination of rejected records. `None` only counts them in the summary.
@@ -48,16 +45,6 @@ pub struct Job {
     pub existing: ExistingFile,
     /// The storage and timing of snapshots. `None` takes none.
     pub state: Option<StateOptions>,
-}
-
-impl Job {
-    /// Whether publishing resumes from what consumers have. That is always so for a topic, which outlives the job.
-    pub fn resumes(&self) -> bool {
-        match &self.output {
-            Destination::Topic(_) => true,
-            Destination::File(path) => self.existing == ExistingFile::Resume && path != "-",
-        }
-    }
 }
 
 /// The delivery guarantee for an output topic.
@@ -96,12 +83,11 @@ pub enum StatePlace {
 }
 
 impl Job {
-    /// The file to which this process writes lists, if any.
-    pub(crate) fn output_path(&self) -> Option<&str> {
-        match &self.output {
-            Destination::File(path) if self.cluster.process == 0 => Some(path),
-            _ => None,
-        }
+    /// The output streams that this process writes to files, with their numbers and paths. The first process writes
+    /// all of them.
+    pub(crate) fn output_files(&self) -> impl Iterator<Item = (StreamNumber, &OutputStream, &str)> {
+        let written = self.outputs.iter().filter(|_| self.cluster.process == 0);
+        written.filter_map(|(number, stream)| Some((number, stream, stream.file()?)))
     }
 
     /// The file to which this process writes dead letters, if any. Each process has its own. Processes after the
@@ -124,10 +110,9 @@ impl Job {
         let files = self.streams.iter().flat_map(|(_number, stream)| stream.files());
         let read: Vec<(&'static str, &Path)> = files.map(|path| ("--input", path.as_path())).collect();
         let existing = self.existing;
-        let output = self.output_path().map(str::to_owned);
-        let written = [("--output", output), ("--dead-letter", self.dead_letter_path())];
-        let written =
-            written.into_iter().filter_map(|(flag, path)| Some(Written { flag, path: path?, existing }));
+        let outputs = self.output_files().map(|(_number, stream, path)| (stream.content.flag(), path.to_owned()));
+        let written = outputs.chain(self.dead_letter_path().map(|path| ("--dead-letter", path)));
+        let written = written.map(|(flag, path)| Written { flag, path, existing });
         refuse_lost_files(&read, &written.collect::<Vec<_>>())
     }
 
@@ -148,15 +133,6 @@ impl Job {
         bounds.extend(self.params.item_baskets_max.map(|most| ("item_baskets", u64::from(most.get()))));
         bounds
     }
-}
-
-/// A destination of records.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// A file, or `-` for standard output.
-    File(String),
-    /// A topic.
-    Topic(String),
 }
 
 /// The rule by which an epoch ends.

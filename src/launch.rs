@@ -10,8 +10,8 @@
 //! ([`crate::cluster`]).
 
 use crate::cluster::{self, Cluster, Joined, Settings, Turns, Watchdog};
-use crate::job::{Destination, Job};
-use crate::output::{FileSink, Lines, Sink, SinkError, TopicSpec, ensure_topic};
+use crate::job::{Destination, Job, OutputStream};
+use crate::output::{FileSink, Lines, Sink, SinkError, StreamNumber, TopicSpec, ensure_topic};
 use crate::process::{Handle, Shared};
 use crate::slow_reader::SlowReader;
 use crate::state::open::State;
@@ -23,6 +23,7 @@ use anyhow::{Context, Result, anyhow};
 use deltacart_inputs::Share;
 use deltacart_inputs::file::FileSource;
 use deltacart_inputs::kafka::{KafkaSettings, TopicState, topic_partitions};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,19 +37,22 @@ pub fn run(job: Job, handle: &Handle) -> Result<Option<Summary>> {
     job.check_files()?;
     check_input(&job)?;
     join_and_run(job, handle, |job| {
-        let output = prepare_topics(job)?;
+        let topics = prepare_topics(job)?;
         tracing::info!("{}", job.described());
-        Ok(output)
+        Ok(topics)
     })
 }
 
 /// Runs a job whose topics are known to exist with the right properties.
 pub(crate) fn run_prepared(job: Job, handle: &Handle) -> Result<Option<Summary>> {
-    join_and_run(job, handle, |_job| Ok(None))
+    join_and_run(job, handle, |_job| Ok(BTreeMap::new()))
 }
 
-/// Creates the topics that a job writes, and returns the state of its output topic.
-type Prepare = fn(&Job) -> Result<Option<TopicState>>;
+/// Creates the topics that a job writes, and returns the states of its output topics.
+type Prepare = fn(&Job) -> Result<OutputTopics>;
+
+/// The output topics of a job, by the number of the stream.
+type OutputTopics = BTreeMap<StreamNumber, TopicState>;
 
 fn join_and_run(job: Job, handle: &Handle, prepare: Prepare) -> Result<Option<Summary>> {
     let processes = job.cluster.addresses.len();
@@ -73,17 +77,17 @@ fn run_joined(job: Job, handle: &Handle, joined: &mut Joined, prepare: Prepare) 
     handle.meter().wait_for("the newest good snapshot to be found");
     let state = State::open(&job)?.map(Arc::new);
     handle.meter().wait_for("the brokers to answer about the topics");
-    let output_topic = prepare(&job)?;
+    let output_topics = prepare(&job)?;
     handle.meter().wait_no_more();
     let shared = Shared {
-        output: output_file(&job)?,
+        outputs: output_files(&job)?,
         dead_letters: dead_letter_file(&job)?,
-        output_topic,
+        output_topics,
         turns: Turns::new(job.cluster.threads),
         state,
         ..handle.shared.clone()
     };
-    let files = [shared.output.clone(), shared.dead_letters.clone()];
+    let files: Vec<FileSink> = shared.outputs.values().chain(&shared.dead_letters).cloned().collect();
     let _watchdog = watchdog(&job, &shared)?;
     let _slow_readers = slow_readers(&job, &shared)?;
     let job = Arc::new(job);
@@ -97,7 +101,7 @@ fn run_joined(job: Job, handle: &Handle, joined: &mut Joined, prepare: Prepare) 
     for result in guards.join() {
         result.map_err(|error| anyhow!("a worker stopped: {error}"))?;
     }
-    for mut file in files.into_iter().flatten() {
+    for mut file in files {
         file.finish(Duration::ZERO).unwrap_or_else(|error| fail(&error.into()));
     }
     let summary = handle.shared.summary.lock().map_err(|_| anyhow!("a worker stopped"))?.take();
@@ -107,7 +111,8 @@ fn run_joined(job: Job, handle: &Handle, joined: &mut Joined, prepare: Prepare) 
 /// Starts the watchdog of this process's workers, unless they write to standard output: its reader may be slow.
 fn watchdog(job: &Job, shared: &Shared) -> Result<Option<Watchdog>> {
     let standard_output = Destination::File("-".to_owned());
-    if job.output == standard_output || job.dead_letters.as_ref() == Some(&standard_output) {
+    let mut written = job.outputs.iter().map(|(_number, stream)| &stream.destination).chain(&job.dead_letters);
+    if written.any(|destination| *destination == standard_output) {
         return Ok(None);
     }
     let first = job.cluster.process * job.cluster.threads;
@@ -118,7 +123,7 @@ fn watchdog(job: &Job, shared: &Shared) -> Result<Option<Watchdog>> {
 /// Watches the readers of this process's output and dead letters, where these are not regular files.
 fn slow_readers(job: &Job, shared: &Shared) -> Result<Vec<SlowReader>> {
     let mut watched = Vec::new();
-    for sink in [&shared.output, &shared.dead_letters].into_iter().flatten() {
+    for sink in shared.outputs.values().chain(&shared.dead_letters) {
         let (written, patience) = (sink.clone(), job.cluster.timeouts.stop);
         let is_writing = move || written.is_being_written();
         let reader = SlowReader::watch(sink.path(), &shared.stop, patience, is_writing);
@@ -127,16 +132,18 @@ fn slow_readers(job: &Job, shared: &Shared) -> Result<Vec<SlowReader>> {
     Ok(watched)
 }
 
-/// The output, if it is a file. Worker 0 writes it.
-fn output_file(job: &Job) -> Result<Option<FileSink>> {
-    let path = job.output_path();
-    Ok(path.map(|path| FileSink::open(path, job.existing, Lines::Lists)).transpose()?)
+/// The output streams that are files. Worker 0 writes them.
+fn output_files(job: &Job) -> Result<BTreeMap<StreamNumber, FileSink>> {
+    let open = |(number, stream, path): (StreamNumber, &OutputStream, &str)| {
+        Ok((number, FileSink::open(path, job.existing, stream.content.lines())?))
+    };
+    job.output_files().map(open).collect()
 }
 
 /// The dead letters, if they go to a file.
 fn dead_letter_file(job: &Job) -> Result<Option<FileSink>> {
     let path = job.dead_letter_path();
-    Ok(path.map(|path| FileSink::open(&path, job.existing, Lines::DeadLetters)).transpose()?)
+    Ok(path.map(|path| FileSink::open(&path, job.existing, Lines::DEAD_LETTERS)).transpose()?)
 }
 
 /// Checks that the files that this process reads exist.
@@ -161,27 +168,33 @@ pub(crate) fn fail(error: &anyhow::Error) -> ! {
     cluster::die(&format!("{error:#}"));
 }
 
-/// Creates missing output topics and returns the state of the output topic. The inputs are checked first, so that a
-/// misspelt name leaves no topic behind.
-fn prepare_topics(job: &Job) -> Result<Option<TopicState>> {
-    let Some(kafka) = &job.kafka else { return Ok(None) };
+/// Creates missing output topics and returns the states of those of output streams. The inputs, and topics that hold
+/// something already, are checked first, so that a misspelt name leaves no topic behind.
+fn prepare_topics(job: &Job) -> Result<OutputTopics> {
+    let Some(kafka) = &job.kafka else { return Ok(OutputTopics::new()) };
     let of_input = partitions_of_inputs(&job.streams, kafka)?;
+    for (_number, stream) in job.outputs.iter() {
+        if let (Some(name), None) = (stream.topic(), stream.content.table()) {
+            let kind = Kind::Lines(stream.content.lines());
+            refuse_other_records(kafka, (stream.content.flag(), name), kind)?;
+        }
+    }
     if let Some(Destination::Topic(name)) = &job.dead_letters {
         refuse_other_records(kafka, ("--dead-letter", name), Kind::DeadLetters)?;
     }
     let partitions = job.output_partitions.unwrap_or(of_input);
-    let output = match &job.output {
-        Destination::Topic(name) => Some(
-            ensure_topic(kafka, &TopicSpec { name, partitions, compacted: true })
-                .context("cannot prepare the output topic")?,
-        ),
-        Destination::File(_) => None,
-    };
+    let mut topics = OutputTopics::new();
+    for (number, stream) in job.outputs.iter() {
+        let Some(name) = stream.topic() else { continue };
+        let spec = TopicSpec { name, partitions, compacted: stream.content.table().is_some() };
+        let state = ensure_topic(kafka, &spec);
+        topics.insert(number, state.with_context(|| format!("cannot prepare the topic of {}", stream.content.flag()))?);
+    }
     if let Some(Destination::Topic(name)) = &job.dead_letters {
         ensure_topic(kafka, &TopicSpec { name, partitions, compacted: false })
             .context("cannot prepare the dead-letter topic")?;
     }
-    Ok(output)
+    Ok(topics)
 }
 
 /// The number of partitions of the largest input. Fails if a topic does not exist.

@@ -13,6 +13,8 @@ pub mod job;
 
 pub mod streams;
 
+pub mod outputs;
+
 pub mod launch;
 
 pub mod process;
@@ -24,6 +26,8 @@ mod topics;
 pub mod cluster;
 
 pub mod state;
+
+mod first_error;
 
 mod worker;
 

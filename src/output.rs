@@ -21,8 +21,10 @@ mod difference;
 mod encode;
 mod parsed_record;
 mod fold;
+mod log_format;
 pub(crate) mod consumer_state;
 mod sink;
+mod sink_set;
 mod file;
 pub(crate) mod kafka;
 #[doc(hidden)]
@@ -39,5 +41,7 @@ pub use kafka::{
     KafkaSink, OutputWatch, TABLE_PROPERTIES, TopicSpec, TransactionalSink, WORKER_SLOTS, ensure_topic,
     fence, wait_for_open_transactions,
 };
+pub(crate) use log_format::{LogFormat, Mark};
 pub use records::{Record, Records};
-pub use sink::{Delivery, Sent, Sink, SinkError, Watch};
+pub(crate) use sink_set::SinkSet;
+pub use sink::{Delivery, Sent, Sink, SinkError, StreamNumber, Watch};

@@ -2,12 +2,13 @@
 
 use crate::cluster::Turns;
 use crate::metrics::Meter;
-use crate::output::FileSink;
+use crate::output::{FileSink, StreamNumber};
 use crate::state::open::State;
 use crate::summary::Summary;
 use crate::unusable::Complaints;
 use deltacart_inputs::file::FileProgress;
 use deltacart_inputs::kafka::TopicState;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -18,11 +19,12 @@ pub(crate) struct Shared {
     pub(crate) stop: Arc<AtomicBool>,
     /// The progress of reading the files.
     pub(crate) progress: FileProgress,
-    /// The files that this process writes, shared by its workers.
-    pub(crate) output: Option<FileSink>,
+    /// The files that this process writes, shared by its workers: those of output streams by number, and the dead
+    /// letters.
+    pub(crate) outputs: BTreeMap<StreamNumber, FileSink>,
     pub(crate) dead_letters: Option<FileSink>,
-    /// The output topic as it was at the start of the job, if there is one.
-    pub(crate) output_topic: Option<TopicState>,
+    /// The output topics as they were at the start of the job, by the number of the stream.
+    pub(crate) output_topics: BTreeMap<StreamNumber, TopicState>,
     /// The number of turns of the loop of each worker of this process.
     pub(crate) turns: Turns,
     /// The snapshots, and the one that the job resumes from.

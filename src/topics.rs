@@ -1,10 +1,11 @@
 //! Topics that hold something already: no command writes among records of another kind.
 //!
 //! A name on the command line may be a mistake, and what is written to a topic cannot be taken back. So the first
-//! record of each partition is looked at before anything is made or written. Lists need no look: whoever publishes them
-//! reads what is there anyway.
+//! record of each partition is looked at before anything is made or written. A table, such as the lists, needs no look:
+//! whoever publishes it reads what is there anyway.
 
 use crate::dead_letter::TOPIC_HEADER;
+use crate::output::Lines;
 use anyhow::{Result, ensure};
 use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource, topic_partitions};
 use deltacart_inputs::{RawRecord, Source};
@@ -16,8 +17,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Kind {
     /// Records that could not be used.
     DeadLetters,
-    /// Events of a made-up shop.
-    Events,
+    /// Records that are known by their first bytes.
+    Lines(Lines),
 }
 
 /// How much of a record is looked at.
@@ -31,7 +32,8 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Kind::DeadLetters => "dead letters",
-            Kind::Events => "events of deltacart generate",
+            Kind::Lines(Lines::EVENTS) => "events of deltacart generate",
+            Kind::Lines(lines) => lines.name,
         }
     }
 
@@ -39,8 +41,8 @@ impl Kind {
         let is_letter = record.headers.iter().any(|(name, _value)| *name == TOPIC_HEADER);
         match self {
             Kind::DeadLetters => is_letter,
-            Kind::Events => {
-                !is_letter && record.value.is_some_and(|value| value.starts_with(br#"{"event":""#))
+            Kind::Lines(lines) => {
+                !is_letter && record.value.is_some_and(|value| lines.has_beginning_of(value))
             }
         }
     }

@@ -3,9 +3,9 @@
 //! All events and lists go to worker 0. When an epoch is closed, it applies the events to the model in their order
 //! and compares. The cost is that of the model, so this is for checking a set-up, not for production.
 
+use crate::first_error::FirstError;
 use crate::job::Verify;
 use crate::summary::{Counter, Tally};
-use crate::worker::FirstError;
 use anyhow::anyhow;
 use deltacart_dataflows::{Diff, Epoch, Event, List, Model, Name, Params};
 use differential_dataflow::VecCollection;

@@ -30,6 +30,7 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
+use crate::first_error::FirstError;
 use crate::job::Job;
 use crate::process::Shared;
 use crate::summary::{Counter, Summary, Tally};
@@ -49,24 +50,6 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::{Exchange, Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
-
-/// The first error of any operator. Operators cannot return errors, so the worker checks for one on every turn.
-#[derive(Clone, Default)]
-pub(crate) struct FirstError(Rc<RefCell<Option<anyhow::Error>>>);
-
-impl FirstError {
-    pub(crate) fn set(&self, error: anyhow::Error) {
-        self.0.borrow_mut().get_or_insert(error);
-    }
-
-    pub(crate) fn is_some(&self) -> bool {
-        self.0.borrow().is_some()
-    }
-
-    fn check(&self) -> Result<()> {
-        self.0.borrow_mut().take().map_or(Ok(()), Err)
-    }
-}
 
 /// Runs one worker of a job until the job is over.
 pub(crate) fn run(worker: &mut Worker, job: &Job, shared: &Shared) -> Result<()> {

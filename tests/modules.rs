@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const CRATES: [&str; 3] = ["src", "inputs/src", "dataflows/src"];
 
 /// The files that are still in a circle. Remove a file when it is in none any more; add none.
-const IN_A_CIRCLE: [&str; 79] = [
+const IN_A_CIRCLE: [&str; 75] = [
     "inputs/src/decode.rs",
     "inputs/src/decode/baskets.rs",
     "inputs/src/decode/choices.rs",
@@ -88,10 +88,6 @@ const IN_A_CIRCLE: [&str; 79] = [
     "src/output/kafka/watch.rs",
     "src/output/parsed_record.rs",
     "src/output/sink.rs",
-    "src/publish.rs",
-    "src/publish/cadence.rs",
-    "src/publish/epoch_writer.rs",
-    "src/verify.rs",
     "src/worker.rs",
     "src/worker/recovery.rs",
     "src/worker/running.rs",

@@ -87,7 +87,7 @@ fn no_client_lets_the_broker_make_a_topic() {
     let Some(broker) = Broker::new() else { return };
     let nowhere = unused("nowhere");
     let settings = broker.settings.clone().with_startup_timeout(Duration::from_secs(3));
-    assert!(KafkaSink::connect(&settings, &nowhere).is_err());
+    assert!(KafkaSink::connect(&settings, &[&nowhere]).is_err());
     let mut config = broker.settings.client_config(Role::Producer);
     let producer: BaseProducer = config.set("message.timeout.ms", "2000").create().unwrap();
     producer.send(BaseRecord::to(&nowhere).key("a").payload("b")).map_err(|(error, _)| error).unwrap();
@@ -215,11 +215,11 @@ fn lists_at_home(broker: &Broker, topic: &str) -> String {
             None => drop(held.remove(&place)),
         }
     });
-    let sink = KafkaSink::connect(&broker.settings, topic).unwrap();
+    let sink = KafkaSink::connect(&broker.settings, &[topic]).unwrap();
     let mut lists = Lists::new();
     for ((partition, key), value) in held {
         let text = String::from_utf8_lossy(&key);
-        assert_eq!(sink.partition_of(&key), Some(partition), "{text} of {partitions}");
+        assert_eq!(sink.partition_of(0, &key), Some(partition), "{text} of {partitions}");
         lists.apply(Some(&key), Some(&value)).unwrap();
     }
     canonical(&lists)
@@ -313,7 +313,7 @@ fn an_output_that_is_another_one_is_noticed() {
     broker.produce(&topic, shop(100).iter().map(|(key, value)| (key.as_str(), value.as_slice())));
     let spec = TopicSpec { name: &output, partitions: 2, compacted: true };
     let began = ensure_topic(&broker.settings, &spec).unwrap();
-    let watch = || OutputWatch::start(&broker.settings, &output, began.clone(), Duration::from_millis(100));
+    let watch = || OutputWatch::start(&broker.settings, (&output, true), began.clone(), Duration::from_millis(100));
     let mut watching = watch().unwrap();
     delete(&broker, &output);
     wait_until("it is gone", || !broker.has(&output));

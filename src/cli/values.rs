@@ -76,6 +76,16 @@ pub enum Place {
     File(String),
 }
 
+impl Place {
+    /// The name of the topic. `None` for a file.
+    pub fn topic(&self) -> Option<&str> {
+        match self {
+            Place::Topic(name) => Some(name),
+            Place::File(_) => None,
+        }
+    }
+}
+
 impl std::str::FromStr for Place {
     type Err = String;
 

@@ -7,6 +7,7 @@ use super::settings::Settings;
 use crate::files::ExistingFile;
 use crate::job::{AheadLimits, Cut, Input, Job, StateOptions, Stream, Streams};
 use crate::output::OutputOptions;
+use crate::outputs::{OutputStream, TableSettings};
 use deltacart_dataflows::{ListParams, Params, Scoring};
 use deltacart_inputs::{DecodeOptions, Limits};
 
@@ -17,9 +18,7 @@ impl Settings {
         let Job {
             streams,
             params,
-            output,
-            records,
-            lists_every,
+            outputs,
             output_partitions,
             dead_letters,
             cut,
@@ -35,10 +34,15 @@ impl Settings {
         settings.set("the version", env!("CARGO_PKG_VERSION"));
         settings.set_streams(streams);
         settings.set_params(params);
-        settings.set("--output", output);
-        let OutputOptions { envelope, scores: _, score_digits: _ } = records;
-        settings.set("--envelope", envelope);
-        settings.set("--lists-every", lists_every);
+        for (_number, stream) in outputs.iter() {
+            let OutputStream { content, destination } = stream;
+            settings.set(content.flag(), destination);
+            if let Some(TableSettings { records, every }) = content.table() {
+                let OutputOptions { envelope, scores: _, score_digits: _ } = records;
+                settings.set("--envelope", envelope);
+                settings.set("--lists-every", every);
+            }
+        }
         settings.set("--output-partitions", output_partitions);
         settings.set("--dead-letter", dead_letters);
         match cut {

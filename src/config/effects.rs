@@ -3,6 +3,7 @@
 //! A user who types a flag expects an effect. If it would have none, the command reports an error and does not start.
 
 use crate::cli::{DeliveryKind, GenerateArgs, Given, OnOff, Place, RunArgs, TopArgs};
+use crate::outputs::Outputs;
 use anyhow::{Result, bail};
 use deltacart_dataflows::Measure;
 use deltacart_inputs::Format;
@@ -19,11 +20,12 @@ struct Need {
 const KAFKA: &[&str] = &["brokers", "property", "properties_file", "startup_timeout"];
 
 /// Refuses flags of `run` that have no effect.
-pub(super) fn check_run(args: &RunArgs) -> Result<()> {
+pub(super) fn check_run(args: &RunArgs, outputs: &Outputs) -> Result<()> {
     let is_topic = |place: &Place| matches!(place, Place::Topic(_));
     let is_file = |place: &Place| matches!(place, Place::File(_));
     let reads_topic = args.input.iter().any(|input| is_topic(&input.place));
-    let writes_topic = is_topic(&args.output);
+    let writes_topic = outputs.topics().next().is_some();
+    let writes_file = outputs.iter().any(|(_number, stream)| stream.file().is_some());
     let letters_to_topic = args.dead_letter.as_ref().is_some_and(is_topic);
     let letters_to_file = args.dead_letter.as_ref().is_some_and(is_file);
     let is_exactly_once = args.delivery == DeliveryKind::ExactlyOnce;
@@ -45,13 +47,13 @@ pub(super) fn check_run(args: &RunArgs) -> Result<()> {
         Need {
             flags: &["output_partitions"],
             is_met: writes_topic || letters_to_topic,
-            what: "an --output or a --dead-letter that is a topic",
+            what: "an output that is a topic",
         },
-        Need { flags: &["delivery"], is_met: writes_topic, what: "an --output that is a topic" },
+        Need { flags: &["delivery"], is_met: writes_topic, what: "an output that is a topic" },
         Need {
             flags: &["job", "slots"],
             is_met: writes_topic && is_exactly_once,
-            what: "an --output that is a topic, with --delivery exactly-once",
+            what: "an output that is a topic, with --delivery exactly-once",
         },
         Need {
             flags: &["max_letters_per_record"],
@@ -60,8 +62,8 @@ pub(super) fn check_run(args: &RunArgs) -> Result<()> {
         },
         Need {
             flags: &["overwrite"],
-            is_met: is_file(&args.output) || letters_to_file,
-            what: "an --output or a --dead-letter that is a file",
+            is_met: writes_file || letters_to_file,
+            what: "an output that is a file",
         },
         Need {
             flags: &["alpha", "damping"],

@@ -88,7 +88,7 @@ fn letters_reach_a_file_when_polled() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rejects.jsonl");
     let mut letters = DeadLetters::to_file(
-        FileSink::open(path.to_str().unwrap(), ExistingFile::Refuse, Lines::DeadLetters).unwrap(),
+        FileSink::open(path.to_str().unwrap(), ExistingFile::Refuse, Lines::DEAD_LETTERS).unwrap(),
     );
     for _ in 0..3 {
         letters.write(of(Found::Topic("carts")), &record(None, None), &Rejected::record(&reject())).unwrap();

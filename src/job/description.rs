@@ -1,5 +1,6 @@
 //! The description of a job in one line, for its log.
 
+use crate::outputs::Content;
 use super::{Cut, Destination, Input, Job, Stream};
 use crate::plural::counted;
 use deltacart_inputs::kafka::StartFrom;
@@ -8,23 +9,27 @@ impl Job {
     /// The inputs, the lists, their destination, the epochs and the workers, in one line.
     pub(crate) fn described(&self) -> String {
         let job = self;
+        let lists = &job.params.lists;
         let inputs: Vec<String> = job.streams.iter().map(|(_number, stream)| described(stream)).collect();
         let input = inputs.join(", ");
-        let output = match &job.output {
-            Destination::File(path) => shown(path, "standard output"),
-            Destination::Topic(name) => format!("topic {name}"),
-        };
+        let outputs = job.outputs.iter().map(|(_number, stream)| {
+            let place = match &stream.destination {
+                Destination::File(path) => shown(path, "standard output"),
+                Destination::Topic(name) => format!("topic {name}"),
+            };
+            match stream.content {
+                Content::Lists(_) => {
+                    format!("lists of {} by {} go to {place}", lists.k, lists.scoring.measure.name())
+                }
+            }
+        });
+        let outputs = outputs.collect::<Vec<_>>().join(", ");
         let epoch = match job.cut {
             Cut::Tick(tick) => format!("every {tick:?}"),
             Cut::Records(records) => format!("every {records} records"),
         };
         let workers = counted(job.cluster.threads as u64, "worker(s)");
-        let lists = &job.params.lists;
-        format!(
-            "reading {input}; lists of {} by {} go to {output} {epoch}; {workers}",
-            lists.k,
-            lists.scoring.measure.name()
-        )
+        format!("reading {input}; {outputs} {epoch}; {workers}")
     }
 }
 

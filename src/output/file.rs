@@ -7,7 +7,7 @@
 //!
 //! The order of lines of different workers depends on timing. The lines of one item come from one worker, in order.
 
-use super::{Delivery, Records, Sent, Sink, SinkError};
+use super::{Delivery, Records, Sent, Sink, SinkError, StreamNumber};
 use crate::files::ExistingFile;
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::file::explained;
@@ -122,7 +122,7 @@ impl FileSink {
 }
 
 impl Sink for FileSink {
-    fn send(&mut self, records: &mut Records) -> Result<(), SinkError> {
+    fn send(&mut self, _stream: StreamNumber, records: &mut Records) -> Result<(), SinkError> {
         let writer = Arc::clone(&self.writer);
         let mut writer = lock(&writer);
         while let Some(record) = records.front() {
@@ -153,25 +153,26 @@ impl Sink for FileSink {
     }
 }
 
-/// The kind of lines that a file holds, recognised by its first bytes.
+/// A kind of records, one a line in a file, recognised by the first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lines {
-    /// Records of lists, in any envelope.
-    Lists,
-    /// Dead letters.
-    DeadLetters,
-    /// Events of a generated shop.
-    Events,
+pub struct Lines {
+    /// Its name in messages.
+    pub(crate) name: &'static str,
+    /// The first bytes of every such line: one of these.
+    pub(crate) beginnings: &'static [&'static [u8]],
 }
 
 impl Lines {
-    /// The first bytes of such a file: one of these.
-    fn beginnings(self) -> &'static [&'static [u8]] {
-        match self {
-            Lines::Lists => &[b"{\"version\":1,", b"{\"before\":"],
-            Lines::DeadLetters => &[b"{\"reason\":\""],
-            Lines::Events => &[b"{\"event\":\""],
-        }
+    /// Records of lists, in any envelope.
+    pub const LISTS: Lines = Lines { name: "lists", beginnings: &[b"{\"version\":1,", b"{\"before\":"] };
+    /// Dead letters.
+    pub const DEAD_LETTERS: Lines = Lines { name: "dead letters", beginnings: &[b"{\"reason\":\""] };
+    /// Events of a generated shop.
+    pub const EVENTS: Lines = Lines { name: "events", beginnings: &[b"{\"event\":\""] };
+
+    /// Whether a record begins as these do.
+    pub(crate) fn has_beginning_of(self, record: &[u8]) -> bool {
+        self.beginnings.iter().any(|beginning| record.starts_with(beginning))
     }
 
     /// Whether a file holds such lines, by its first bytes. An empty file does, and so does one that is not a regular
@@ -187,16 +188,7 @@ impl Lines {
             let length = expected.len().min(found.len());
             found[..length] == expected[..length]
         };
-        Ok(found.is_empty() || self.beginnings().iter().any(begins))
-    }
-
-    /// Its name in messages.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Lines::Lists => "lists",
-            Lines::DeadLetters => "dead letters",
-            Lines::Events => "events",
-        }
+        Ok(found.is_empty() || self.beginnings.iter().any(begins))
     }
 }
 
@@ -284,10 +276,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lists.jsonl");
         std::fs::write(&path, r#"{"version":1,"item":"update a run before left"}"#).unwrap();
-        let mut sink = FileSink::create(path.to_str().unwrap(), Some(Lines::Lists)).unwrap();
+        let mut sink = FileSink::create(path.to_str().unwrap(), Some(Lines::LISTS)).unwrap();
         let mut other = sink.clone();
         let mut sent = records(&["a", "b"], false);
-        sink.send(&mut sent).unwrap();
+        sink.send(0, &mut sent).unwrap();
         assert!(sent.is_empty());
         let found = std::fs::read_to_string(&path).unwrap();
         assert_eq!(
@@ -296,7 +288,7 @@ mod tests {
         );
         sink.close_epoch(1).unwrap();
         assert_eq!(sink.poll().unwrap(), Delivery::default());
-        other.send(&mut records(&["a"], true)).unwrap();
+        other.send(0, &mut records(&["a"], true)).unwrap();
         other.finish(Duration::ZERO).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
@@ -329,8 +321,8 @@ mod tests {
                 _ => (format!(r#"{{"version":1,{left}"#), format!(r#"{{"version":1,{whole}"#)),
             };
             std::fs::write(&path, left).unwrap();
-            let mut sink = FileSink::resume(path.to_str().unwrap(), Lines::Lists).unwrap();
-            sink.send(&mut records(&["a"], false)).unwrap();
+            let mut sink = FileSink::resume(path.to_str().unwrap(), Lines::LISTS).unwrap();
+            sink.send(0, &mut records(&["a"], false)).unwrap();
             sink.close_epoch(1).unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
             let added = text.strip_prefix(&whole).expect("what was whole is there");
@@ -343,7 +335,7 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
         let mut sink = FileSink::new("-", Box::new(writer));
-        sink.send(&mut records(&["a"], false)).unwrap();
+        sink.send(0, &mut records(&["a"], false)).unwrap();
         assert!(matches!(sink.close_epoch(1), Err(SinkError::Closed { path }) if path == "-"));
     }
 
@@ -363,7 +355,7 @@ mod tests {
         for left in ["a letter without an end", "{\"basket\":1}\n{\"basket\":2", "{\"reason", "\n"] {
             for existing in [ExistingFile::Refuse, ExistingFile::Resume, ExistingFile::Replace] {
                 std::fs::write(path, left).unwrap();
-                assert!(FileSink::open(path, existing, Lines::Lists).is_err(), "{left}");
+                assert!(FileSink::open(path, existing, Lines::LISTS).is_err(), "{left}");
                 assert_eq!(std::fs::read_to_string(path).unwrap(), left);
             }
         }
@@ -374,7 +366,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lists.jsonl");
         std::fs::write(&path, r#"{"version":1,"item":"update a run before left"}"#).unwrap();
-        let open = || FileSink::open(path.to_str().unwrap(), ExistingFile::Replace, Lines::Lists).unwrap();
+        let open = || FileSink::open(path.to_str().unwrap(), ExistingFile::Replace, Lines::LISTS).unwrap();
         drop(open());
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),

@@ -1,4 +1,4 @@
-//! Records to a Kafka topic, without waiting for the broker.
+//! Records to Kafka topics, without waiting for the broker.
 //!
 //! One [`KafkaSink`] serves one worker. librdkafka queues the records it has taken, in bounded memory, and sends them
 //! from its own threads. The next [`Sink::poll`] receives the acknowledgements. librdkafka's messages go to the log.
@@ -24,7 +24,7 @@ pub use topic::{TABLE_PROPERTIES, TopicSpec, ensure_topic};
 pub use transaction::{TransactionalSink, WORKER_SLOTS, fence};
 pub use watch::OutputWatch;
 
-use super::{Delivery, Record, Records, Sent, Sink, SinkError};
+use super::{Delivery, Record, Records, Sent, Sink, SinkError, StreamNumber};
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::SourceError;
 use deltacart_inputs::kafka::{KafkaSettings, Released, Role};
@@ -44,8 +44,8 @@ const QUEUE: [(&str, &str); 2] =
 /// The number of records taken per call: a few milliseconds of work, so that a large epoch does not block the worker.
 const SEND_RECORDS_MAX: usize = 2_000;
 
-/// A Kafka topic as the destination of one worker's records, with delivery at least once. It takes the records of an
-/// epoch when all earlier epochs have been delivered.
+/// Kafka topics as the destinations of one worker's records, with delivery at least once. It takes the records of an
+/// epoch when all earlier epochs have been delivered. The number of a stream is the index of its topic.
 pub struct KafkaSink {
     producer: Producer,
     /// Epochs closed and not yet delivered. Records of the next epoch wait for them.
@@ -53,24 +53,24 @@ pub struct KafkaSink {
 }
 
 impl KafkaSink {
-    /// Connects to `topic`, which must exist (see [`ensure_topic`]).
+    /// Connects to `topics`, which must exist (see [`ensure_topic`]).
     ///
     /// # Errors
     /// When no broker answers within the settings' start-up timeout.
-    pub fn connect(settings: &KafkaSettings, topic: &str) -> Result<Self, SinkError> {
-        Ok(KafkaSink { producer: Producer::connect(settings, topic)?, epochs: 0 })
+    pub fn connect(settings: &KafkaSettings, topics: &[&str]) -> Result<Self, SinkError> {
+        Ok(KafkaSink { producer: Producer::connect(settings, topics)?, epochs: 0 })
     }
 }
 
 impl Sink for KafkaSink {
-    fn send(&mut self, records: &mut Records) -> Result<(), SinkError> {
+    fn send(&mut self, stream: StreamNumber, records: &mut Records) -> Result<(), SinkError> {
         for _ in 0..SEND_RECORDS_MAX {
             let Some(record) = records.front().filter(|_| self.epochs == 0) else { break };
-            let message = self.producer.message(&record);
-            match self.producer.offer(&message)? {
+            let message = self.producer.message(stream, &record);
+            match self.producer.offer_to(stream, &message)? {
                 Offered::Taken => records.pop(),
                 Offered::Full => break,
-                Offered::TooLarge => return Err(self.producer.too_large(&message)),
+                Offered::TooLarge => return Err(self.producer.too_large(stream, &message)),
             }
         }
         Ok(())
@@ -89,8 +89,8 @@ impl Sink for KafkaSink {
         Ok(())
     }
 
-    fn partition_of(&self, key: &[u8]) -> Option<u32> {
-        Some(self.producer.partitions.of(key))
+    fn partition_of(&self, stream: StreamNumber, key: &[u8]) -> Option<u32> {
+        Some(self.producer.topics[stream].partitions.of(key))
     }
 
     fn sent(&self) -> Sent {
@@ -98,7 +98,7 @@ impl Sink for KafkaSink {
     }
 }
 
-/// One message for a topic.
+/// One message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message<'a> {
     pub(crate) key: Option<&'a [u8]>,
@@ -121,31 +121,47 @@ pub(crate) enum Offered {
     TooLarge,
 }
 
-/// A producer for one topic that counts acknowledgements.
+/// A topic that is written to.
+#[derive(Clone, Debug)]
+struct Topic {
+    name: String,
+    partitions: Partitions,
+}
+
+impl Topic {
+    /// Finds topics that exist, or were created a moment ago.
+    fn find_all(settings: &KafkaSettings, topics: &[&str]) -> Result<Vec<Topic>, SinkError> {
+        let find = |&name: &&str| {
+            let partitions = Partitions::of_topic(settings, name)?;
+            Ok(Topic { name: name.to_owned(), partitions })
+        };
+        topics.iter().map(find).collect()
+    }
+}
+
+/// The names of topics, for messages that concern all of them.
+fn names(topics: &[Topic]) -> String {
+    topics.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// A producer for one or more topics that counts acknowledgements.
 pub(crate) struct Producer {
     client: Released<Arc<BaseProducer<Reports>>>,
-    topic: String,
-    partitions: Partitions,
+    topics: Vec<Topic>,
     sent: Sent,
     /// Messages that `sent` no longer counts.
     forgotten: u64,
 }
 
 impl Producer {
-    /// Connects to a topic that exists, or was created a moment ago.
-    pub(crate) fn connect(settings: &KafkaSettings, topic: &str) -> Result<Self, SinkError> {
-        let partitions = Partitions::of_topic(settings, topic)?;
-        Producer::connect_as(settings, topic, partitions, None)
+    /// Connects to topics that exist, or were created a moment ago.
+    pub(crate) fn connect(settings: &KafkaSettings, topics: &[&str]) -> Result<Self, SinkError> {
+        Producer::connect_as(settings, Topic::find_all(settings, topics)?, None)
     }
 
-    /// Connects to a topic that is known to exist, with the transactional `id` if there is one.
-    fn connect_as(
-        settings: &KafkaSettings,
-        topic: &str,
-        partitions: Partitions,
-        id: Option<&str>,
-    ) -> Result<Self, SinkError> {
-        let reports = Reports::new(settings, topic);
+    /// Connects to topics that are known to exist, with the transactional `id` if there is one.
+    fn connect_as(settings: &KafkaSettings, topics: Vec<Topic>, id: Option<&str>) -> Result<Self, SinkError> {
+        let reports = Reports::new(settings, &names(&topics));
         let mut config = settings.client_config(Role::Producer);
         for (name, value) in QUEUE {
             if config.get(name).is_none() {
@@ -155,12 +171,11 @@ impl Producer {
         if let Some(id) = id {
             config.set("transactional.id", id);
         }
-        let explained = Reports::new(settings, topic);
+        let explained = Reports::new(settings, &names(&topics));
         let client = config.create_with_context(reports).map_err(|error| explained.explain(&error))?;
         Ok(Producer {
             client: Released::new(Arc::new(client)),
-            topic: topic.to_owned(),
-            partitions,
+            topics,
             sent: Sent::default(),
             forgotten: 0,
         })
@@ -168,15 +183,21 @@ impl Producer {
 
     /// A record as a message. The partition is explicit: librdkafka would also use partitions that the topic has
     /// gained since.
-    fn message<'a>(&self, record: &Record<'a>) -> Message<'a> {
+    fn message<'a>(&self, topic: usize, record: &Record<'a>) -> Message<'a> {
         let Record { key, value, .. } = *record;
-        let partition = record.partition.unwrap_or_else(|| self.partitions.of(key));
+        let partition = record.partition.unwrap_or_else(|| self.topics[topic].partitions.of(key));
         Message { key: Some(key), value, partition: Some(partition), headers: &[], timestamp: None }
     }
 
+    /// Offers a message for the first topic.
     pub(crate) fn offer(&mut self, message: &Message<'_>) -> Result<Offered, SinkError> {
+        self.offer_to(0, message)
+    }
+
+    /// Offers a message for a topic, by its index.
+    fn offer_to(&mut self, topic: usize, message: &Message<'_>) -> Result<Offered, SinkError> {
         let (key, value) = (message.key.unwrap_or_default(), message.value.unwrap_or_default());
-        let mut record = BaseRecord::to(&self.topic);
+        let mut record = BaseRecord::to(&self.topics[topic].name);
         record.key = message.key;
         record.payload = message.value;
         record.partition = message.partition.map(|partition| partition as i32);
@@ -239,14 +260,14 @@ impl Producer {
         self.sent = Sent::default();
     }
 
-    fn too_large(&self, message: &Message<'_>) -> SinkError {
+    fn too_large(&self, topic: usize, message: &Message<'_>) -> SinkError {
         let size = message.key.map_or(0, <[u8]>::len) + message.value.map_or(0, <[u8]>::len);
         let key = String::from_utf8_lossy(message.key.unwrap_or_default());
         let key: String = key.chars().take(100).flat_map(char::escape_debug).collect();
         let message = format!(
             "the record of {key} has {size} bytes, too many for topic {}: lower --top-k, or raise -X message.max.bytes \
              and the topic's max.message.bytes",
-            self.topic
+            self.topics[topic].name
         );
         SinkError::Kafka { message }
     }

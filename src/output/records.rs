@@ -106,6 +106,14 @@ impl Records {
         })
     }
 
+    /// Appends a record of a key and a value.
+    pub(crate) fn push_value(&mut self, key: &[u8], value: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        let key_end = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.spans.push(Span { key_end, end: self.bytes.len(), form: Form::Value, is_last: true });
+    }
+
     /// Appends a tombstone: a topic deletes `key`.
     pub(crate) fn push_tombstone(&mut self, key: &[u8]) {
         self.bytes.extend_from_slice(key);

@@ -7,14 +7,17 @@ use std::iter::Sum;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// A destination of records. One sink serves one worker.
+/// The number of an output stream in the list of the job's streams, from 0.
+pub type StreamNumber = usize;
+
+/// A destination of the records of one or more streams. One sink serves one worker.
 ///
 /// A worker calls it again and again. Calls do not wait for a reader or a broker, unless their documentation says so:
 ///
 /// ```text
-/// every turn:             sink.send(&mut records)   until `records` is empty
-///                         sink.poll()               how much is still undelivered
-/// at the end of an epoch: sink.close_epoch(epoch)   once its records have been sent
+/// every turn:             sink.send(stream, &mut records)   for each stream, until `records` is empty
+///                         sink.poll()                       how much is still undelivered
+/// at the end of an epoch: sink.close_epoch(epoch)           once the records of all streams have been sent
 /// ```
 ///
 /// The records of the next epoch may follow at once. Epochs are delivered in order.
@@ -22,12 +25,12 @@ use thiserror::Error;
 /// Delivered records stay. After a failure, undelivered ones may have reached the destination or not. Whether a
 /// record can be delivered twice depends on the sink.
 pub trait Sink {
-    /// Takes records from the front of `records`, as many as there is room for, and no more than a few milliseconds'
-    /// work. The caller offers the rest again after a [`Sink::poll`].
+    /// Takes records of `stream` from the front of `records`, as many as there is room for, and no more than a few
+    /// milliseconds' work. The caller offers the rest again after a [`Sink::poll`].
     ///
     /// # Errors
     /// When a record cannot be delivered. The error is final.
-    fn send(&mut self, records: &mut Records) -> Result<(), SinkError>;
+    fn send(&mut self, stream: StreamNumber, records: &mut Records) -> Result<(), SinkError>;
 
     /// Advances delivery and reports how much is still undelivered.
     ///
@@ -36,7 +39,7 @@ pub trait Sink {
     fn poll(&mut self) -> Result<Delivery, SinkError>;
 
     /// Marks the end of `epoch`: all of its records, if any, have been taken, and those of later epochs follow. A
-    /// sink that can makes the epoch visible as a whole.
+    /// sink that can makes the epoch visible as a whole, in all streams together.
     fn close_epoch(&mut self, epoch: Epoch) -> Result<(), SinkError>;
 
     /// Checks that no other run has taken over the destination since this sink was made. Called once, before the
@@ -45,10 +48,10 @@ pub trait Sink {
         Ok(())
     }
 
-    /// The partition that records of `key` go to, if the destination has partitions. It stays the same for the
-    /// lifetime of the sink, also when the destination grows.
-    fn partition_of(&self, key: &[u8]) -> Option<u32> {
-        let _ = key;
+    /// The partition that the stream's records of `key` go to, if its destination has partitions. It stays the same
+    /// for the lifetime of the sink, also when the destination grows.
+    fn partition_of(&self, stream: StreamNumber, key: &[u8]) -> Option<u32> {
+        let _ = (stream, key);
         None
     }
 
@@ -136,7 +139,7 @@ pub enum SinkError {
         length: u64,
     },
     /// The file to resume or replace holds something else.
-    #[error("{path} is not a file of {}: name another, or move it away", lines.name())]
+    #[error("{path} is not a file of {}: name another, or move it away", lines.name)]
     Foreign {
         /// The path.
         path: String,

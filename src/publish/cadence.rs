@@ -10,7 +10,7 @@
 //! item. They are sent at the end of that period, as one change from the consumer state to the list at the last
 //! closed epoch. That epoch is the published one.
 
-use super::{EpochWriter, Update};
+use super::list_changes::{ListChanges, Update};
 use deltacart_dataflows::{Epoch, List, Name};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -104,12 +104,9 @@ impl HeldBack {
         &mut self,
         epoch: Capability<Epoch>,
         updates: &mut [Update],
-        epoch_writer: &mut EpochWriter,
+        list_changes: &mut ListChanges,
     ) {
-        epoch_writer.each_change(*epoch.time(), updates, &mut |change, _records| match self
-            .changes
-            .entry(change.item)
-        {
+        list_changes.each(*epoch.time(), updates, |change| match self.changes.entry(change.item) {
             Entry::Vacant(entry) => drop(entry.insert((change.before, change.after))),
             Entry::Occupied(entry) if entry.get().0 == change.after => drop(entry.remove()),
             Entry::Occupied(mut entry) => entry.get_mut().1 = change.after,

@@ -3,10 +3,11 @@
 //! Whatever the consumer state and the computed lists are, and whenever publishing begins, consumers see each list
 //! once and end with the computed lists.
 
+use super::list_changes::Update;
 use super::*;
 use crate::output::consumer_state::read_consumer_record;
 use crate::output::{Delivery, Envelope, OutputOptions, Records, Sent, Sink, SinkError};
-use crate::worker::FirstError;
+use crate::first_error::FirstError;
 use deltacart_dataflows::Neighbour;
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
@@ -16,7 +17,8 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::{Input, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 
-type Seen = Rc<RefCell<Vec<(String, Option<String>)>>>;
+/// The keys and values that a sink has taken, by stream.
+type Seen = Rc<RefCell<[Vec<KeyValue>; 2]>>;
 
 /// A sink that must be polled several times before an epoch is delivered. It takes more epochs meanwhile.
 #[derive(Default)]
@@ -27,10 +29,10 @@ struct Remembering {
 }
 
 impl Sink for Remembering {
-    fn send(&mut self, records: &mut Records) -> Result<(), SinkError> {
+    fn send(&mut self, stream: StreamNumber, records: &mut Records) -> Result<(), SinkError> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         if let Some(record) = records.front() {
-            self.seen.borrow_mut().push((text(record.key), record.value.map(text)));
+            self.seen.borrow_mut()[stream].push((text(record.key), record.value.map(text)));
             records.pop();
         }
         Ok(())
@@ -78,6 +80,41 @@ fn every_epoch() -> Rc<Cadence> {
     Rc::new(Cadence::new(None, Instant::now()))
 }
 
+/// The lists as stream 0, which resumes or does not.
+fn lists_stream(resumes: bool) -> Publication {
+    Publication { number: 0, publisher: Publisher::Each, resumes, keeps_order: true }
+}
+
+/// A log of numbers in two lanes, as stream 1. The value of a record is its epoch.
+struct Numbers;
+
+impl LogFormat for Numbers {
+    type Record = u64;
+    type Lane = u64;
+    type Place = u64;
+
+    fn place(&self, record: &u64) -> Option<(u64, u64)> {
+        Some((record % 2, *record))
+    }
+
+    fn route(lane: &u64) -> u64 {
+        *lane
+    }
+
+    fn encode(&self, record: &u64, epoch: Epoch, records: &mut Records) {
+        records.push_value(record.to_string().as_bytes(), epoch.to_string().as_bytes());
+    }
+
+    fn read(&self, _value: &[u8]) -> anyhow::Result<(Epoch, Option<(u64, u64)>)> {
+        anyhow::bail!("numbers are not read back from bytes")
+    }
+}
+
+fn writer(seen: &Seen) -> EpochWriter {
+    let sink = Remembering { seen: Rc::clone(seen), ..Remembering::default() };
+    EpochWriter::new(Some(Box::new(sink)), Rc::default(), FirstError::default())
+}
+
 /// A random run. Each epoch names the items whose lists it replaces.
 #[derive(Clone, Debug)]
 struct Run {
@@ -117,9 +154,6 @@ type KeyValue = (String, Option<String>);
 fn play(run: Run) -> (Vec<KeyValue>, Vec<Vec<List>>) {
     timely::execute_directly(move |worker| {
         let seen = Seen::default();
-        let sink = Remembering { seen: Rc::clone(&seen), ..Remembering::default() };
-        let epoch_writer =
-            EpochWriter::new(Some(Box::new(sink)), OPTIONS, Rc::default(), FirstError::default());
         let resumption = Rc::<Resumption>::default();
         let (mut lists, mut consumer_state) = (
             InputHandle::<Epoch, CapacityContainerBuilder<Vec<Update>>>::new(),
@@ -133,7 +167,9 @@ fn play(run: Run) -> (Vec<KeyValue>, Vec<Vec<List>>) {
         worker.dataflow(|scope| {
             let lists = scope.input_from(&mut lists).as_collection();
             let consumer_state = scope.input_from(&mut consumer_state);
-            let published = publish(lists, consumer_state, Publisher::Each, begin, cadence, epoch_writer);
+            let mut publish = Publish::new(scope, &Rc::default());
+            publish.table(lists_stream(true), OPTIONS, cadence, lists, consumer_state);
+            let published = publish.build(begin, writer(&seen));
             published.delivered.probe_with(&out);
             published.accepted.probe_with(&taken);
         });
@@ -161,16 +197,18 @@ fn play(run: Run) -> (Vec<KeyValue>, Vec<Vec<List>>) {
             (0..4).for_each(|_| {
                 worker.step();
             });
-            assert!(epoch >= run.known_after || seen.borrow().is_empty(), "published while catching up");
+            assert!(epoch >= run.known_after || seen.borrow()[0].is_empty(), "published while catching up");
             assert!(epoch >= run.known_after || !out.less_than(&(epoch as Epoch)), "reading is held up");
             if epoch == run.known_after {
-                resumption.begin(Begin::At { base: BASE, caught_up: run.caught_up as Epoch });
+                resumption.know(BASE);
+                resumption.begin(Begin::At(run.caught_up as Epoch));
             }
         }
         lists.close();
         worker.step_while(|| !out.done());
         assert!(resumption.is_published() && taken.done());
-        (seen.take(), history)
+        let [lists, _log] = seen.take();
+        (lists, history)
     })
 }
 
@@ -216,9 +254,6 @@ proptest! {
 fn nothing_is_published_that_is_not_caught_up() {
     timely::execute_directly(|worker| {
         let seen = Seen::default();
-        let sink = Remembering { seen: Rc::clone(&seen), ..Remembering::default() };
-        let epoch_writer =
-            EpochWriter::new(Some(Box::new(sink)), OPTIONS, Rc::default(), FirstError::default());
         let resumption = Rc::<Resumption>::default();
         let mut lists = InputHandle::<Epoch, CapacityContainerBuilder<Vec<Update>>>::new();
         let mut consumer_state = InputHandle::<Epoch, CapacityContainerBuilder<Vec<ConsumerRecord>>>::new();
@@ -227,9 +262,9 @@ fn nothing_is_published_that_is_not_caught_up() {
         worker.dataflow(|scope| {
             let lists = scope.input_from(&mut lists).as_collection();
             let consumer_state = scope.input_from(&mut consumer_state);
-            publish(lists, consumer_state, Publisher::Each, begin, every_epoch(), epoch_writer)
-                .delivered
-                .probe_with(&out);
+            let mut publish = Publish::new(scope, &Rc::default());
+            publish.table(lists_stream(true), OPTIONS, every_epoch(), lists, consumer_state);
+            publish.build(begin, writer(&seen)).delivered.probe_with(&out);
         });
         consumer_state.send(record("a", 1));
         lists.send((("b".into(), list(1)), 0, 1));
@@ -246,7 +281,7 @@ fn nothing_is_published_that_is_not_caught_up() {
         lists.send((("b".into(), list(2)), 1, 1));
         lists.close();
         worker.step_while(|| !out.done());
-        assert!(seen.borrow().is_empty() && !resumption.is_published());
+        assert!(seen.borrow()[0].is_empty() && !resumption.is_published());
     });
 }
 
@@ -256,9 +291,6 @@ fn nothing_is_published_that_is_not_caught_up() {
 fn lists_that_wait_hold_up_no_epoch() {
     timely::execute_directly(|worker| {
         let seen = Seen::default();
-        let sink = Remembering { seen: Rc::clone(&seen), ..Remembering::default() };
-        let epoch_writer =
-            EpochWriter::new(Some(Box::new(sink)), OPTIONS, Rc::default(), FirstError::default());
         let mut lists = InputHandle::<Epoch, CapacityContainerBuilder<Vec<Update>>>::new();
         let mut consumer_state = InputHandle::<Epoch, CapacityContainerBuilder<Vec<ConsumerRecord>>>::new();
         let (out, taken, start) = (ProbeHandle::new(), ProbeHandle::new(), Instant::now());
@@ -267,7 +299,9 @@ fn lists_that_wait_hold_up_no_epoch() {
         worker.dataflow(|scope| {
             let lists = scope.input_from(&mut lists).as_collection();
             let consumer_state = scope.input_from(&mut consumer_state);
-            let published = publish(lists, consumer_state, Publisher::Each, None, cadence, epoch_writer);
+            let mut publish = Publish::new(scope, &Rc::default());
+            publish.table(lists_stream(false), OPTIONS, cadence, lists, consumer_state);
+            let published = publish.build(None, writer(&seen));
             published.delivered.probe_with(&out);
             published.accepted.probe_with(&taken);
         });
@@ -287,7 +321,7 @@ fn lists_that_wait_hold_up_no_epoch() {
             let value = |(_key, value): &(String, Option<String>)| value.clone().unwrap();
             let epoch =
                 |value: String| serde_json::from_str::<serde_json::Value>(&value).unwrap()["epoch"].as_u64();
-            seen.borrow().iter().map(value).filter_map(epoch).collect()
+            seen.borrow()[0].iter().map(value).filter_map(epoch).collect()
         };
         assert_eq!(epochs(&seen), [0], "a change after a quiet time leaves at once, the next ones wait");
         assert!(!taken.less_than(&3) && out.less_than(&2) && !out.less_than(&1));
@@ -310,7 +344,72 @@ fn lists_that_wait_hold_up_no_epoch() {
         lists.close();
         worker.step_while(|| !out.done());
         assert_eq!(epochs(&seen), [0, 2, 4]);
-        assert_eq!(seen.borrow().last().unwrap().0, "b");
+        assert_eq!(seen.borrow()[0].last().unwrap().0, "b");
+    });
+}
+
+/// A log is published while a table catches up, as soon as the log has been read back: each record once, in the order
+/// of its lane, with the epoch that it belongs to.
+#[test]
+fn a_log_goes_on_behind_its_end_and_waits_for_no_table() {
+    timely::execute_directly(|worker| {
+        let (seen, resumption) = (Seen::default(), Rc::<Resumption>::default());
+        let mut lists = InputHandle::<Epoch, CapacityContainerBuilder<Vec<Update>>>::new();
+        let mut consumer_state = InputHandle::<Epoch, CapacityContainerBuilder<Vec<ConsumerRecord>>>::new();
+        let mut numbers = InputHandle::<Epoch, CapacityContainerBuilder<Vec<u64>>>::new();
+        let mut marks = InputHandle::<Epoch, CapacityContainerBuilder<Vec<Mark<Numbers>>>>::new();
+        let (out, taken, begin) =
+            (ProbeHandle::new(), ProbeHandle::new(), Some(Rc::clone(&resumption)));
+        worker.dataflow(|scope| {
+            let lists = scope.input_from(&mut lists).as_collection();
+            let consumer_state = scope.input_from(&mut consumer_state);
+            let (numbers, marks) = (scope.input_from(&mut numbers), scope.input_from(&mut marks));
+            let mut publish = Publish::new(scope, &Rc::default());
+            publish.table(lists_stream(true), OPTIONS, every_epoch(), lists, consumer_state);
+            let log = Publication { number: 1, ..lists_stream(true) };
+            publish.log(log, Rc::new(Numbers), numbers, marks);
+            let published = publish.build(begin, writer(&seen));
+            published.delivered.probe_with(&out);
+            published.accepted.probe_with(&taken);
+        });
+        let mut step = |times| {
+            (0..times).for_each(|_| {
+                worker.step();
+            })
+        };
+        consumer_state.close();
+        // The log has 3 and 4: what it computes again up to there is not published again.
+        marks.send((1, 2, 3));
+        marks.send((0, 3, 4));
+        [5, 3, 1, 4, 2].into_iter().for_each(|number| numbers.send(number));
+        lists.send((("a".into(), list(1)), 0, 1));
+        lists.advance_to(1);
+        numbers.advance_to(1);
+        step(20);
+        assert!(seen.borrow()[1].is_empty(), "the log is not read back yet");
+        assert!(taken.less_than(&1), "an epoch that waits bounds the work ahead");
+        marks.close();
+        resumption.know(BASE);
+        step(20);
+        let of_log = |seen: &Seen| -> Vec<(String, String)> {
+            let pair = |(key, value): &KeyValue| (key.clone(), value.clone().unwrap());
+            seen.borrow()[1].iter().map(pair).collect()
+        };
+        let pair = |key: &str, epoch: Epoch| (key.to_owned(), (BASE + epoch).to_string());
+        assert_eq!(of_log(&seen), [pair("5", 0)]);
+        assert!(seen.borrow()[0].is_empty(), "the table has not caught up");
+        [9, 6, 8, 7].into_iter().for_each(|number| numbers.send(number));
+        lists.advance_to(2);
+        numbers.advance_to(2);
+        step(20);
+        assert_eq!(of_log(&seen)[1..], [pair("6", 1), pair("8", 1), pair("7", 1), pair("9", 1)]);
+        resumption.begin(Begin::At(1));
+        step(20);
+        assert_eq!((seen.borrow()[0].len(), resumption.is_published()), (1, true));
+        lists.close();
+        numbers.close();
+        step(20);
+        assert!(out.done() && taken.done());
     });
 }
 

@@ -1,17 +1,18 @@
-//! The simulated broker: the output topic, with transactions that behave as in Kafka.
+//! The simulated broker: the output topics, with transactions that behave as in Kafka.
 //!
 //! ```text
 //! partition   a a b · b  a   a, b: records of transactions;  ·: the first that is open or not yet marked
 //!                   ╰── committed readers stop here
 //! ```
 //!
-//! The writer chooses a record's partition. The topic may grow, and then keys belong to other partitions ([`home`]).
+//! The writer chooses a record's partition. A topic may grow, and then keys belong to other partitions ([`home`]).
 //!
 //! A transactional id belongs to the run that initialised it last. Every earlier owner is refused, and its open
 //! transaction is aborted. A transaction that is open for too long is aborted as well, and its owner is refused from
 //! then on.
 
 use super::sim_context::{Bug, Fault, SimContext};
+use crate::output::StreamNumber;
 use deltacart_dataflows::route;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,7 +22,13 @@ use std::time::Duration;
 /// How long a transaction may be open.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A record of the output topic.
+/// The stream of the lists.
+pub(super) const LISTS: StreamNumber = 0;
+
+/// The number of topics, one for each output stream.
+const TOPICS: usize = 2;
+
+/// A record of an output topic.
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) key: Vec<u8>,
@@ -79,7 +86,8 @@ pub(super) struct Broker(Rc<RefCell<Inner>>);
 
 struct Inner {
     sim: SimContext,
-    partitions: Vec<Vec<Entry>>,
+    /// The records of each topic, by stream and partition.
+    topics: [Vec<Vec<Entry>>; TOPICS],
     transactions: Vec<Transaction>,
     slots: BTreeMap<String, Slot>,
     decided: usize,
@@ -87,9 +95,9 @@ struct Inner {
 
 impl Broker {
     pub(super) fn new(sim: &SimContext) -> Broker {
-        let partitions = vec![Vec::new(); 1 + sim.below(3) as usize];
+        let topics = std::array::from_fn(|_| vec![Vec::new(); 1 + sim.below(3) as usize]);
         let (transactions, slots) = (Vec::new(), BTreeMap::new());
-        Broker(Rc::new(RefCell::new(Inner { sim: sim.clone(), partitions, transactions, slots, decided: 0 })))
+        Broker(Rc::new(RefCell::new(Inner { sim: sim.clone(), topics, transactions, slots, decided: 0 })))
     }
 
     /// Takes over a transactional id. Aborts the open transaction of the previous owner.
@@ -113,21 +121,21 @@ impl Broker {
     pub(super) fn write(
         &self,
         owner: &Owner,
-        (partition, closed): (u32, usize),
+        (stream, partition, closed): (StreamNumber, u32, usize),
         key: &[u8],
         value: Option<&[u8]>,
     ) -> Result<(), Fenced> {
         let mut inner = self.0.borrow_mut();
         let since = inner.sim.elapsed();
-        let Inner { slots, transactions, partitions, sim, .. } = &mut *inner;
+        let Inner { slots, transactions, topics, sim, .. } = &mut *inner;
         let slot = slots.get_mut(&owner.slot).filter(|slot| slot.epoch == owner.epoch).ok_or(Fenced)?;
         let transaction = *slot.open.get_or_insert_with(|| {
             transactions.push(Transaction { state: State::Open, run: owner.run, order: 0, since });
             transactions.len() - 1
         });
         let entry = Entry { key: key.to_vec(), value: value.map(<[u8]>::to_vec), transaction, closed };
-        sim.note(format_args!("{} writes {transaction} to {partition}: {}", owner.run, entry.text()));
-        partitions[partition as usize].push(entry);
+        sim.note(format_args!("{} writes {transaction} to {stream}.{partition}: {}", owner.run, entry.text()));
+        topics[stream][partition as usize].push(entry);
         Ok(())
     }
 
@@ -176,20 +184,20 @@ impl Broker {
         inner.transactions.iter().any(|it| matches!(it.state, State::Open | State::Deciding))
     }
 
-    pub(super) fn partitions(&self) -> u32 {
-        self.0.borrow().partitions.len() as u32
+    pub(super) fn partitions(&self, stream: StreamNumber) -> u32 {
+        self.0.borrow().topics[stream].len() as u32
     }
 
-    /// Adds a partition to the topic.
-    pub(super) fn grow(&self) {
-        self.0.borrow_mut().partitions.push(Vec::new());
+    /// Adds a partition to a topic.
+    pub(super) fn grow(&self, stream: StreamNumber) {
+        self.0.borrow_mut().topics[stream].push(Vec::new());
     }
 
     /// The records of a partition that a committed reader sees.
-    pub(super) fn committed(&self, partition: u32) -> Vec<Entry> {
+    pub(super) fn committed(&self, stream: StreamNumber, partition: u32) -> Vec<Entry> {
         let inner = self.0.borrow();
         let state = |entry: &&Entry| inner.transactions[entry.transaction].state;
-        let stable = inner.partitions[partition as usize]
+        let stable = inner.topics[stream][partition as usize]
             .iter()
             .take_while(|entry| !matches!(state(entry), State::Open | State::Deciding));
         stable.filter(|entry| state(entry) == State::Committed).cloned().collect()

@@ -8,7 +8,7 @@
 //! - If the input is one partition and the job one worker, every epoch ends with the model's lists at some point of
 //!   the input. Each point is not before the last.
 
-use super::broker::{Entry, home};
+use super::broker::{Entry, LISTS, home};
 use super::job_run::World;
 use super::shop::beacon;
 use crate::output::{Envelope, ListChange, Lists, OutputOptions, Records, encode};
@@ -106,7 +106,7 @@ impl Tables {
 
     fn each_key_is_home(&self, world: &World) -> Result<()> {
         for (partition, key) in self.0.keys() {
-            let home = home(key, world.broker.partitions());
+            let home = home(key, world.broker.partitions(LISTS));
             let text = String::from_utf8_lossy(key);
             ensure!(*partition == home, "{text} is left in partition {partition}, and belongs to {home}");
         }
@@ -117,8 +117,8 @@ impl Tables {
 /// Checks all records committed so far. Returns how many there are.
 pub(super) fn history(world: &World, runs: &[RunSettings], commits: &[Commit]) -> Result<usize> {
     let mut published = Vec::new();
-    for partition in 0..world.broker.partitions() {
-        let entries = world.broker.committed(partition).into_iter();
+    for partition in 0..world.broker.partitions(LISTS) {
+        let entries = world.broker.committed(LISTS, partition).into_iter();
         published.extend(
             entries
                 .map(|entry| PublishedRecord::new(world, runs, partition, entry))
@@ -259,8 +259,8 @@ fn epochs_are_points_of_the_input(
 /// Checks that consumers hold the model's lists, with the parameters of the last run.
 pub(super) fn end(world: &World, runs: &[RunSettings]) -> Result<()> {
     let mut held = Tables::default();
-    for partition in 0..world.broker.partitions() {
-        for entry in world.broker.committed(partition) {
+    for partition in 0..world.broker.partitions(LISTS) {
+        for entry in world.broker.committed(LISTS, partition) {
             held.apply(&PublishedRecord::new(world, runs, partition, entry)?);
         }
     }

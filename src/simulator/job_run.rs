@@ -1,6 +1,6 @@
 //! One run of the job: its settings, its environment, and its workers, which are stepped in random order.
 
-use super::broker::Broker;
+use super::broker::{Broker, LISTS};
 use super::disk::{Drive, Platter};
 use super::input::{Input, Witness};
 use super::kill_switch::{Cut, KillSwitch};
@@ -10,7 +10,7 @@ use super::sim_context::{Fault, SimContext};
 use super::workers::workers;
 use crate::cluster::Turns;
 use crate::dead_letter::DeadLetters;
-use crate::job::{self, Job, Stream};
+use crate::job::{self, Job, OutputStream, Stream};
 use crate::output::{Sink, WORKER_SLOTS, Watch};
 use crate::process::Shared;
 use crate::state::StateError;
@@ -19,7 +19,7 @@ use crate::state::open::State;
 use crate::state::snapshot_writer::SnapshotWriter;
 use crate::state::store::Store;
 use crate::worker::{Environment, Task, Turn};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use deltacart_inputs::{Resume, Share, Source};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -58,7 +58,7 @@ impl JobRun {
             job.state.as_ref().map(|_options| JobRun::state(world, &job, &kill_switch)).transpose()?;
         let turns = Turns::new(job.cluster.threads);
         let shared = Shared { turns, state: state.map(Arc::new), ..Shared::default() };
-        let (world, output_partitions) = (world.clone(), world.broker.partitions());
+        let (world, output_partitions) = (world.clone(), world.broker.partitions(LISTS));
         Ok(JobRun { job, kill_switch, world, shared, output_partitions, asides: RefCell::default() })
     }
 
@@ -119,7 +119,7 @@ impl Environment for JobRun {
         self.kill_switch.burn()?;
         let World { sim, broker, .. } = &self.world;
         let slots = std::array::from_fn(|at| JobRun::slot(share.worker * WORKER_SLOTS + at));
-        Ok(Some(Box::new(Output::new(broker, sim, &self.kill_switch, &slots))))
+        Ok(Some(Box::new(Output::new(broker, sim, &self.kill_switch, &slots, self.job.outputs.count()))))
     }
 
     fn fence(&self, share: Share) -> Result<()> {
@@ -132,20 +132,21 @@ impl Environment for JobRun {
         Ok(())
     }
 
-    fn watch(&self, share: Share) -> Result<Option<Box<dyn Watch>>> {
+    fn watches(&self, share: Share) -> Result<Vec<Box<dyn Watch>>> {
         let World { sim, broker, .. } = &self.world;
         let growth = || Growth::new(broker, sim, &self.kill_switch, self.output_partitions);
-        Ok((share.worker == 0).then(|| Box::new(growth()) as Box<dyn Watch>))
+        Ok((share.worker == 0).then(|| Box::new(growth()) as Box<dyn Watch>).into_iter().collect())
     }
 
-    fn consumer_state(&self, share: Share) -> Result<Option<Box<dyn Source>>> {
+    fn consumer_state(&self, stream: &OutputStream, share: Share) -> Result<Option<Box<dyn Source>>> {
         self.kill_switch.burn()?;
         let World { sim, broker, .. } = &self.world;
+        let (number, _) = self.job.outputs.iter().find(|(_, other)| *other == stream).context("a stream of the job")?;
         while broker.is_anything_open() {
             // The real job waits here until every transaction is decided. The simulated broker decides them at once.
             broker.tend(false);
         }
-        Ok(Some(Box::new(ReadBack::new(broker, sim, &self.kill_switch, share))))
+        Ok(Some(Box::new(ReadBack::new((broker, number), sim, &self.kill_switch, share))))
     }
 
     fn dead_letters(&self, _share: Share) -> Result<Option<DeadLetters>> {

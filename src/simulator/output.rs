@@ -3,10 +3,10 @@
 //! As in `TransactionalSink`, a transaction has whole epochs, unless an epoch is large: then a transaction ends with
 //! a list. One is filled while the one before is committed.
 
-use super::broker::{Broker, Entry, Owner, home};
+use super::broker::{Broker, Entry, LISTS, Owner, home};
 use super::kill_switch::KillSwitch;
 use super::sim_context::{Bug, Fault, SimContext};
-use crate::output::{Delivery, Records, Sent, Sink, SinkError, WORKER_SLOTS, Watch};
+use crate::output::{Delivery, Records, Sent, Sink, SinkError, StreamNumber, WORKER_SLOTS, Watch};
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::{Fetched, RawRecord, Share, Source, SourceError};
 use std::collections::BTreeMap;
@@ -19,8 +19,8 @@ pub(super) struct Output {
     sim: SimContext,
     kill_switch: KillSwitch,
     owners: [Owner; WORKER_SLOTS],
-    /// How many partitions the topic had when the sink was opened.
-    partitions: u32,
+    /// How many partitions each topic had when the sink was opened.
+    partitions: Vec<u32>,
     /// The slot of the open transaction, or of the next one.
     turn: usize,
     open: Open,
@@ -54,9 +54,11 @@ impl Output {
         sim: &SimContext,
         kill_switch: &KillSwitch,
         slots: &[String; WORKER_SLOTS],
+        streams: usize,
     ) -> Output {
         let owners = slots.each_ref().map(|slot| broker.own(slot, kill_switch.run()));
-        let (partitions, sent) = (broker.partitions(), Sent::default());
+        let partitions = (0..streams).map(|stream| broker.partitions(stream)).collect();
+        let sent = Sent::default();
         let (broker, sim, kill_switch) = (broker.clone(), sim.clone(), kill_switch.clone());
         let (open, committing) = (Open::default(), None);
         Output { broker, sim, kill_switch, owners, partitions, turn: 0, open, committing, closed: 0, sent }
@@ -115,13 +117,13 @@ impl Output {
 }
 
 impl Sink for Output {
-    fn send(&mut self, records: &mut Records) -> Result<(), SinkError> {
+    fn send(&mut self, stream: StreamNumber, records: &mut Records) -> Result<(), SinkError> {
         self.burn()?;
         let room = if self.sim.strikes(Fault::SinkFull) { self.sim.below(3) } else { 100 };
         for _ in 0..room {
             let Some(record) = records.front().filter(|_| !self.open.is_closing) else { break };
-            let partition = record.partition.unwrap_or_else(|| home(record.key, self.partitions));
-            let place = (partition, self.closed);
+            let partition = record.partition.unwrap_or_else(|| home(record.key, self.partitions[stream]));
+            let place = (stream, partition, self.closed);
             let written = self.broker.write(self.owner(), place, record.key, record.value);
             written.map_err(|_fenced| self.fenced())?;
             self.sent.records += 1;
@@ -167,13 +169,13 @@ impl Sink for Output {
 
     fn check_not_fenced(&mut self) -> Result<(), SinkError> {
         self.burn()?;
-        let confirmed = self.broker.write(self.owner(), (0, 0), b"deltacart", None);
+        let confirmed = self.broker.write(self.owner(), (LISTS, 0, 0), b"deltacart", None);
         let confirmed = confirmed.and_then(|()| self.broker.end(self.owner(), false));
         confirmed.map_err(|_fenced| self.fenced())
     }
 
-    fn partition_of(&self, key: &[u8]) -> Option<u32> {
-        (!self.sim.has(Bug::KeysLeftBehind)).then(|| home(key, self.partitions))
+    fn partition_of(&self, stream: StreamNumber, key: &[u8]) -> Option<u32> {
+        (!self.sim.has(Bug::KeysLeftBehind)).then(|| home(key, self.partitions[stream]))
     }
 
     fn sent(&self) -> Sent {
@@ -181,7 +183,7 @@ impl Sink for Output {
     }
 }
 
-/// A watch that notices, after some time, that the topic has grown.
+/// A watch that notices, after some time, that the topic of lists has grown.
 pub(super) struct Growth {
     broker: Broker,
     sim: SimContext,
@@ -203,7 +205,7 @@ impl Growth {
 
 impl Watch for Growth {
     fn check(&mut self) -> Result<(), SinkError> {
-        if self.broker.partitions() == self.partitions || !self.sim.one_in(5) {
+        if self.broker.partitions(LISTS) == self.partitions || !self.sim.one_in(5) {
             return Ok(());
         }
         self.kill_switch.excuse();
@@ -219,9 +221,15 @@ pub(super) struct ReadBack {
 }
 
 impl ReadBack {
-    pub(super) fn new(broker: &Broker, sim: &SimContext, kill_switch: &KillSwitch, share: Share) -> ReadBack {
-        let partitions = (0..broker.partitions()).filter(|partition| share.owns(*partition));
-        let partitions = partitions.map(|partition| (partition, (0, broker.committed(partition)))).collect();
+    pub(super) fn new(
+        (broker, stream): (&Broker, StreamNumber),
+        sim: &SimContext,
+        kill_switch: &KillSwitch,
+        share: Share,
+    ) -> ReadBack {
+        let partitions = (0..broker.partitions(stream)).filter(|partition| share.owns(*partition));
+        let records = |partition| (partition, (0, broker.committed(stream, partition)));
+        let partitions = partitions.map(records).collect();
         ReadBack { sim: sim.clone(), kill_switch: kill_switch.clone(), partitions }
     }
 }

@@ -1,6 +1,6 @@
 //! One seed: a shop, a broker, a disk, and several runs of the job, the last of which ends in good order.
 
-use super::broker::Broker;
+use super::broker::{Broker, LISTS};
 use super::check::{self, Commit, RunSettings};
 use super::disk::Platter;
 use super::input::Witness;
@@ -10,8 +10,8 @@ use super::shop::Shop;
 use super::sim_context::{Bug, Fault, SimContext};
 use crate::files::ExistingFile;
 use crate::job::{
-    AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, StateOptions, StatePlace, Stream, Streams,
-    Verify,
+    AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, Outputs, StateOptions, StatePlace, Stream,
+    Streams, Verify,
 };
 use crate::output::{Envelope, OutputOptions, WORKER_SLOTS};
 use anyhow::{Context, Result, ensure};
@@ -141,8 +141,9 @@ impl Seed {
     }
 
     fn grow_output(&mut self) {
-        if self.world.broker.partitions() < OUTPUT_PARTITIONS_MAX && self.sim.strikes(Fault::OutputGrown) {
-            self.world.broker.grow();
+        if self.world.broker.partitions(LISTS) < OUTPUT_PARTITIONS_MAX && self.sim.strikes(Fault::OutputGrown)
+        {
+            self.world.broker.grow(LISTS);
         }
     }
 
@@ -208,13 +209,15 @@ impl Seed {
         let job = Job {
             streams,
             params,
-            output: Destination::Topic("lists".to_owned()),
-            records: OutputOptions {
-                envelope,
-                scores: params.lists.scores,
-                score_digits: params.lists.scoring.digits,
-            },
-            lists_every: sim.pick(&[None, None, Some(2), Some(50), Some(1000)]).map(Duration::from_millis),
+            outputs: Outputs::lists(
+                Destination::Topic("lists".to_owned()),
+                OutputOptions {
+                    envelope,
+                    scores: params.lists.scores,
+                    score_digits: params.lists.scoring.digits,
+                },
+                sim.pick(&[None, None, Some(2), Some(50), Some(1000)]).map(Duration::from_millis),
+            ),
             output_partitions: None,
             dead_letters: None,
             cut: match NonZeroU64::new(sim.below(20)) {

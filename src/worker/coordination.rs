@@ -36,7 +36,7 @@ pub(super) enum Stage {
     Fenced,
     /// Worker 0 still owns its part, so no later start has taken it over.
     Confirmed,
-    /// The consumer state has been read. The number is one more than its largest epoch, or 0 if it has none.
+    /// The output has been read back. The number is one more than its largest epoch, or 0 if it has none.
     ConsumerState,
     /// The records present at the start have been read. The number is the epoch that they end in.
     CaughtUp,

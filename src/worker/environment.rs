@@ -3,9 +3,10 @@
 //! A worker reaches the outside world only through an [`Environment`]. Tests and the simulator supply their own.
 
 use crate::dead_letter::{DeadLetters, Labels};
-use crate::job::{Delivery, Destination, Input, Job, Stream};
+use crate::job::{Delivery, Destination, Input, Job, OutputStream, Stream};
 use crate::output::{
-    KafkaSink, OutputWatch, Sink, TransactionalSink, WORKER_SLOTS, Watch, fence, wait_for_open_transactions,
+    KafkaSink, OutputWatch, Sink, SinkSet, StreamNumber, TransactionalSink, WORKER_SLOTS, Watch, fence,
+    wait_for_open_transactions,
 };
 use crate::process::Shared;
 use crate::state::snapshot_writer::SnapshotWriter;
@@ -33,18 +34,19 @@ pub(crate) trait Environment {
         needs_header: bool,
     ) -> Result<Box<dyn Source>>;
 
-    /// Opens the output and fences the previous owner of this worker's part of it. `None` on a worker that writes
-    /// nothing.
+    /// Opens all output streams and fences the previous owner of this worker's part of them. `None` on a worker that
+    /// writes nothing.
     fn sink(&self, share: Share) -> Result<Option<Box<dyn Sink>>>;
 
     /// Fences the transactional ids that earlier runs may have used and that no worker of this run uses.
     fn fence(&self, share: Share) -> Result<()>;
 
-    /// Opens a watch that checks the output topic while the job runs. `None` on workers that have nothing to check.
-    fn watch(&self, share: Share) -> Result<Option<Box<dyn Watch>>>;
+    /// Opens watches that check the output topics while the job runs. None on workers that have nothing to check.
+    fn watches(&self, share: Share) -> Result<Vec<Box<dyn Watch>>>;
 
-    /// Opens the output for reading, as consumers see it, if the job resumes. By now nobody else can write to it.
-    fn consumer_state(&self, share: Share) -> Result<Option<Box<dyn Source>>>;
+    /// Opens an output stream for reading, as consumers see it, if the stream resumes. By now nobody else can write to
+    /// it.
+    fn consumer_state(&self, stream: &OutputStream, share: Share) -> Result<Option<Box<dyn Source>>>;
 
     /// Opens the destination of records that cannot be used.
     fn dead_letters(&self, share: Share) -> Result<Option<DeadLetters>>;
@@ -68,8 +70,8 @@ pub(crate) struct System<'a> {
     pub(crate) shared: &'a Shared,
 }
 
-/// The longest record, in bytes, that is accepted when lists are read back from the output.
-const LIST_BYTES_MAX: usize = 16 << 20;
+/// The longest record, in bytes, that is accepted when the output is read back.
+const READ_BACK_BYTES_MAX: usize = 16 << 20;
 
 /// How long a start waits for the open transactions of other producers. The broker aborts the transaction of a dead
 /// producer after its `transaction.timeout.ms`, by default 60 s.
@@ -78,7 +80,7 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(90);
 /// How long an orderly shutdown waits for open transactions. It usually takes milliseconds.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often the output topic is checked if no input topic sets a metadata refresh.
+/// How often the output topics are checked if no input topic sets a metadata refresh.
 const WATCH_PERIOD: Duration = Duration::from_secs(10);
 
 impl System<'_> {
@@ -115,7 +117,8 @@ impl Environment for System<'_> {
                     record_bytes_max,
                     metadata_refresh: *metadata_refresh,
                     share,
-                    asks_id: self.job.state.is_some(),
+                    // The positions in a log are those of one topic.
+                    asks_id: self.job.state.is_some() || self.job.outputs.have_log(),
                     commits: true,
                 };
                 Box::new(match from {
@@ -127,24 +130,28 @@ impl Environment for System<'_> {
     }
 
     fn sink(&self, share: Share) -> Result<Option<Box<dyn Sink>>> {
-        Ok(match (&self.job.output, &self.job.delivery) {
-            (Destination::File(_), _) => {
-                let sink = self.shared.output.clone().filter(|_| share.worker == 0);
-                sink.map(|sink| Box::new(sink) as Box<dyn Sink>)
-            }
-            (Destination::Topic(topic), Delivery::AtLeastOnce) => {
-                Some(Box::new(KafkaSink::connect(self.kafka()?, topic)?))
-            }
-            (Destination::Topic(topic), Delivery::ExactlyOnce { job, .. }) => {
-                let ids = std::array::from_fn(|at| slot(job, share.worker * WORKER_SLOTS + at));
-                Some(Box::new(TransactionalSink::connect(self.kafka()?, topic, &ids)?))
-            }
-        })
+        let mut sinks = SinkSet::default();
+        let (numbers, topics): (Vec<StreamNumber>, Vec<&str>) = self.job.outputs.topics().unzip();
+        if !topics.is_empty() {
+            let sink: Box<dyn Sink> = match &self.job.delivery {
+                Delivery::AtLeastOnce => Box::new(KafkaSink::connect(self.kafka()?, &topics)?),
+                Delivery::ExactlyOnce { job, .. } => {
+                    let ids = std::array::from_fn(|at| slot(job, share.worker * WORKER_SLOTS + at));
+                    Box::new(TransactionalSink::connect(self.kafka()?, &topics, &ids)?)
+                }
+            };
+            sinks.add(sink, numbers);
+        }
+        if share.worker == 0 {
+            let files = self.shared.outputs.iter();
+            files.for_each(|(&number, file)| sinks.add(Box::new(file.clone()), [number]));
+        }
+        Ok((!sinks.is_empty()).then(|| Box::new(sinks) as Box<dyn Sink>))
     }
 
     fn fence(&self, share: Share) -> Result<()> {
-        if let (Destination::Topic(topic), Delivery::ExactlyOnce { job, slots }) =
-            (&self.job.output, &self.job.delivery)
+        if let (Some((_number, topic)), Delivery::ExactlyOnce { job, slots }) =
+            (self.job.outputs.topics().next(), &self.job.delivery)
         {
             let spare = share.workers * WORKER_SLOTS..*slots as usize;
             let spare = spare.filter(|slot| share.owns(*slot as u32));
@@ -154,36 +161,44 @@ impl Environment for System<'_> {
         Ok(())
     }
 
-    fn watch(&self, share: Share) -> Result<Option<Box<dyn Watch>>> {
-        let (Destination::Topic(topic), Some(began), 0) =
-            (&self.job.output, &self.shared.output_topic, share.worker)
-        else {
-            return Ok(None);
-        };
+    fn watches(&self, share: Share) -> Result<Vec<Box<dyn Watch>>> {
+        let mut watches = Vec::new();
+        if share.worker > 0 {
+            return Ok(watches);
+        }
         let mut periods = self.job.streams.iter().filter_map(|(_number, stream)| match stream.input {
             Input::Topic { metadata_refresh, .. } => Some(metadata_refresh),
             Input::Files(_) => None,
         });
         let period = periods.next().unwrap_or(WATCH_PERIOD);
-        Ok(Some(Box::new(OutputWatch::start(self.kafka()?, topic, began.clone(), period)?)))
+        for (number, stream) in self.job.outputs.iter() {
+            let began = self.shared.output_topics.get(&number);
+            let Some((topic, began)) = stream.topic().zip(began) else { continue };
+            let topic = (topic, stream.content.table().is_some());
+            let watch = OutputWatch::start(self.kafka()?, topic, began.clone(), period)?;
+            watches.push(Box::new(watch) as Box<dyn Watch>);
+        }
+        Ok(watches)
     }
 
-    fn consumer_state(&self, share: Share) -> Result<Option<Box<dyn Source>>> {
-        let record_bytes_max = LIST_BYTES_MAX;
-        Ok(match &self.job.output {
-            Destination::File(path) if self.job.resumes() => {
+    fn consumer_state(&self, stream: &OutputStream, share: Share) -> Result<Option<Box<dyn Source>>> {
+        if !stream.resumes(self.job.existing) {
+            return Ok(None);
+        }
+        let record_bytes_max = READ_BACK_BYTES_MAX;
+        Ok(Some(match &stream.destination {
+            Destination::File(path) => {
                 let progress = Default::default();
                 let (framing, tables) = (Framing::Lines, Tables::Refused);
                 let params = FileParams { framing, tables, record_bytes_max, share, progress };
-                Some(Box::new(FileSource::new(&[PathBuf::from(path)], params)?))
+                Box::new(FileSource::new(&[PathBuf::from(path)], params)?)
             }
-            Destination::Topic(topic) if self.job.resumes() => {
+            Destination::Topic(topic) => {
                 wait_for_open_transactions(self.kafka()?, topic, share, OPEN_PATIENCE)?;
                 let params = KafkaParams { share, ..KafkaParams::whole(topic, record_bytes_max) };
-                Some(Box::new(KafkaSource::new(&self.kafka()?.committed_only(), params)?))
+                Box::new(KafkaSource::new(&self.kafka()?.committed_only(), params)?)
             }
-            _ => None,
-        })
+        }))
     }
 
     fn dead_letters(&self, share: Share) -> Result<Option<DeadLetters>> {
@@ -207,13 +222,15 @@ impl Environment for System<'_> {
     }
 
     fn settle(&self, share: Share) -> Result<()> {
-        if let (Destination::Topic(topic), Delivery::ExactlyOnce { .. }) =
-            (&self.job.output, &self.job.delivery)
-            && let Err(error) = wait_for_open_transactions(self.kafka()?, topic, share, SETTLE_PATIENCE)
-        {
-            // All records are committed. An open transaction of another producer delays readers and is no failure of
-            // this job.
-            tracing::warn!("{error}");
+        if self.job.delivery == Delivery::AtLeastOnce {
+            return Ok(());
+        }
+        for (_number, topic) in self.job.outputs.topics() {
+            if let Err(error) = wait_for_open_transactions(self.kafka()?, topic, share, SETTLE_PATIENCE) {
+                // All records are committed. An open transaction of another producer delays readers and is no failure
+                // of this job.
+                tracing::warn!("{error}");
+            }
         }
         Ok(())
     }

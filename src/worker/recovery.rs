@@ -1,12 +1,12 @@
 //! Recovery: resumes where another run stopped.
 //!
-//! The workers read the consumer state back from the output: the last record of each key, which is what consumers
-//! hold. They hand it to the publishers. When every worker has also read the input as far as it went at the start,
-//! the publishers begin.
+//! The workers read the output streams back: of a table, the last record of each key, which is what consumers hold; of
+//! a log, its end. They hand it to the publishers. When every worker has also read the input as far as it went at the
+//! start, the publishers begin with the tables.
 
-use crate::job::{Destination, Job};
-use crate::output::Envelope;
 use crate::output::consumer_state::{ConsumerRecord, envelope_of, read_consumer_record};
+use crate::output::{Envelope, LogFormat, Mark};
+use crate::outputs::OutputStream;
 use crate::publish::{Begin, Resumption};
 use crate::worker::coordination::{Coordination, Stage};
 use anyhow::{Context, Result, ensure};
@@ -17,13 +17,63 @@ use std::rc::Rc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
 
-pub(super) type ConsumerInput = InputHandle<Epoch, CapacityContainerBuilder<Vec<ConsumerRecord>>>;
+/// The input by which records that were read back reach the publishers.
+pub(super) type ReadBackInput<D> = InputHandle<Epoch, CapacityContainerBuilder<Vec<D>>>;
 
 /// The most records of one partition in one fetch.
 const BATCH_RECORDS: usize = 4096;
 
-/// The number that a worker passes with [`Stage::CaughtUp`] if the job is stopped before the worker has caught up.
+/// The number that a worker passes with [`Stage::ConsumerState`] and [`Stage::CaughtUp`] if the job is stopped before
+/// the worker has come so far.
 const NEVER: u64 = u64::MAX;
+
+/// The largest epoch that a job resumes from. The epochs of its run are added to it.
+const EPOCH_MAX: Epoch = Epoch::MAX >> 1;
+
+/// Takes the records of one stream as they are read back, and hands them to the publishers. They have all when it is
+/// dropped.
+pub(super) trait ReadBack {
+    /// Takes one record. Returns its epoch, which a tombstone does not have.
+    ///
+    /// # Errors
+    /// When the record is not one of the stream.
+    fn take(&mut self, record: &RawRecord<'_>) -> Result<Option<Epoch>>;
+}
+
+/// Reads a table back.
+pub(super) struct TableReadBack {
+    pub(super) input: ReadBackInput<ConsumerRecord>,
+    /// The only envelope that is accepted. A file cannot change its envelope, because it has no tombstones.
+    pub(super) only: Option<Envelope>,
+}
+
+impl ReadBack for TableReadBack {
+    fn take(&mut self, record: &RawRecord<'_>) -> Result<Option<Epoch>> {
+        let (consumer_record, epoch) = read_consumer_record(record.partition, record.key, record.value)?;
+        if let (Some(only), Some(found)) = (self.only, envelope_of(&consumer_record)) {
+            ensure!(found == only, "its envelope is {found}, and the job's is {only}");
+        }
+        self.input.send(consumer_record);
+        Ok(epoch)
+    }
+}
+
+/// Reads a log back.
+pub(super) struct LogReadBack<F: LogFormat> {
+    pub(super) input: ReadBackInput<Mark<F>>,
+    pub(super) format: Rc<F>,
+}
+
+impl<F: LogFormat> ReadBack for LogReadBack<F> {
+    fn take(&mut self, record: &RawRecord<'_>) -> Result<Option<Epoch>> {
+        let value = record.value.context("it has no value")?;
+        let (epoch, place) = self.format.read(value)?;
+        if let Some((lane, place)) = place {
+            self.input.send((lane, epoch, place));
+        }
+        Ok(Some(epoch))
+    }
+}
 
 /// One worker's part of the recovery.
 pub(super) struct Recovery {
@@ -33,10 +83,10 @@ pub(super) struct Recovery {
 
 /// A worker's progress through the recovery.
 enum Step {
-    /// It reads the consumer state and hands it to the publishers.
-    Reading(Box<Reader>, ConsumerInput),
-    /// It reads the input as far as it went at the start. If the consumer state is incomplete (`knows_all` is false),
-    /// it never catches up.
+    /// It reads the output streams back and hands them to the publishers.
+    Reading(Vec<Reader>),
+    /// It reads the input as far as it went at the start. If the output has not been read to its end (`knows_all` is
+    /// false), it never catches up.
     CatchingUp { knows_all: bool },
     /// It waits for the other workers.
     Waiting,
@@ -50,34 +100,27 @@ enum Step {
     Never,
 }
 
-/// Reads the consumer state.
-struct Reader {
+/// Reads one stream of the output.
+pub(super) struct Reader {
     source: Box<dyn Source>,
+    read_back: Box<dyn ReadBack>,
+    /// The file's path or the topic's name, for messages.
+    place: String,
+    /// The flag of the stream, for messages.
+    flag: &'static str,
     ended: BTreeSet<u32>,
     largest: Option<Epoch>,
     records: u64,
-    /// The file's path or the topic's name, for messages.
-    place: String,
-    /// The only envelope that is accepted. A file cannot change its envelope, because it has no tombstones.
-    only: Option<Envelope>,
 }
 
 impl Recovery {
-    /// Begins to read `from`. Without it there is nothing to resume, and the recovery is over at once.
-    pub(super) fn new(
-        job: &Job,
-        from: Option<(Box<dyn Source>, Rc<Resumption>)>,
-        input: ConsumerInput,
-    ) -> Self {
-        let Some((source, resumption)) = from else {
-            return Recovery { step: Step::Over, resumption: Rc::default() };
-        };
-        let (place, only) = match &job.output {
-            Destination::File(path) => (path.clone(), Some(job.records.envelope)),
-            Destination::Topic(topic) => (format!("topic {topic}"), None),
-        };
-        let reader = Reader { source, ended: BTreeSet::new(), largest: None, records: 0, place, only };
-        Recovery { step: Step::Reading(Box::new(reader), input), resumption }
+    /// Begins to read the output streams back. Without a `resumption` there is nothing to resume, and the recovery is
+    /// over at once.
+    pub(super) fn new(readers: Vec<Reader>, resumption: Option<Rc<Resumption>>) -> Self {
+        match resumption {
+            None => Recovery { step: Step::Over, resumption: Rc::default() },
+            Some(resumption) => Recovery { step: Step::Reading(readers), resumption },
+        }
     }
 
     /// Whether the recovery is over. From then on, delivered epochs are what consumers should hold.
@@ -85,10 +128,10 @@ impl Recovery {
         matches!(self.step, Step::Over)
     }
 
-    /// How many records of the consumer state have been read; `None` once it has been read.
+    /// How many records of the output have been read; `None` once all have been read.
     pub(super) fn reads_output(&self) -> Option<u64> {
         match &self.step {
-            Step::Reading(reader, _) => Some(reader.records),
+            Step::Reading(readers) => Some(readers.iter().map(|reader| reader.records).sum()),
             _ => None,
         }
     }
@@ -108,24 +151,28 @@ impl Recovery {
         goes_on: bool,
     ) -> Result<bool> {
         let next = match &mut self.step {
-            Step::Reading(reader, input) => {
-                let found = reader.read(input)?;
-                let knows_all = reader.has_ended()?;
+            Step::Reading(readers) => {
+                let (mut found, mut knows_all) = (false, true);
+                for reader in &mut *readers {
+                    found |= reader.read()?;
+                    knows_all &= reader.has_ended()?;
+                }
                 if !knows_all && !coordination.is_stopped() {
                     return Ok(found);
                 }
                 tracing::debug!("what consumers hold is read");
-                coordination.pass(
-                    Stage::ConsumerState,
-                    reader.largest.map_or(0, |largest| largest.saturating_add(1)),
-                );
+                let largest = readers.iter().filter_map(|reader| reader.largest).max();
+                let base = largest.map_or(0, |largest| largest + 1);
+                coordination.pass(Stage::ConsumerState, if knows_all { base } else { NEVER });
                 Step::CatchingUp { knows_all }
             }
             Step::CatchingUp { knows_all } => {
                 let read = read.filter(|_| *knows_all);
-                if coordination.all_passed(Stage::ConsumerState).is_none()
-                    || (read.is_none() && !coordination.is_stopped())
-                {
+                let base = coordination.all_passed(Stage::ConsumerState);
+                if let Some(base) = base.filter(|base| *base != NEVER) {
+                    self.resumption.know(base);
+                }
+                if base.is_none() || (read.is_none() && !coordination.is_stopped()) {
                     return Ok(false);
                 }
                 if let Some(epoch) = read.filter(|_| goes_on) {
@@ -135,19 +182,16 @@ impl Recovery {
                 coordination.pass(Stage::CaughtUp, read.unwrap_or(NEVER));
                 Step::Waiting
             }
-            Step::Waiting => match (
-                coordination.all_passed(Stage::ConsumerState),
-                coordination.all_passed(Stage::CaughtUp),
-            ) {
-                (_, Some(NEVER)) => {
+            Step::Waiting => match coordination.all_passed(Stage::CaughtUp) {
+                Some(NEVER) => {
                     self.resumption.begin(Begin::Never);
                     Step::Never
                 }
-                (Some(base), Some(caught_up)) => {
-                    self.resumption.begin(Begin::At { base, caught_up });
+                Some(caught_up) => {
+                    self.resumption.begin(Begin::At(caught_up));
                     Step::Publishing
                 }
-                _ => return Ok(false),
+                None => return Ok(false),
             },
             Step::Publishing if self.resumption.is_published() => {
                 coordination.pass(Stage::Published, 0);
@@ -165,25 +209,32 @@ impl Recovery {
 }
 
 impl Reader {
+    /// Reads `stream` from `source`, and hands its records to `read_back`.
+    pub(super) fn new(stream: &OutputStream, source: Box<dyn Source>, read_back: Box<dyn ReadBack>) -> Self {
+        let (place, flag) = (stream.place(), stream.content.flag());
+        Reader { source, read_back, place, flag, ended: BTreeSet::new(), largest: None, records: 0 }
+    }
+
     /// Reads a batch of each partition. Returns whether any record was read.
-    fn read(&mut self, input: &mut ConsumerInput) -> Result<bool> {
+    fn read(&mut self) -> Result<bool> {
+        let Reader { source, read_back, place, flag, ended, largest, records } = self;
         let mut found = false;
-        for partition in self.source.partitions()? {
-            if self.ended.contains(&partition) {
+        for partition in source.partitions()? {
+            if ended.contains(&partition) {
                 continue;
             }
-            let (largest, place, only) = (&mut self.largest, &self.place, self.only);
             let mut read = Ok(());
-            let fetched = self.source.fetch(partition, BATCH_RECORDS, &mut |record| {
+            let fetched = source.fetch(partition, BATCH_RECORDS, &mut |record| {
                 if read.is_ok() {
-                    read = take(&record, only, largest, input).with_context(|| refusal(&record, place));
+                    read = take(&record, &mut **read_back, largest)
+                        .with_context(|| refusal(&record, place, flag));
                 }
             })?;
             read?;
-            self.records += fetched.records as u64;
+            *records += fetched.records as u64;
             found |= fetched.records > 0;
             if fetched.ended {
-                self.ended.insert(partition);
+                ended.insert(partition);
             }
         }
         Ok(found)
@@ -195,26 +246,22 @@ impl Reader {
     }
 }
 
-fn take(
-    record: &RawRecord<'_>,
-    only: Option<Envelope>,
-    largest: &mut Option<Epoch>,
-    input: &mut ConsumerInput,
-) -> Result<()> {
-    ensure!(!record.truncated, "it is too long for a list");
-    let (consumer_state, epoch) = read_consumer_record(record.partition, record.key, record.value)?;
-    if let (Some(only), Some(found)) = (only, envelope_of(&consumer_state)) {
-        ensure!(found == only, "its envelope is {found}, and the job's is {only}");
-    }
+fn take(record: &RawRecord<'_>, read_back: &mut dyn ReadBack, largest: &mut Option<Epoch>) -> Result<()> {
+    ensure!(!record.truncated, "it is longer than any record of a job");
+    let epoch = read_back.take(record)?;
+    ensure!(
+        epoch.is_none_or(|epoch| epoch <= EPOCH_MAX),
+        "the output holds an epoch after which there is no other: {}",
+        epoch.unwrap_or_default()
+    );
     *largest = epoch.max(*largest);
-    input.send(consumer_state);
     Ok(())
 }
 
-fn refusal(record: &RawRecord<'_>, place: &str) -> String {
+fn refusal(record: &RawRecord<'_>, place: &str, flag: &str) -> String {
     let RawRecord { partition, offset, .. } = record;
     format!(
         "{place}, partition {partition}, offset {offset} is not a record that this job can go on from: give it another \
-         --output, or delete that one"
+         {flag}, or delete that one"
     )
 }

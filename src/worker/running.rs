@@ -14,13 +14,14 @@
 use super::coordination::Coordination;
 use super::epoch_scheduler::EpochScheduler;
 use super::ingest::Ingest;
-use super::recovery::{ConsumerInput, Recovery};
+use super::recovery::{ReadBack, ReadBackInput, Reader, Recovery, TableReadBack};
 use super::snapshots::Snapshots;
 use super::{Context, PARK_MAX, Turn};
-use crate::job::Destination;
+use crate::job::{Delivery, Destination, Job, OutputStream};
 use crate::metrics::{Step, WorkerMeter};
-use crate::output::{Sink, Watch};
-use crate::publish::{Cadence, EpochWriter, Publisher, Resumption, publish};
+use crate::output::{Sink, StreamNumber, Watch};
+use crate::outputs::{Content, TableSettings};
+use crate::publish::{Cadence, EpochWriter, Publication, Publish, Publisher, Resumption};
 use crate::summary::Counter;
 use crate::verify::verify;
 use anyhow::Result;
@@ -42,11 +43,11 @@ pub(super) struct Running<'a> {
     snapshots: Option<Snapshots>,
     /// `None` once there is nothing more to read.
     input: Option<EventInput>,
-    /// Decides when changed lists are sent.
-    cadence: Rc<Cadence>,
+    /// Decide when the changes of each table are sent.
+    cadences: Vec<Rc<Cadence>>,
     probes: Probes,
-    /// Checks the output topic while the job runs.
-    watch: Option<Box<dyn Watch>>,
+    /// Check the output topics while the job runs.
+    watches: Vec<Box<dyn Watch>>,
     meter: WorkerMeter,
 }
 
@@ -77,7 +78,9 @@ impl Probes {
 /// The handles of a dataflow that its worker keeps.
 struct Dataflow {
     input: EventInput,
-    consumer_state: ConsumerInput,
+    /// What takes the records of each output stream as they are read back, by the number of the stream.
+    read_backs: Vec<Box<dyn ReadBack>>,
+    cadences: Vec<Rc<Cadence>>,
     probes: Probes,
     meter: WorkerMeter,
 }
@@ -94,17 +97,23 @@ impl<'a> Running<'a> {
         let ingest = Ingest::new(job, shared, environment, share, Rc::clone(tally))?;
         let snapshots = Snapshots::new(worker, job, shared, environment, &ingest)?;
         let request = snapshots.as_ref().map(Snapshots::request);
-        let watch = environment.watch(share)?;
-        let consumer_state = environment.consumer_state(share)?;
+        let watches = environment.watches(share)?;
+        let consumer_states = job.outputs.iter().map(|(_, stream)| environment.consumer_state(stream, share));
+        let consumer_states = consumer_states.collect::<Result<Vec<_>>>()?;
         tracing::debug!(worker = share.worker, "the input and the output are open");
-        let resumption = consumer_state.is_some().then(Rc::<Resumption>::default);
-        let cadence = Rc::new(Cadence::new(job.lists_every, environment.now()));
-        let Dataflow { input, consumer_state: consumer_input, probes, meter } =
-            build(worker, context, sink, request, resumption.clone(), Rc::clone(&cadence));
+        let resumes: Vec<bool> = consumer_states.iter().map(Option::is_some).collect();
+        let resumption = resumes.contains(&true).then(Rc::<Resumption>::default);
+        let Dataflow { input, read_backs, cadences, probes, meter } =
+            build(worker, context, sink, request, &resumes, resumption.clone());
         let scheduler = EpochScheduler::new(job.cut, job.limits, snapshots.is_some(), environment.now());
-        let recovery = Recovery::new(job, consumer_state.zip(resumption), consumer_input);
+        // A stream that does not resume has nothing to be read back.
+        let streams = job.outputs.iter().zip(consumer_states).zip(read_backs);
+        let readers = streams.filter_map(|(((_number, stream), source), read_back)| {
+            Some(Reader::new(stream, source?, read_back))
+        });
+        let recovery = Recovery::new(readers.collect(), resumption);
         let input = Some(input);
-        Ok(Running { ingest, scheduler, recovery, snapshots, input, cadence, probes, watch, meter })
+        Ok(Running { ingest, scheduler, recovery, snapshots, input, cadences, probes, watches, meter })
     }
 
     /// Does the work that can be done now. Returns [`Turn::Done`] when every epoch has been delivered.
@@ -112,11 +121,9 @@ impl<'a> Running<'a> {
         if self.probes.delivered.done() {
             return Ok(Turn::Done);
         }
-        if let Some(watch) = &mut self.watch {
-            watch.check()?;
-        }
+        self.watches.iter_mut().try_for_each(|watch| watch.check())?;
         let now = context.environment.now();
-        let until_lists_leave = self.cadence.turn(now);
+        let until_release = self.cadences.iter().filter_map(|cadence| cadence.turn(now)).min();
         let oldest = self.probes.oldest();
         self.commit(oldest, now)?;
         self.scheduler.keep_time(coordination, oldest.unaccepted, now);
@@ -135,7 +142,7 @@ impl<'a> Running<'a> {
             return Ok(Turn::Busy);
         }
         let until_call = self.scheduler.until_call(coordination, now);
-        let wake_ups = [Some(self.ingest.patience()), until_call, until_lists_leave];
+        let wake_ups = [Some(self.ingest.patience()), until_call, until_release];
         Ok(Turn::Idle(wake_ups.into_iter().flatten().min().unwrap_or(PARK_MAX)))
     }
 
@@ -251,20 +258,16 @@ fn build(
     context: &Context<'_>,
     sink: Option<Box<dyn Sink>>,
     snapshots: Option<SnapshotRequest>,
+    resumes: &[bool],
     resumption: Option<Rc<Resumption>>,
-    cadence: Rc<Cadence>,
 ) -> Dataflow {
-    let Context { job, shared, tally, first_error, .. } = context;
-    let publisher = match &job.output {
-        Destination::File(_) => Publisher::First,
-        Destination::Topic(_) => Publisher::Each,
-    };
-    let epoch_writer = EpochWriter::new(sink, job.records, Rc::clone(tally), first_error.clone());
-    let (mut input, mut consumer_state) = (EventInput::new(), ConsumerInput::new());
+    let Context { job, shared, environment, tally, first_error, .. } = context;
+    let writer = EpochWriter::new(sink, Rc::clone(tally), first_error.clone());
+    let mut input = EventInput::new();
+    let (mut read_backs, mut cadences) = (Vec::<Box<dyn ReadBack>>::new(), Vec::new());
     let (delivered, accepted) = (ProbeHandle::new(), ProbeHandle::new());
     let meter = worker.dataflow_named("Recommend", |scope| {
         let events = scope.input_from(&mut input);
-        let consumer_state = scope.input_from(&mut consumer_state);
         let Recommendations { lists, notes, work, sampling, state_stats, .. } =
             recommend_core(events.clone(), job.params, Requests { snapshots, ..Requests::default() });
         if let Some(when) = job.verify {
@@ -275,10 +278,34 @@ fn build(
         let counts = Rc::clone(tally);
         let notes = notes.inspect(move |note| counts.borrow_mut().add(Counter::of(note.kind), 1));
         notes.probe_with(&delivered).probe_with(&accepted);
-        let published = publish(lists, consumer_state, publisher, resumption, cadence, epoch_writer);
+        let mut publish = Publish::new(scope, tally);
+        for ((number, stream), resumes) in job.outputs.iter().zip(resumes) {
+            let publication = publication(job, number, stream, *resumes);
+            let read_back: Box<dyn ReadBack> = match stream.content {
+                Content::Lists(TableSettings { records, every }) => {
+                    let cadence = Rc::new(Cadence::new(every, environment.now()));
+                    cadences.push(Rc::clone(&cadence));
+                    let mut input = ReadBackInput::new();
+                    let consumer_state = scope.input_from(&mut input);
+                    publish.table(publication, records, cadence, lists.clone(), consumer_state);
+                    Box::new(TableReadBack { input, only: stream.file().map(|_path| records.envelope) })
+                }
+            };
+            read_backs.push(read_back);
+        }
+        let published = publish.build(resumption, writer);
         published.delivered.probe_with(&delivered);
         published.accepted.probe_with(&accepted);
         WorkerMeter::new(&shared.meter, scope.index(), Rc::clone(tally), work, sampling, state_stats)
     });
-    Dataflow { input, consumer_state, probes: Probes { delivered, accepted }, meter }
+    Dataflow { input, read_backs, cadences, probes: Probes { delivered, accepted }, meter }
+}
+
+/// How a stream of a job is published.
+fn publication(job: &Job, number: StreamNumber, stream: &OutputStream, resumes: bool) -> Publication {
+    let (publisher, keeps_order) = match stream.destination {
+        Destination::File(_) => (Publisher::First, true),
+        Destination::Topic(_) => (Publisher::Each, job.delivery != Delivery::AtLeastOnce),
+    };
+    Publication { number, publisher, resumes, keeps_order }
 }

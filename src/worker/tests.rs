@@ -6,7 +6,7 @@ use super::ingest::Ingest;
 use crate::cli::{Cli, Command};
 use crate::config;
 use crate::dead_letter::DeadLetters;
-use crate::job::{Job, Stream};
+use crate::job::{Job, OutputStream, Stream};
 use crate::output::{Sink, Watch};
 use crate::process::Shared;
 use crate::state::snapshot_writer::SnapshotWriter;
@@ -67,11 +67,11 @@ impl Environment for Inside {
         Ok(())
     }
 
-    fn watch(&self, _: Share) -> Result<Option<Box<dyn Watch>>> {
-        Ok(None)
+    fn watches(&self, _: Share) -> Result<Vec<Box<dyn Watch>>> {
+        Ok(Vec::new())
     }
 
-    fn consumer_state(&self, _: Share) -> Result<Option<Box<dyn Source>>> {
+    fn consumer_state(&self, _: &OutputStream, _: Share) -> Result<Option<Box<dyn Source>>> {
         Ok(None)
     }
 

@@ -7,27 +7,29 @@ use deltacart_inputs::kafka::{ClientLog, KafkaSettings, describe};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// The delivery reports of one producer for one topic.
+/// The delivery reports of one producer.
 pub(super) struct Reports {
     settings: KafkaSettings,
-    topic: String,
+    /// The names of its topics.
+    topics: String,
     log: ClientLog,
     /// Messages that have been acknowledged or have failed.
     settled: AtomicU64,
-    /// The error of the first message that failed.
-    failure: Mutex<Option<KafkaError>>,
+    /// The error of the first message that failed, and the topic of the message.
+    failure: Mutex<Option<(KafkaError, String)>>,
 }
 
 impl Reports {
-    pub(super) fn new(settings: &KafkaSettings, topic: &str) -> Self {
+    /// No reports yet. `topics` are the names of the producer's topics, for messages.
+    pub(super) fn new(settings: &KafkaSettings, topics: &str) -> Self {
         Reports {
             settings: settings.clone(),
-            topic: topic.to_owned(),
+            topics: topics.to_owned(),
             log: ClientLog::default(),
             settled: AtomicU64::new(0),
             failure: Mutex::new(None),
@@ -39,12 +41,20 @@ impl Reports {
     }
 
     pub(super) fn failure(&self) -> Option<KafkaError> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.as_ref().map(|(error, _topic)| error.clone())
+    }
+
+    /// The topic that an error concerns, as far as is known: that of the message that failed with it, or all.
+    fn topic_of(&self, error: &KafkaError) -> String {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_message = failure.as_ref().filter(|(failure, _topic)| failure == error);
+        of_message.map_or_else(|| self.topics.clone(), |(_failure, topic)| topic.clone())
     }
 
     /// Explains an error: what is wrong, and what to change.
     pub(super) fn explain(&self, error: &KafkaError) -> SinkError {
-        let topic = &self.topic;
+        let topic = &self.topic_of(error);
         let brokers = self.settings.brokers();
         let cause = self.log.cause();
         let message = match error.rdkafka_error_code() {
@@ -93,9 +103,9 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, _opaque: ()) {
-        if let Err((error, _message)) = result {
+        if let Err((error, message)) = result {
             let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            failure.get_or_insert_with(|| error.clone());
+            failure.get_or_insert_with(|| (error.clone(), message.topic().to_owned()));
         }
         self.settled.fetch_add(1, Ordering::Release);
     }

@@ -41,11 +41,11 @@ fn keys_lie_where_java_clients_look() {
         ("abc", 479470107_i32),
     ];
     let mock = mock();
-    let mut sink = KafkaSink::connect(&mock.settings(&[]), "lists").unwrap();
+    let mut sink = KafkaSink::connect(&mock.settings(&[]), &["lists"]).unwrap();
     let items: Vec<&str> = hashes.iter().map(|(item, _)| *item).collect();
     let mut sent = records(&items, false, Envelope::Upsert);
     let bytes = sent.bytes() as u64;
-    sink.send(&mut sent).unwrap();
+    sink.send(0, &mut sent).unwrap();
     sink.close_epoch(1).unwrap();
     sink.finish(Duration::from_secs(10)).unwrap();
     assert_eq!(sink.sent(), Sent { records: 6, bytes });
@@ -60,11 +60,11 @@ fn keys_lie_where_java_clients_look() {
 fn what_is_read_back_adds_up() {
     for envelope in Envelope::ALL {
         let mock = mock();
-        let mut sink = KafkaSink::connect(&mock.settings(&[]), "lists").unwrap();
+        let mut sink = KafkaSink::connect(&mock.settings(&[]), &["lists"]).unwrap();
         let mut sent = 0;
         for mut records in [records(&["a", "b"], false, envelope), records(&["a"], true, envelope)] {
             sent += records.len();
-            sink.send(&mut records).unwrap();
+            sink.send(0, &mut records).unwrap();
             assert!(records.is_empty());
         }
         sink.finish(Duration::from_secs(10)).unwrap();
@@ -82,14 +82,14 @@ fn what_is_read_back_adds_up() {
 fn a_full_queue_makes_nobody_wait() {
     let mock = mock();
     let settings = mock.settings(&[("queue.buffering.max.messages", "10")]);
-    let mut sink = KafkaSink::connect(&settings, "lists").unwrap();
+    let mut sink = KafkaSink::connect(&settings, &["lists"]).unwrap();
     mock.cluster.broker_down(1).unwrap();
     let items: Vec<String> = (0..25).map(|number| number.to_string()).collect();
     let items: Vec<&str> = items.iter().map(String::as_str).collect();
     let mut waiting = records(&items, false, Envelope::Upsert);
     let start = Instant::now();
-    sink.send(&mut waiting).unwrap();
-    sink.send(&mut waiting).unwrap();
+    sink.send(0, &mut waiting).unwrap();
+    sink.send(0, &mut waiting).unwrap();
     assert!(start.elapsed() < Duration::from_secs(1));
     assert_eq!((waiting.len(), sink.poll().unwrap().records), (15, 10));
     mock.cluster.broker_up(1).unwrap();
@@ -97,7 +97,7 @@ fn a_full_queue_makes_nobody_wait() {
     while !waiting.is_empty() {
         assert!(Instant::now() < deadline);
         sink.poll().unwrap();
-        sink.send(&mut waiting).unwrap();
+        sink.send(0, &mut waiting).unwrap();
     }
     sink.finish(Duration::from_secs(10)).unwrap();
     assert_eq!(mock.consume(25).len(), 25);
@@ -106,17 +106,17 @@ fn a_full_queue_makes_nobody_wait() {
 #[test]
 fn errors_name_the_thing_and_the_setting() {
     let mock = mock();
-    let connect = |properties: &[_], topic| KafkaSink::connect(&mock.settings(properties), topic);
+    let connect = |properties: &[_], topic| KafkaSink::connect(&mock.settings(properties), &[topic]);
     let mut sink = connect(&[("message.max.bytes", "1000")], "lists").unwrap();
     let long = "\u{1b}".repeat(2000);
-    let error = sink.send(&mut records(&[&long], false, Envelope::Upsert)).unwrap_err().to_string();
+    let error = sink.send(0, &mut records(&[&long], false, Envelope::Upsert)).unwrap_err().to_string();
     assert!(error.contains("--top-k") && error.contains("message.max.bytes"), "{error}");
     assert!(error.len() < 1000 && !error.contains('\u{1b}'), "{error}");
 
     let mut sink = connect(&[], "lists").unwrap();
     let refusals = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED];
     mock.cluster.request_errors(RDKafkaApiKey::Produce, &refusals);
-    sink.send(&mut records(&["a"], false, Envelope::Upsert)).unwrap();
+    sink.send(0, &mut records(&["a"], false, Envelope::Upsert)).unwrap();
     let error = sink.finish(Duration::from_secs(10)).unwrap_err().to_string();
     assert!(error.contains("no permission to write to topic lists") && error.contains("WRITE"), "{error}");
     assert!(sink.poll().is_err(), "what was lost stays lost");
@@ -127,7 +127,7 @@ fn errors_name_the_thing_and_the_setting() {
     }
     let nowhere = settings("127.0.0.1:1", &[]).with_startup_timeout(Duration::from_secs(1));
     for error in [
-        KafkaSink::connect(&nowhere, "lists").err().unwrap(),
+        KafkaSink::connect(&nowhere, &["lists"]).err().unwrap(),
         ensure_topic(&nowhere, &TopicSpec { name: "lists", partitions: 1, compacted: true }).unwrap_err(),
     ] {
         let error = error.to_string();
@@ -172,10 +172,10 @@ fn a_real_broker() {
     let metadata = admin.inner().fetch_metadata(Some(&name), Duration::from_secs(10)).unwrap();
     assert_eq!(metadata.topics()[0].partitions().len(), 3);
 
-    let mut sink = KafkaSink::connect(&settings(&brokers, &[]), &name).unwrap();
+    let mut sink = KafkaSink::connect(&settings(&brokers, &[]), &[name.as_str()]).unwrap();
     let mut sent = records(&["a", "b"], false, Envelope::Upsert);
-    sink.send(&mut sent).unwrap();
-    sink.send(&mut records(&["b"], true, Envelope::Upsert)).unwrap();
+    sink.send(0, &mut sent).unwrap();
+    sink.send(0, &mut records(&["b"], true, Envelope::Upsert)).unwrap();
     sink.finish(Duration::from_secs(20)).unwrap();
     let found = consume(&brokers, &name, 3, 3);
     assert_eq!(found.iter().filter(|record| record.value.is_none()).count(), 1);

@@ -1,5 +1,5 @@
-//! Records to a Kafka topic in transactions of whole epochs. A consumer that reads committed records sees all of a
-//! worker's epoch, or nothing of it.
+//! Records to Kafka topics in transactions of whole epochs. A consumer that reads committed records sees all of a
+//! worker's epoch, in all topics, or nothing of it.
 //!
 //! ```text
 //! slot 0:  ─ records, acknowledged ─┬─ commit ─┬┄ marked ┄
@@ -24,9 +24,8 @@
 //!   arrive, so the commit has nothing left to flush.
 //! - A failed transaction ends the job. A restart reads what consumers have, and resumes from there.
 
-use super::partition::Partitions;
-use super::{Message, Offered, Producer, SEND_RECORDS_MAX};
-use crate::output::{Delivery, Records, Sent, Sink, SinkError};
+use super::{Message, Offered, Producer, SEND_RECORDS_MAX, Topic, names};
+use crate::output::{Delivery, Records, Sent, Sink, SinkError, StreamNumber};
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::kafka::{KafkaSettings, Role, release};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -61,7 +60,8 @@ const PROBE_KEY: &[u8] = b"deltacart";
 /// too soon, its transaction is not complete, and librdkafka retries after 20 ms.
 pub const WORKER_SLOTS: usize = 3;
 
-/// A Kafka topic as the destination of one worker's records, in transactions of whole epochs.
+/// Kafka topics as the destinations of one worker's records, in transactions of whole epochs. The number of a stream
+/// is the index of its topic.
 pub struct TransactionalSink {
     /// One producer for each slot.
     producers: [Producer; WORKER_SLOTS],
@@ -93,26 +93,27 @@ struct Committing {
 }
 
 impl TransactionalSink {
-    /// Connects to `topic`, which must exist, and fences the slots `ids`, one after the other.
+    /// Connects to `topics`, which must exist, and fences the slots `ids`, one after the other.
     ///
     /// # Errors
     /// When no broker answers within the settings' start-up timeout.
     pub fn connect(
         settings: &KafkaSettings,
-        topic: &str,
+        topics: &[&str],
         ids: &[String; WORKER_SLOTS],
     ) -> Result<Self, SinkError> {
-        let partitions = Partitions::of_topic(settings, topic)?;
+        let topics = Topic::find_all(settings, topics)?;
         let patience = settings.startup_timeout();
         let connect = |id: &str| -> Result<Producer, SinkError> {
-            let producer = Producer::connect_as(settings, topic, partitions, Some(id))?;
-            let initialised = initialise(&producer.client, topic, patience);
+            let producer = Producer::connect_as(settings, topics.clone(), Some(id))?;
+            let initialised = initialise(&producer.client, &topics[0].name, patience);
             initialised.map_err(|error| producer.client.context().explain(&error))?;
             Ok(producer)
         };
         let producers = ids.iter().map(|id| connect(id)).collect::<Result<Vec<_>, _>>()?;
         let producers = producers.try_into().map_err(|_more| ()).expect("there is a producer for each id");
-        let no_thread = |error| SinkError::Kafka { message: format!("no thread to commit {topic}: {error}") };
+        let no_thread =
+            |error| SinkError::Kafka { message: format!("no thread to commit {}: {error}", names(&topics)) };
         let committer = Committer::new().map_err(no_thread)?;
         Ok(TransactionalSink { producers, turn: 0, open: None, committing: None, committer, patience })
     }
@@ -167,16 +168,16 @@ impl TransactionalSink {
     }
 
     /// Takes records until the queue is full, or the transaction is large enough.
-    fn offer(&mut self, waiting: &mut Records) -> Result<(), SinkError> {
+    fn offer(&mut self, stream: StreamNumber, waiting: &mut Records) -> Result<(), SinkError> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let producer = &mut self.producers[self.turn];
         for _ in 0..SEND_RECORDS_MAX {
             let Some(record) = waiting.front().filter(|_| !open.is_closing) else { break };
-            let message = producer.message(&record);
-            match producer.offer(&message)? {
+            let message = producer.message(stream, &record);
+            match producer.offer_to(stream, &message)? {
                 Offered::Taken => {}
                 Offered::Full => break,
-                Offered::TooLarge => return Err(producer.too_large(&message)),
+                Offered::TooLarge => return Err(producer.too_large(stream, &message)),
             }
             open.records += 1;
             open.bytes += record.key.len() + record.value.map_or(0, <[u8]>::len);
@@ -195,14 +196,14 @@ impl Open {
 }
 
 impl Sink for TransactionalSink {
-    fn send(&mut self, records: &mut Records) -> Result<(), SinkError> {
+    fn send(&mut self, stream: StreamNumber, records: &mut Records) -> Result<(), SinkError> {
         if records.is_empty() {
             return Ok(());
         }
         if self.open.is_none() {
             self.begin()?;
         }
-        self.offer(records).map_err(|error| self.failed(error))
+        self.offer(stream, records).map_err(|error| self.failed(error))
     }
 
     fn poll(&mut self) -> Result<Delivery, SinkError> {
@@ -264,8 +265,8 @@ impl Sink for TransactionalSink {
         aborted.map_err(|error| self.producer().explain(&error))
     }
 
-    fn partition_of(&self, key: &[u8]) -> Option<u32> {
-        Some(self.producer().partitions.of(key))
+    fn partition_of(&self, stream: StreamNumber, key: &[u8]) -> Option<u32> {
+        Some(self.producer().topics[stream].partitions.of(key))
     }
 
     fn sent(&self) -> Sent {

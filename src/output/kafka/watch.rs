@@ -9,28 +9,36 @@ use std::time::Duration;
 pub struct OutputWatch {
     watch: TopicWatch,
     topic: String,
+    /// Whether it is a table, in which every key has its partition. Records of a log stay where they are.
+    is_table: bool,
     began: TopicState,
 }
 
 impl OutputWatch {
-    /// Compares `topic` with `began`, its state at the start: now, and then every `period`.
+    /// Compares `topic`, a table or a log, with `began`, its state at the start: now, and then every `period`.
     ///
     /// # Errors
     /// When it has changed already, or no broker answers within the settings' start-up timeout.
     pub fn start(
         settings: &KafkaSettings,
-        topic: &str,
+        (topic, is_table): (&str, bool),
         began: TopicState,
         period: Duration,
     ) -> Result<Self, SinkError> {
         let watch = TopicWatch::start(settings, topic, &began, period)?;
-        let mut watch = OutputWatch { watch, topic: topic.to_owned(), began };
+        let mut watch = OutputWatch { watch, topic: topic.to_owned(), is_table, began };
         watch.check()?;
         Ok(watch)
     }
 
     fn explain(&self, change: TopicChange) -> String {
-        let OutputWatch { topic, began, .. } = self;
+        let OutputWatch { topic, is_table, began, .. } = self;
+        if !is_table {
+            return format!(
+                "topic {topic} was deleted while the job wrote to it: start the job again, and it publishes the records \
+                 that follow from what it reads again"
+            );
+        }
         match change {
             TopicChange::Grown(partitions) => format!(
                 "topic {topic} has grown from {} to {partitions} partitions, and keys belong to others than before: \
@@ -52,6 +60,7 @@ impl Watch for OutputWatch {
     fn check(&mut self) -> Result<(), SinkError> {
         match self.watch.change() {
             None => Ok(()),
+            Some(TopicChange::Grown(_)) if !self.is_table => Ok(()),
             Some(change) => Err(SinkError::Kafka { message: self.explain(change) }),
         }
     }
