@@ -281,6 +281,10 @@ pub struct RunArgs {
     /// Where records go that cannot be used, with the reason: kafka:TOPIC, a file, or -. Without it they are counted
     #[arg(long, value_name = "DST", help_heading = "Output")]
     pub dead_letter: Option<Place>,
+    /// Where notes of odd events go, such as a removal of what was never added: kafka:TOPIC, a file, or -. Without it
+    /// they are counted
+    #[arg(long, value_name = "DST", help_heading = "Output")]
+    pub notes: Option<Place>,
     /// Replace the lists in the file of --output, and the letters in that of --dead-letter. A file that holds something
     /// else is left alone, and without this flag any that is not empty; then the job does not start
     #[arg(long, conflicts_with = "state", help_heading = "Output")]

@@ -15,6 +15,7 @@ use crate::job::{
     Streams, Timeouts, Verify,
 };
 use crate::output::{OutputOptions, WORKER_SLOTS};
+use crate::outputs::Content;
 use crate::top::TopOptions;
 use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
@@ -105,7 +106,8 @@ fn outputs(args: &RunArgs) -> Outputs {
         scores: args.scores == OnOff::On,
         score_digits: args.score_digits,
     };
-    Outputs::lists(destination(&args.output), records, args.lists_every.0)
+    let lists = Outputs::lists(destination(&args.output), records, args.lists_every.0);
+    lists.with(Content::Notes, args.notes.as_ref().map(destination))
 }
 
 /// Refuses a topic that two flags name. Returns whether any flag names one.

@@ -110,7 +110,8 @@ impl Job {
         let files = self.streams.iter().flat_map(|(_number, stream)| stream.files());
         let read: Vec<(&'static str, &Path)> = files.map(|path| ("--input", path.as_path())).collect();
         let existing = self.existing;
-        let outputs = self.output_files().map(|(_number, stream, path)| (stream.content.flag(), path.to_owned()));
+        let outputs =
+            self.output_files().map(|(_number, stream, path)| (stream.content.flag(), path.to_owned()));
         let written = outputs.chain(self.dead_letter_path().map(|path| ("--dead-letter", path)));
         let written = written.map(|(flag, path)| Written { flag, path, existing });
         refuse_lost_files(&read, &written.collect::<Vec<_>>())

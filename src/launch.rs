@@ -111,7 +111,8 @@ fn run_joined(job: Job, handle: &Handle, joined: &mut Joined, prepare: Prepare) 
 /// Starts the watchdog of this process's workers, unless they write to standard output: its reader may be slow.
 fn watchdog(job: &Job, shared: &Shared) -> Result<Option<Watchdog>> {
     let standard_output = Destination::File("-".to_owned());
-    let mut written = job.outputs.iter().map(|(_number, stream)| &stream.destination).chain(&job.dead_letters);
+    let mut written =
+        job.outputs.iter().map(|(_number, stream)| &stream.destination).chain(&job.dead_letters);
     if written.any(|destination| *destination == standard_output) {
         return Ok(None);
     }
@@ -188,7 +189,10 @@ fn prepare_topics(job: &Job) -> Result<OutputTopics> {
         let Some(name) = stream.topic() else { continue };
         let spec = TopicSpec { name, partitions, compacted: stream.content.table().is_some() };
         let state = ensure_topic(kafka, &spec);
-        topics.insert(number, state.with_context(|| format!("cannot prepare the topic of {}", stream.content.flag()))?);
+        topics.insert(
+            number,
+            state.with_context(|| format!("cannot prepare the topic of {}", stream.content.flag()))?,
+        );
     }
     if let Some(Destination::Topic(name)) = &job.dead_letters {
         ensure_topic(kafka, &TopicSpec { name, partitions, compacted: false })

@@ -22,6 +22,7 @@ mod encode;
 mod parsed_record;
 mod fold;
 mod log_format;
+mod note;
 pub(crate) mod consumer_state;
 mod sink;
 mod sink_set;
@@ -42,6 +43,7 @@ pub use kafka::{
     fence, wait_for_open_transactions,
 };
 pub(crate) use log_format::{LogFormat, Mark};
+pub(crate) use note::NoteFormat;
 pub use records::{Record, Records};
-pub(crate) use sink_set::SinkSet;
 pub use sink::{Delivery, Sent, Sink, SinkError, StreamNumber, Watch};
+pub(crate) use sink_set::SinkSet;

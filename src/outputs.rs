@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! --output kafka:lists ─────▶ stream 0   the lists, a table
-//! further streams ──────────▶ stream 1…  tables or logs
+//! --notes notes.jsonl ──────▶ stream 1   notes of what was odd, a log
 //! ```
 //!
 //! There are two kinds of streams:
@@ -41,6 +41,8 @@ pub struct OutputStream {
 pub enum Content {
     /// The lists, a table.
     Lists(TableSettings),
+    /// Notes of odd events and baskets, a log.
+    Notes,
 }
 
 /// How the changes of a table are published.
@@ -57,6 +59,7 @@ impl Content {
     pub fn flag(self) -> &'static str {
         match self {
             Content::Lists(_) => "--output",
+            Content::Notes => "--notes",
         }
     }
 
@@ -64,6 +67,7 @@ impl Content {
     pub fn lines(self) -> Lines {
         match self {
             Content::Lists(_) => Lines::LISTS,
+            Content::Notes => Lines::NOTES,
         }
     }
 
@@ -71,6 +75,7 @@ impl Content {
     pub fn table(self) -> Option<TableSettings> {
         match self {
             Content::Lists(settings) => Some(settings),
+            Content::Notes => None,
         }
     }
 }

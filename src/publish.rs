@@ -38,8 +38,8 @@ use crate::summary::Tally;
 use deltacart_dataflows::{Diff, Epoch, List, Name, route};
 use differential_dataflow::VecCollection;
 use epoch_writer::OutputQueue;
-use log::Log;
 use list_changes::Update;
+use log::Log;
 use publisher::{EpochHold, StreamPublisher, inbox};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -207,11 +207,7 @@ impl<'scope> Publish<'scope> {
     }
 
     /// Builds the operator. With a `resumption`, tables that resume catch up first.
-    pub(crate) fn build(
-        self,
-        resumption: Option<Rc<Resumption>>,
-        writer: EpochWriter,
-    ) -> Published<'scope> {
+    pub(crate) fn build(self, resumption: Option<Rc<Resumption>>, writer: EpochWriter) -> Published<'scope> {
         let Publish { mut builder, scope, queues, cadences, .. } = self;
         let activator = scope.activator_for(builder.operator_info().address);
         let (delivered_output, delivered) = builder.new_output::<Vec<()>>();

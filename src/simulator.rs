@@ -11,7 +11,7 @@
 //!
 //! A [`seed`](seed::run) is a small shop and some runs of the job. The runs end in every way in which a job can end;
 //! the last one ends in good order. Then everything that a committed reader has seen must be a valid history, and
-//! must end at the lists of the plain model ([`check`]).
+//! must end at the lists of the plain model ([`check`]) and at its notes ([`notes`]).
 //!
 //! Real are `worker`, `publish`, `state`, the dataflows, the decoder and the encoder. Simulated are threads, network,
 //! clock, Kafka and the disk.
@@ -26,6 +26,7 @@ mod sim_context;
 mod kill_switch;
 mod input;
 mod job_run;
+mod notes;
 mod output;
 mod seed;
 mod shop;

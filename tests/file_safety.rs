@@ -24,6 +24,7 @@ fn no_file_is_read_and_written() {
             format!("--output {same} --overwrite"),
             format!("--output {same} --state {}", folder.path("state")),
             format!("--output {lists} --dead-letter {same} --overwrite"),
+            format!("--output {lists} --notes {same} --overwrite"),
         ] {
             let done = run(&format!("run --input {input} {flags}"), &[]).expect(2);
             assert_eq!(fs::read_to_string(&input).unwrap(), EVENTS, "{flags}");
@@ -51,6 +52,13 @@ fn no_file_is_written_twice() {
         drop(done.says("--output").says("--dead-letter"));
     }
     run(&format!("run --input {input} --output - --dead-letter -"), &[]).expect(2).says("cannot both be -");
+    for notes in [&lists, &other, &folder.path("link")] {
+        for flag in ["--output", "--dead-letter"] {
+            let elsewhere = if flag == "--output" { "" } else { "--output -" };
+            let line = format!("run --input {input} {elsewhere} {flag} {lists} --notes {notes}");
+            drop(run(&line, &[]).expect(2).says(flag).says("--notes"));
+        }
+    }
     assert!(!fs::exists(&lists).unwrap());
 }
 
@@ -66,6 +74,7 @@ fn a_file_that_is_there_is_replaced_only_when_that_is_asked_for() {
     };
     kept(&format!("run --input {input} --output {good}"), 2).says("--overwrite");
     kept(&format!("run --input {input} --dead-letter {good}"), 2).says("--overwrite");
+    kept(&format!("run --input {input} --notes {good}"), 2).says("--overwrite");
     kept(&format!("generate --events 5 --output {good}"), 2).says("--overwrite");
     // A file with other content is not resumed either.
     let state = format!("--state {}", folder.path("state"));
@@ -73,6 +82,8 @@ fn a_file_that_is_there_is_replaced_only_when_that_is_asked_for() {
     let lists = folder.path("lists.jsonl");
     kept(&format!("run --input {input} --output {lists} --dead-letter {good} {state}"), 1)
         .says("is not a file of dead letters");
+    kept(&format!("run --input {input} --output {lists} --notes {good} {state}"), 1)
+        .says("is not a file of notes");
     // A run that cannot start replaces nothing.
     let typo = folder.path("typo.jsonl");
     for overwrite in ["", "--overwrite"] {
@@ -93,6 +104,19 @@ fn a_file_that_is_there_is_replaced_only_when_that_is_asked_for() {
         let flags = format!("--output {lists} --envelope {envelope} --overwrite");
         run(&format!("run --input {input} {flags}"), &[]).expect(0);
         assert_eq!(lists_of_file(&lists).lines().count(), 3, "{envelope}");
+    }
+    let (notes, fresh) = (folder.path("notes.jsonl"), folder.path("fresh.jsonl"));
+    let odd = format!("{EVENTS}{{\"event\":\"remove\",\"basket\":1,\"item\":\"none\"}}\n");
+    let odd = folder.file("odd.jsonl", odd);
+    for _ in 0..2 {
+        let flags = format!("--output {lists} --notes {notes} --overwrite");
+        run(&format!("run --input {odd} {flags}"), &[]).expect(0);
+        assert_eq!(fs::read_to_string(&notes).unwrap().lines().count(), 1);
+    }
+    // Lists are no notes, and notes are no lists.
+    for (output, notes) in [(&notes, &fresh), (&fresh, &lists)] {
+        let flags = format!("--output {output} --notes {notes} --overwrite");
+        run(&format!("run --input {input} {flags}"), &[]).expect(1).says("is not a file of");
     }
     let made = folder.path("made.jsonl");
     for events in [7, 5] {

@@ -26,7 +26,7 @@ use std::time::Duration;
 pub(crate) const KILLS: u64 = 5;
 
 /// The number of kills, from the environment if it is set there.
-fn kills() -> u64 {
+pub(crate) fn kills() -> u64 {
     std::env::var("DELTACART_TEST_KILLS").map_or(KILLS, |kills| kills.parse().unwrap())
 }
 
@@ -408,7 +408,7 @@ fn somebody_elses_records_are_refused() {
 }
 
 /// Runs a job that resumes its output file.
-fn resume(line: &str) {
+pub(crate) fn resume(line: &str) {
     let cli = Cli::try_parse_from(format!("deltacart {line} --overwrite").split_whitespace()).unwrap();
     let Command::Run(arguments) = cli.command else { panic!("{line}") };
     let mut job = config::job(*arguments).unwrap();

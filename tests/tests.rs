@@ -77,5 +77,8 @@ mod registry;
 // Jobs killed, stopped and started again with other settings, against a real broker: what consumers see of it.
 mod recovery;
 
+// Notes of what was odd: each of the model's once, in files and topics, whatever is killed.
+mod notes;
+
 // Failures around a job: full disks, unreachable brokers, deleted topics, withdrawn permissions.
 mod failures;

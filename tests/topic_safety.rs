@@ -19,6 +19,7 @@ const EVENT: &str = r#"{"event":"add","basket":"b","items":[{"item":"tea"},{"ite
 enum Kind {
     Event,
     List,
+    Note,
     DeadLetter,
 }
 
@@ -27,6 +28,7 @@ fn kind(record: &RawRecord<'_>) -> Kind {
         return Kind::DeadLetter;
     }
     match record.value.map(String::from_utf8_lossy) {
+        Some(value) if value.starts_with(r#"{"note":"#) => Kind::Note,
         Some(value) if !value.contains(r#""recommendations""#) => Kind::Event,
         _ => Kind::List,
     }
@@ -47,6 +49,8 @@ fn no_topic_becomes_two_things() {
     let flags = &broker.flags;
     let (carts, lists, letters) = (broker.topic("carts"), unused("lists"), unused("letters"));
     let bad = ("b", &b"{}"[..]);
+    let (odd, removal) = (broker.topic("odd"), br#"{"event":"remove","basket":"b","item":"none"}"#);
+    broker.produce(&odd, [("b", EVENT.as_bytes()), ("b", removal)]);
     broker.produce(&carts, [("b", EVENT.as_bytes()), bad]);
     let job = |output: &str, letters: &str| {
         format!(
@@ -74,7 +78,26 @@ fn no_topic_becomes_two_things() {
     let after = [&carts, &lists, &letters].map(|topic| records(&broker, topic).unwrap());
     assert_eq!(made, after);
     assert_eq!(records(&broker, &events).unwrap().len(), 1);
+    // Notes go to a topic of their own, too. Nothing is made for a job whose topic of notes holds anything else.
+    let (notes, fresh) = (unused("notes"), unused("lists"));
+    let with_notes = |output: &str, notes: &str| {
+        format!("run {flags} --input kafka:{odd} --until-end --output kafka:{output} --notes kafka:{notes}")
+    };
+    run(&with_notes(&lists, &notes), &[]).expect(0);
+    assert_eq!(records(&broker, &notes).unwrap().iter().map(|it| it.2).collect::<Vec<_>>(), [Kind::Note]);
+    for wrong in [&lists, &letters, &events] {
+        run(&with_notes(&fresh, wrong), &[]).expect(1).says(&others(wrong, "notes"));
+        assert!(!broker.has(&fresh), "nothing is made before that is known");
+    }
+    run(&with_notes(&notes, &fresh), &[]).expect(1).says(&notes).says("--output");
+    run(&job(&fresh, &notes), &[]).expect(1).says(&others(&notes, "dead letters"));
+    run(&format!("generate {flags} --output kafka:{notes} --events 10"), &[]).expect(1);
+    for twice in [&odd, &lists] {
+        run(&with_notes(&lists, twice), &[]).expect(2).says("--notes cannot both be");
+    }
     // What is of the same kind goes on.
+    run(&with_notes(&lists, &notes), &[]).expect(0);
+    assert_eq!(records(&broker, &notes).unwrap().len(), 1);
     run(&job(&lists, &letters), &[]).expect(0);
     run(&format!("generate {flags} --output kafka:{carts} --events 10"), &[]).expect(0);
     assert_eq!(records(&broker, &letters).unwrap().len(), 2);

@@ -313,7 +313,8 @@ fn an_output_that_is_another_one_is_noticed() {
     broker.produce(&topic, shop(100).iter().map(|(key, value)| (key.as_str(), value.as_slice())));
     let spec = TopicSpec { name: &output, partitions: 2, compacted: true };
     let began = ensure_topic(&broker.settings, &spec).unwrap();
-    let watch = || OutputWatch::start(&broker.settings, (&output, true), began.clone(), Duration::from_millis(100));
+    let watch =
+        || OutputWatch::start(&broker.settings, (&output, true), began.clone(), Duration::from_millis(100));
     let mut watching = watch().unwrap();
     delete(&broker, &output);
     wait_until("it is gone", || !broker.has(&output));

@@ -230,7 +230,7 @@ pub fn baskets_core<'scope, I: Clone + 'static>(
 /// Splits what the operator emits into streams.
 fn split<'scope, I: Clone + 'static>(
     outputs: StreamVec<'scope, Epoch, Output<I>>,
-    ledger: Rc<RefCell<dyn Measured>>,
+    ledger: Rc<RefCell<Ledger>>,
 ) -> Baskets<'scope, I> {
     let (lines, asides): (_, StreamVec<'_, Epoch, Aside<I>>) = outputs.ok_err(|output| match output {
         Output::Line(update) => Ok(update),

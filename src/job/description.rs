@@ -1,7 +1,7 @@
 //! The description of a job in one line, for its log.
 
-use crate::outputs::Content;
 use super::{Cut, Destination, Input, Job, Stream};
+use crate::outputs::Content;
 use crate::plural::counted;
 use deltacart_inputs::kafka::StartFrom;
 
@@ -21,6 +21,7 @@ impl Job {
                 Content::Lists(_) => {
                     format!("lists of {} by {} go to {place}", lists.k, lists.scoring.measure.name())
                 }
+                Content::Notes => format!("notes go to {place}"),
             }
         });
         let outputs = outputs.collect::<Vec<_>>().join(", ");

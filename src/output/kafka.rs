@@ -173,12 +173,7 @@ impl Producer {
         }
         let explained = Reports::new(settings, &names(&topics));
         let client = config.create_with_context(reports).map_err(|error| explained.explain(&error))?;
-        Ok(Producer {
-            client: Released::new(Arc::new(client)),
-            topics,
-            sent: Sent::default(),
-            forgotten: 0,
-        })
+        Ok(Producer { client: Released::new(Arc::new(client)), topics, sent: Sent::default(), forgotten: 0 })
     }
 
     /// A record as a message. The partition is explicit: librdkafka would also use partitions that the topic has

@@ -5,9 +5,9 @@
 
 use super::list_changes::Update;
 use super::*;
+use crate::first_error::FirstError;
 use crate::output::consumer_state::read_consumer_record;
 use crate::output::{Delivery, Envelope, OutputOptions, Records, Sent, Sink, SinkError};
-use crate::first_error::FirstError;
 use deltacart_dataflows::Neighbour;
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
@@ -358,8 +358,7 @@ fn a_log_goes_on_behind_its_end_and_waits_for_no_table() {
         let mut consumer_state = InputHandle::<Epoch, CapacityContainerBuilder<Vec<ConsumerRecord>>>::new();
         let mut numbers = InputHandle::<Epoch, CapacityContainerBuilder<Vec<u64>>>::new();
         let mut marks = InputHandle::<Epoch, CapacityContainerBuilder<Vec<Mark<Numbers>>>>::new();
-        let (out, taken, begin) =
-            (ProbeHandle::new(), ProbeHandle::new(), Some(Rc::clone(&resumption)));
+        let (out, taken, begin) = (ProbeHandle::new(), ProbeHandle::new(), Some(Rc::clone(&resumption)));
         worker.dataflow(|scope| {
             let lists = scope.input_from(&mut lists).as_collection();
             let consumer_state = scope.input_from(&mut consumer_state);

@@ -25,6 +25,9 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// The stream of the lists.
 pub(super) const LISTS: StreamNumber = 0;
 
+/// The stream of the notes.
+pub(super) const NOTES: StreamNumber = 1;
+
 /// The number of topics, one for each output stream.
 const TOPICS: usize = 2;
 
@@ -134,7 +137,11 @@ impl Broker {
             transactions.len() - 1
         });
         let entry = Entry { key: key.to_vec(), value: value.map(<[u8]>::to_vec), transaction, closed };
-        sim.note(format_args!("{} writes {transaction} to {stream}.{partition}: {}", owner.run, entry.text()));
+        sim.note(format_args!(
+            "{} writes {transaction} to {stream}.{partition}: {}",
+            owner.run,
+            entry.text()
+        ));
         topics[stream][partition as usize].push(entry);
         Ok(())
     }

@@ -141,7 +141,8 @@ impl Environment for JobRun {
     fn consumer_state(&self, stream: &OutputStream, share: Share) -> Result<Option<Box<dyn Source>>> {
         self.kill_switch.burn()?;
         let World { sim, broker, .. } = &self.world;
-        let (number, _) = self.job.outputs.iter().find(|(_, other)| *other == stream).context("a stream of the job")?;
+        let (number, _) =
+            self.job.outputs.iter().find(|(_, other)| *other == stream).context("a stream of the job")?;
         while broker.is_anything_open() {
             // The real job waits here until every transaction is decided. The simulated broker decides them at once.
             broker.tend(false);

@@ -3,7 +3,7 @@
 //! As in `TransactionalSink`, a transaction has whole epochs, unless an epoch is large: then a transaction ends with
 //! a list. One is filled while the one before is committed.
 
-use super::broker::{Broker, Entry, LISTS, Owner, home};
+use super::broker::{Broker, Entry, LISTS, NOTES, Owner, home};
 use super::kill_switch::KillSwitch;
 use super::sim_context::{Bug, Fault, SimContext};
 use crate::output::{Delivery, Records, Sent, Sink, SinkError, StreamNumber, WORKER_SLOTS, Watch};
@@ -228,7 +228,11 @@ impl ReadBack {
         share: Share,
     ) -> ReadBack {
         let partitions = (0..broker.partitions(stream)).filter(|partition| share.owns(*partition));
-        let records = |partition| (partition, (0, broker.committed(stream, partition)));
+        let is_forgotten = stream == NOTES && sim.has(Bug::NotesForgotten);
+        let records = |partition| match is_forgotten {
+            true => (partition, (0, Vec::new())),
+            false => (partition, (0, broker.committed(stream, partition))),
+        };
         let partitions = partitions.map(records).collect();
         ReadBack { sim: sim.clone(), kill_switch: kill_switch.clone(), partitions }
     }

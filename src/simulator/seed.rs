@@ -1,11 +1,12 @@
 //! One seed: a shop, a broker, a disk, and several runs of the job, the last of which ends in good order.
 
-use super::broker::{Broker, LISTS};
+use super::broker::{Broker, LISTS, NOTES};
 use super::check::{self, Commit, RunSettings};
 use super::disk::Platter;
 use super::input::Witness;
 use super::job_run::{JobRun, Running, World};
 use super::kill_switch::KillSwitch;
+use super::notes;
 use super::shop::Shop;
 use super::sim_context::{Bug, Fault, SimContext};
 use crate::files::ExistingFile;
@@ -14,6 +15,7 @@ use crate::job::{
     Streams, Verify,
 };
 use crate::output::{Envelope, OutputOptions, WORKER_SLOTS};
+use crate::outputs::Content;
 use anyhow::{Context, Result, ensure};
 use deltacart_dataflows::{Algorithm, ListParams, Measure, Params, Scoring};
 use deltacart_inputs::kafka::StartFrom;
@@ -114,12 +116,20 @@ impl Seed {
         self.last_run(&cells[runs], runs)?;
         let published = check::history(&self.world, &self.settings, &self.commits.borrow())?;
         check::end(&self.world, &self.settings)?;
+        let noted = self.check_notes()?;
         if self.sim.one_in(4) {
             self.last_run(&cells[runs + 1], runs + 1)?;
             let again = check::history(&self.world, &self.settings, &self.commits.borrow())?;
             ensure!(published == again, "something is told that consumers know");
+            ensure!(noted == self.check_notes()?, "something is noted again");
         }
         Ok(())
+    }
+
+    /// Checks the notes when the input has been read to its end. Returns how many there are.
+    fn check_notes(&self) -> Result<usize> {
+        let params = self.settings.last().context("there was a run")?.params;
+        notes::check(&self.world, params, &self.commits.borrow(), true)
     }
 
     /// Lets accidents happen between two runs.
@@ -141,9 +151,11 @@ impl Seed {
     }
 
     fn grow_output(&mut self) {
-        if self.world.broker.partitions(LISTS) < OUTPUT_PARTITIONS_MAX && self.sim.strikes(Fault::OutputGrown)
+        let stream = self.sim.pick(&[LISTS, LISTS, NOTES]);
+        if self.world.broker.partitions(stream) < OUTPUT_PARTITIONS_MAX
+            && self.sim.strikes(Fault::OutputGrown)
         {
-            self.world.broker.grow(LISTS);
+            self.world.broker.grow(stream);
         }
     }
 
@@ -217,7 +229,8 @@ impl Seed {
                     score_digits: params.lists.scoring.digits,
                 },
                 sim.pick(&[None, None, Some(2), Some(50), Some(1000)]).map(Duration::from_millis),
-            ),
+            )
+            .with(Content::Notes, Some(Destination::Topic("notes".to_owned()))),
             output_partitions: None,
             dead_letters: None,
             cut: match NonZeroU64::new(sim.below(20)) {

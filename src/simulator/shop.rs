@@ -133,6 +133,14 @@ pub(super) fn beacon(partition: Partition) -> [Name; 2] {
     [format!("beacon {place}").into(), format!("witness {place}").into()]
 }
 
+/// Whether a basket may be in both topics.
+pub(super) fn is_shared(basket: &str) -> bool {
+    basket.starts_with(SHARED)
+}
+
+/// The beginning of the names of baskets in both topics.
+const SHARED: &str = "both ";
+
 /// The name of a partition in ids.
 fn place(partition: Partition) -> String {
     format!("{}.{}", partition.stream(), partition.number())
@@ -204,7 +212,7 @@ impl Inner {
 
     /// An event of a basket that is in both topics.
     fn shared_event(&self, id: &str) -> (Vec<u8>, Vec<Event>) {
-        let basket = format!("both {}", self.sim.below(2));
+        let basket = format!("{SHARED}{}", self.sim.below(2));
         let item = [Name::from(format!("i{}", self.sim.below(SHARED_ITEMS)))];
         produced(self.sim.pick(&["add", "purchase"]), &basket, None, Some(&item), Some(1), id)
     }

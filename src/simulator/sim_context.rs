@@ -142,16 +142,19 @@ pub(super) enum Bug {
     EpochsStartOver,
     /// Keys stay in the partitions that they had when the output was smaller.
     KeysLeftBehind,
+    /// A restart does not read its notes back.
+    NotesForgotten,
 }
 
 impl Bug {
-    pub(super) const ALL: [Bug; 6] = [
+    pub(super) const ALL: [Bug; 7] = [
         Bug::PublishDuringReplay,
         Bug::OffsetsAhead,
         Bug::NoFencing,
         Bug::RenameWithoutSync,
         Bug::EpochsStartOver,
         Bug::KeysLeftBehind,
+        Bug::NotesForgotten,
     ];
 }
 

@@ -14,12 +14,12 @@
 use super::coordination::Coordination;
 use super::epoch_scheduler::EpochScheduler;
 use super::ingest::Ingest;
-use super::recovery::{ReadBack, ReadBackInput, Reader, Recovery, TableReadBack};
+use super::recovery::{LogReadBack, ReadBack, ReadBackInput, Reader, Recovery, TableReadBack};
 use super::snapshots::Snapshots;
 use super::{Context, PARK_MAX, Turn};
 use crate::job::{Delivery, Destination, Job, OutputStream};
 use crate::metrics::{Step, WorkerMeter};
-use crate::output::{Sink, StreamNumber, Watch};
+use crate::output::{NoteFormat, Sink, StreamNumber, Watch};
 use crate::outputs::{Content, TableSettings};
 use crate::publish::{Cadence, EpochWriter, Publication, Publish, Publisher, Resumption};
 use crate::summary::Counter;
@@ -103,8 +103,9 @@ impl<'a> Running<'a> {
         tracing::debug!(worker = share.worker, "the input and the output are open");
         let resumes: Vec<bool> = consumer_states.iter().map(Option::is_some).collect();
         let resumption = resumes.contains(&true).then(Rc::<Resumption>::default);
+        let note_format = NoteFormat::new(&job.streams, ingest.topic_ids());
         let Dataflow { input, read_backs, cadences, probes, meter } =
-            build(worker, context, sink, request, &resumes, resumption.clone());
+            build(worker, context, sink, request, &resumes, resumption.clone(), note_format);
         let scheduler = EpochScheduler::new(job.cut, job.limits, snapshots.is_some(), environment.now());
         // A stream that does not resume has nothing to be read back.
         let streams = job.outputs.iter().zip(consumer_states).zip(read_backs);
@@ -260,8 +261,10 @@ fn build(
     snapshots: Option<SnapshotRequest>,
     resumes: &[bool],
     resumption: Option<Rc<Resumption>>,
+    note_format: NoteFormat,
 ) -> Dataflow {
     let Context { job, shared, environment, tally, first_error, .. } = context;
+    let note_format = Rc::new(note_format);
     let writer = EpochWriter::new(sink, Rc::clone(tally), first_error.clone());
     let mut input = EventInput::new();
     let (mut read_backs, mut cadences) = (Vec::<Box<dyn ReadBack>>::new(), Vec::new());
@@ -277,7 +280,7 @@ fn build(
         }
         let counts = Rc::clone(tally);
         let notes = notes.inspect(move |note| counts.borrow_mut().add(Counter::of(note.kind), 1));
-        notes.probe_with(&delivered).probe_with(&accepted);
+        notes.clone().probe_with(&delivered).probe_with(&accepted);
         let mut publish = Publish::new(scope, tally);
         for ((number, stream), resumes) in job.outputs.iter().zip(resumes) {
             let publication = publication(job, number, stream, *resumes);
@@ -289,6 +292,12 @@ fn build(
                     let consumer_state = scope.input_from(&mut input);
                     publish.table(publication, records, cadence, lists.clone(), consumer_state);
                     Box::new(TableReadBack { input, only: stream.file().map(|_path| records.envelope) })
+                }
+                Content::Notes => {
+                    let (mut input, format) = (ReadBackInput::new(), Rc::clone(&note_format));
+                    let marks = scope.input_from(&mut input);
+                    publish.log(publication, Rc::clone(&note_format), notes.clone(), marks);
+                    Box::new(LogReadBack { input, format })
                 }
             };
             read_backs.push(read_back);

@@ -1,0 +1,315 @@
+//! Notes as records of a log: what was odd about an event or a basket.
+//!
+//! ```text
+//! {"note":"no-effect","basket":"ben","item":"mug","topic":"carts","partition":3,"offset":17,"index":0,"epoch":9,"version":1}
+//! ```
+//!
+//! The notes of one input partition make two lanes. Notes of events lie in the order of the events. Expired baskets lie
+//! in the order of their last events, because the clock of a partition passes them in that order wherever epochs end.
+
+use super::file::Lines;
+use super::log_format::LogFormat;
+use super::records::Records;
+use crate::streams::{Stream, Streams};
+use anyhow::{Context, Result, bail, ensure};
+use deltacart_dataflows::{Epoch, Millis, Name, Note, NoteCause, NoteKind, Partition, Position};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+impl Lines {
+    /// Notes of odd events and baskets.
+    pub const NOTES: Lines = Lines { name: "notes", beginnings: &[b"{\"note\":\""] };
+}
+
+/// The version of the shape of notes.
+const VERSION: u32 = 1;
+
+/// One note as it is written and read back.
+#[derive(Debug, Serialize, Deserialize)]
+struct NoteRecord<'a> {
+    #[serde(borrow)]
+    note: Cow<'a, str>,
+    #[serde(borrow)]
+    basket: Cow<'a, str>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    item: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    topic: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    topic_id: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    file: Option<Cow<'a, str>>,
+    partition: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<u32>,
+    /// The time of an expired basket's last event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Millis>,
+    epoch: Epoch,
+    version: u32,
+}
+
+/// How notes are written: with the names of the input streams that their positions are in.
+pub(crate) struct NoteFormat {
+    streams: Vec<(Stream, Option<String>)>,
+}
+
+impl NoteFormat {
+    /// The format for a job with these input streams. `topic_ids` has the topic id of each stream, where it is known.
+    pub(crate) fn new(streams: &Streams, topic_ids: Vec<Option<String>>) -> NoteFormat {
+        let streams = streams.iter().map(|(_number, stream)| stream.clone());
+        NoteFormat { streams: streams.zip(topic_ids).collect() }
+    }
+
+    /// The name of a kind in records.
+    pub(crate) fn name(kind: NoteKind) -> &'static str {
+        match kind {
+            NoteKind::BasketExpired => "basket-expired",
+            NoteKind::SplitBasket => "split-basket",
+            NoteKind::LineEvicted => "line-evicted",
+            NoteKind::NoEffect => "no-effect",
+        }
+    }
+
+    /// The input partition that a record names. `None` if the job does not read it.
+    fn partition(&self, record: &NoteRecord<'_>) -> Option<Partition> {
+        let of_stream = |(stream, id): &(Stream, Option<String>)| match (&record.topic, &record.file) {
+            (Some(topic), None) => {
+                // A topic that was deleted and created again has other offsets under the same name.
+                let is_other = matches!((id, &record.topic_id), (Some(now), Some(then)) if now != then);
+                (stream.topic() == Some(topic) && !is_other).then_some(record.partition)
+            }
+            (None, Some(file)) => {
+                let is_it = |path: &PathBuf| path.to_string_lossy() == *file;
+                stream.files().iter().position(is_it).map(|number| number as u32)
+            }
+            _ => None,
+        };
+        let found = (0..=u8::MAX).zip(&self.streams).find_map(|(stream, it)| Some((stream, of_stream(it)?)));
+        found.and_then(|(stream, number)| Partition::new(stream, number))
+    }
+}
+
+/// All kinds.
+const KINDS: [NoteKind; 4] =
+    [NoteKind::BasketExpired, NoteKind::SplitBasket, NoteKind::LineEvicted, NoteKind::NoEffect];
+
+/// An input partition, and whether this is the lane of its expired baskets.
+type Lane = (Partition, bool);
+
+/// The place of a note in its lane: the offset and the index of an event, or the time of a basket's last event; then
+/// what tells notes of the same event, or baskets with the same time, apart.
+type Place = (u64, u32, NoteKind, Name);
+
+fn place_of_event(position: Position, kind: NoteKind) -> Place {
+    (position.offset, position.index, kind, Name::default())
+}
+
+fn place_of_expired(last: Millis, basket: Name) -> Place {
+    (last, 0, NoteKind::BasketExpired, basket)
+}
+
+impl LogFormat for NoteFormat {
+    type Record = Note;
+    type Lane = Lane;
+    type Place = Place;
+
+    fn place(&self, note: &Note) -> Option<(Lane, Place)> {
+        match note.cause {
+            NoteCause::Event(position) => {
+                Some(((position.partition, false), place_of_event(position, note.kind)))
+            }
+            NoteCause::Idle { partition, last } => {
+                Some(((partition, true), place_of_expired(last, note.basket.clone())))
+            }
+            // A restart evicts again what its snapshot still has.
+            NoteCause::Restore => None,
+        }
+    }
+
+    fn route((partition, _is_of_expired): &Lane) -> u64 {
+        u64::from(partition.stream()) + u64::from(partition.number())
+    }
+
+    fn encode(&self, note: &Note, epoch: Epoch, records: &mut Records) {
+        let (partition, position, time) = match note.cause {
+            NoteCause::Event(position) => (position.partition, Some(position), None),
+            NoteCause::Idle { partition, last } => (partition, None, Some(last)),
+            NoteCause::Restore => return,
+        };
+        let Some((stream, topic_id)) = self.streams.get(usize::from(partition.stream())) else { return };
+        let file = stream.file(partition.number()).map(|path| path.to_string_lossy());
+        let record = NoteRecord {
+            note: NoteFormat::name(note.kind).into(),
+            basket: note.basket.as_str().into(),
+            item: note.item.as_deref().map(Into::into),
+            topic: stream.topic().map(Into::into),
+            topic_id: topic_id.as_deref().map(Into::into),
+            file,
+            partition: partition.number(),
+            offset: position.map(|position| position.offset),
+            index: position.map(|position| position.index),
+            time,
+            epoch,
+            version: VERSION,
+        };
+        let value = serde_json::to_vec(&record).expect("texts and numbers are JSON");
+        records.push_value(note.basket.as_bytes(), &value);
+    }
+
+    fn read(&self, value: &[u8]) -> Result<(Epoch, Option<(Lane, Place)>)> {
+        let record: NoteRecord<'_> = serde_json::from_slice(value).context("not a note")?;
+        let version = record.version;
+        ensure!(version == VERSION, "a note of version {version}; this program reads version {VERSION}");
+        let kind = KINDS.into_iter().find(|kind| NoteFormat::name(*kind) == record.note);
+        let kind = kind.context("no kind of note")?;
+        let partition = self.partition(&record);
+        let (is_of_expired, place) = match (record.offset.zip(record.index), record.time) {
+            (Some((offset, index)), None) => {
+                let position = Position { offset, index, ..Position::default() };
+                (false, place_of_event(position, kind))
+            }
+            (None, Some(time)) => (true, place_of_expired(time, record.basket.as_ref().into())),
+            _ => bail!("a note with neither an offset nor a time"),
+        };
+        Ok((record.epoch, partition.map(|partition| ((partition, is_of_expired), place))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::streams::Input;
+    use deltacart_inputs::kafka::StartFrom;
+    use deltacart_inputs::{DecodeOptions, Format};
+    use proptest::prelude::*;
+    use serde_json::Value;
+    use std::time::Duration;
+
+    /// A job that reads a topic with this id, and two files.
+    fn format(id: Option<&str>) -> NoteFormat {
+        let decode = DecodeOptions::new(Format::Json);
+        let topic = Input::Topic {
+            name: "carts".to_owned(),
+            from: StartFrom::Beginning,
+            until_end: false,
+            metadata_refresh: Duration::from_secs(1),
+        };
+        let files = Input::Files(vec!["a.jsonl".into(), "b.jsonl".into()]);
+        let streams = [topic, files].map(|input| Stream { input, decode: decode.clone() });
+        let streams = Streams::new(streams.to_vec()).unwrap();
+        NoteFormat::new(&streams, vec![id.map(str::to_owned), None])
+    }
+
+    fn partition(stream: u8, number: u32) -> Partition {
+        Partition::new(stream, number).unwrap()
+    }
+
+    fn note(kind: NoteKind, item: Option<&str>, cause: NoteCause) -> Note {
+        Note { kind, basket: "ben".into(), item: item.map(Name::from), cause }
+    }
+
+    fn event(partition: Partition, offset: u64) -> NoteCause {
+        NoteCause::Event(Position { partition, offset, index: 1 })
+    }
+
+    fn encoded(format: &NoteFormat, note: &Note) -> (Vec<u8>, Vec<u8>) {
+        let mut records = Records::new();
+        format.encode(note, 9, &mut records);
+        let record = records.front().unwrap();
+        assert_eq!((record.value, records.len()), (record.line, 1));
+        (record.key.to_vec(), record.value.unwrap().to_vec())
+    }
+
+    fn schema() -> jsonschema::Validator {
+        let schema: Value = serde_json::from_str(include_str!("../../schemas/note.json")).unwrap();
+        assert!(jsonschema::meta::is_valid(&schema));
+        jsonschema::validator_for(&schema).unwrap()
+    }
+
+    /// The examples of the documentation are what the encoder writes, and match the schema.
+    #[test]
+    fn the_examples_are_written() {
+        let documentation = include_str!("../../docs/output.md");
+        let format = format(Some("Zk1pVvd0SdySb-wLdvmZHg"));
+        let idle = NoteCause::Idle { partition: partition(1, 1), last: 1_700_000_000_000 };
+        for note in [
+            note(NoteKind::NoEffect, Some("mug"), event(partition(0, 3), 17)),
+            note(NoteKind::BasketExpired, None, idle),
+        ] {
+            let (key, value) = encoded(&format, &note);
+            assert_eq!(key, b"ben");
+            let value = String::from_utf8(value).unwrap();
+            assert!(documentation.contains(&value), "{value}");
+            assert!(Lines::NOTES.has_beginning_of(value.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn the_schema_refuses_other_records() {
+        let (schema, format) = (schema(), format(None));
+        let (_key, value) = encoded(&format, &note(NoteKind::NoEffect, Some("a"), event(partition(0, 0), 0)));
+        let good: Value = serde_json::from_slice(&value).unwrap();
+        assert!(schema.is_valid(&good));
+        for field in ["note", "basket", "topic", "partition", "offset", "index", "epoch", "version"] {
+            let mut bad = good.clone();
+            bad.as_object_mut().unwrap().remove(field);
+            assert!(!schema.is_valid(&bad), "without {field}");
+        }
+        let mut bad = good;
+        bad["surprise"] = Value::Null;
+        assert!(!schema.is_valid(&bad));
+    }
+
+    proptest! {
+        /// What is written is read back at its place, whatever ids look like.
+        #[test]
+        fn a_note_is_read_back_at_its_place(basket in ".{1,30}", item in prop::option::of(".{1,30}"),
+            kind in 0..4usize, stream in 0u8..2, number in 0u32..2, at in any::<u64>(), index in any::<u32>(),
+            is_idle in any::<bool>()) {
+            let (format, schema) = (format(Some("id")), schema());
+            let partition = partition(stream, number);
+            let cause = match is_idle {
+                true => NoteCause::Idle { partition, last: at },
+                false => NoteCause::Event(Position { partition, offset: at, index }),
+            };
+            let kind = if is_idle { NoteKind::BasketExpired } else { KINDS[kind] };
+            let note = Note { kind, basket: basket.into(), item: item.map(Into::into), cause };
+            let (_key, value) = encoded(&format, &note);
+            prop_assert!(schema.is_valid(&serde_json::from_slice(&value).unwrap()));
+            prop_assert_eq!(format.read(&value).unwrap(), (9, format.place(&note)));
+        }
+
+        /// Whatever a topic holds, it is a note or it is refused.
+        #[test]
+        fn nothing_panics(value in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = format(None).read(&value);
+        }
+    }
+
+    /// A note of an input that the job does not read has no place in its log, and neither has one of another topic of
+    /// the same name.
+    #[test]
+    fn notes_of_other_inputs_have_no_place() {
+        let (_key, value) =
+            encoded(&format(Some("then")), &note(NoteKind::NoEffect, None, event(partition(0, 3), 17)));
+        assert!(format(Some("then")).read(&value).unwrap().1.is_some());
+        assert!(format(None).read(&value).unwrap().1.is_some(), "ids are not known everywhere");
+        assert_eq!(format(Some("now")).read(&value).unwrap(), (9, None));
+        let other = String::from_utf8(value).unwrap().replace("carts", "orders");
+        assert_eq!(format(Some("then")).read(other.as_bytes()).unwrap(), (9, None));
+        for wrong in ["{}", r#"{"version":1,"item":"a","epoch":7,"recommendations":[]}"#, "null", ""] {
+            assert!(format(None).read(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    /// What a restored snapshot evicts has no place: every restart from it would note it again.
+    #[test]
+    fn what_a_restart_evicts_is_not_published() {
+        let note = note(NoteKind::LineEvicted, Some("a"), NoteCause::Restore);
+        assert_eq!(format(None).place(&note), None);
+    }
+}
