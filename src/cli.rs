@@ -3,16 +3,19 @@
 mod answers;
 mod given;
 mod input;
+mod log_args;
 mod redact;
+mod subjects;
 mod values;
 
 pub use answers::AnswerArgs;
 pub use given::Given;
 pub use input::{InputArg, OWN_SETTINGS};
+pub use log_args::LogArgs;
 pub use redact::redacted;
+pub use subjects::{Recommend, SubjectArgs};
 pub use values::{DeliveryKind, Listen, OnOff, Period, Place, Time};
 
-use crate::log::{LogFormat, RunLabel};
 use crate::output::Envelope;
 use crate::top::Sort;
 use clap::{Args, Parser, Subcommand};
@@ -42,28 +45,6 @@ pub struct Cli {
     /// What is said of it.
     #[command(flatten)]
     pub log: LogArgs,
-}
-
-/// Flags of every command.
-#[derive(Debug, Args)]
-pub struct LogArgs {
-    /// What is logged on standard error: off, error, warn, info, debug, trace, or directives such as
-    /// warn,librdkafka=debug [default: what RUST_LOG says, or how the job goes and what is wrong; warn is quieter]
-    #[arg(long, value_name = "LEVEL", global = true, help_heading = "Log")]
-    pub log: Option<String>,
-    /// How: for people, or as an object a line
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value = "text",
-        value_parser = one_of::<LogFormat>(["text", "json"]),
-        global = true,
-        help_heading = "Log"
-    )]
-    pub log_format: LogFormat,
-    /// A name of this run, such as blue or 2026-11: every line on standard error and the metrics carry it
-    #[arg(long, value_name = "TEXT", global = true, help_heading = "Log")]
-    pub run_label: Option<RunLabel>,
 }
 
 const EXIT_CODES: &str =
@@ -326,6 +307,10 @@ pub struct RunArgs {
     )]
     pub on_expired: OnExpired,
 
+    /// Carts and users.
+    #[command(flatten)]
+    pub subjects: SubjectArgs,
+
     /// Kafka.
     #[command(flatten)]
     pub kafka: KafkaArgs,
@@ -479,8 +464,9 @@ pub struct TopArgs {
     /// The lists: kafka:TOPIC, a file, or - for standard input
     #[arg(long, value_name = "SRC")]
     pub input: Place,
-    /// Only the list of this item
-    #[arg(long, value_name = "ID")]
+    /// Only the list of this item; of this cart or user, where the source is what --output-carts or --output-users
+    /// wrote
+    #[arg(long, visible_aliases = ["cart", "user"], value_name = "ID")]
     pub item: Option<String>,
     /// Go on: show each list whose items or their order change, with + before what came and − before what went
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 mod effects;
 mod inputs;
+mod subjects;
 
 use crate::cli::{
     Cli, DeliveryKind, DemoArgs, GenerateArgs, KafkaArgs, Listen, OnOff, Place, RunArgs, Time, TopArgs,
@@ -14,7 +15,7 @@ use crate::job::{
     AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, Outputs, StateOptions, StatePlace, Stream,
     Streams, Timeouts, Verify,
 };
-use crate::output::{OutputOptions, WORKER_SLOTS};
+use crate::output::{OutputOptions, RowKind, WORKER_SLOTS};
 use crate::outputs::Content;
 use crate::top::TopOptions;
 use anyhow::{Context, Result, bail, ensure};
@@ -29,6 +30,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use subjects::K_MAX;
 
 /// The default `--epoch-events` where all inputs are files with an end: the records of each partition in one epoch.
 const FILE_EPOCH_RECORDS: NonZeroU64 = NonZeroU64::new(10_000).expect("it is not zero");
@@ -102,12 +104,14 @@ fn existing(args: &RunArgs) -> ExistingFile {
 /// The output streams that the flags name.
 fn outputs(args: &RunArgs) -> Outputs {
     let records = OutputOptions {
+        rows: RowKind::Item,
         envelope: args.envelope,
         scores: args.scores == OnOff::On,
         score_digits: args.score_digits,
     };
     let lists = Outputs::lists(destination(&args.output), records, args.lists_every.0);
-    lists.with(Content::Notes, args.notes.as_ref().map(destination))
+    subjects::outputs(args, records, lists, destination)
+        .with(Content::Notes, args.notes.as_ref().map(destination))
 }
 
 /// Refuses a topic that two flags name. Returns whether any flag names one.
@@ -240,8 +244,8 @@ fn params(args: &RunArgs, streams: &Streams) -> Result<Params> {
         basket_items_max: args.max_basket_items.get(),
         basket_idle: basket_idle(args, streams)?,
         item_baskets_max: args.max_item_baskets,
-        open_for: None,
-        answers: None,
+        open_for: subjects::open_for(args)?,
+        answers: subjects::answers(args)?,
     })
 }
 
@@ -256,10 +260,6 @@ fn basket_idle(args: &RunArgs, streams: &Streams) -> Result<Option<NonZeroU64>> 
     let idle = u64::try_from(idle.as_millis()).ok().and_then(NonZeroU64::new);
     Ok(Some(idle.context("--basket-idle must be at least 1ms")?))
 }
-
-/// The most entries of a list. A list is one record, and a much longer one would exceed a broker's default size
-/// limit.
-const K_MAX: usize = 1000;
 
 fn cut(args: &RunArgs, streams: &Streams) -> Result<Cut> {
     match (args.epoch_events, args.epoch) {

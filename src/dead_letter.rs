@@ -21,6 +21,7 @@ mod tests;
 
 use crate::output::kafka::{Offered, Producer};
 use crate::output::{FileSink, Sent, Sink, SinkError};
+use crate::streams::Stream;
 use deltacart_inputs::kafka::KafkaSettings;
 use deltacart_inputs::{PartReject, RawRecord, Reject};
 use letter::Letter;
@@ -39,6 +40,15 @@ pub struct Origin<'a> {
     pub found: Found<'a>,
     /// The name of the format that it was decoded as.
     pub format: &'a str,
+}
+
+impl<'a> Origin<'a> {
+    /// The origin of a record of the partition `number` of a stream.
+    pub fn of(stream: &'a Stream, number: u32) -> Origin<'a> {
+        let path = stream.file(number).and_then(|path| path.to_str()).unwrap_or_default();
+        let found = stream.topic().map_or(Found::File(path), Found::Topic);
+        Origin { found, format: stream.decode.format.name() }
+    }
 }
 
 /// The topic or file in which a rejected record was found.

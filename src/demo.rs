@@ -18,7 +18,7 @@ use crate::files::ExistingFile;
 use crate::generate::{GenerateOptions, Generated, generate_watched};
 use crate::job::{AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, Outputs, Streams};
 use crate::launch::run_prepared;
-use crate::output::{Envelope, OutputOptions};
+use crate::output::{Envelope, OutputOptions, RowKind};
 use crate::process::Handle;
 use crate::summary::{Counter, Summary};
 use anyhow::{Context, Result, anyhow};
@@ -263,7 +263,12 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
         },
         outputs: Outputs::lists(
             Destination::Topic(RECOMMENDATIONS.to_owned()),
-            OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: SCORE_DIGITS },
+            OutputOptions {
+                rows: RowKind::Item,
+                envelope: Envelope::Upsert,
+                scores: true,
+                score_digits: SCORE_DIGITS,
+            },
             None,
         ),
         output_partitions: None,

@@ -35,7 +35,7 @@ mod tests;
 
 pub use change::ListChange;
 pub use decimal::{Decimal, DecimalError};
-pub use encode::{CONNECTOR, Envelope, EnvelopeError, OutputOptions, STREAM, VERSION, encode};
+pub use encode::{CONNECTOR, Envelope, EnvelopeError, OutputOptions, RowKind, VERSION, encode};
 pub use file::{FileSink, Lines};
 pub use fold::{Entry, FoldError, Lists, Published};
 pub use kafka::{

@@ -15,7 +15,7 @@
 //! list.
 
 use crate::files::ExistingFile;
-use crate::output::{Lines, OutputOptions, StreamNumber};
+use crate::output::{Lines, OutputOptions, RowKind, StreamNumber};
 use std::time::Duration;
 
 /// A destination of records.
@@ -39,7 +39,7 @@ pub struct OutputStream {
 /// What the records of a stream are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// The lists, a table.
+    /// The lists of items, of carts or of users, a table.
     Lists(TableSettings),
     /// Notes of odd events and baskets, a log.
     Notes,
@@ -58,7 +58,11 @@ impl Content {
     /// The flag that names the destination.
     pub fn flag(self) -> &'static str {
         match self {
-            Content::Lists(_) => "--output",
+            Content::Lists(settings) => match settings.records.rows {
+                RowKind::Item => "--output",
+                RowKind::Cart => "--output-carts",
+                RowKind::User => "--output-users",
+            },
             Content::Notes => "--notes",
         }
     }
@@ -66,7 +70,11 @@ impl Content {
     /// The kind of its records.
     pub fn lines(self) -> Lines {
         match self {
-            Content::Lists(_) => Lines::LISTS,
+            Content::Lists(settings) => match settings.records.rows {
+                RowKind::Item => Lines::LISTS,
+                RowKind::Cart => Lines::CARTS,
+                RowKind::User => Lines::USERS,
+            },
             Content::Notes => Lines::NOTES,
         }
     }

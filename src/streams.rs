@@ -9,7 +9,6 @@
 //! A stream's number is its index in the list. A job keys its offsets, clocks and event ids by stream and partition.
 //! So the list must stay the same from run to run, but new streams may be appended.
 
-use crate::dead_letter::{Found, Origin};
 use anyhow::{Context, Result, ensure};
 use deltacart_dataflows::Partition;
 use deltacart_inputs::kafka::StartFrom;
@@ -84,13 +83,6 @@ impl Stream {
             Input::Files(paths) => !paths.iter().any(|path| path.as_os_str() == "-"),
             Input::Topic { until_end, .. } => *until_end,
         }
-    }
-
-    /// The origin that a dead letter states for a record of the partition `number`.
-    pub fn origin(&self, number: u32) -> Origin<'_> {
-        let path = self.file(number).and_then(|path| path.to_str()).unwrap_or_default();
-        let found = self.topic().map_or(Found::File(path), Found::Topic);
-        Origin { found, format: self.decode.format.name() }
     }
 }
 

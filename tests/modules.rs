@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const CRATES: [&str; 3] = ["src", "inputs/src", "dataflows/src"];
 
 /// The files that are still in a circle. Remove a file when it is in none any more; add none.
-const IN_A_CIRCLE: [&str; 75] = [
+const IN_A_CIRCLE: [&str; 74] = [
     "inputs/src/decode.rs",
     "inputs/src/decode/baskets.rs",
     "inputs/src/decode/choices.rs",
@@ -89,7 +89,6 @@ const IN_A_CIRCLE: [&str; 75] = [
     "src/output/parsed_record.rs",
     "src/output/sink.rs",
     "src/worker.rs",
-    "src/worker/recovery.rs",
     "src/worker/running.rs",
 ];
 

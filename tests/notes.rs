@@ -21,7 +21,7 @@ use std::time::Duration;
 const FLAGS: &str = "--max-basket-items 4 --basket-idle 2s";
 
 /// Events of a shop, each with its user as the key. Many of them have no effect.
-fn events(seed: u64, count: u64) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn events(seed: u64, count: u64) -> Vec<(String, Vec<u8>)> {
     let (mut random, mut time) = (Random::new(seed), 1_700_000_000_000_u64);
     let mut events = Vec::new();
     for _ in 0..count {

@@ -228,3 +228,38 @@ fn the_sample() {
         assert_eq!(lists, format!("{}\n{}\n", entry("lemon", "tea"), entry("tea", "lemon")));
     }
 }
+
+/// Carts and users are answered the same by any number of workers and processes, and at every epoch as the plain model
+/// says: `--verify-every 1` compares all open subjects.
+#[test]
+fn answers_are_those_of_the_model() {
+    let folder = Folder::new();
+    let input = random_input(&folder, 77);
+    let ways = [
+        "lists --combine max",
+        "baskets --neighbours 5 --recent 7",
+        "own --own-half-life 1h --exclude none",
+        "blend --blend lists=0.5,baskets=1,own=0.2 --exclude last",
+    ];
+    for way in ways {
+        let [carts, users] = ["carts.jsonl", "users.jsonl"].map(|name| folder.path(name));
+        let job = format!(
+            "--input {input} --epoch-events 41 --recommend items,carts,users --answer-by {way} --refresh 0 \
+             --open-for 2s --output-carts {carts} --output-users {users} --verify-every 1"
+        );
+        let mut expected = None;
+        for workers in 1..=4 {
+            output_of(&folder, &format!("{job} -w {workers}"));
+            let got = [&carts, &users].map(|path| fs::read(path).unwrap());
+            assert!(got.iter().all(|bytes| bytes.len() > 500), "{way}: hardly anything is recommended");
+            let expected = expected.get_or_insert_with(|| got.clone());
+            assert!(*expected == got, "{way}: -w {workers} writes something else");
+        }
+        let output = folder.path("out.jsonl");
+        run_cluster(&folder, 2, &format!("run --output {output} --overwrite {job} -w 2"), &[])
+            .into_iter()
+            .for_each(|process| drop(process.expect(0)));
+        let got = [&carts, &users].map(|path| fs::read(path).unwrap());
+        assert!(expected.as_ref() == Some(&got), "{way}: two processes write something else");
+    }
+}

@@ -80,5 +80,8 @@ mod recovery;
 // Notes of what was odd: each of the model's once, in files and topics, whatever is killed.
 mod notes;
 
+// Answers of carts and users through a real broker, in one transaction with the lists, however often a job is killed.
+mod answers;
+
 // Failures around a job: full disks, unreachable brokers, deleted topics, withdrawn permissions.
 mod failures;

@@ -5,7 +5,7 @@
 //! values) and keeps every list. The fingerprint of the lists is the sum, modulo 2^64, of the 64-bit FNV-1a hashes of
 //! their lines in the exchange format. It takes a few lines in any language, and does not depend on the order.
 
-use deltacart::output::{Envelope, ListChange, OutputOptions, Records, encode};
+use deltacart::output::{Envelope, ListChange, OutputOptions, Records, RowKind, encode};
 use deltacart_dataflows::{Diff, Epoch, EpochSession, Item, List, Name, Neighbour, PerEpoch};
 use deltacart_testing::{FNV_START, fnv1a};
 use differential_dataflow::consolidation::consolidate_updates;
@@ -140,7 +140,8 @@ fn named<I: Id>(neighbour: Neighbour<I>) -> Neighbour {
 }
 
 /// The job's defaults.
-const UPSERT: OutputOptions = OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: 3 };
+const UPSERT: OutputOptions =
+    OutputOptions { rows: RowKind::Item, envelope: Envelope::Upsert, scores: true, score_digits: 3 };
 
 impl Seen {
     /// The lists in the exchange format, one line each.

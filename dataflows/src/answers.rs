@@ -54,6 +54,7 @@ pub use model::model_answers;
 
 use crate::names::SharedNames;
 use crate::neighbours::SupportChange;
+use crate::state_stats::StateCollector;
 use crate::{BasketState, Diff, Epoch, Item, List, ListParams, NumberedList};
 use carts::Asked;
 use differential_dataflow::VecCollection;
@@ -90,15 +91,15 @@ pub(crate) struct Asking<'scope> {
 
 impl<'scope> Asking<'scope> {
     /// Finds the subjects of each epoch.
-    pub(crate) fn subjects(self, names: SharedNames) -> Subjects<'scope> {
+    pub(crate) fn subjects(self, names: SharedNames, state_stats: &mut StateCollector) -> Subjects<'scope> {
         let Asking { states, forgot, refreshes, questions, params } = self;
         let ticks = forgot.broadcast().map(|()| Tick::All).concat(refreshes.map(|()| Tick::Some));
         let questions = questions::questions(questions, names, params);
-        let carts =
-            carts::carts(states.clone(), ticks.clone(), params).filter(move |_asked| params.carts > 0);
+        let carts = carts::carts(states.clone(), ticks.clone(), params, state_stats)
+            .filter(move |_asked| params.carts > 0);
         let asking = carts.concat(questions);
         let (users, own) =
-            users::users(states, asking.clone(), ticks, params).ok_err(|output| match output {
+            users::users(states, asking.clone(), ticks, params, state_stats).ok_err(|output| match output {
                 UserOutput::Asked(asked) => Ok(asked),
                 UserOutput::Own(own) => Err(own),
             });

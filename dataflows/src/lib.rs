@@ -14,7 +14,7 @@
 //!                  └──────────────── reports: held, released and forgotten items ───────────────────┘
 //! ```
 //!
-//! [`answers`](mod@answers) stands beside it, and shares the index of `neighbours`:
+//! The box `answers` stands beside it, and shares the index of `neighbours`:
 //!
 //! ```text
 //! states of changed baskets, questions ─▶ answers ─▶ changed answers of carts and users, answers of questions
@@ -121,11 +121,11 @@ use timely::dataflow::operators::vec::Map;
 /// The outputs of [`recommend`].
 pub struct Recommendations<'scope> {
     /// The neighbour list of every item that has one.
-    pub lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
+    pub lists: NamedLists<'scope>,
     /// The answer of every open cart that has one. Empty without [`Params::answers`].
-    pub carts: VecCollection<'scope, Epoch, (Name, List), Diff>,
+    pub carts: NamedLists<'scope>,
     /// The answer of every user who has one. Empty without [`Params::answers`].
-    pub users: VecCollection<'scope, Epoch, (Name, List), Diff>,
+    pub users: NamedLists<'scope>,
     /// The answer of each question, on the worker that it came to.
     pub question_answers: StreamVec<'scope, Epoch, QuestionAnswer>,
     /// One record each time that something was odd about an event or a basket.
@@ -296,7 +296,7 @@ fn fast<'scope>(
         return Answered { lists, answers: empty(scope).as_collection(), work: found.work };
     };
     let (states, answers) = (asking.states.clone(), asking.params);
-    let subjects = asking.subjects(SharedNames::clone(names));
+    let subjects = asking.subjects(SharedNames::clone(names), state_stats);
     let (found, near) = if answers.uses_baskets() {
         assert!(sampling.is_none(), "answers by baskets need every line in the index");
         let questions = subjects.index_questions(states);
@@ -314,8 +314,8 @@ fn fast<'scope>(
     Answered { lists, answers, work: found.work }
 }
 
-/// Lists by the name of what they are for.
-type NamedLists<'scope> = VecCollection<'scope, Epoch, (Name, List), Diff>;
+/// Lists by the name of what they are for: an item, a cart or a user.
+pub type NamedLists<'scope> = VecCollection<'scope, Epoch, (Name, List), Diff>;
 
 /// The answers of carts, those of users, and those of questions.
 fn by_kind<'scope>(

@@ -23,6 +23,14 @@ pub struct StateStats {
     pub items_forgotten: u64,
     /// Items whose row this worker keeps, or a part of it.
     pub rows: u64,
+    /// Open carts that are answered, of those whose baskets this worker owns.
+    pub open_carts: u64,
+    /// Users who are answered, of those that this worker owns.
+    pub open_users: u64,
+    /// Carts and users that the last refresh left for the next one, because of its limit.
+    pub refresh_left: u64,
+    /// Bytes of what carts and users are made of.
+    pub subjects_bytes: u64,
     /// Bytes of the baskets: lines, names and users.
     pub ledger_bytes: u64,
     /// Bytes of the names of items.

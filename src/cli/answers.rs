@@ -11,7 +11,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 /// Flags of answers, but for the way of answering itself.
 #[derive(Clone, Debug, Args)]
 pub struct AnswerArgs {
-    /// How many items of a cart or a user count at most, those touched last: from 1 to 32
+    /// How many items of a cart or a user count at most, those touched last: from 1 to 64
     #[arg(long, default_value_t = 15, value_name = "ITEMS", value_parser = answer_items, help_heading = "Answers")]
     pub answer_items: usize,
     /// The weight of an item, compared with the one that was touched next: above 0, at most 1. 1 suits orders without
@@ -186,8 +186,8 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         for (words, says) in [
-            (["--answer-items", "0"], "from 1 to 32"),
-            (["--answer-items", "33"], "from 1 to 32"),
+            (["--answer-items", "0"], "from 1 to 64"),
+            (["--answer-items", "65"], "from 1 to 64"),
             (["--position-decay", "0"], "above 0, at most 1"),
             (["--match-decay", "1.5"], "above 0, at most 1"),
             (["--position-decay", "NaN"], "above 0, at most 1"),

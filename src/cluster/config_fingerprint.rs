@@ -6,7 +6,7 @@
 use super::settings::Settings;
 use crate::files::ExistingFile;
 use crate::job::{AheadLimits, Cut, Input, Job, StateOptions, Stream, Streams};
-use crate::output::OutputOptions;
+use crate::output::{OutputOptions, RowKind};
 use crate::outputs::{OutputStream, TableSettings};
 use deltacart_dataflows::{ListParams, Params, Scoring};
 use deltacart_inputs::{DecodeOptions, Limits};
@@ -38,9 +38,14 @@ impl Settings {
             let OutputStream { content, destination } = stream;
             settings.set(content.flag(), destination);
             if let Some(TableSettings { records, every }) = content.table() {
-                let OutputOptions { envelope, scores: _, score_digits: _ } = records;
+                let OutputOptions { rows, envelope, scores: _, score_digits: _ } = records;
                 settings.set("--envelope", envelope);
-                settings.set("--lists-every", every);
+                let flag = match rows {
+                    RowKind::Item => "--lists-every",
+                    RowKind::Cart => "--carts-every",
+                    RowKind::User => "--users-every",
+                };
+                settings.set(flag, every);
             }
         }
         settings.set("--output-partitions", output_partitions);

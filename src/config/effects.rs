@@ -2,7 +2,7 @@
 //!
 //! A user who types a flag expects an effect. If it would have none, the command reports an error and does not start.
 
-use crate::cli::{DeliveryKind, GenerateArgs, Given, OnOff, Place, RunArgs, TopArgs};
+use crate::cli::{DeliveryKind, GenerateArgs, Given, OnOff, Place, Recommend, RunArgs, TopArgs};
 use crate::outputs::Outputs;
 use anyhow::{Result, bail};
 use deltacart_dataflows::Measure;
@@ -18,6 +18,25 @@ struct Need {
 
 /// The flags of the Kafka client.
 const KAFKA: &[&str] = &["brokers", "property", "properties_file", "startup_timeout"];
+
+/// The flags of answers.
+const ANSWERS: &[&str] = &[
+    "answer_by",
+    "exclude",
+    "open_for",
+    "refresh",
+    "refresh_max",
+    "answer_items",
+    "position_decay",
+    "combine",
+    "recent",
+    "neighbours",
+    "match_decay",
+    "idf",
+    "own_lines",
+    "own_half_life",
+    "blend",
+];
 
 /// Refuses flags of `run` that have no effect.
 pub(super) fn check_run(args: &RunArgs, outputs: &Outputs) -> Result<()> {
@@ -65,11 +84,6 @@ pub(super) fn check_run(args: &RunArgs, outputs: &Outputs) -> Result<()> {
             is_met: writes_file || letters_to_file,
             what: "an output that is a file",
         },
-        Need {
-            flags: &["alpha", "damping"],
-            is_met: args.measure == Measure::Cosine,
-            what: "--measure cosine",
-        },
         Need { flags: &["score_digits"], is_met: args.scores == OnOff::On, what: "--scores on" },
         Need { flags: &["event_names"], is_met: has_event_names, what: "a --format whose events have names" },
         Need {
@@ -86,6 +100,35 @@ pub(super) fn check_run(args: &RunArgs, outputs: &Outputs) -> Result<()> {
             flags: &["hostfile", "listen", "cluster_secret_file", "join_timeout", "peer_timeout"],
             is_met: is_cluster,
             what: "a cluster of processes: -n",
+        },
+    ];
+    check(&args.given, &needs)?;
+    check_computed(args)
+}
+
+/// Refuses flags about what is computed that have no effect: those of another measure, and of answers where nobody is
+/// answered.
+fn check_computed(args: &RunArgs) -> Result<()> {
+    let needs = [
+        Need {
+            flags: &["alpha", "damping"],
+            is_met: args.measure == Measure::Cosine,
+            what: "--measure cosine",
+        },
+        Need {
+            flags: ANSWERS,
+            is_met: args.subjects.wants(Recommend::Carts) || args.subjects.wants(Recommend::Users),
+            what: "--recommend carts or users",
+        },
+        Need {
+            flags: &["output_carts", "k_carts", "carts_every"],
+            is_met: args.subjects.wants(Recommend::Carts),
+            what: "--recommend carts",
+        },
+        Need {
+            flags: &["output_users", "k_users", "users_every"],
+            is_met: args.subjects.wants(Recommend::Users),
+            what: "--recommend users",
         },
     ];
     check(&args.given, &needs)

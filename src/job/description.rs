@@ -1,7 +1,7 @@
 //! The description of a job in one line, for its log.
 
 use super::{Cut, Destination, Input, Job, Stream};
-use crate::outputs::Content;
+use crate::output::Lines;
 use crate::plural::counted;
 use deltacart_inputs::kafka::StartFrom;
 
@@ -17,11 +17,11 @@ impl Job {
                 Destination::File(path) => shown(path, "standard output"),
                 Destination::Topic(name) => format!("topic {name}"),
             };
-            match stream.content {
-                Content::Lists(_) => {
+            match stream.content.lines() {
+                Lines::LISTS => {
                     format!("lists of {} by {} go to {place}", lists.k, lists.scoring.measure.name())
                 }
-                Content::Notes => format!("notes go to {place}"),
+                lines => format!("{} go to {place}", lines.name),
             }
         });
         let outputs = outputs.collect::<Vec<_>>().join(", ");

@@ -134,6 +134,10 @@ impl Page {
             "Users with a basket, on each worker that has one",
             self.sum(|stats| stats.users),
         )?;
+        to.gauge("deltacart_open_carts", "Open carts that are answered", self.sum(|stats| stats.open_carts))?;
+        to.gauge("deltacart_open_users", "Users who are answered", self.sum(|stats| stats.open_users))?;
+        let help = "Carts and users that the last refresh left for the next, because of --refresh-max";
+        to.gauge("deltacart_refresh_left", help, self.sum(|stats| stats.refresh_left))?;
         // Every worker knows all items, so the maximum is the number, and a sum would count them once per worker.
         let items = self.seen.reports.values().map(|report| report.stats.items).max().unwrap_or(0);
         to.gauge("deltacart_items", "Items that have a name", items)?;
@@ -149,6 +153,7 @@ impl Page {
             ("names", self.sum(|stats| stats.names_bytes)),
             ("store", self.sum(|stats| stats.index_bytes)),
             ("rows", self.sum(|stats| stats.rows_bytes)),
+            ("subjects", self.sum(|stats| stats.subjects_bytes)),
         ];
         to.gauges(
             "deltacart_state_bytes",

@@ -21,7 +21,7 @@
 //! Scores are compared in units of 10^−9, whatever `--score-digits` was and is. A neighbour without a score has
 //! [`UNSCORED`]. So a list is published if, and only if, it differs in any visible way.
 
-use super::encode::{UNKNOWN, UNSCORED, push_pair_key};
+use super::encode::{RowKind, UNKNOWN, UNSCORED, push_pair_key};
 use super::parsed_record::{self, ListUpdate, ParsedRecord};
 use super::{Decimal, Entry, Envelope, FoldError, ListChange, OutputOptions, Records, encode};
 use deltacart_dataflows::{Epoch, List, Name, Neighbour, route};
@@ -50,6 +50,7 @@ impl ConsumerRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct ConsumerValue {
     envelope: Envelope,
+    rows: RowKind,
     json: Vec<u8>,
 }
 
@@ -67,7 +68,7 @@ pub(crate) fn read_consumer_record(
         let key = key.ok_or(FoldError::Shape("neither key nor value"))?.to_vec();
         return Ok((ConsumerRecord { partition, key, value: None }, None));
     };
-    let ParsedRecord { envelope, item, epoch, update } = parsed_record::read_head(value)?;
+    let ParsedRecord { envelope, rows, item, epoch, update } = parsed_record::read_head(value)?;
     let (own_key, stays) = match update {
         ListUpdate::List(_) => (item.as_bytes().to_vec(), true),
         ListUpdate::Leave(other) => (pair_key(&item, &other), false),
@@ -76,13 +77,18 @@ pub(crate) fn read_consumer_record(
     if key.is_some_and(|key| key != own_key) {
         return Err(FoldError::Shape("its key does not belong to its value"));
     }
-    let value = stays.then(|| ConsumerValue { envelope, json: value.to_vec() });
+    let value = stays.then(|| ConsumerValue { envelope, rows, json: value.to_vec() });
     Ok((ConsumerRecord { partition, key: own_key, value }, Some(epoch)))
 }
 
 /// The envelope of one record. `None` for a tombstone.
 pub(crate) fn envelope_of(record: &ConsumerRecord) -> Option<Envelope> {
     record.value.as_ref().map(|value| value.envelope)
+}
+
+/// What the list of one record is for. `None` for a tombstone.
+pub(crate) fn rows_of(record: &ConsumerRecord) -> Option<RowKind> {
+    record.value.as_ref().map(|value| value.rows)
 }
 
 /// The worker, modulo the number of workers, that publishes what `envelope` writes under the record's key.

@@ -24,8 +24,37 @@ pub const VERSION: u32 = 1;
 /// The value of `source.connector` in Debezium records.
 pub const CONNECTOR: &str = "deltacart";
 
-/// The value of `source.name` in Debezium records: which of the job's outputs this is.
-pub const STREAM: &str = "recommendations";
+/// What the lists of a table are for. The records of a table name it by a field of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RowKind {
+    /// Items: the field `item`.
+    #[default]
+    Item,
+    /// Open carts: the field `cart`.
+    Cart,
+    /// Users: the field `user`.
+    User,
+}
+
+impl RowKind {
+    /// The name of the field.
+    pub fn field(self) -> &'static str {
+        match self {
+            RowKind::Item => "item",
+            RowKind::Cart => "cart",
+            RowKind::User => "user",
+        }
+    }
+
+    /// The value of `source.name` in Debezium records: which of the job's outputs this is.
+    pub fn stream(self) -> &'static str {
+        match self {
+            RowKind::Item => "recommendations",
+            RowKind::Cart => "carts",
+            RowKind::User => "users",
+        }
+    }
+}
 
 /// The layout of the output records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,6 +111,8 @@ pub(crate) const UNKNOWN: &str = "";
 /// How list changes are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputOptions {
+    /// What the lists are for.
+    pub rows: RowKind,
     /// The layout of the records.
     pub envelope: Envelope,
     /// Whether records contain scores and counts. Without them, a list changes only when its items or their order
@@ -123,11 +154,11 @@ struct Encoder<'a> {
 
 impl Encoder<'_> {
     fn upsert(&mut self) {
-        let ListChange { item, epoch, before, after } = self.change;
+        let ListChange { item: _, epoch, before, after } = self.change;
         let key_end = self.item_key();
         self.push_version();
-        self.push(b",\"item\":");
-        push_text(self.bytes, item);
+        self.push(b",");
+        self.push_row_name();
         self.push(b",\"epoch\":");
         push_integer(self.bytes, *epoch);
         self.push(b",\"recommendations\":");
@@ -186,7 +217,7 @@ impl Encoder<'_> {
         self.push(b"\",\"connector\":");
         push_text(self.bytes, CONNECTOR);
         self.push(b",\"name\":");
-        push_text(self.bytes, STREAM);
+        push_text(self.bytes, self.options.rows.stream());
         self.push(b",\"epoch\":");
         push_integer(self.bytes, *epoch);
         self.push(b"},\"op\":");
@@ -206,6 +237,13 @@ impl Encoder<'_> {
             let key_end = self.item_key();
             self.end_record(key_end, Form::Tombstone);
         }
+    }
+
+    /// Appends what the list is for, as a field: `"item":"85123A"`.
+    fn push_row_name(&mut self) {
+        push_text(self.bytes, self.options.rows.field());
+        self.push(b":");
+        push_text(self.bytes, &self.change.item);
     }
 
     /// Appends the item's id as the key. Returns where the key ends.
@@ -229,8 +267,8 @@ impl Encoder<'_> {
         self.push_version();
         self.push(b",\"op\":");
         push_text(self.bytes, operation);
-        self.push(b",\"item\":");
-        push_text(self.bytes, &self.change.item);
+        self.push(b",");
+        self.push_row_name();
         self.push(b",\"other\":");
         push_text(self.bytes, &other.item);
         self.push(b",\"epoch\":");
@@ -243,8 +281,8 @@ impl Encoder<'_> {
             self.push(b"null");
             return;
         }
-        self.push(b"{\"item\":");
-        push_text(self.bytes, &self.change.item);
+        self.push(b"{");
+        self.push_row_name();
         self.push(b",\"recommendations\":");
         self.push_list(list);
         self.push(b"}");

@@ -164,7 +164,20 @@ pub struct Lines {
 
 impl Lines {
     /// Records of lists, in any envelope.
-    pub const LISTS: Lines = Lines { name: "lists", beginnings: &[b"{\"version\":1,", b"{\"before\":"] };
+    pub const LISTS: Lines = Lines {
+        name: "lists",
+        beginnings: &[b"{\"version\":1,\"item\":", b"{\"version\":1,\"op\":", b"{\"before\":"],
+    };
+    /// Records of the answers of carts, in any envelope.
+    pub const CARTS: Lines = Lines {
+        name: "answers of carts",
+        beginnings: &[b"{\"version\":1,\"cart\":", b"{\"version\":1,\"op\":", b"{\"before\":"],
+    };
+    /// Records of the answers of users, in any envelope.
+    pub const USERS: Lines = Lines {
+        name: "answers of users",
+        beginnings: &[b"{\"version\":1,\"user\":", b"{\"version\":1,\"op\":", b"{\"before\":"],
+    };
     /// Dead letters.
     pub const DEAD_LETTERS: Lines = Lines { name: "dead letters", beginnings: &[b"{\"reason\":\""] };
     /// Events of a generated shop.
@@ -254,14 +267,15 @@ fn failed(path: &str, source: io::Error) -> SinkError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Envelope, ListChange, OutputOptions, encode};
+    use super::super::{Envelope, ListChange, OutputOptions, RowKind, encode};
     use super::*;
     use deltacart_dataflows::Neighbour;
     use std::time::Duration;
 
     /// One change for each of `items`: a list of one neighbour is added, or removed.
     fn records(items: &[&str], gone: bool) -> Records {
-        let options = OutputOptions { envelope: Envelope::Upsert, scores: false, score_digits: 3 };
+        let options =
+            OutputOptions { rows: RowKind::Item, envelope: Envelope::Upsert, scores: false, score_digits: 3 };
         let mut records = Records::new();
         for item in items {
             let list = vec![Neighbour { item: "n".into(), score: 1, count: 1 }];

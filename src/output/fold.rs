@@ -146,7 +146,7 @@ impl Lists {
     }
 
     fn apply_value(&mut self, parsed: ParsedRecord<Vec<Entry>>) -> Result<Option<Name>, FoldError> {
-        let ParsedRecord { envelope, item, epoch, update } = parsed;
+        let ParsedRecord { envelope, rows: _, item, epoch, update } = parsed;
         match *self.envelope.get_or_insert(envelope) {
             first if first != envelope => return Err(FoldError::Mixed { first, found: envelope }),
             _ => {}

@@ -2,7 +2,7 @@
 
 use super::consumer_state::{ConsumerState, Correction, read_consumer_record};
 use super::encode::UNSCORED;
-use super::{Decimal, Entry, Envelope, Lists, OutputOptions, Records};
+use super::{Decimal, Entry, Envelope, Lists, OutputOptions, Records, RowKind};
 use deltacart_dataflows::{List, Name, Neighbour};
 use std::collections::HashMap;
 
@@ -66,7 +66,8 @@ const READ: &str = "what was read whole can be read again";
 
 /// A correction of the consumer state to itself is empty. A correction to no lists leaves no lists.
 fn correct(mut lists: Lists, consumer_state: ConsumerState, envelope: Envelope) {
-    let options = OutputOptions { envelope, scores: true, score_digits: Decimal::DIGITS_MAX };
+    let options =
+        OutputOptions { rows: RowKind::Item, envelope, scores: true, score_digits: Decimal::DIGITS_MAX };
     let is_torn = lists.iter().any(|(_, list)| (1..).zip(&list.entries).any(|(rank, it)| rank != it.rank));
     let computed: HashMap<Name, List> = lists
         .iter()

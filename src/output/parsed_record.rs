@@ -2,7 +2,7 @@
 //!
 //! The entries of lists can be skipped, which takes a fraction of the time.
 
-use super::encode::{Envelope, VERSION};
+use super::encode::{Envelope, RowKind, VERSION};
 use super::fold::{Entry, FoldError};
 use deltacart_dataflows::{Epoch, Name};
 use serde::Deserialize;
@@ -12,6 +12,8 @@ use serde_json::value::RawValue;
 /// One parsed value.
 pub(super) struct ParsedRecord<L> {
     pub(super) envelope: Envelope,
+    pub(super) rows: RowKind,
+    /// The item, the cart or the user.
     pub(super) item: Name,
     pub(super) epoch: Epoch,
     pub(super) update: ListUpdate<L>,
@@ -34,6 +36,8 @@ struct Value<'a, R> {
     version: Option<u32>,
     op: Option<Name>,
     item: Option<Name>,
+    cart: Option<Name>,
+    user: Option<Name>,
     other: Option<Name>,
     epoch: Option<Epoch>,
     rank: Option<u32>,
@@ -56,8 +60,20 @@ struct Row<'a> {
 
 #[derive(Deserialize)]
 struct Image<R> {
-    item: Name,
+    item: Option<Name>,
+    cart: Option<Name>,
+    user: Option<Name>,
     recommendations: R,
+}
+
+/// What a list is for, by the field that a record has.
+fn row(item: Option<Name>, cart: Option<Name>, user: Option<Name>) -> Result<(RowKind, Name), FoldError> {
+    match (item, cart, user) {
+        (Some(item), None, None) => Ok((RowKind::Item, item)),
+        (None, Some(cart), None) => Ok((RowKind::Cart, cart)),
+        (None, None, Some(user)) => Ok((RowKind::User, user)),
+        _ => Err(FoldError::Shape("not one of item, cart and user")),
+    }
 }
 
 #[derive(Deserialize)]
@@ -68,13 +84,13 @@ struct Origin {
 
 /// Parses one value, or one line of a file.
 pub(super) fn read(value: &[u8]) -> Result<ParsedRecord<Vec<Entry>>, FoldError> {
-    let ParsedRecord { envelope, item, epoch, update } = read_as::<Vec<Row<'_>>>(value)?;
+    let ParsedRecord { envelope, rows, item, epoch, update } = read_as::<Vec<Row<'_>>>(value)?;
     let update = match update {
-        ListUpdate::List(rows) => ListUpdate::List(entries(rows)?),
+        ListUpdate::List(list) => ListUpdate::List(entries(list)?),
         ListUpdate::Pair(entry) => ListUpdate::Pair(entry),
         ListUpdate::Leave(other) => ListUpdate::Leave(other),
     };
-    Ok(ParsedRecord { envelope, item, epoch, update })
+    Ok(ParsedRecord { envelope, rows, item, epoch, update })
 }
 
 /// Parses everything but the entries of a list.
@@ -86,24 +102,33 @@ fn read_as<'a, R: Deserialize<'a> + Default>(value: &'a [u8]) -> Result<ParsedRe
     let value: Value<'a, R> = serde_json::from_slice(value)?;
     if let Some(Origin { version, epoch }) = value.source {
         check_version(version.parse().unwrap_or(0))?;
-        let (item, rows) = match (value.before, value.after) {
-            (_, Some(after)) => (after.item, after.recommendations),
-            (Some(before), None) => (before.item, R::default()),
+        let (image, is_gone) = match (value.before, value.after) {
+            (_, Some(after)) => (after, false),
+            (Some(before), None) => (before, true),
             (None, None) => return Err(FoldError::Shape("neither before nor after")),
         };
+        let (rows, item) = row(image.item, image.cart, image.user)?;
+        let list = if is_gone { R::default() } else { image.recommendations };
         return Ok(ParsedRecord {
             envelope: Envelope::Debezium,
+            rows,
             item,
             epoch,
-            update: ListUpdate::List(rows),
+            update: ListUpdate::List(list),
         });
     }
     let version = value.version.ok_or(FoldError::Shape("no version"))?;
-    let item = value.item.ok_or(FoldError::Shape("no item"))?;
+    let (rows, item) = row(value.item, value.cart, value.user)?;
     let epoch = value.epoch.ok_or(FoldError::Shape("no epoch"))?;
     check_version(version)?;
-    if let Some(rows) = value.recommendations {
-        return Ok(ParsedRecord { envelope: Envelope::Upsert, item, epoch, update: ListUpdate::List(rows) });
+    if let Some(list) = value.recommendations {
+        return Ok(ParsedRecord {
+            envelope: Envelope::Upsert,
+            rows,
+            item,
+            epoch,
+            update: ListUpdate::List(list),
+        });
     }
     let other = value.other.ok_or(FoldError::Shape("neither recommendations nor other nor source"))?;
     let update = if value.op.ok_or(FoldError::Shape("no op"))? == "leave" {
@@ -112,7 +137,7 @@ fn read_as<'a, R: Deserialize<'a> + Default>(value: &'a [u8]) -> Result<ParsedRe
         let rank = value.rank.ok_or(FoldError::Shape("no rank"))?;
         ListUpdate::Pair(entry(rank, Row { item: other, score: value.score, count: value.count })?)
     };
-    Ok(ParsedRecord { envelope: Envelope::Changes, item, epoch, update })
+    Ok(ParsedRecord { envelope: Envelope::Changes, rows, item, epoch, update })
 }
 
 fn check_version(version: u32) -> Result<(), FoldError> {

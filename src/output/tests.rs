@@ -31,7 +31,7 @@ fn change(item: &str, epoch: Epoch, before: &[(&str, i64, u32)], after: &[(&str,
 }
 
 fn options(envelope: Envelope, scores: bool) -> OutputOptions {
-    OutputOptions { envelope, scores, score_digits: 3 }
+    OutputOptions { rows: RowKind::Item, envelope, scores, score_digits: 3 }
 }
 
 /// Keys and values as text, one record per line: `key value`. A missing value is `-`.
@@ -265,7 +265,7 @@ fn entries(lists: &Lists) -> BTreeMap<Name, Vec<Entry>> {
 
 fn any_options() -> impl Strategy<Value = OutputOptions> {
     (0..3_usize, any::<bool>(), 0..=Decimal::DIGITS_MAX).prop_map(|(envelope, scores, score_digits)| {
-        OutputOptions { envelope: Envelope::ALL[envelope], scores, score_digits }
+        OutputOptions { rows: RowKind::Item, envelope: Envelope::ALL[envelope], scores, score_digits }
     })
 }
 

@@ -7,7 +7,7 @@ use super::list_changes::Update;
 use super::*;
 use crate::first_error::FirstError;
 use crate::output::consumer_state::read_consumer_record;
-use crate::output::{Delivery, Envelope, OutputOptions, Records, Sent, Sink, SinkError};
+use crate::output::{Delivery, Envelope, OutputOptions, Records, RowKind, Sent, Sink, SinkError};
 use deltacart_dataflows::Neighbour;
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
@@ -60,7 +60,8 @@ impl Sink for Remembering {
 const BASE: Epoch = 4;
 
 const ITEMS: [&str; 3] = ["a", "b", "c"];
-const OPTIONS: OutputOptions = OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: 2 };
+const OPTIONS: OutputOptions =
+    OutputOptions { rows: RowKind::Item, envelope: Envelope::Upsert, scores: true, score_digits: 2 };
 
 /// One of few possible lists: empty for score 0, else one neighbour with this score.
 fn list(score: u8) -> List {

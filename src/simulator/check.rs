@@ -11,7 +11,7 @@
 use super::broker::{Entry, LISTS, home};
 use super::job_run::World;
 use super::shop::beacon;
-use crate::output::{Envelope, ListChange, Lists, OutputOptions, Records, encode};
+use crate::output::{Envelope, ListChange, Lists, OutputOptions, Records, RowKind, encode};
 use anyhow::{Context, Result, ensure};
 use deltacart_dataflows::{ListParams, Measure, Model, Params, Partition};
 use serde_json::Value;
@@ -279,7 +279,12 @@ pub(super) fn end(world: &World, runs: &[RunSettings]) -> Result<()> {
 /// The model's lists as a consumer would hold them.
 fn lists(model: &Model, params: &Params) -> Result<Lists> {
     let ListParams { scores, scoring, .. } = params.lists;
-    let options = OutputOptions { envelope: Envelope::Upsert, scores, score_digits: scoring.digits };
+    let options = OutputOptions {
+        rows: RowKind::Item,
+        envelope: Envelope::Upsert,
+        scores,
+        score_digits: scoring.digits,
+    };
     let mut lists = Lists::new();
     for (item, after) in model.lists() {
         let mut records = Records::new();

@@ -14,7 +14,7 @@ use crate::job::{
     AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, Outputs, StateOptions, StatePlace, Stream,
     Streams, Verify,
 };
-use crate::output::{Envelope, OutputOptions, WORKER_SLOTS};
+use crate::output::{Envelope, OutputOptions, RowKind, WORKER_SLOTS};
 use crate::outputs::Content;
 use anyhow::{Context, Result, ensure};
 use deltacart_dataflows::{Algorithm, ListParams, Measure, Params, Scoring};
@@ -224,6 +224,7 @@ impl Seed {
             outputs: Outputs::lists(
                 Destination::Topic("lists".to_owned()),
                 OutputOptions {
+                    rows: RowKind::Item,
                     envelope,
                     scores: params.lists.scores,
                     score_digits: params.lists.scoring.digits,

@@ -1,7 +1,7 @@
 //! `top` over a source with scripted batches.
 
 use super::*;
-use crate::output::{Envelope, ListChange, OutputOptions, Records, encode};
+use crate::output::{Envelope, ListChange, OutputOptions, Records, RowKind, encode};
 use deltacart_dataflows::Neighbour;
 use deltacart_inputs::Fetched;
 
@@ -57,7 +57,7 @@ fn change(item: &str, before: &str, after: &str) -> Records {
     let mut records = Records::new();
     encode(
         &change,
-        &OutputOptions { envelope: Envelope::Upsert, scores: true, score_digits: 3 },
+        &OutputOptions { rows: RowKind::Item, envelope: Envelope::Upsert, scores: true, score_digits: 3 },
         &mut records,
     );
     records
@@ -129,7 +129,8 @@ fn the_most_supported_come_first() {
         let after = vec![Neighbour { item: "x".into(), score: 500, count }];
         let change = ListChange { item: item.into(), epoch: 1, before: Vec::new(), after };
         let mut records = Records::new();
-        let options = OutputOptions { envelope: Envelope::Changes, scores: true, score_digits: 3 };
+        let options =
+            OutputOptions { rows: RowKind::Item, envelope: Envelope::Changes, scores: true, score_digits: 3 };
         encode(&change, &options, &mut records);
         records
     };

@@ -2,7 +2,7 @@
 
 mod batch;
 
-use crate::dead_letter::{DeadLetters, Found};
+use crate::dead_letter::{DeadLetters, Found, Origin};
 use crate::job::{Job, Stream, Streams};
 use crate::metrics::{PartitionLabel, Probe, Step, Turn};
 use crate::process::Shared;
@@ -226,7 +226,7 @@ impl<'a> Ingest<'a> {
                 count_of_input(self.streams, number.stream(), stream, counts.records, tally);
             }
             partition.take(counts, next_offset, clock, &fetched);
-            let origin = stream.origin(number.number());
+            let origin = Origin::of(stream, number.number());
             if counts.records > 0 || fetched.ended {
                 let is_whole = fetched.ended && source.first_offset(number.number()) == 0;
                 let is_last = is_whole && matches!(origin.found, Found::File(_));

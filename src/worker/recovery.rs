@@ -4,12 +4,12 @@
 //! a log, its end. They hand it to the publishers. When every worker has also read the input as far as it went at the
 //! start, the publishers begin with the tables.
 
-use crate::output::consumer_state::{ConsumerRecord, envelope_of, read_consumer_record};
-use crate::output::{Envelope, LogFormat, Mark};
+use crate::output::consumer_state::{ConsumerRecord, envelope_of, read_consumer_record, rows_of};
+use crate::output::{Envelope, LogFormat, Mark, RowKind};
 use crate::outputs::OutputStream;
 use crate::publish::{Begin, Resumption};
 use crate::worker::coordination::{Coordination, Stage};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use deltacart_dataflows::Epoch;
 use deltacart_inputs::{RawRecord, Source};
 use std::collections::BTreeSet;
@@ -45,6 +45,8 @@ pub(super) struct TableReadBack {
     pub(super) input: ReadBackInput<ConsumerRecord>,
     /// The only envelope that is accepted. A file cannot change its envelope, because it has no tombstones.
     pub(super) only: Option<Envelope>,
+    /// What the lists are for.
+    pub(super) rows: RowKind,
 }
 
 impl ReadBack for TableReadBack {
@@ -52,6 +54,15 @@ impl ReadBack for TableReadBack {
         let (consumer_record, epoch) = read_consumer_record(record.partition, record.key, record.value)?;
         if let (Some(only), Some(found)) = (self.only, envelope_of(&consumer_record)) {
             ensure!(found == only, "its envelope is {found}, and the job's is {only}");
+        }
+        if let Some(found) = rows_of(&consumer_record)
+            && found != self.rows
+        {
+            bail!(
+                "it is the list of one {}, and the stream has lists of one {}",
+                found.field(),
+                self.rows.field()
+            );
         }
         self.input.send(consumer_record);
         Ok(epoch)

@@ -19,11 +19,11 @@ use super::snapshots::Snapshots;
 use super::{Context, PARK_MAX, Turn};
 use crate::job::{Delivery, Destination, Job, OutputStream};
 use crate::metrics::{Step, WorkerMeter};
-use crate::output::{NoteFormat, Sink, StreamNumber, Watch};
+use crate::output::{NoteFormat, RowKind, Sink, StreamNumber, Watch};
 use crate::outputs::{Content, TableSettings};
 use crate::publish::{Cadence, EpochWriter, Publication, Publish, Publisher, Resumption};
 use crate::summary::Counter;
-use crate::verify::verify;
+use crate::verify::{rows, verify};
 use anyhow::Result;
 use deltacart_dataflows::{Epoch, Event, Recommendations, Requests, SnapshotRequest, recommend_core};
 use std::rc::Rc;
@@ -271,11 +271,13 @@ fn build(
     let (delivered, accepted) = (ProbeHandle::new(), ProbeHandle::new());
     let meter = worker.dataflow_named("Recommend", |scope| {
         let events = scope.input_from(&mut input);
-        let Recommendations { lists, notes, work, sampling, state_stats, .. } =
+        let Recommendations { lists, carts, users, notes, work, sampling, state_stats, .. } =
             recommend_core(events.clone(), job.params, Requests { snapshots, ..Requests::default() });
         if let Some(when) = job.verify {
-            let verified =
-                verify(events, lists.clone(), when, job.params, Rc::clone(tally), first_error.clone());
+            let of_items = rows(RowKind::Item, lists.clone());
+            let of_subjects = rows(RowKind::Cart, carts.clone()).concat(rows(RowKind::User, users.clone()));
+            let rows = of_items.concat(of_subjects);
+            let verified = verify(events, rows, when, job.params, Rc::clone(tally), first_error.clone());
             verified.probe_with(&delivered).probe_with(&accepted);
         }
         let counts = Rc::clone(tally);
@@ -290,8 +292,14 @@ fn build(
                     cadences.push(Rc::clone(&cadence));
                     let mut input = ReadBackInput::new();
                     let consumer_state = scope.input_from(&mut input);
-                    publish.table(publication, records, cadence, lists.clone(), consumer_state);
-                    Box::new(TableReadBack { input, only: stream.file().map(|_path| records.envelope) })
+                    let rows = match records.rows {
+                        RowKind::Item => &lists,
+                        RowKind::Cart => &carts,
+                        RowKind::User => &users,
+                    };
+                    publish.table(publication, records, cadence, rows.clone(), consumer_state);
+                    let only = stream.file().map(|_path| records.envelope);
+                    Box::new(TableReadBack { input, only, rows: records.rows })
                 }
                 Content::Notes => {
                     let (mut input, format) = (ReadBackInput::new(), Rc::clone(&note_format));

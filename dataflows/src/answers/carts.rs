@@ -7,8 +7,11 @@ use crate::answers::open_subjects::{OpenSubjects, Tick};
 use crate::answers::params::{AnswerParams, Exclude};
 use crate::answers::query::{Ask, Subject};
 use crate::epochs::PerEpoch;
+use crate::state_stats::{Measured, StateCollector, StateStats, bytes};
 use crate::{Basket, BasketState, Epoch, Item, Name};
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::rc::Rc;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::core::Concat;
@@ -53,11 +56,15 @@ pub(super) fn carts<'scope>(
     states: StreamVec<'scope, Epoch, BasketState>,
     ticks: StreamVec<'scope, Epoch, Tick>,
     params: AnswerParams,
+    state_stats: &mut StateCollector,
 ) -> StreamVec<'scope, Epoch, Asked> {
     let owner = states.scope().index() as u32;
-    let mut open = OpenSubjects::new(params.refresh_max);
+    let shared = Rc::new(RefCell::new(OpenSubjects::new(params.refresh_max)));
+    let open = Rc::clone(&shared);
+    state_stats.add(shared);
     let inputs = states.map(Input::State).concat(ticks.map(Input::Tick));
     inputs.per_epoch(Pipeline, "Carts", move |epoch, inputs, session| {
+        let mut open = open.borrow_mut();
         let mut tick = None;
         for input in inputs.drain(..) {
             match input {
@@ -72,6 +79,15 @@ pub(super) fn carts<'scope>(
             });
         });
     })
+}
+
+impl Measured for OpenSubjects<Cart> {
+    fn add_to(&self, stats: &mut StateStats) {
+        stats.open_carts += self.len() as u64;
+        stats.refresh_left += self.left() as u64;
+        let bytes = |cart: &Cart| size_of::<Cart>() as u64 + bytes(&cart.items) + bytes(&cart.users);
+        stats.subjects_bytes += self.contents().map(bytes).sum::<u64>();
+    }
 }
 
 /// Opens, changes or closes the cart of a basket.

@@ -7,6 +7,7 @@
 //! ```
 
 use crate::answers::carts::Asked;
+use crate::answers::params::log;
 use crate::answers::query::{Ask, NearBasket, OwnItem, Replied, Reply, Subject};
 use crate::epochs::per_epoch_of_two;
 use crate::id_vec::IdVec;
@@ -102,7 +103,12 @@ struct Scorer {
     sums: IdVec<Item, (u64, u32)>,
     /// The items whose sum is not 0.
     met: Vec<Item>,
+    /// The logarithm of every support that was met, and NaN for the others. Only small ones, of which most items are.
+    logs: Vec<f64>,
 }
+
+/// Supports below this have their logarithms in a table.
+const LOGS: usize = 1 << 16;
 
 /// An item with its score.
 struct Scored {
@@ -116,8 +122,8 @@ struct Scored {
 
 impl Scorer {
     fn new(lists: ListParams) -> Self {
-        let (supports, sums, met) = Default::default();
-        Scorer { lists, supports, total: 0, sums, met }
+        let (supports, sums, met, logs) = Default::default();
+        Scorer { lists, supports, total: 0, sums, met, logs }
     }
 
     fn change_support(&mut self, change: SupportChange) {
@@ -162,6 +168,22 @@ impl Scorer {
         scored.iter().map(published).collect()
     }
 
+    /// ln n(item).
+    fn log_support(&mut self, item: Item) -> f64 {
+        let support = self.supports[item];
+        let place = support as usize;
+        if place >= LOGS {
+            return log(support);
+        }
+        if self.logs.len() <= place {
+            self.logs.resize(place + 1, f64::NAN);
+        }
+        if self.logs[place].is_nan() {
+            self.logs[place] = log(support);
+        }
+        self.logs[place]
+    }
+
     /// Adds a contribution to the sum of an item.
     fn add(&mut self, item: Item, add: impl FnOnce(u64) -> u64, count: u32) {
         let (sum, counted) = &mut self.sums[item];
@@ -173,7 +195,7 @@ impl Scorer {
     }
 
     /// Takes the sums of all items but those that are excluded.
-    fn take(&mut self, ask: &Ask, score: impl Fn(&Scorer, Item, u64) -> (f64, u32)) -> Vec<Scored> {
+    fn take(&mut self, ask: &Ask, score: impl Fn(&mut Scorer, Item, u64) -> (f64, u32)) -> Vec<Scored> {
         let mut scored = Vec::with_capacity(self.met.len());
         for item in std::mem::take(&mut self.met) {
             let (sum, count) = std::mem::take(&mut self.sums[item]);
@@ -215,7 +237,8 @@ impl Scorer {
             let contribution = params.basket_contribution(near.similarity, near.steps as usize);
             near.items.iter().for_each(|&item| self.add(item, |sum| sum.saturating_add(contribution), 1));
         }
-        self.take(ask, |scorer, item, sum| (params.basket_score(sum, scorer.supports[item], scorer.total), 0))
+        let log_total = log(self.total);
+        self.take(ask, |scorer, item, sum| (params.basket_score(sum, scorer.log_support(item), log_total), 0))
     }
 
     /// Scores by what the subject's users had before: the more often the better, ties by overall support.

@@ -2,7 +2,7 @@
 //!
 //! It shares the settings, their arithmetic and the measures with the dataflow, and nothing else.
 
-use crate::answers::params::{AnswerParams, Exclude};
+use crate::answers::params::{AnswerParams, Exclude, length_norm, log};
 use crate::answers::query::Subject;
 use crate::{Counts, List, ListParams, ModelBasketState, Name, Neighbour, StateLine};
 use std::cmp::Reverse;
@@ -181,7 +181,12 @@ impl<'a> Shop<'a> {
             let shared = (0..).zip(&question.items).filter(|(_steps, item)| items.contains(*item));
             let shared: Vec<usize> = shared.map(|(steps, _item)| steps).collect();
             let overlap = shared.iter().map(|&steps| self.params.position_weight(steps)).sum();
-            near.push((self.params.basket_similarity(overlap, items.len()), state.touch, shared[0], items));
+            near.push((
+                self.params.basket_similarity(overlap, length_norm(items.len())),
+                state.touch,
+                shared[0],
+                items,
+            ));
         }
         near.sort_by(|x, y| y.0.total_cmp(&x.0).then(y.1.cmp(&x.1)));
         let mut sums: BTreeMap<&Name, (u64, u32)> = BTreeMap::new();
@@ -192,7 +197,7 @@ impl<'a> Shop<'a> {
             }
         }
         let total = self.states.len() as u32;
-        let score = |item: &Name, sum| self.params.basket_score(sum, self.supports[item], total);
+        let score = |item: &Name, sum| self.params.basket_score(sum, log(self.supports[item]), log(total));
         sums.into_iter().map(|(item, (sum, count))| (item, score(item, sum), 0, count)).collect()
     }
 

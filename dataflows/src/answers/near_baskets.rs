@@ -13,7 +13,7 @@
 //! Bit d of a mask is the item that is d steps back. The masks lie in one slot per basket, beside the number of the
 //! question that they belong to. So nothing is cleared between questions.
 
-use crate::answers::params::AnswerParams;
+use crate::answers::params::{AnswerParams, length_norm};
 use crate::answers::query::{Ask, NearBasket, Replied, Reply};
 use crate::id_vec::IdVec;
 use crate::interaction_index::{IndexFollower, InteractionIndex, LineChange};
@@ -98,6 +98,8 @@ struct Search {
     found: Vec<Basket>,
     /// Those of them that may be neighbours.
     candidates: Vec<Candidate>,
+    /// [`length_norm`] of each length up to the longest that was met.
+    norms: Vec<f64>,
 }
 
 /// The items of a subject that a basket shares.
@@ -106,7 +108,7 @@ struct Mark {
     /// The question that the mask belongs to.
     question: u32,
     /// The shared items, by steps back.
-    mask: u32,
+    mask: u64,
 }
 
 /// A basket with its similarity.
@@ -175,13 +177,13 @@ impl Search {
                 *mark = Mark { question: self.question, mask: 0 };
                 self.found.push(basket);
             }
-            mark.mask |= 1 << steps;
+            mark.mask |= 1_u64 << steps;
         }
     }
 
     /// Marks the baskets found that hold an item, of which not all baskets were seen.
     fn complete(&mut self, steps: usize, item: Item, index: &InteractionIndex) {
-        let bit = 1 << steps;
+        let bit = 1_u64 << steps;
         if index.baskets(item).len() <= self.found.len() {
             for &basket in index.baskets(item) {
                 let mark = &mut self.marks[basket];
@@ -199,7 +201,7 @@ impl Search {
 
     /// Computes the similarities of the baskets found, but for the subject's own.
     fn rank(&mut self, ask: &Ask, index: &InteractionIndex) {
-        let Search { marks, found, candidates, .. } = self;
+        let Search { marks, found, candidates, norms, .. } = self;
         let mut weights = [0; AnswerParams::ITEMS_MAX];
         for (steps, weight) in weights.iter_mut().enumerate().take(ask.items.len()) {
             *weight = ask.params.position_weight(steps);
@@ -213,7 +215,11 @@ impl Search {
                 overlap += weights[rest.trailing_zeros() as usize];
                 rest &= rest - 1;
             }
-            let similarity = ask.params.basket_similarity(overlap, index.basket(basket).len());
+            let len = index.basket(basket).len();
+            if norms.len() <= len {
+                norms.extend((norms.len()..=len).map(|len| length_norm(len.max(1))));
+            }
+            let similarity = ask.params.basket_similarity(overlap, norms[len]);
             candidates.push(Candidate { similarity, basket, steps });
         }
     }

@@ -30,13 +30,30 @@ pub(super) struct OpenSubjects<C> {
     by_epoch: BTreeSet<(Epoch, Name)>,
     /// The subjects that are answered in the epoch in progress, or withdrawn.
     changed: BTreeSet<Name>,
+    /// How many subjects the last refresh left for the next one.
+    left: usize,
 }
 
 impl<C> OpenSubjects<C> {
     /// No subjects.
     pub(super) fn new(refresh_max: usize) -> Self {
         let (subjects, by_epoch, changed) = Default::default();
-        OpenSubjects { refresh_max, subjects, by_epoch, changed }
+        OpenSubjects { refresh_max, subjects, by_epoch, changed, left: 0 }
+    }
+
+    /// What the open subjects are made of.
+    pub(super) fn contents(&self) -> impl Iterator<Item = &C> {
+        self.subjects.values().map(|(_answered, content)| content)
+    }
+
+    /// The number of open subjects.
+    pub(super) fn len(&self) -> usize {
+        self.subjects.len()
+    }
+
+    /// How many subjects the last refresh left for the next one.
+    pub(super) fn left(&self) -> usize {
+        self.left
     }
 
     /// Opens a subject, or changes it. It is answered in this epoch.
@@ -56,24 +73,23 @@ impl<C> OpenSubjects<C> {
     }
 
     /// Ends an epoch: calls `each` for every subject that it concerns, by name, with its content or none if it is
-    /// closed. Returns how many subjects a refresh left for the next one.
+    /// closed.
     pub(super) fn end_epoch(
         &mut self,
         epoch: Epoch,
         tick: Option<Tick>,
         mut each: impl FnMut(Name, Option<&C>),
-    ) -> usize {
-        let OpenSubjects { refresh_max, subjects, by_epoch, changed } = self;
+    ) {
+        let OpenSubjects { refresh_max, subjects, by_epoch, changed, left } = self;
         let limit = match tick {
             None => 0,
             Some(Tick::Some) => *refresh_max,
             Some(Tick::All) => usize::MAX,
         };
-        let mut left = 0;
         if limit > 0 {
             let stale = by_epoch.iter().filter(|(_answered, name)| !changed.contains(name));
             let oldest: Vec<Name> = stale.take(limit).map(|(_answered, name)| name.clone()).collect();
-            left = by_epoch.len().saturating_sub(changed.len() + oldest.len());
+            *left = by_epoch.len().saturating_sub(changed.len() + oldest.len());
             changed.extend(oldest);
         }
         for name in std::mem::take(changed) {
@@ -86,7 +102,6 @@ impl<C> OpenSubjects<C> {
             let content = subjects.get(&name).map(|(_answered, content)| content);
             each(name, content);
         }
-        left
     }
 }
 

@@ -171,7 +171,7 @@ const CONTRIBUTION_MAX: f64 = (1u64 << 50) as f64;
 
 impl AnswerParams {
     /// The most items of a subject that may count: each is one bit of a mask.
-    pub const ITEMS_MAX: usize = 32;
+    pub const ITEMS_MAX: usize = 64;
 
     /// The weights of the ways, in the order lists, baskets, own.
     pub(crate) fn weights(&self) -> [f64; 3] {
@@ -203,11 +203,12 @@ impl AnswerParams {
         (power(self.position_decay, steps) * ONE + 0.5) as u64
     }
 
-    /// The similarity of a subject and a basket of `len` items: Σ w(d) over the shared items / √len. `overlap` is the
-    /// sum, in units of 2^−16.
+    /// The similarity of a subject and a basket: Σ w(d) over the shared items / √(items of the basket).
+    ///
+    /// `overlap` is the sum, in units of 2^−16. `length_norm` is that of the basket's items.
     #[inline]
-    pub(crate) fn basket_similarity(&self, overlap: u64, len: usize) -> f64 {
-        overlap as f64 / ONE / (len as f64).sqrt()
+    pub(crate) fn basket_similarity(&self, overlap: u64, length_norm: f64) -> f64 {
+        overlap as f64 / ONE * length_norm
     }
 
     /// What a basket adds to the score of each of its items. `steps` is how far back its most recent shared item is.
@@ -215,10 +216,11 @@ impl AnswerParams {
         contribution(similarity * power(self.match_decay, steps))
     }
 
-    /// The score of an item by baskets: the sum of contributions · (1 + idf · ln(N / n(item))).
-    pub(crate) fn basket_score(&self, sum: u64, support: u32, total: u32) -> f64 {
-        let rarity = libm::log(f64::from(total)) - libm::log(f64::from(support.max(1)));
-        sum as f64 / UNIT * (1.0 + self.idf * rarity.max(0.0))
+    /// The score of an item by baskets: the sum of contributions · (1 + idf · ln(N / n(item))). Both numbers are given
+    /// as their logarithms.
+    #[inline]
+    pub(crate) fn basket_score(&self, sum: u64, log_support: f64, log_total: f64) -> f64 {
+        sum as f64 / UNIT * (1.0 + self.idf * (log_total - log_support))
     }
 
     /// What an entry of the list of the item that is `steps` back adds to the score of the entry's item.
@@ -244,6 +246,16 @@ impl AnswerParams {
         let Some(half_life) = self.own_half_life else { return contribution(1.0) };
         contribution(libm::exp2(-(age as f64 / half_life.get() as f64)))
     }
+}
+
+/// 1 / √len, for a basket of so many items, at least one.
+pub(crate) fn length_norm(len: usize) -> f64 {
+    1.0 / (len as f64).sqrt()
+}
+
+/// ln n, for a number of baskets, at least one.
+pub(crate) fn log(n: u32) -> f64 {
+    libm::log(f64::from(n))
 }
 
 /// A contribution in units, rounded down.
@@ -275,11 +287,11 @@ mod tests {
     fn similarity_by_hand() {
         let params = AnswerParams { position_decay: 0.5, ..AnswerParams::default() };
         let overlap = params.position_weight(0) + params.position_weight(1);
-        assert_eq!(params.basket_similarity(overlap, 4), 0.75);
+        assert_eq!(params.basket_similarity(overlap, length_norm(4)), 0.75);
         let none = AnswerParams { idf: 0.0, ..params };
-        assert_eq!(none.basket_score(none.basket_contribution(0.75, 0), 1, 100), 0.75);
+        assert_eq!(none.basket_score(none.basket_contribution(0.75, 0), log(1), log(100)), 0.75);
         let halved = AnswerParams { match_decay: 0.5, ..none };
-        assert_eq!(halved.basket_score(halved.basket_contribution(0.75, 2), 1, 100), 0.1875);
+        assert_eq!(halved.basket_score(halved.basket_contribution(0.75, 2), log(1), log(100)), 0.1875);
     }
 
     #[test]

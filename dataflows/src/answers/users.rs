@@ -10,9 +10,12 @@ use crate::answers::params::{AnswerParams, Exclude};
 use crate::answers::query::{Ask, OwnItem, Replied, Reply, Subject};
 use crate::epochs::PerEpoch;
 use crate::names::route;
+use crate::state_stats::{Measured, StateCollector, StateStats, bytes};
 use crate::{Basket, BasketState, Epoch, Item, Name, Touch};
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::core::Concat;
@@ -50,6 +53,26 @@ struct UserBasket {
     cart: Vec<Item>,
 }
 
+/// The users of one worker.
+struct Users {
+    known: BTreeMap<Name, User>,
+    /// Those that are subjects.
+    open: OpenSubjects<()>,
+}
+
+impl Measured for Users {
+    fn add_to(&self, stats: &mut StateStats) {
+        stats.open_users += self.open.len() as u64;
+        stats.refresh_left += self.open.left() as u64;
+        // Two entries of B-trees, whose nodes are about two thirds full.
+        let entry =
+            (size_of::<(Touch, Basket)>() + size_of::<(Basket, Touch)>() + size_of::<UserBasket>()) * 3 / 2;
+        let basket = |basket: &UserBasket| entry as u64 + bytes(&basket.items) + bytes(&basket.cart);
+        let baskets = self.known.values().flat_map(|user| user.baskets.values());
+        stats.subjects_bytes += baskets.map(basket).sum::<u64>();
+    }
+}
+
 /// The baskets of one user.
 #[derive(Default)]
 struct User {
@@ -68,6 +91,7 @@ pub(super) fn users<'scope>(
     asking: StreamVec<'scope, Epoch, Asked>,
     ticks: StreamVec<'scope, Epoch, Tick>,
     params: AnswerParams,
+    state_stats: &mut StateCollector,
 ) -> StreamVec<'scope, Epoch, UserOutput> {
     let owner = states.scope().index() as u32;
     let wants_own = params.uses_own();
@@ -76,11 +100,14 @@ pub(super) fn users<'scope>(
         .flat_map(move |state| baskets_of_users(state).map(move |(user, input)| (to_users(&user), input)));
     let asking = asking.flat_map(questions);
     let ticks = ticks.map(move |tick| (u64::from(owner), Input::Tick(tick)));
-    let mut known: BTreeMap<Name, User> = BTreeMap::new();
-    let mut open = OpenSubjects::new(params.refresh_max);
+    let shared =
+        Rc::new(RefCell::new(Users { known: BTreeMap::new(), open: OpenSubjects::new(params.refresh_max) }));
+    let users = Rc::clone(&shared);
+    state_stats.add(shared);
     let inputs = baskets.concat(asking).concat(ticks);
     let by_worker = Exchange::new(|(worker, _input): &(u64, Input)| *worker);
     inputs.per_epoch(by_worker, "Users", move |epoch, inputs, session| {
+        let Users { known, open } = &mut *users.borrow_mut();
         let (mut tick, mut questions) = (None, Vec::new());
         for (_worker, input) in inputs.drain(..) {
             match input {

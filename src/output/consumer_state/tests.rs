@@ -12,7 +12,7 @@ type Topic = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn options() -> impl Strategy<Value = OutputOptions> {
     (0..3_usize, any::<bool>(), 0..=Decimal::DIGITS_MAX).prop_map(|(envelope, scores, score_digits)| {
-        OutputOptions { envelope: Envelope::ALL[envelope], scores, score_digits }
+        OutputOptions { rows: RowKind::Item, envelope: Envelope::ALL[envelope], scores, score_digits }
     })
 }
 
@@ -180,7 +180,8 @@ fn a_key_that_moves_leaves_with_its_list() {
     let value = |epoch: u64| {
         format!(r#"{{"version":1,"item":"a","epoch":{epoch},"recommendations":[{{"item":"b"}}]}}"#)
     };
-    let options = OutputOptions { envelope: Envelope::Upsert, scores: false, score_digits: 0 };
+    let options =
+        OutputOptions { rows: RowKind::Item, envelope: Envelope::Upsert, scores: false, score_digits: 0 };
     let list = vec![Neighbour { item: "b".into(), score: 0, count: 0 }];
     let encode = |computed: HashMap<Name, List>| {
         let mut consumer_state = ConsumerState::default();
@@ -205,7 +206,8 @@ fn a_key_that_moves_leaves_with_its_list() {
 /// In a file, the end of an epoch is missing: the list is removed and published again.
 #[test]
 fn a_torn_list_is_mended() {
-    let options = OutputOptions { envelope: Envelope::Changes, scores: false, score_digits: 0 };
+    let options =
+        OutputOptions { rows: RowKind::Item, envelope: Envelope::Changes, scores: false, score_digits: 0 };
     let entry = |item: &str| Neighbour { item: item.into(), score: 0, count: 0 };
     let before = vec![entry("x"), entry("y"), entry("z")];
     let after = vec![entry("new"), entry("x"), entry("y")];

@@ -2,7 +2,7 @@
 
 pub(crate) mod mock;
 
-use super::super::{Envelope, ListChange, Lists, OutputOptions, encode};
+use super::super::{Envelope, ListChange, Lists, OutputOptions, RowKind, encode};
 use super::*;
 use crate::skipped::skip;
 use deltacart_dataflows::Neighbour;
@@ -24,7 +24,11 @@ fn records(items: &[&str], gone: bool, envelope: Envelope) -> Records {
         let list = vec![Neighbour { item: "n".into(), score: 1, count: 1 }];
         let (before, after) = if gone { (list, Vec::new()) } else { (Vec::new(), list) };
         let change = ListChange { item: (*item).into(), epoch: 1, before, after };
-        encode(&change, &OutputOptions { envelope, scores: true, score_digits: 3 }, &mut records);
+        encode(
+            &change,
+            &OutputOptions { rows: RowKind::Item, envelope, scores: true, score_digits: 3 },
+            &mut records,
+        );
     }
     records
 }

@@ -1,6 +1,6 @@
 //! One batch of records: decodes and counts them, and reports those that cannot be used.
 
-use crate::dead_letter::{DeadLetters, Found, Rejected};
+use crate::dead_letter::{DeadLetters, Found, Origin, Rejected};
 use crate::job::Stream;
 use crate::summary::{Counter, Tally};
 use crate::unusable::Complaints;
@@ -70,7 +70,7 @@ impl Reader<'_> {
                 self.counts.rejects += 1;
                 self.tally.add(Counter::Rejects(reject.reason.name().to_owned()), 1);
                 self.write_letter(record, &Rejected::record(&reject));
-                let origin = self.stream.origin(record.partition);
+                let origin = Origin::of(self.stream, record.partition);
                 match (reject.reason, origin.found) {
                     // A file without its columns is useless as a whole. In a topic, other partitions may have a
                     // usable header.
@@ -107,7 +107,7 @@ impl Reader<'_> {
             self.tally.add(Counter::LettersLeftOut, defects.more.values().copied().map(u64::from).sum());
         }
         for (place, part) in defects.parts.iter().enumerate() {
-            self.complaints.reject(self.stream.origin(record.partition), record, &part.reject, true);
+            self.complaints.reject(Origin::of(self.stream, record.partition), record, &part.reject, true);
             let is_last = place + 1 == defects.parts.len();
             let more = if is_last { defects.more.values().sum() } else { 0 };
             let record = RawRecord { value: Some(part.text.as_bytes()), ..*record };
@@ -117,7 +117,7 @@ impl Reader<'_> {
 
     fn write_letter(&mut self, record: &RawRecord<'_>, rejected: &Rejected<'_>) {
         let Some(dead_letters) = &mut self.dead_letters else { return };
-        let origin = self.stream.origin(record.partition);
+        let origin = Origin::of(self.stream, record.partition);
         if let Err(error) = dead_letters.write(origin, record, rejected) {
             self.failed = Err(error.into());
         }
