@@ -46,6 +46,27 @@ fn online_retail_by_customer() {
     check_retail("--basket user --measure jaccard", "missing-basket");
 }
 
+/// Carts and users are answered, all of them again at every epoch, and compared with the model then. Invoices are carts
+/// that nobody buys, so that there are many.
+#[test]
+fn online_retail_answers() {
+    let folder = Folder::new();
+    let Some(input) = retail(&folder) else { return };
+    let [output, carts, users] = ["lists.jsonl", "carts.jsonl", "users.jsonl"].map(|name| folder.path(name));
+    for way in ["baskets", "blend --blend lists=0.4,baskets=1,own=0.3 --exclude last"] {
+        let job = "run --format csv --columns basket=InvoiceNo,item=StockCode,quantity=Quantity,time=InvoiceDate,\
+                   user=CustomerID --epoch-events 500 --verify-every 1 -w 2 --recommend items,carts,users --refresh 0 \
+                   --open-for 20m --overwrite --answer-by";
+        let places =
+            format!("--input {input} --output {output} --output-carts {carts} --output-users {users}");
+        let done = run(&format!("{job} {way} {places}"), &[]).expect(0);
+        assert!(done.summary().contains(", verified "), "{}", done.stderr);
+        let counts =
+            [&carts, &users].map(|path| std::fs::read(path).unwrap().split(|&byte| byte == b'\n').count());
+        assert!(counts.iter().all(|&count| count > 100), "{way}: {counts:?} answers of carts and users");
+    }
+}
+
 #[test]
 fn rees46() {
     let months = ["2022_oct", "2022_nov", "2022_dec", "2023_jan", "2023_feb"];

@@ -332,7 +332,7 @@ mod tests {
             let (left, whole) = match whole.as_str() {
                 _ if left.is_empty() => (String::new(), whole),
                 "" => (r#"{"vers"#.to_owned(), whole),
-                _ => (format!(r#"{{"version":1,{left}"#), format!(r#"{{"version":1,{whole}"#)),
+                _ => (format!(r#"{{"version":1,"item":{left}"#), format!(r#"{{"version":1,"item":{whole}"#)),
             };
             std::fs::write(&path, left).unwrap();
             let mut sink = FileSink::resume(path.to_str().unwrap(), Lines::LISTS).unwrap();

@@ -144,7 +144,9 @@ fn the_document_shows_what_is_written() {
     let mut canonical = Vec::new();
     lists.write_canonical(&mut canonical).unwrap();
     lines.push(String::from_utf8(canonical).unwrap().trim_end().to_owned());
-    let shown: Vec<&str> = document.lines().filter(|line| line.starts_with('{')).collect();
+    // Notes and dead letters have tests of their own.
+    let of_lists = document.split("\n# Notes\n").next().unwrap();
+    let shown: Vec<&str> = of_lists.lines().filter(|line| line.starts_with('{')).collect();
     assert_eq!(shown, lines);
 }
 

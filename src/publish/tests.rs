@@ -372,9 +372,10 @@ fn a_log_goes_on_behind_its_end_and_waits_for_no_table() {
             published.delivered.probe_with(&out);
             published.accepted.probe_with(&taken);
         });
+        // The operator polls the sink every millisecond.
         let mut step = |times| {
             (0..times).for_each(|_| {
-                worker.step();
+                worker.step_or_park(Some(Duration::from_millis(2)));
             })
         };
         consumer_state.close();
