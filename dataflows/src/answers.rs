@@ -95,8 +95,7 @@ impl<'scope> Asking<'scope> {
         let Asking { states, forgot, refreshes, questions, params } = self;
         let ticks = forgot.broadcast().map(|()| Tick::All).concat(refreshes.map(|()| Tick::Some));
         let questions = questions::questions(questions, names, params);
-        let carts = carts::carts(states.clone(), ticks.clone(), params, state_stats)
-            .filter(move |_asked| params.carts > 0);
+        let carts = carts::carts(states.clone(), ticks.clone(), params, state_stats);
         let asking = carts.concat(questions);
         let (users, own) =
             users::users(states, asking.clone(), ticks, params, state_stats).ok_err(|output| match output {

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::core::Concat;
-use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::vec::{Filter, Map};
 
 /// A subject of an epoch: what it asks, or that it is closed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,6 +62,7 @@ pub(super) fn carts<'scope>(
     let shared = Rc::new(RefCell::new(OpenSubjects::new(params.refresh_max)));
     let open = Rc::clone(&shared);
     state_stats.add(shared);
+    let states = states.filter(move |_state| params.carts > 0);
     let inputs = states.map(Input::State).concat(ticks.map(Input::Tick));
     inputs.per_epoch(Pipeline, "Carts", move |epoch, inputs, session| {
         let mut open = open.borrow_mut();

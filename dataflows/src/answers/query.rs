@@ -33,7 +33,8 @@ pub struct Question {
     pub user: Option<Name>,
     /// The most entries of the answer.
     pub k: usize,
-    /// How it is answered. None: as carts are.
+    /// How it is answered. None: as carts are. A way that the dataflow's own settings do not use finds nothing, because
+    /// what it needs is not kept.
     pub params: Option<AnswerParams>,
 }
 

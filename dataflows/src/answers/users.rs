@@ -19,7 +19,7 @@ use std::rc::Rc;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::core::Concat;
-use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::vec::{Filter, Map};
 
 /// What the operator emits.
 #[derive(Clone)]
@@ -96,7 +96,10 @@ pub(super) fn users<'scope>(
     let owner = states.scope().index() as u32;
     let wants_own = params.uses_own();
     let to_users = |name: &Name| route(name);
+    // Users cost memory, so they are kept only if somebody asks about them.
+    let is_needed = params.users > 0 || params.uses_own();
     let baskets = states
+        .filter(move |_state| is_needed)
         .flat_map(move |state| baskets_of_users(state).map(move |(user, input)| (to_users(&user), input)));
     let asking = asking.flat_map(questions);
     let ticks = ticks.map(move |tick| (u64::from(owner), Input::Tick(tick)));
