@@ -43,7 +43,7 @@ pub use kafka::{
     fence, wait_for_open_transactions,
 };
 pub(crate) use log_format::{LogFormat, Mark};
-pub(crate) use note::NoteFormat;
+pub(crate) use note::{NoteFormat, NoteOrigin};
 pub use records::{Record, Records};
 pub use sink::{Delivery, Sent, Sink, SinkError, StreamNumber, Watch};
 pub(crate) use sink_set::SinkSet;

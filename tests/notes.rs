@@ -46,7 +46,7 @@ pub(crate) fn events(seed: u64, count: u64) -> Vec<(String, Vec<u8>)> {
             15 => with("refund", Some(&item)),
             16 => with("forget", None),
             17 => json!({ "event": "forget", "user": user, "time": time }),
-            _ => with("set", Some(&item)),
+            _ => with("add", Some(&item)),
         };
         events.push((user, value.to_string().into_bytes()));
     }

@@ -59,7 +59,7 @@ const COUNTERS: [(Counter, &str, &str); 16] = [
     (Counter::LinesEvicted, "deltacart_lines_evicted", "Lines that left full baskets"),
     (Counter::BasketsExpired, "deltacart_baskets_expired", "Baskets forgotten after --basket-idle"),
     (Counter::ListsChanged, "deltacart_lists_changed", "List changes published"),
-    (Counter::RecordsOut, "deltacart_records_out", "Records written for them"),
+    (Counter::RecordsOut, "deltacart_records_out", "Records written to the output streams"),
     (Counter::BytesOut, "deltacart_bytes_out", "Bytes of those"),
     (
         Counter::Verified,

@@ -10,12 +10,10 @@
 use super::file::Lines;
 use super::log_format::LogFormat;
 use super::records::Records;
-use crate::streams::{Stream, Streams};
 use anyhow::{Context, Result, bail, ensure};
 use deltacart_dataflows::{Epoch, Millis, Name, Note, NoteCause, NoteKind, Partition, Position};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::path::PathBuf;
 
 impl Lines {
     /// Notes of odd events and baskets.
@@ -52,16 +50,25 @@ struct NoteRecord<'a> {
     version: u32,
 }
 
+/// An input stream, as notes name it.
+#[derive(Clone, Debug)]
+pub(crate) enum NoteOrigin {
+    /// A topic, with its id where that is known.
+    Topic { name: String, id: Option<String> },
+    /// The paths of files, each of which is a partition.
+    Files(Vec<String>),
+}
+
 /// How notes are written: with the names of the input streams that their positions are in.
 pub(crate) struct NoteFormat {
-    streams: Vec<(Stream, Option<String>)>,
+    /// By the number of the input stream.
+    origins: Vec<NoteOrigin>,
 }
 
 impl NoteFormat {
-    /// The format for a job with these input streams. `topic_ids` has the topic id of each stream, where it is known.
-    pub(crate) fn new(streams: &Streams, topic_ids: Vec<Option<String>>) -> NoteFormat {
-        let streams = streams.iter().map(|(_number, stream)| stream.clone());
-        NoteFormat { streams: streams.zip(topic_ids).collect() }
+    /// The format for a job with these input streams.
+    pub(crate) fn new(origins: Vec<NoteOrigin>) -> NoteFormat {
+        NoteFormat { origins }
     }
 
     /// The name of a kind in records.
@@ -76,19 +83,18 @@ impl NoteFormat {
 
     /// The input partition that a record names. `None` if the job does not read it.
     fn partition(&self, record: &NoteRecord<'_>) -> Option<Partition> {
-        let of_stream = |(stream, id): &(Stream, Option<String>)| match (&record.topic, &record.file) {
-            (Some(topic), None) => {
+        let of_origin = |origin: &NoteOrigin| match (origin, &record.topic, &record.file) {
+            (NoteOrigin::Topic { name, id }, Some(topic), None) => {
                 // A topic that was deleted and created again has other offsets under the same name.
                 let is_other = matches!((id, &record.topic_id), (Some(now), Some(then)) if now != then);
-                (stream.topic() == Some(topic) && !is_other).then_some(record.partition)
+                (name == topic && !is_other).then_some(record.partition)
             }
-            (None, Some(file)) => {
-                let is_it = |path: &PathBuf| path.to_string_lossy() == *file;
-                stream.files().iter().position(is_it).map(|number| number as u32)
+            (NoteOrigin::Files(paths), None, Some(file)) => {
+                paths.iter().position(|path| path == file).map(|number| number as u32)
             }
             _ => None,
         };
-        let found = (0..=u8::MAX).zip(&self.streams).find_map(|(stream, it)| Some((stream, of_stream(it)?)));
+        let found = (0..=u8::MAX).zip(&self.origins).find_map(|(stream, it)| Some((stream, of_origin(it)?)));
         found.and_then(|(stream, number)| Partition::new(stream, number))
     }
 }
@@ -140,15 +146,19 @@ impl LogFormat for NoteFormat {
             NoteCause::Idle { partition, last } => (partition, None, Some(last)),
             NoteCause::Restore => return,
         };
-        let Some((stream, topic_id)) = self.streams.get(usize::from(partition.stream())) else { return };
-        let file = stream.file(partition.number()).map(|path| path.to_string_lossy());
+        let (mut topic, mut topic_id, mut file) = (None, None, None);
+        match self.origins.get(usize::from(partition.stream())) {
+            Some(NoteOrigin::Topic { name, id }) => (topic, topic_id) = (Some(name), id.as_ref()),
+            Some(NoteOrigin::Files(paths)) => file = paths.get(partition.number() as usize),
+            None => {}
+        }
         let record = NoteRecord {
             note: NoteFormat::name(note.kind).into(),
             basket: note.basket.as_str().into(),
             item: note.item.as_deref().map(Into::into),
-            topic: stream.topic().map(Into::into),
-            topic_id: topic_id.as_deref().map(Into::into),
-            file,
+            topic: topic.map(Into::into),
+            topic_id: topic_id.map(Into::into),
+            file: file.map(Into::into),
             partition: partition.number(),
             offset: position.map(|position| position.offset),
             index: position.map(|position| position.index),
@@ -182,26 +192,13 @@ impl LogFormat for NoteFormat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::streams::Input;
-    use deltacart_inputs::kafka::StartFrom;
-    use deltacart_inputs::{DecodeOptions, Format};
     use proptest::prelude::*;
     use serde_json::Value;
-    use std::time::Duration;
 
     /// A job that reads a topic with this id, and two files.
     fn format(id: Option<&str>) -> NoteFormat {
-        let decode = DecodeOptions::new(Format::Json);
-        let topic = Input::Topic {
-            name: "carts".to_owned(),
-            from: StartFrom::Beginning,
-            until_end: false,
-            metadata_refresh: Duration::from_secs(1),
-        };
-        let files = Input::Files(vec!["a.jsonl".into(), "b.jsonl".into()]);
-        let streams = [topic, files].map(|input| Stream { input, decode: decode.clone() });
-        let streams = Streams::new(streams.to_vec()).unwrap();
-        NoteFormat::new(&streams, vec![id.map(str::to_owned), None])
+        let topic = NoteOrigin::Topic { name: "carts".to_owned(), id: id.map(str::to_owned) };
+        NoteFormat::new(vec![topic, NoteOrigin::Files(vec!["a.jsonl".to_owned(), "b.jsonl".to_owned()])])
     }
 
     fn partition(stream: u8, number: u32) -> Partition {

@@ -17,9 +17,9 @@ use super::ingest::Ingest;
 use super::recovery::{LogReadBack, ReadBack, ReadBackInput, Reader, Recovery, TableReadBack};
 use super::snapshots::Snapshots;
 use super::{Context, PARK_MAX, Turn};
-use crate::job::{Delivery, Destination, Job, OutputStream};
+use crate::job::{Delivery, Destination, Job, OutputStream, Stream};
 use crate::metrics::{Step, WorkerMeter};
-use crate::output::{NoteFormat, RowKind, Sink, StreamNumber, Watch};
+use crate::output::{NoteFormat, NoteOrigin, RowKind, Sink, StreamNumber, Watch};
 use crate::outputs::{Content, TableSettings};
 use crate::publish::{Cadence, EpochWriter, Publication, Publish, Publisher, Resumption};
 use crate::summary::Counter;
@@ -103,7 +103,7 @@ impl<'a> Running<'a> {
         tracing::debug!(worker = share.worker, "the input and the output are open");
         let resumes: Vec<bool> = consumer_states.iter().map(Option::is_some).collect();
         let resumption = resumes.contains(&true).then(Rc::<Resumption>::default);
-        let note_format = NoteFormat::new(&job.streams, ingest.topic_ids());
+        let note_format = note_format(job, ingest.topic_ids());
         let Dataflow { input, read_backs, cadences, probes, meter } =
             build(worker, context, sink, request, &resumes, resumption.clone(), note_format);
         let scheduler = EpochScheduler::new(job.cut, job.limits, snapshots.is_some(), environment.now());
@@ -316,6 +316,15 @@ fn build(
         WorkerMeter::new(&shared.meter, scope.index(), Rc::clone(tally), work, sampling, state_stats)
     });
     Dataflow { input, read_backs, cadences, probes: Probes { delivered, accepted }, meter }
+}
+
+/// The format of notes: they name the input streams.
+fn note_format(job: &Job, topic_ids: Vec<Option<String>>) -> NoteFormat {
+    let origin = |((_number, stream), id): ((u8, &Stream), Option<String>)| match stream.topic() {
+        Some(name) => NoteOrigin::Topic { name: name.to_owned(), id },
+        None => NoteOrigin::Files(stream.files().iter().map(|path| path.display().to_string()).collect()),
+    };
+    NoteFormat::new(job.streams.iter().zip(topic_ids).map(origin).collect())
 }
 
 /// How a stream of a job is published.
