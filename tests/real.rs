@@ -55,8 +55,8 @@ fn online_retail_answers() {
     let [output, carts, users] = ["lists.jsonl", "carts.jsonl", "users.jsonl"].map(|name| folder.path(name));
     for way in ["baskets", "blend --blend lists=0.4,baskets=1,own=0.3 --exclude last"] {
         let job = "run --format csv --columns basket=InvoiceNo,item=StockCode,quantity=Quantity,time=InvoiceDate,\
-                   user=CustomerID --epoch-events 500 --verify-every 1 -w 2 --recommend items,carts,users --refresh 0 \
-                   --open-for 20m --overwrite --answer-by";
+                   user=CustomerID --epoch-events 1000 --verify-every 1 -w 2 --recommend items,carts,users --refresh 0 \
+                   --open-for 5m --overwrite --answer-by";
         let places =
             format!("--input {input} --output {output} --output-carts {carts} --output-users {users}");
         let done = run(&format!("{job} {way} {places}"), &[]).expect(0);

@@ -202,7 +202,9 @@ impl<'a> Shop<'a> {
             let named = |flag: &str| {
                 words.windows(2).any(|pair| pair[0] == flag && topic_of(&pair[1]) == Some(topic))
             };
-            named("--output") || named("--dead-letter")
+            ["--output", "--output-carts", "--output-users", "--notes", "--dead-letter"]
+                .into_iter()
+                .any(named)
         };
         for topic in words.iter().filter_map(|word| topic_of(word)) {
             let Some(found) = records(self.broker, topic) else {
