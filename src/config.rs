@@ -17,6 +17,7 @@ use crate::job::{
 };
 use crate::output::{OutputOptions, RowKind, WORKER_SLOTS};
 use crate::outputs::Content;
+use crate::parquet_output;
 use crate::top::TopOptions;
 use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
@@ -64,6 +65,7 @@ pub fn job(args: RunArgs) -> Result<Job> {
     let state = state(&args, &streams)?;
     let dead_letters = args.dead_letter.as_ref().map(destination);
     let has_topics = check_topics(&args, &outputs)?;
+    check_parquet(&outputs, dead_letters.as_ref())?;
     let kafka = if has_topics { Some(kafka(&args.kafka)?) } else { None };
     let job = Job {
         streams,
@@ -112,6 +114,21 @@ fn outputs(args: &RunArgs) -> Outputs {
     let lists = Outputs::lists(destination(&args.output), records, args.lists_every.0);
     subjects::outputs(args, records, lists, destination)
         .with(Content::Notes, args.notes.as_ref().map(destination))
+}
+
+/// Refuses Parquet where this build or the output has none.
+fn check_parquet(outputs: &Outputs, dead_letters: Option<&Destination>) -> Result<()> {
+    for (number, stream) in outputs.iter() {
+        match stream.file() {
+            Some(path) if number == 0 => parquet_output::check_output(path)?,
+            Some(path) => parquet_output::check_lines(stream.content.flag(), path)?,
+            None => {}
+        }
+    }
+    match dead_letters {
+        Some(Destination::File(path)) => parquet_output::check_lines("--dead-letter", path),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a topic that two flags name. Returns whether any flag names one.
@@ -422,6 +439,7 @@ pub fn generate(args: &GenerateArgs) -> Result<GenerateOptions> {
     };
     options.validate()?;
     if let Destination::File(path) = &options.output {
+        parquet_output::check_lines("--output", path)?;
         let output = Written { flag: "--output", path: path.clone(), existing: options.existing };
         refuse_lost_files(&[], &[output])?;
     }

@@ -12,6 +12,7 @@
 use crate::cluster::{self, Cluster, Joined, Settings, Turns, Watchdog};
 use crate::job::{Destination, Job, OutputStream};
 use crate::output::{FileSink, Lines, Sink, SinkError, StreamNumber, TopicSpec, ensure_topic};
+use crate::parquet_output::{ParquetOutput, is_parquet};
 use crate::process::{Handle, Shared};
 use crate::slow_reader::SlowReader;
 use crate::state::open::State;
@@ -79,8 +80,9 @@ fn run_joined(job: Job, handle: &Handle, joined: &mut Joined, prepare: Prepare) 
     handle.meter().wait_for("the brokers to answer about the topics");
     let output_topics = prepare(&job)?;
     handle.meter().wait_no_more();
+    let parquet = parquet_output(&job)?;
     let shared = Shared {
-        outputs: output_files(&job)?,
+        outputs: output_files(&job, parquet.as_ref())?,
         dead_letters: dead_letter_file(&job)?,
         output_topics,
         turns: Turns::new(job.cluster.threads),
@@ -103,6 +105,9 @@ fn run_joined(job: Job, handle: &Handle, joined: &mut Joined, prepare: Prepare) 
     }
     for mut file in files {
         file.finish(Duration::ZERO).unwrap_or_else(|error| fail(&error.into()));
+    }
+    if let Some(parquet) = parquet {
+        parquet.write()?;
     }
     let summary = handle.shared.summary.lock().map_err(|_| anyhow!("a worker stopped"))?.take();
     Ok(summary.map(|summary| Summary { elapsed: start.elapsed(), ..summary }))
@@ -133,10 +138,20 @@ fn slow_readers(job: &Job, shared: &Shared) -> Result<Vec<SlowReader>> {
     Ok(watched)
 }
 
+/// The lists, if they go to a Parquet file. It is written when the workers have ended.
+fn parquet_output(job: &Job) -> Result<Option<ParquetOutput>> {
+    let path = job.output_files().find_map(|(_number, _stream, path)| is_parquet(path).then_some(path));
+    path.map(|path| ParquetOutput::open(path, job.existing)).transpose()
+}
+
 /// The output streams that are files. Worker 0 writes them.
-fn output_files(job: &Job) -> Result<BTreeMap<StreamNumber, FileSink>> {
+fn output_files(job: &Job, parquet: Option<&ParquetOutput>) -> Result<BTreeMap<StreamNumber, FileSink>> {
     let open = |(number, stream, path): (StreamNumber, &OutputStream, &str)| {
-        Ok((number, FileSink::open(path, job.existing, stream.content.lines())?))
+        let sink = match parquet.filter(|_| is_parquet(path)) {
+            Some(parquet) => parquet.sink(),
+            None => FileSink::open(path, job.existing, stream.content.lines())?,
+        };
+        Ok((number, sink))
     };
     job.output_files().map(open).collect()
 }

@@ -23,6 +23,8 @@ pub mod files;
 
 mod topics;
 
+mod parquet_output;
+
 pub mod cluster;
 
 pub mod state;

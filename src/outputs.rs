@@ -16,6 +16,7 @@
 
 use crate::files::ExistingFile;
 use crate::output::{Lines, OutputOptions, RowKind, StreamNumber};
+use crate::parquet_output::is_parquet;
 use std::time::Duration;
 
 /// A destination of records.
@@ -107,7 +108,8 @@ impl OutputStream {
 
     /// Whether publishing resumes from what consumers have. That is always so for a topic, which outlives the job.
     pub fn resumes(&self, existing: ExistingFile) -> bool {
-        self.file().is_none_or(|path| existing == ExistingFile::Resume && path != "-")
+        let can_append = |path: &str| path != "-" && !is_parquet(path);
+        self.file().is_none_or(|path| existing == ExistingFile::Resume && can_append(path))
     }
 
     /// Its place for messages: `topic NAME`, or the path of its file.

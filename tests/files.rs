@@ -109,5 +109,12 @@ fn parquet_is_a_feature() {
         let done = run(&format!("run --input {name} --output {}", folder.path("lists.jsonl")), &[]).expect(1);
         done.says("this is Parquet, which needs a build with --features parquet").says(name);
     }
+    let rows = folder.file("rows.csv", ROWS);
+    let job = format!("run --input {rows} --format csv --columns basket=order,item=item");
+    for name in ["lists.parquet", "lists.PARQUET"] {
+        let done = run(&format!("{job} --output {}", folder.path(name)), &[]).expect(2);
+        done.says("Parquet needs a build with --features parquet");
+        assert!(!std::fs::exists(folder.path(name)).unwrap());
+    }
     assert!(!std::fs::exists(folder.path("lists.jsonl")).unwrap());
 }

@@ -24,6 +24,10 @@ mod cli;
 // Input files as shops have them: encodings, arrays, archives, headers, orders.
 mod files;
 
+// Parquet in and out: the lists of the same events as lines. Needs the feature parquet.
+#[cfg(feature = "parquet")]
+mod parquet;
+
 // No command line loses a file that it reads, writes or finds.
 mod file_safety;
 

@@ -4,6 +4,7 @@
 
 use crate::cli::{DeliveryKind, GenerateArgs, Given, OnOff, Place, Recommend, RunArgs, TopArgs};
 use crate::outputs::Outputs;
+use crate::parquet_output::is_parquet;
 use anyhow::{Result, bail};
 use deltacart_dataflows::Measure;
 use deltacart_inputs::Format;
@@ -103,7 +104,21 @@ pub(super) fn check_run(args: &RunArgs, outputs: &Outputs) -> Result<()> {
         },
     ];
     check(&args.given, &needs)?;
+    check_records(args, outputs)?;
     check_computed(args)
+}
+
+/// Refuses flags about records that have no effect, because the lists go to a Parquet file.
+fn check_records(args: &RunArgs, outputs: &Outputs) -> Result<()> {
+    let what = "an --output of records; a Parquet file has the lists at the end of the run";
+    let writes_parquet = matches!(&args.output, Place::File(path) if is_parquet(path));
+    let writes_other_tables =
+        outputs.iter().skip(1).any(|(_number, stream)| stream.content.table().is_some());
+    let needs = [
+        Need { flags: &["lists_every"], is_met: !writes_parquet, what },
+        Need { flags: &["envelope"], is_met: !writes_parquet || writes_other_tables, what },
+    ];
+    check(&args.given, &needs)
 }
 
 /// Refuses flags about what is computed that have no effect: those of another measure, and of answers where nobody is
