@@ -314,6 +314,9 @@ fn fast<'scope>(
     Answered { lists, answers, work: found.work }
 }
 
+/// A change of an answer: the answer, its epoch, and +1 or −1.
+type AnswerChange = ((Subject, List), Epoch, Diff);
+
 /// Lists by the name of what they are for: an item, a cart or a user.
 pub type NamedLists<'scope> = VecCollection<'scope, Epoch, (Name, List), Diff>;
 
@@ -321,7 +324,7 @@ pub type NamedLists<'scope> = VecCollection<'scope, Epoch, (Name, List), Diff>;
 fn by_kind<'scope>(
     answers: VecCollection<'scope, Epoch, (Subject, List), Diff>,
 ) -> (NamedLists<'scope>, NamedLists<'scope>, StreamVec<'scope, Epoch, QuestionAnswer>) {
-    let (carts, others): (_, StreamVec<'_, Epoch, ((Subject, List), Epoch, Diff)>) =
+    let (carts, others): (_, StreamVec<'_, Epoch, AnswerChange>) =
         answers.inner.ok_err(|((subject, list), epoch, diff)| match subject {
             Subject::Cart(cart) => Ok(((cart, list), epoch, diff)),
             other => Err(((other, list), epoch, diff)),

@@ -344,7 +344,7 @@ fn a_forgotten_user_leaves_no_trace() {
             let after = epochs.pop().unwrap();
             (epochs.pop().unwrap(), after)
         };
-        let never = run(&[others.clone()], params, 3).pop().unwrap();
+        let never = run(std::slice::from_ref(&others), params, 3).pop().unwrap();
         assert_ne!(before, after);
         assert_eq!(after, never, "{by:?}");
         assert!(!after.is_empty());
