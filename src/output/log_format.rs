@@ -31,8 +31,11 @@ pub(crate) trait LogFormat: 'static {
     ///
     /// # Errors
     /// When the record is not one of this log.
-    fn read(&self, value: &[u8]) -> Result<(Epoch, Option<(Self::Lane, Self::Place)>)>;
+    fn read(&self, value: &[u8]) -> Result<EpochAndPlace<Self::Lane, Self::Place>>;
 }
+
+/// The epoch of a record, and its lane and place, if the job still reads that input.
+pub(crate) type EpochAndPlace<L, P> = (Epoch, Option<(L, P)>);
 
 /// A record of a log as it was read back: its lane, the epoch that it names, and its place in the lane.
 pub(crate) type Mark<F> = (<F as LogFormat>::Lane, Epoch, <F as LogFormat>::Place);
