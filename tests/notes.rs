@@ -268,16 +268,17 @@ fn a_topic_and_a_file() {
     broker.produce(&topic, events.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
     let expected = expected(&records(&broker, &topic));
     let lists = plain_lists(&broker, &folder, &topic);
-    let job = |more: &str| {
-        format!("run {} --input kafka:{topic} --until-end {FLAGS} --overwrite -w 2 {more}", broker.flags)
-    };
+    let job =
+        |more: &str| format!("run {} --input kafka:{topic} --until-end {FLAGS} -w 2 {more}", broker.flags);
     let (to_file, to_topic) = (folder.path("lists-here.jsonl"), unused("lists"));
     let (notes_file, notes_topic) = (folder.path("notes.jsonl"), unused("notes"));
     for _ in 0..2 {
-        run(&job(&format!("--output {to_file} --notes kafka:{notes_topic} --slots 6")), &[]).expect(0);
+        run(&job(&format!("--output {to_file} --notes kafka:{notes_topic} --slots 6 --overwrite")), &[])
+            .expect(0);
         check(notes_in(&broker, &notes_topic), &expected, "a topic of notes");
         assert!(lists_of_file(&to_file) == lists);
-        run(&job(&format!("--output kafka:{to_topic} --notes {notes_file} --slots 6")), &[]).expect(0);
+        run(&job(&format!("--output kafka:{to_topic} --notes {notes_file} --slots 6 --overwrite")), &[])
+            .expect(0);
         check(lines(&notes_file), &expected, "a file of notes");
         assert!(broker.lists_held(&to_topic) == lists);
     }

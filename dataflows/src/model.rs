@@ -94,9 +94,7 @@ impl Model {
         }
         *clock = event.time.max(*clock);
         if event.action == Action::ForgetUser {
-            if let Some(user) = &event.user {
-                self.baskets.retain(|_name, basket| !basket.users.contains(user));
-            }
+            self.forget_user(event);
             return;
         }
         let basket = self.baskets.entry(event.basket.clone()).or_default();
@@ -135,6 +133,19 @@ impl Model {
             basket.touch = touch.max(basket.touch);
             basket.touch_lines(&lines, event.action.item(), line_touch);
         }
+    }
+
+    /// Deletes all baskets of the event's user. Those of its partition that had no event for too long are noted.
+    fn forget_user(&mut self, event: &Event) {
+        let Model { params, baskets, notes, .. } = self;
+        let (Some(user), partition) = (&event.user, event.position.partition) else { return };
+        baskets.retain(|name, basket| {
+            let is_theirs = basket.users.contains(user);
+            if is_theirs && basket.partition == partition && basket.is_expired(*params, event.time) {
+                notes.push(Note::of_expired(name, NoteCause::Idle { partition, last: basket.last }));
+            }
+            !is_theirs
+        });
     }
 
     /// Ends an epoch: deletes the baskets that had no event for too long. Of those that are recent no more, only the

@@ -234,7 +234,14 @@ impl Ledger {
         let theirs: Vec<u32> = seconds(&self.baskets_of_users, user).collect();
         self.has_forgotten |= !theirs.is_empty();
         for number in theirs {
-            self.forget(number, emit);
+            // An event finds the baskets of its own partition expired, wherever the epoch before it ended.
+            let is_expired = self.expiry.as_ref().is_some_and(|expiry| {
+                expiry.partition(number) == event.position.partition && expiry.is_expired(number, event.time)
+            });
+            match is_expired {
+                true => self.expire_basket(number, emit),
+                false => self.forget(number, emit),
+            }
         }
     }
 
