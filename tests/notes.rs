@@ -117,9 +117,8 @@ fn sorted(mut notes: Vec<Found>) -> Vec<Found> {
 #[track_caller]
 fn check(notes: Vec<Found>, expected: &[Found], what: &str) {
     let notes = sorted(notes);
-    for twice in notes.windows(2).filter(|two| two[0] == two[1]) {
-        panic!("{what}: {:?} is there twice", twice[0]);
-    }
+    let twice = notes.windows(2).find(|two| two[0] == two[1]);
+    assert!(twice.is_none(), "{what}: there twice: {twice:?}");
     let difference = notes.iter().zip(expected).find(|(note, expected)| note != expected);
     assert!(notes == expected, "{what}: {} of {}, {difference:?}", notes.len(), expected.len());
 }

@@ -88,8 +88,8 @@ pub(super) fn check(world: &World, params: Params, commits: &[Commit], is_end: b
     for partition in world.shop.partitions() {
         let expected = expected(world, partition, params);
         for Commit { decided, offset, .. } in commits.iter().filter(|commit| commit.partition == partition) {
-            let missing = expected.iter().filter(|place| place.0.offset < *offset);
-            let missing = missing.filter(|place| seen.get(place).is_none_or(|order| order > decided)).next();
+            let mut before = expected.iter().filter(|place| place.0.offset < *offset);
+            let missing = before.find(|place| seen.get(place).is_none_or(|order| order > decided));
             ensure!(missing.is_none(), "offset {offset} of {partition:?} is committed without {missing:?}");
         }
         let all: BTreeSet<&Place> = expected.iter().collect();
