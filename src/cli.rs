@@ -1,6 +1,8 @@
 //! The command line as it is typed: one flag a field, one doc comment a flag. `config` makes settings of it.
 
 mod answers;
+mod decode;
+mod evaluate;
 mod given;
 mod input;
 mod log_args;
@@ -9,6 +11,8 @@ mod subjects;
 mod values;
 
 pub use answers::AnswerArgs;
+pub use decode::DecodeArgs;
+pub use evaluate::EvaluateArgs;
 pub use given::Given;
 pub use input::{InputArg, OWN_SETTINGS};
 pub use log_args::LogArgs;
@@ -18,18 +22,16 @@ pub use values::{DeliveryKind, Listen, OnOff, Period, Place, Time};
 
 use crate::output::Envelope;
 use crate::top::Sort;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use deltacart_dataflows::{Algorithm, Measure};
 use deltacart_inputs::OnExpired;
 use deltacart_inputs::kafka::StartFrom;
-use deltacart_inputs::{
-    Basket, Columns, Delimiter, EventNames, FieldPaths, Format, NullWords, RepeatedOrders, TimeFormat,
-    Tombstones,
-};
+use deltacart_inputs::{RepeatedOrders, Tombstones};
+use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
-use values::{BasketName, format_name, number, one_of, whole};
+use values::{number, one_of, whole};
 
 /// Live, exact item-to-item recommendations from a stream of cart events.
 ///
@@ -45,6 +47,26 @@ pub struct Cli {
     /// What is said of it.
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+impl Cli {
+    /// Parses a command line. The first word is the program's name.
+    ///
+    /// # Errors
+    /// When the command line cannot be parsed, or asks for help. The error has the text to print and the exit code.
+    pub fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, clap::Error> {
+        let matches = Cli::command().try_get_matches_from(words)?;
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        let given = matches.subcommand().map(|(_name, matches)| Given::of(matches)).unwrap_or_default();
+        match &mut cli.command {
+            Command::Run(args) => args.given = given,
+            Command::Generate(args) => args.given = given,
+            Command::Top(args) => args.given = given,
+            Command::Evaluate(args) => args.given = given,
+            Command::Demo(_) | Command::Completions { .. } => {}
+        }
+        Ok(cli)
+    }
 }
 
 const EXIT_CODES: &str =
@@ -68,6 +90,9 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Show a recommendation topic or file as a table
     Top(TopArgs),
+    /// Measure how good answers would have been, by every way and measure, on events that are held out
+    #[command(after_help = evaluate::EXAMPLES)]
+    Evaluate(Box<EvaluateArgs>),
     /// Print completions for a shell
     ///
     /// For bash: deltacart completions bash > /etc/bash_completion.d/deltacart
@@ -99,26 +124,9 @@ pub struct RunArgs {
     /// 'SRC#FORMAT&columns=…&basket=…' more of its settings
     #[arg(long, value_name = "SRC", required = true, num_args = 1.., help_heading = "Input")]
     pub input: Vec<InputArg>,
-    /// The shape of the events. CloudEvents around JSON are recognised. docs/formats.md has every field
-    #[arg(long, default_value = "json", value_parser = format_name(), help_heading = "Input")]
-    pub format: Format,
-    /// What makes the basket, the unit in which items are together: an id, where key is the record's own, or several
-    /// columns, such as member+date
-    #[arg(long, default_value = "auto", value_parser = BasketName, help_heading = "Input")]
-    pub basket: Basket,
-    /// For --format csv, which column is what: basket=NAME,item=NAME and perhaps quantity, time, user, event, id. NAME
-    /// is in the file's header, or #1, #2, … for a file without one
-    #[arg(long, value_name = "FIELD=NAME,…", help_heading = "Input")]
-    pub columns: Option<Columns>,
-    /// For any JSON, which field is where: basket=id,item=line_items[].sku and perhaps quantity, time, user, event, id
-    #[arg(long, value_name = "FIELD=PATH,…", help_heading = "Input")]
-    pub fields: Option<FieldPaths>,
-    /// The shop's own names of events: add=cart,remove=remove_from_cart,… other=* ignores names that are not listed
-    #[arg(long, value_name = "KIND=NAME,…", help_heading = "Input")]
-    pub event_names: Option<EventNames>,
-    /// What stands between the columns of a CSV file, or the items of a basket: a character, or tab
-    #[arg(long, default_value = ",", value_name = "CHAR", help_heading = "Input")]
-    pub delimiter: Delimiter,
+    /// How records are decoded.
+    #[command(flatten)]
+    pub decode: DecodeArgs,
     /// Where the schemas of Avro and Protobuf are, behind a schema's id in the value or a header: the address of a
     /// registry, http://HOST:PORT, with a path if it has one, or a folder of schemas. docs/formats.md has the layouts
     #[arg(long, value_name = "URL", help_heading = "Input")]
@@ -126,12 +134,6 @@ pub struct RunArgs {
     /// A file with one line, user:password, for the schema registry; or user:password@ in its address
     #[arg(long, value_name = "FILE", requires = "schema_registry", help_heading = "Input")]
     pub schema_registry_login: Option<PathBuf>,
-    /// Words that stand for no value, in columns and in --fields, in any case; '' for none
-    #[arg(long, default_value = "NULL,\\N,nan", value_name = "WORD,…", help_heading = "Input")]
-    pub null_words: NullWords,
-    /// How times are written that are neither RFC 3339 nor numbers, in the letters of strftime: '%d.%m.%Y %H:%M'
-    #[arg(long, value_name = "FORMAT", help_heading = "Input")]
-    pub time_format: Option<TimeFormat>,
     /// Where to begin in a topic: beginning, end, committed (where the group stopped), or a time (RFC 3339 or epoch
     /// milliseconds)
     #[arg(long, default_value = "beginning", help_heading = "Input")]

@@ -1,5 +1,6 @@
 //! The commands: each makes its settings, handles signals, does its work, and reports the result.
 
+mod evaluate;
 mod progress;
 
 use crate::cli::{Cli, Command, DemoArgs, GenerateArgs, RunArgs, TopArgs};
@@ -42,6 +43,10 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => run_demo(&args),
         Command::Generate(args) => run_generate(&args),
         Command::Top(args) => run_top(&args),
+        Command::Evaluate(args) => {
+            let evaluation = config::evaluate(&args).map_err(wrong_settings)?;
+            evaluate::run(&args, evaluation).map_err(failed)
+        }
         Command::Completions { shell } => {
             config::completions(shell, &mut io::stdout());
             Ok(())

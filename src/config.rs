@@ -1,8 +1,11 @@
 //! From flags to settings. Every error of a command line is found here, before anything runs.
 
 mod effects;
+mod evaluate;
 mod inputs;
 mod subjects;
+
+pub use evaluate::{Evaluation, evaluate};
 
 use crate::cli::{
     Cli, DeliveryKind, DemoArgs, GenerateArgs, KafkaArgs, Listen, OnOff, Place, RunArgs, Time, TopArgs,

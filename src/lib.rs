@@ -59,6 +59,8 @@ pub mod top;
 
 pub mod generate;
 
+pub mod evaluate;
+
 pub mod demo;
 
 #[doc(hidden)]

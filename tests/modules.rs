@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const CRATES: [&str; 3] = ["src", "inputs/src", "dataflows/src"];
 
 /// The files that are still in a circle. Remove a file when it is in none any more; add none.
-const IN_A_CIRCLE: [&str; 74] = [
+const IN_A_CIRCLE: [&str; 72] = [
     "inputs/src/decode.rs",
     "inputs/src/decode/baskets.rs",
     "inputs/src/decode/choices.rs",
@@ -68,8 +68,6 @@ const IN_A_CIRCLE: [&str; 74] = [
     "inputs/src/registry/protobuf.rs",
     "inputs/src/registry/schema.rs",
     "inputs/src/registry/shared.rs",
-    "src/cli.rs",
-    "src/cli/given.rs",
     "src/cluster.rs",
     "src/cluster/bootstrap.rs",
     "src/cluster/heartbeat.rs",

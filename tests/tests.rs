@@ -49,6 +49,9 @@ mod real;
 // A job that is stopped or killed and resumes from its snapshots has the lists of one that never stopped.
 mod state;
 
+// The command `evaluate`: reports, protocols, and what it refuses.
+mod evaluate;
+
 // Regressions, each with its story.
 mod regression;
 

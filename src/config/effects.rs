@@ -2,7 +2,9 @@
 //!
 //! A user who types a flag expects an effect. If it would have none, the command reports an error and does not start.
 
-use crate::cli::{DeliveryKind, GenerateArgs, Given, OnOff, Place, Recommend, RunArgs, TopArgs};
+use crate::cli::{
+    DeliveryKind, EvaluateArgs, GenerateArgs, Given, OnOff, Place, Recommend, RunArgs, TopArgs,
+};
 use crate::outputs::Outputs;
 use crate::parquet_output::is_parquet;
 use anyhow::{Result, bail};
@@ -54,7 +56,7 @@ pub(super) fn check_run(args: &RunArgs, outputs: &Outputs) -> Result<()> {
     let cuts_by_count =
         args.epoch_events.is_some() || (!reads_topic && args.epoch.is_none() && !reads_stdin(args));
     // An input with its own settings may have another format, so its events may have names.
-    let has_event_names = !matches!(args.format, Format::Fimi | Format::OnlineRetail)
+    let has_event_names = !matches!(args.decode.format, Format::Fimi | Format::OnlineRetail)
         || args.input.iter().any(|input| !input.settings.is_empty());
     let kafka_place = if hints_at_topic(args) { NO_TOPIC_HINT } else { "a topic, kafka:TOPIC" };
     let needs = [
@@ -173,6 +175,37 @@ pub(super) fn check_generate(args: &GenerateArgs) -> Result<()> {
         Need { flags: &["partitions"], is_met: writes_topic, what: "an --output that is a topic" },
         Need { flags: &["group"], is_met: false, what: "commands that read and commit, such as run" },
         Need { flags: &["overwrite"], is_met: !writes_topic, what: "an --output that is a file" },
+    ];
+    check(&args.given, &needs)
+}
+
+/// Refuses flags of `evaluate` that have no effect.
+pub(super) fn check_evaluate(args: &EvaluateArgs) -> Result<()> {
+    let protocol = args.protocol.as_str();
+    let splits = matches!(protocol, "cart-completion" | "next-item" | "temporal");
+    let needs = [
+        Need {
+            flags: &["split"],
+            is_met: splits,
+            what: "--protocol cart-completion, next-item and temporal",
+        },
+        Need {
+            flags: &["min_baskets"],
+            is_met: protocol == "leave-last-basket",
+            what: "--protocol leave-last-basket",
+        },
+        Need {
+            flags: &["epoch_events", "freshness"],
+            is_met: protocol == "prequential",
+            what: "--protocol prequential",
+        },
+        Need { flags: &["trials"], is_met: args.tune.is_some(), what: "--tune" },
+        Need { flags: &["test"], is_met: protocol == "pair", what: "--protocol pair" },
+        Need {
+            flags: &["overwrite"],
+            is_met: args.outputs().any(|(_flag, path)| path != "-"),
+            what: "--json, --csv, --html or --export",
+        },
     ];
     check(&args.given, &needs)
 }

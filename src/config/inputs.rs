@@ -1,6 +1,6 @@
 //! From the `--input` flags of `run` to the streams of a job.
 
-use crate::cli::{InputArg, Place, RunArgs, Secretive};
+use crate::cli::{DecodeArgs, InputArg, Place, RunArgs, Secretive};
 use crate::job::{Input, Stream, Streams};
 use anyhow::{Context, Result, bail, ensure};
 use deltacart_inputs::kafka::StartFrom;
@@ -73,7 +73,7 @@ fn share_registry(args: &RunArgs, streams: &mut [Stream]) -> Result<()> {
     ensure!(
         described.peek().is_some(),
         "--schema-registry does not go with --format {}: schemas describe the events of json, ga4, segment and snowplow",
-        args.format.name()
+        args.decode.format.name()
     );
     for stream in described {
         stream.decode.registry.clone_from(&registry);
@@ -105,6 +105,19 @@ fn stdin_once(streams: &Streams) -> Result<()> {
 
 /// The options with which the records of an input are decoded. Its own settings override the flags.
 fn decode(args: &RunArgs, input: &InputArg) -> Result<DecodeOptions> {
+    let mut decode = decode_flags(&args.decode);
+    decode.duplicate_horizon = args.duplicate_horizon;
+    decode.repeated_orders = args.repeated_orders;
+    decode.tombstones = args.tombstones;
+    decode.limits.quantity_decimals = args.quantity_decimals;
+    decode.limits.record_bytes_max = args.max_record_bytes;
+    decode.limits.part_rejects_max = args.max_letters_per_record.get();
+    ensure!(args.max_record_bytes > 0, "--max-record-bytes must be at least 1");
+    with_own(decode, input)
+}
+
+/// The options that the flags of decoding set.
+pub(super) fn decode_flags(args: &DecodeArgs) -> DecodeOptions {
     let mut decode = DecodeOptions::new(args.format);
     decode.basket = args.basket.clone();
     decode.columns = args.columns.clone().unwrap_or_default();
@@ -113,13 +126,11 @@ fn decode(args: &RunArgs, input: &InputArg) -> Result<DecodeOptions> {
     decode.delimiter = args.delimiter;
     decode.null_words = args.null_words.clone();
     decode.time_format = args.time_format.clone();
-    decode.duplicate_horizon = args.duplicate_horizon;
-    decode.repeated_orders = args.repeated_orders;
-    decode.tombstones = args.tombstones;
-    decode.limits.quantity_decimals = args.quantity_decimals;
-    decode.limits.record_bytes_max = args.max_record_bytes;
-    decode.limits.part_rejects_max = args.max_letters_per_record.get();
-    ensure!(args.max_record_bytes > 0, "--max-record-bytes must be at least 1");
+    decode
+}
+
+/// The options with the settings of an input in place of those that it has of its own.
+pub(super) fn with_own(mut decode: DecodeOptions, input: &InputArg) -> Result<DecodeOptions> {
     let of_input = || format!("--input {input}");
     for (name, value) in &input.settings {
         set_own(&mut decode, name, value).with_context(of_input)?;
