@@ -36,7 +36,7 @@ pub mod output {
 
     pub use change::ListChange;
     pub use decimal::{Decimal, DecimalError};
-    pub use encode::{CONNECTOR, Envelope, EnvelopeError, OutputOptions, STREAM, VERSION, encode};
+    pub use encode::{CONNECTOR, Envelope, EnvelopeError, OutputOptions, RowKind, VERSION, encode};
     pub use fold::{Entry, FoldError, Lists, Published};
     pub use records::{Record, Records};
 }
