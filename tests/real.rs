@@ -63,7 +63,7 @@ fn online_retail_answers() {
         assert!(done.summary().contains(", verified "), "{}", done.stderr);
         let counts =
             [&carts, &users].map(|path| std::fs::read(path).unwrap().split(|&byte| byte == b'\n').count());
-        assert!(counts.iter().all(|&count| count > 100), "{way}: {counts:?} answers of carts and users");
+        assert!(counts.iter().all(|&count| count > 30), "{way}: {counts:?} answers of carts and users");
     }
 }
 

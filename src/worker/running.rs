@@ -15,7 +15,7 @@ use super::coordination::Coordination;
 use super::epoch_scheduler::EpochScheduler;
 use super::ingest::Ingest;
 use super::recovery::{LogReadBack, ReadBack, ReadBackInput, Reader, Recovery, TableReadBack};
-use super::snapshots::Snapshots;
+use super::snapshots::{SnapshotDelivery, Snapshots};
 use super::{Context, PARK_MAX, Turn};
 use crate::job::{Delivery, Destination, Job, OutputStream, Stream};
 use crate::metrics::{Step, WorkerMeter};
@@ -129,7 +129,9 @@ impl<'a> Running<'a> {
         self.commit(oldest, now)?;
         self.scheduler.keep_time(coordination, oldest.unaccepted, now);
         if let Some(snapshots) = &mut self.snapshots {
-            snapshots.turn(coordination, &self.ingest, context.environment)?;
+            let is_given_up = self.recovery.is_given_up();
+            let delivery = SnapshotDelivery { unaccepted: oldest.unaccepted, is_given_up };
+            snapshots.turn(coordination, &self.ingest, context.environment, delivery)?;
         }
         let mut is_busy = match self.is_restoring() {
             true => self.restore(coordination)?,

@@ -14,7 +14,9 @@
 //! - A snapshot that cannot be written is abandoned with a warning. The previous one stays, the job continues, and
 //!   the next is taken when it is due. If the last one fails, the job ends with an error, because the user was
 //!   promised it.
-//! - A snapshot may be ahead of what is published. The next start compares it with the consumer state.
+//! - A snapshot may be ahead of the published lists. The next start compares it with the consumer state.
+//! - A snapshot is not ahead of the published notes: a restart that begins behind an event cannot note it again. So
+//!   with a log among the outputs, a snapshot is completed when its epoch has been delivered.
 //! - A part is reported only when the dead letters known so far have arrived. So no dead letter is lost between an
 //!   offset and a snapshot.
 
@@ -54,6 +56,15 @@ enum Report {
 }
 
 type Reports = InputHandle<u64, CapacityContainerBuilder<Vec<Report>>>;
+
+/// How far the output is, for snapshots that must not be ahead of it.
+#[derive(Clone, Copy)]
+pub(super) struct SnapshotDelivery {
+    /// The oldest epoch that is neither delivered nor held back. Notes are never held back.
+    pub(super) unaccepted: Option<Epoch>,
+    /// The job was stopped before it had caught up: nothing is published any more.
+    pub(super) is_given_up: bool,
+}
 
 /// One worker's part in snapshots.
 pub(super) struct Snapshots {
@@ -106,6 +117,7 @@ impl Snapshots {
                 meter: shared.meter.clone(),
                 workers,
                 every: options.every,
+                has_log: job.outputs.have_log(),
                 begins,
                 topic_ids: ingest.topic_ids(),
                 announced_at: environment.now(),
@@ -196,6 +208,7 @@ impl Snapshots {
         coordination: &mut Coordination,
         ingest: &Ingest<'_>,
         environment: &dyn Environment,
+        delivery: SnapshotDelivery,
     ) -> Result<()> {
         if self.outcome.is_none() {
             self.outcome = self.snapshot_writer.outcome();
@@ -207,7 +220,7 @@ impl Snapshots {
             self.report(Report::Part(number, outcome, offsets));
         }
         let is_restoring = self.is_restoring();
-        self.lead.as_mut().map_or(Ok(()), |lead| lead.turn(coordination, environment, is_restoring))
+        self.lead.as_mut().map_or(Ok(()), |lead| lead.turn(coordination, environment, is_restoring, delivery))
     }
 
     /// Ends the worker's part.
@@ -241,6 +254,8 @@ struct Lead {
     meter: Meter,
     workers: usize,
     every: Option<Duration>,
+    /// Whether an output is a log.
+    has_log: bool,
     begins: Option<u32>,
     topic_ids: Vec<Option<String>>,
     /// When the last snapshot was announced.
@@ -274,17 +289,32 @@ impl Lead {
         coordination: &mut Coordination,
         environment: &dyn Environment,
         is_restoring: bool,
+        delivery: SnapshotDelivery,
     ) -> Result<()> {
         let told = std::mem::take(&mut *self.told.borrow_mut());
         told.into_iter().try_for_each(|report| self.take(report))?;
         self.finish(coordination, environment.now())?;
         match &self.under_way {
-            Some(under_way) if under_way.told == self.workers => self.close(environment)?,
+            Some(under_way) if under_way.told == self.workers => {
+                let epoch = under_way.taken.epoch;
+                let is_delivered = delivery.unaccepted.is_none_or(|oldest| oldest > epoch);
+                if delivery.is_given_up && self.has_log {
+                    self.under_way = None;
+                } else if is_delivered || !self.has_log {
+                    self.close(environment)?;
+                }
+            }
             Some(_) => {}
             // NB: a worker that has restored its part moves to the next epoch, which is called only when worker 0 has
             // restored its part, too. A snapshot announced before that would be of an epoch that other workers have
             // left.
             None if is_restoring => {}
+            // Nothing is published any more, so no snapshot may pass over notes.
+            None if delivery.is_given_up && self.has_log => {
+                if self.ended == self.workers {
+                    coordination.call_no_more();
+                }
+            }
             None => self.open(coordination, environment.now()),
         }
         Ok(())
