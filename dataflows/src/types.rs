@@ -178,6 +178,31 @@ impl<I> Action<I> {
             Action::Restore(item, restored) => Action::Restore(f(item), restored),
         }
     }
+
+    /// What the action makes of the units of a line that it concerns: those in the cart, and those bought.
+    ///
+    /// Sums saturate, and neither falls below 0.
+    ///
+    /// ```
+    /// use deltacart_dataflows::Action;
+    /// assert_eq!(Action::Add("tea", 2).quantities_after(1, 0), (3, 0));
+    /// assert_eq!(Action::<&str>::Checkout.quantities_after(3, 1), (0, 4));
+    /// ```
+    pub fn quantities_after(&self, cart: Quantity, bought: Quantity) -> (Quantity, Quantity) {
+        let fewer = |units: Quantity, by: Option<Quantity>| by.map_or(0, |by| units.saturating_sub(by));
+        match *self {
+            Action::Add(_, more) => (cart.saturating_add(more), bought),
+            Action::Remove(_, by) => (fewer(cart, by), bought),
+            Action::Set(_, cart) => (cart, bought),
+            Action::Purchase(_, more) => (cart.saturating_sub(more), bought.saturating_add(more)),
+            Action::Refund(_, by) => (cart, fewer(bought, by)),
+            Action::Clear => (0, bought),
+            Action::Checkout => (0, bought.saturating_add(cart)),
+            Action::Cancel => (cart, 0),
+            Action::Forget | Action::ForgetUser => (0, 0),
+            Action::Restore(_, ref restored) => (restored.cart, restored.bought),
+        }
+    }
 }
 
 /// One event of a shop, about at most one item. A record with many items is decoded to as many events.

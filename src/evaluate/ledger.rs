@@ -1,6 +1,7 @@
 //! Which lines baskets hold, event by event: what an order consists of in the end, and which events add an item.
 //!
-//! The rules of quantities are those of the dataflow; a test compares the two.
+//! The rules of quantities are the dataflow's ([`Action::quantities_after`]). A test compares the lines with those of
+//! the model.
 
 use crate::evaluate::data::{Entry, Id, held_line};
 use deltacart_dataflows::{Action, Quantity};
@@ -114,27 +115,10 @@ impl Ledger {
 }
 
 impl StoredLine {
+    /// Applies an action, if it concerns the line.
     fn change(&mut self, action: &Action<Id>) {
-        let StoredLine { item, cart, bought } = self;
-        match action {
-            Action::Add(added, more) if added == item => *cart = cart.saturating_add(*more),
-            Action::Remove(gone, fewer) if gone == item => {
-                *cart = fewer.map_or(0, |fewer| cart.saturating_sub(fewer));
-            }
-            Action::Set(set, now) if set == item => *cart = *now,
-            Action::Purchase(taken, more) if taken == item => {
-                *cart = cart.saturating_sub(*more);
-                *bought = bought.saturating_add(*more);
-            }
-            Action::Refund(back, fewer) if back == item => {
-                *bought = fewer.map_or(0, |fewer| bought.saturating_sub(fewer));
-            }
-            Action::Restore(held, line) if held == item => (*cart, *bought) = (line.cart, line.bought),
-            Action::Clear => *cart = 0,
-            Action::Checkout => *bought = bought.saturating_add(std::mem::take(cart)),
-            Action::Cancel => *bought = 0,
-            Action::Forget => (*cart, *bought) = (0, 0),
-            _ => {}
+        if action.item().is_none_or(|&item| item == self.item) {
+            (self.cart, self.bought) = action.quantities_after(self.cart, self.bought);
         }
     }
 }

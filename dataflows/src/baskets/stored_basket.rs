@@ -127,7 +127,7 @@ impl StoredLine {
         emit: &mut impl FnMut(Effect),
     ) -> bool {
         let before = self.quantity.get(overflow);
-        let after = quantities_after(action, before.0, before.1);
+        let after = action.quantities_after(before.0, before.1);
         if after == before {
             return false;
         }
@@ -141,22 +141,5 @@ impl StoredLine {
             }
         }
         true
-    }
-}
-
-/// What an action makes of the units of a line: those in the cart, and those bought.
-fn quantities_after(action: &Action<Item>, cart: Quantity, bought: Quantity) -> (Quantity, Quantity) {
-    let fewer = |units: Quantity, by: Option<Quantity>| by.map_or(0, |by| units.saturating_sub(by));
-    match *action {
-        Action::Add(_item, more) => (cart.saturating_add(more), bought),
-        Action::Remove(_item, by) => (fewer(cart, by), bought),
-        Action::Set(_item, cart) => (cart, bought),
-        Action::Purchase(_item, more) => (cart.saturating_sub(more), bought.saturating_add(more)),
-        Action::Refund(_item, by) => (cart, fewer(bought, by)),
-        Action::Clear => (0, bought),
-        Action::Checkout => (0, bought.saturating_add(cart)),
-        Action::Cancel => (cart, 0),
-        Action::Forget | Action::ForgetUser => (0, 0),
-        Action::Restore(_item, ref restored) => (restored.cart, restored.bought),
     }
 }
