@@ -4,7 +4,7 @@
 //! purchase of all that is in it closes it, and so does time.
 
 use crate::answers::open_subjects::{OpenSubjects, Tick};
-use crate::answers::params::{AnswerParams, Exclude};
+use crate::answers::params::AnswerParams;
 use crate::answers::query::{Ask, Subject};
 use crate::epochs::PerEpoch;
 use crate::state_stats::{Measured, StateCollector, StateStats, bytes};
@@ -105,12 +105,6 @@ fn change(open: &mut OpenSubjects<Cart>, state: BasketState) {
 fn ask(name: Name, cart: &Cart, owner: u32, params: AnswerParams) -> Ask {
     let Cart { basket, users, items } = cart;
     let counted = &items[..items.len().min(params.items)];
-    let mut excluded = match params.exclude {
-        Exclude::Cart => items.clone(),
-        Exclude::Last => items[..1].to_vec(),
-        Exclude::None => Vec::new(),
-    };
-    excluded.sort_unstable();
     Ask {
         subject: Subject::Cart(name),
         owner,
@@ -118,7 +112,7 @@ fn ask(name: Name, cart: &Cart, owner: u32, params: AnswerParams) -> Ask {
         params,
         items: counted.to_vec(),
         baskets: vec![*basket],
-        excluded,
+        excluded: params.exclude.of(items.iter().copied(), items),
         users: users.clone(),
     }
 }

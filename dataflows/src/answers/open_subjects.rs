@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! a subject changed ──────────────▶ it is answered in this epoch
-//! a refresh: Tick::Some ──────────▶ so are those that were answered longest ago, a limited number
+//! a refresh: Tick::Oldest ────────▶ so are those that were answered longest ago, a limited number
 //!            Tick::All ───────────▶ so are all: somebody was forgotten, and no answer may keep a trace of them
 //! a subject closed ───────────────▶ its answer is withdrawn
 //! ```
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Tick {
     /// As many as the limit allows, those first that were answered longest ago.
-    Some,
+    Oldest,
     /// All.
     All,
 }
@@ -83,7 +83,7 @@ impl<C> OpenSubjects<C> {
         let OpenSubjects { refresh_max, subjects, by_epoch, changed, left } = self;
         let limit = match tick {
             None => 0,
-            Some(Tick::Some) => *refresh_max,
+            Some(Tick::Oldest) => *refresh_max,
             Some(Tick::All) => usize::MAX,
         };
         if limit > 0 {
@@ -131,8 +131,8 @@ mod tests {
         assert_eq!(answered(&mut subjects, 5, None), some(&[("a", 1), ("b", 2), ("c", 3)]));
         subjects.open(&"a".into(), 4);
         assert_eq!(answered(&mut subjects, 6, None), some(&[("a", 4)]));
-        assert_eq!(answered(&mut subjects, 7, Some(Tick::Some)), some(&[("b", 2), ("c", 3)]));
-        assert_eq!(answered(&mut subjects, 8, Some(Tick::Some)), some(&[("a", 4), ("b", 2)]));
+        assert_eq!(answered(&mut subjects, 7, Some(Tick::Oldest)), some(&[("b", 2), ("c", 3)]));
+        assert_eq!(answered(&mut subjects, 8, Some(Tick::Oldest)), some(&[("a", 4), ("b", 2)]));
         assert_eq!(answered(&mut subjects, 9, Some(Tick::All)), some(&[("a", 4), ("b", 2), ("c", 3)]));
     }
 

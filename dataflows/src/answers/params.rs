@@ -3,7 +3,7 @@
 //! Weights and contributions are integers, so sums do not depend on their order. Keys are doubles that follow from
 //! integers by the same operations everywhere, so they have the same bits on every machine.
 
-use crate::Millis;
+use crate::{Item, Millis};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU64;
 use std::str::FromStr;
@@ -82,6 +82,21 @@ pub enum Exclude {
     Last,
     /// None.
     None,
+}
+
+impl Exclude {
+    /// The items that are kept out of an answer, rising. `cart` is what is in the cart, and `items` are those of the
+    /// subject, the most recently touched first.
+    pub(crate) fn of(self, cart: impl IntoIterator<Item = Item>, items: &[Item]) -> Vec<Item> {
+        let mut excluded: Vec<Item> = match self {
+            Exclude::Cart => cart.into_iter().collect(),
+            Exclude::Last => items.iter().copied().take(1).collect(),
+            Exclude::None => Vec::new(),
+        };
+        excluded.sort_unstable();
+        excluded.dedup();
+        excluded
+    }
 }
 
 impl FromStr for Exclude {
@@ -163,10 +178,10 @@ impl Default for AnswerParams {
 /// 1 as a weight: the weight of the item that was touched last.
 const ONE: f64 = (1 << 16) as f64;
 
-/// 1 as a contribution to a score. Sums of 10,000 contributions of up to 2^32 each fit into 64 bits.
+/// 1 as a contribution to a score.
 const UNIT: f64 = (1 << 18) as f64;
 
-/// The largest contribution, so that no sum of them overflows.
+/// The largest contribution. Sums of them saturate.
 const CONTRIBUTION_MAX: f64 = (1u64 << 50) as f64;
 
 impl AnswerParams {

@@ -1,7 +1,7 @@
 //! Questions as subjects: names become numbers, and the worker that got a question owns it.
 
 use crate::answers::carts::Asked;
-use crate::answers::params::{AnswerParams, Exclude};
+use crate::answers::params::AnswerParams;
 use crate::answers::query::{Ask, Question, Subject};
 use crate::epochs::PerEpoch;
 use crate::names::{Names, SharedNames};
@@ -36,12 +36,7 @@ fn ask(question: Question, names: &Names, owner: u32, params: AnswerParams) -> A
             items.push(item);
         }
     }
-    let mut excluded = match params.exclude {
-        Exclude::Cart => items.clone(),
-        Exclude::Last => items.iter().copied().take(1).collect(),
-        Exclude::None => Vec::new(),
-    };
-    excluded.sort_unstable();
+    let excluded = params.exclude.of(items.iter().copied(), &items);
     items.truncate(params.items);
     let users = user.into_iter().collect();
     Ask { subject: Subject::Question(number), owner, k, params, items, baskets: Vec::new(), excluded, users }

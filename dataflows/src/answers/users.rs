@@ -6,7 +6,7 @@
 
 use crate::answers::carts::Asked;
 use crate::answers::open_subjects::{OpenSubjects, Tick};
-use crate::answers::params::{AnswerParams, Exclude};
+use crate::answers::params::AnswerParams;
 use crate::answers::query::{Ask, OwnItem, Replied, Reply, Subject};
 use crate::epochs::PerEpoch;
 use crate::names::route;
@@ -217,13 +217,7 @@ impl User {
             }
         }
         let recent = self.recent.iter().map(|basket| &self.baskets[&(self.touches[basket], *basket)]);
-        let mut excluded: Vec<Item> = match params.exclude {
-            Exclude::Cart => recent.flat_map(|basket| basket.cart.iter().copied()).collect(),
-            Exclude::Last => items.iter().copied().take(1).collect(),
-            Exclude::None => Vec::new(),
-        };
-        excluded.sort_unstable();
-        excluded.dedup();
+        let excluded = params.exclude.of(recent.flat_map(|basket| basket.cart.iter().copied()), &items);
         baskets.sort_unstable();
         Ask {
             users: vec![name.clone()],
