@@ -3,7 +3,7 @@
 
 use crate::kafka::{Broker, unused};
 use crate::notes::events;
-use crate::recovery::{Cluster, check_history, kills};
+use crate::recovery::{check_history, kill_at_random};
 use crate::support::{Folder, Random, canonical, lists_of_file, run};
 
 /// Every open subject is answered at every epoch, so the last answers are those of the end.
@@ -16,7 +16,7 @@ const FLAGS: &str = "--recommend items,carts,users --refresh 0 --open-for 8s --k
 #[test]
 fn killed_at_random_and_kafka_has_each_answer_once() {
     let Some(broker) = Broker::new() else { return };
-    let (kills, mut random) = (kills(), Random::new(21));
+    let mut random = Random::new(21);
     let events = events(9, 12_000);
     let folder = Folder::new();
     let topic = broker.topic("carts");
@@ -28,23 +28,15 @@ fn killed_at_random_and_kafka_has_each_answer_once() {
          -G {group} --epoch 10ms --slots 27 {FLAGS}",
         broker.flags
     );
-    let mut sent = 0;
-    for kill in 0..kills {
-        let (workers, processes) = (1 + random.below(3), 1 + random.below(3));
-        let state = format!("--state {} --snapshot-every 300ms", folder.path("state"));
-        let state = if random.below(2) == 0 { &state } else { "" };
-        let every = if random.below(2) == 0 { "--carts-every 100ms --lists-every 50ms" } else { "" };
-        let cluster =
-            Cluster::start(&folder, processes as usize, &format!("{job} -w {workers} {state} {every}"));
-        let until = 300 + random.below(2200);
-        let share = (events.len() - sent) / (kills - kill) as usize;
-        broker.produce_slowly(&topic, &events[sent..sent + share], until);
-        sent += share;
-        cluster.kill(random.below(3) as usize);
-        println!("kill {kill}: {processes} of {workers} after {until} ms, {sent} events {state} {every}");
-    }
-    broker.produce(&topic, events[sent..].iter().map(|(key, value)| (key.as_str(), value.as_slice())));
-    run(&format!("{job} --until-end -w 2"), &[]).expect(0);
+    kill_at_random(
+        &broker,
+        &folder,
+        &job,
+        &topic,
+        &events,
+        &mut random,
+        "--carts-every 100ms --lists-every 50ms",
+    );
     let expected = uninterrupted(&broker, &folder, &topic);
     for (output, expected) in outputs.iter().zip(&expected) {
         let seen = check_history(&broker, output);

@@ -4,7 +4,7 @@
 //! The tests of topics are skipped unless `DELTACART_TEST_BROKERS` names a broker.
 
 use crate::kafka::{Broker, unused};
-use crate::recovery::{Cluster, check_history, kills, resume};
+use crate::recovery::{check_history, kill_at_random, resume};
 use crate::support::{Folder, Random, canonical, lists_of_file, run};
 use clap::Parser;
 use deltacart::cli::{Cli, Command};
@@ -222,30 +222,14 @@ fn plain_lists(broker: &Broker, folder: &Folder, topic: &str) -> String {
 #[test]
 fn killed_at_random_and_each_note_is_there_once() {
     let Some(broker) = Broker::new() else { return };
-    let (kills, mut random) = (kills(), Random::new(7));
+    let mut random = Random::new(7);
     let events = events(3, 30_000);
     let folder = Folder::new();
     let (topic, output) = (broker.topic("carts"), broker.table_with_history("lists"));
     let (notes, group) = (unused("notes"), unused("group"));
     let places = format!("--input kafka:{topic} --output kafka:{output} --notes kafka:{notes} -G {group}");
     let job = format!("run {} {places} --output-partitions 3 --epoch 10ms --slots 27 {FLAGS}", broker.flags);
-    let mut sent = 0;
-    for kill in 0..kills {
-        let (workers, processes) = (1 + random.below(3), 1 + random.below(3));
-        let state = format!("--state {} --snapshot-every 300ms", folder.path("state"));
-        let state = if random.below(2) == 0 { &state } else { "" };
-        let every = if random.below(2) == 0 { "--lists-every 150ms" } else { "" };
-        let cluster =
-            Cluster::start(&folder, processes as usize, &format!("{job} -w {workers} {state} {every}"));
-        let until = 300 + random.below(2200);
-        let share = (events.len() - sent) / (kills - kill) as usize;
-        broker.produce_slowly(&topic, &events[sent..sent + share], until);
-        sent += share;
-        cluster.kill(random.below(3) as usize);
-        println!("kill {kill}: {processes} of {workers} after {until} ms, {sent} events {state} {every}");
-    }
-    broker.produce(&topic, events[sent..].iter().map(|(key, value)| (key.as_str(), value.as_slice())));
-    run(&format!("{job} --until-end -w 2"), &[]).expect(0);
+    kill_at_random(&broker, &folder, &job, &topic, &events, &mut random, "--lists-every 150ms");
     let expected = expected(&records(&broker, &topic));
     check(notes_in(&broker, &notes), &expected, "the end");
     println!("{} notes", expected.len());

@@ -163,7 +163,6 @@ pub(crate) fn lists_from_file(folder: &Folder, events: &[(String, Vec<u8>)], fla
 #[test]
 fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
     let Some(broker) = Broker::new() else { return };
-    let kills = kills();
     let mut random = Random::new(seed());
     let events = online_retail().unwrap_or_else(|| shop(100_000));
     let folder = Folder::new();
@@ -173,20 +172,40 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
         "run {} --input kafka:{topic} --output kafka:{output} --output-partitions 3 -G {group} --epoch 10ms --slots 27",
         broker.flags
     );
-    let mut sent = 0;
+    kill_at_random(&broker, &folder, &job, &topic, &events, &mut random, "--lists-every 150ms");
+    let seen = check_history(&broker, &output);
+    println!("{} records of {} items", seen.records, seen.last.len());
+    let expected = lists_from_file(&folder, &events, "");
+    assert!(canonical(&seen.lists) == expected, "the lists at the end are others, seed {}", seed());
+    // One more run has nothing to publish.
+    run(&format!("{job} --until-end -w 3"), &[]).expect(0).says(", 0 lists changed in 0 records");
+}
+
+/// Sends events to `topic` while a job runs that is killed at random moments, and started again with other workers and
+/// processes. At last the job runs to the end of the topic. Some runs have the flags `every`.
+pub(crate) fn kill_at_random(
+    broker: &Broker,
+    folder: &Folder,
+    job: &str,
+    topic: &str,
+    events: &[(String, Vec<u8>)],
+    random: &mut Random,
+    every: &str,
+) {
+    let (kills, mut sent) = (kills(), 0);
     for kill in 0..kills {
         let (workers, processes) = (1 + random.below(3), 1 + random.below(3));
         // Every other run keeps snapshots, or resumes from those of an earlier run.
         let state = format!("--state {} --snapshot-every 300ms", folder.path("state"));
         let state = if random.below(2) == 0 { &state } else { "" };
         // Every other run publishes lists less often than they change.
-        let every = if random.below(2) == 0 { "--lists-every 150ms" } else { "" };
+        let every = if random.below(2) == 0 { every } else { "" };
         let line = format!("{job} -w {workers} {state} {every}");
-        let cluster = Cluster::start(&folder, processes as usize, &line);
+        let cluster = Cluster::start(folder, processes as usize, &line);
         // Events keep coming while the job starts and works, until it is killed.
         let until = 300 + random.below(2200);
         let share = (events.len() - sent) / (kills - kill) as usize;
-        broker.produce_slowly(&topic, &events[sent..sent + share], until);
+        broker.produce_slowly(topic, &events[sent..sent + share], until);
         sent += share;
         cluster.kill(random.below(3) as usize);
         println!(
@@ -194,14 +213,8 @@ fn killed_at_random_and_nothing_is_lost_doubled_or_late() {
         );
     }
     let rest = &events[sent..];
-    broker.produce(&topic, rest.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
+    broker.produce(topic, rest.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
     run(&format!("{job} --until-end -w 2"), &[]).expect(0);
-    let seen = check_history(&broker, &output);
-    println!("{} records of {} items", seen.records, seen.last.len());
-    let expected = lists_from_file(&folder, &events, "");
-    assert!(canonical(&seen.lists) == expected, "the lists at the end are others, seed {}", seed());
-    // One more run has nothing to publish.
-    run(&format!("{job} --until-end -w 3"), &[]).expect(0).says(", 0 lists changed in 0 records");
 }
 
 /// All that may change between two runs of a job changes here: the envelope, k, the measure and the digits; workers
