@@ -294,11 +294,13 @@ impl Lead {
         let told = std::mem::take(&mut *self.told.borrow_mut());
         told.into_iter().try_for_each(|report| self.take(report))?;
         self.finish(coordination, environment.now())?;
+        // Nothing is published any more, so a snapshot would pass over notes.
+        let would_lose_notes = self.has_log && delivery.is_given_up;
         match &self.under_way {
             Some(under_way) if under_way.told == self.workers => {
                 let epoch = under_way.taken.epoch;
                 let is_delivered = delivery.unaccepted.is_none_or(|oldest| oldest > epoch);
-                if delivery.is_given_up && self.has_log {
+                if would_lose_notes {
                     self.under_way = None;
                 } else if is_delivered || !self.has_log {
                     self.close(environment)?;
@@ -309,8 +311,7 @@ impl Lead {
             // restored its part, too. A snapshot announced before that would be of an epoch that other workers have
             // left.
             None if is_restoring => {}
-            // Nothing is published any more, so no snapshot may pass over notes.
-            None if delivery.is_given_up && self.has_log => {
+            None if would_lose_notes => {
                 if self.ended == self.workers {
                     coordination.call_no_more();
                 }
