@@ -93,7 +93,7 @@ impl<'scope> Asking<'scope> {
     /// Finds the subjects of each epoch.
     pub(crate) fn subjects(self, names: SharedNames, state_stats: &mut StateCollector) -> Subjects<'scope> {
         let Asking { states, forgot, refreshes, questions, params } = self;
-        let ticks = forgot.broadcast().map(|()| Tick::All).concat(refreshes.map(|()| Tick::Some));
+        let ticks = forgot.broadcast().map(|()| Tick::All).concat(refreshes.map(|()| Tick::Oldest));
         let questions = questions::questions(questions, names, params);
         let carts = carts::carts(states.clone(), ticks.clone(), params, state_stats);
         let asking = carts.concat(questions);

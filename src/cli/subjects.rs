@@ -75,7 +75,8 @@ pub struct SubjectArgs {
     /// 0 is at every epoch
     #[arg(long, default_value = "30s", value_name = "TIME", help_heading = "Answers")]
     pub refresh: Period,
-    /// How many carts, and how many users, each worker answers again at a time, those first that waited longest
+    /// The most carts, and the most users, that one worker answers again in one refresh. Those that waited longest come
+    /// first
     #[arg(long, default_value = "1000", value_name = "SUBJECTS", value_parser = whole::<NonZeroUsize>, help_heading = "Answers")]
     pub refresh_max: NonZeroUsize,
     /// How they are answered.
