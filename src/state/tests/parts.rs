@@ -206,8 +206,8 @@ fn many_blocks_share_their_items() {
     )];
     let (bytes, written) = write(&ids, &baskets);
     assert_eq!(written.ids, 100_000);
-    // Uncompressed blocks are as large as their names and numbers, the stream of each position among them.
-    let bytes_max = if cfg!(feature = "abomonation") { 6_200_000 } else { 2_000_000 };
+    // Uncompressed blocks are as large as what they hold: names, numbers, and the touch of each of 320,000 lines.
+    let bytes_max = if cfg!(feature = "abomonation") { 10_000_000 } else { 2_000_000 };
     assert!(bytes.len() < bytes_max, "{} bytes", bytes.len());
     assert!(read(&bytes).unwrap() == (ids, baskets));
 }
