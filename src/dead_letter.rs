@@ -19,7 +19,7 @@ mod line;
 #[cfg(test)]
 mod tests;
 
-use crate::output::kafka::{Offered, Producer};
+use crate::output::kafka::{Message, Offered, Producer};
 use crate::output::{FileSink, Sent, Sink, SinkError};
 use crate::streams::Stream;
 use deltacart_inputs::kafka::KafkaSettings;
@@ -112,8 +112,34 @@ enum Destination {
     Topic(Topic),
 }
 
+/// The producer of a topic of dead letters.
+pub(crate) trait LetterProducer {
+    /// Offers a message.
+    fn offer(&mut self, message: &Message<'_>) -> Result<Offered, SinkError>;
+
+    /// Advances delivery. Returns the number of messages taken and not yet delivered.
+    fn poll(&mut self) -> Result<usize, SinkError>;
+
+    /// The messages and bytes sent so far.
+    fn sent(&self) -> Sent;
+}
+
+impl LetterProducer for Producer {
+    fn offer(&mut self, message: &Message<'_>) -> Result<Offered, SinkError> {
+        Producer::offer(self, message)
+    }
+
+    fn poll(&mut self) -> Result<usize, SinkError> {
+        Producer::poll(self)
+    }
+
+    fn sent(&self) -> Sent {
+        Producer::sent(self)
+    }
+}
+
 struct Topic {
-    producer: Producer,
+    producer: Box<dyn LetterProducer>,
     name: String,
     labels: Labels,
     /// Letters that the producer has not taken yet.
@@ -134,9 +160,14 @@ impl DeadLetters {
     /// When no broker answers within the settings' start-up timeout.
     pub fn to_topic(settings: &KafkaSettings, topic: &str, labels: Labels) -> Result<Self, SinkError> {
         let producer = Producer::connect(settings, &[topic])?;
+        Ok(DeadLetters::to_producer(Box::new(producer), topic, labels))
+    }
+
+    /// To the topic of a producer.
+    pub(crate) fn to_producer(producer: Box<dyn LetterProducer>, topic: &str, labels: Labels) -> Self {
         let name = topic.to_owned();
         let topic = Topic { producer, name, labels, queue: VecDeque::new(), queued: 0 };
-        Ok(DeadLetters { destination: Destination::Topic(topic) })
+        DeadLetters { destination: Destination::Topic(topic) }
     }
 
     /// Takes one rejected record, or a part of one, with the reason.
@@ -227,7 +258,7 @@ impl Topic {
     fn send(&mut self) -> Result<(), SinkError> {
         while let Some(letter) = self.queue.front() {
             let bytes = letter.bytes();
-            match letter.offer(&mut self.producer)? {
+            match letter.offer(&mut *self.producer)? {
                 Offered::Taken => {
                     self.queued -= bytes;
                     self.queue.pop_front();

@@ -22,6 +22,8 @@
 mod broker;
 mod check;
 mod disk;
+mod letters;
+mod retention;
 mod sim_context;
 mod kill_switch;
 mod input;

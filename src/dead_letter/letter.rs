@@ -1,8 +1,8 @@
 //! One dead letter for a topic: the record as it was, and headers in Kafka Connect's convention.
 
-use super::{Labels, Origin, Rejected};
+use super::{Labels, LetterProducer, Origin, Rejected};
 use crate::output::SinkError;
-use crate::output::kafka::{Message, Offered, Producer};
+use crate::output::kafka::{Message, Offered};
 use deltacart_inputs::RawRecord;
 
 /// The bytes kept of the value, and of the key, of a record that is too long for the topic.
@@ -72,7 +72,7 @@ impl Letter {
 
     /// Offers the whole letter. If it is too long, offers the beginning of the record, and at last none of the
     /// record.
-    pub(super) fn offer(&self, producer: &mut Producer) -> Result<Offered, SinkError> {
+    pub(super) fn offer(&self, producer: &mut dyn LetterProducer) -> Result<Offered, SinkError> {
         let whole = self.offer_cut(producer, usize::MAX, usize::MAX)?;
         if whole != Offered::TooLarge {
             return Ok(whole);
@@ -87,7 +87,7 @@ impl Letter {
     /// headers.
     fn offer_cut(
         &self,
-        producer: &mut Producer,
+        producer: &mut dyn LetterProducer,
         key_max: usize,
         value_max: usize,
     ) -> Result<Offered, SinkError> {

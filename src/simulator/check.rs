@@ -4,23 +4,30 @@
 //! - Runs of the job publish one after the other, and epochs ascend from each run to the next.
 //! - The count of a beacon never falls: no list goes back to less of the input.
 //! - An offset is committed only when the lists that follow from the records before it are published.
+//! - An offset is committed only when the dead letters of the records before it have arrived. A run writes each dead
+//!   letter once, and every record that cannot be used has one at the end.
+//! - A run that ends because records are deleted that it has not read publishes nothing.
 //! - A consumer that reads partition by partition holds each list once at the end, even if the output grew.
 //! - If the input is one partition and the job one worker, every epoch ends with the model's lists at some point of
 //!   the input. Each point is not before the last.
 
 use super::broker::{Entry, LISTS, home};
 use super::job_run::World;
+use super::letters::DeadLetter;
+use super::retention::Gaps;
 use super::shop::beacon;
 use crate::output::{Envelope, ListChange, Lists, OutputOptions, Records, RowKind, encode};
 use anyhow::{Context, Result, ensure};
 use deltacart_dataflows::{ListParams, Measure, Model, Params, Partition};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A commit of an input offset.
 pub(super) struct Commit {
-    /// How many transactions had been decided by then.
+    pub(super) run: usize,
+    /// How many transactions had been decided by then, and how many dead letters had arrived.
     pub(super) decided: usize,
+    pub(super) letters: usize,
     pub(super) partition: Partition,
     pub(super) offset: u64,
 }
@@ -128,6 +135,15 @@ pub(super) fn history(world: &World, runs: &[RunSettings], commits: &[Commit]) -
     each_list_once(&published)?;
     published.sort_by_key(|published| (published.order, published.entry.closed, published.partition));
     one_run_after_the_other(&published)?;
+    for PublishedRecord { run, entry, .. } in &published {
+        let text = entry.text();
+        ensure!(!world.retention.has_refused(*run), "run {run} publishes without deleted records: {text}");
+    }
+    letters_precede_commits(world, commits)?;
+    // Where records are deleted, lists may go back.
+    if !world.retention.is_whole() {
+        return Ok(published.len());
+    }
     // Counts of sampled items are estimates, and these may fall.
     if runs.iter().all(|run| run.params.item_baskets_max.is_none()) {
         beacons_rise(world, &published)?;
@@ -206,7 +222,7 @@ fn shows_beacons(params: &Params) -> bool {
 }
 
 fn commits_follow(published: &[PublishedRecord], commits: &[Commit], world: &World) -> Result<()> {
-    for Commit { decided, partition, offset } in commits {
+    for Commit { decided, partition, offset, .. } in commits {
         let by_then = published.iter().take_while(|published| published.order <= *decided);
         let known = by_then.filter_map(|published| published.beacons(*partition)).last().unwrap_or(0);
         let read = u64::from(world.shop.beacons_before(*partition, *offset));
@@ -224,7 +240,7 @@ fn epochs_are_points_of_the_input(
     runs: &[RunSettings],
     partition: Partition,
 ) -> Result<()> {
-    let meanings = world.shop.meanings(partition);
+    let meanings = world.shop.meanings(partition, &Gaps::default());
     let (mut held, mut point) = (Tables::default(), 0);
     let mut rest = published;
     while let Some(first) = rest.first() {
@@ -256,6 +272,40 @@ fn epochs_are_points_of_the_input(
     Ok(())
 }
 
+fn letters_precede_commits(world: &World, commits: &[Commit]) -> Result<()> {
+    let letters = world.letters.all();
+    for Commit { run, letters: arrived, partition, offset, .. } in commits {
+        let gaps = world.retention.gaps(*run);
+        let before = world.shop.letters(*partition).into_iter().filter(|(rejected, _value)| rejected < offset);
+        for (rejected, _value) in before.filter(|(rejected, _value)| !gaps.has(*partition, *rejected)) {
+            let has_arrived = letters[..*arrived].iter().any(|it| it.place == (*partition, rejected));
+            ensure!(has_arrived, "run {run} commits {partition:?}:{offset} before the letter of {rejected}");
+        }
+    }
+    Ok(())
+}
+
+/// Checks that every record that cannot be used has its dead letter, no other record has one, and no run wrote one
+/// twice.
+fn letters(world: &World, last: usize) -> Result<()> {
+    let gaps = world.retention.gaps(last);
+    let mut expected = BTreeMap::new();
+    for partition in world.shop.partitions() {
+        let letters = world.shop.letters(partition).into_iter();
+        expected.extend(letters.map(|(offset, value)| ((partition, offset), value)));
+    }
+    let mut written: BTreeSet<(usize, (Partition, u64))> = BTreeSet::new();
+    for letter in world.letters.all() {
+        let DeadLetter { run, place, value } = &letter;
+        ensure!(expected.get(place) == value.as_ref(), "a letter of a record that can be used: {letter:?}");
+        ensure!(written.insert((*run, *place)), "run {run} writes a letter twice: {letter:?}");
+    }
+    let places: BTreeSet<(Partition, u64)> = written.into_iter().map(|(_run, place)| place).collect();
+    let missing = expected.keys().find(|place| !places.contains(place) && !gaps.has(place.0, place.1));
+    ensure!(missing.is_none(), "{missing:?} has no dead letter");
+    Ok(())
+}
+
 /// Checks that consumers hold the model's lists, with the parameters of the last run.
 pub(super) fn end(world: &World, runs: &[RunSettings]) -> Result<()> {
     let mut held = Tables::default();
@@ -267,7 +317,10 @@ pub(super) fn end(world: &World, runs: &[RunSettings]) -> Result<()> {
     held.each_key_is_home(world)?;
     let held = held.lists()?;
     let params = &runs.last().context("there was a last run")?.params;
-    let (held, expected) = (canonical(&held)?, canonical(&lists(&world.shop.model(*params), params)?)?);
+    let last = runs.len() - 1;
+    self::letters(world, last)?;
+    let model = world.shop.model(*params, &world.retention.gaps(last));
+    let (held, expected) = (canonical(&held)?, canonical(&lists(&model, params)?)?);
     if held != expected {
         let difference = held.lines().zip(expected.lines()).find(|(held, expected)| held != expected);
         let (held, expected) = difference.context("some lists are missing, or too many")?;

@@ -27,6 +27,8 @@ struct Inner {
     promised: Vec<String>,
     /// Snapshots with a flipped bit. They are not safe.
     flipped: Vec<String>,
+    /// The run that wrote each manifest.
+    writers: BTreeMap<String, usize>,
     /// A manifest that has its name and is not synced yet.
     pending: Option<String>,
     /// How many more writes fail.
@@ -49,6 +51,7 @@ impl Platter {
             changes: Vec::new(),
             promised: Vec::new(),
             flipped: Vec::new(),
+            writers: BTreeMap::new(),
             pending: None,
             full_for: 0,
         })))
@@ -139,6 +142,11 @@ impl Platter {
         self.inner().promised.last().cloned()
     }
 
+    /// The run that wrote a manifest.
+    pub(super) fn writer(&self, manifest: &str) -> Option<usize> {
+        self.inner().writers.get(manifest).copied()
+    }
+
     /// The newest snapshot that has a manifest.
     pub(super) fn newest(&self) -> Option<String> {
         self.inner().names.keys().rfind(|name| name.ends_with(".json")).cloned()
@@ -202,6 +210,7 @@ impl Disk for Drive {
         let number = inner.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         inner.rename(|names| names.insert(to.to_owned(), number));
         inner.pending = to.ends_with(".json").then(|| to.to_owned());
+        inner.writers.insert(to.to_owned(), self.kill_switch.run());
         inner.sim.note(format_args!("{} has {to}", self.kill_switch.run()));
         Ok(())
     }

@@ -1,15 +1,17 @@
 //! A simulated input topic, as one worker reads it.
 
+use super::job_run::World;
 use super::kill_switch::KillSwitch;
+use super::retention::Retention;
 use super::shop::Shop;
 use super::sim_context::{Bug, Fault, SimContext};
 use deltacart_dataflows::Partition;
-use deltacart_inputs::{Fetched, RawRecord, Resume, Share, Source, SourceError};
+use deltacart_inputs::{Fetched, OnExpired, RawRecord, Resume, Share, Source, SourceError};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// A callback for every offset commit. The checks use it to see that commits are not ahead of the output.
-pub(super) type Witness = Rc<dyn Fn(Partition, u64)>;
+/// A callback for every offset commit of a run. The checks use it to see that commits are not ahead of the output.
+pub(super) type Witness = Rc<dyn Fn(usize, Partition, u64)>;
 
 pub(super) struct Input {
     shop: Shop,
@@ -19,6 +21,7 @@ pub(super) struct Input {
     share: Share,
     until_end: bool,
     witness: Witness,
+    retention: Retention,
     partitions: BTreeMap<u32, Reading>,
     /// How many partitions the topic had when they were last listed.
     known: u32,
@@ -32,26 +35,49 @@ struct Reading {
 }
 
 impl Input {
-    pub(super) fn new(
-        (shop, topic): (&Shop, u8),
-        sim: &SimContext,
+    /// Opens a topic, at `from` if the job resumes.
+    ///
+    /// # Errors
+    /// When records that the job has not read are deleted, and it does not want to continue without them.
+    pub(super) fn open(
+        World { sim, shop, witness, retention, .. }: &World,
+        topic: u8,
         kill_switch: &KillSwitch,
         share: Share,
         until_end: bool,
         from: Option<&Resume>,
-        witness: Witness,
-    ) -> Input {
+    ) -> Result<Input, SourceError> {
         let known = shop.partitions_of(topic);
-        let ahead = u64::from(sim.has(Bug::OffsetsAhead));
-        let partition = |number: u32| {
-            let end = shop.end(Partition::new(topic, number).unwrap());
-            let first =
-                from.and_then(|from| from.offsets.get(&number)).map_or(0, |first| end.min(first + ahead));
-            (number, Reading { first, next: first, end })
-        };
-        let partitions = (0..known).filter(|number| share.owns(*number)).map(partition).collect();
         let (shop, sim, kill_switch) = (shop.clone(), sim.clone(), kill_switch.clone());
-        Input { shop, topic, sim, kill_switch, share, until_end, witness, partitions, known }
+        let (witness, retention, partitions) = (Rc::clone(witness), retention.clone(), BTreeMap::new());
+        let mut input =
+            Input { shop, topic, sim, kill_switch, share, until_end, witness, retention, partitions, known };
+        for number in (0..known).filter(|number| share.owns(*number)) {
+            let reading = input.begin(number, from)?;
+            input.partitions.insert(number, reading);
+        }
+        Ok(input)
+    }
+
+    fn begin(&self, number: u32, from: Option<&Resume>) -> Result<Reading, SourceError> {
+        let at = self.partition(number);
+        let (oldest, end) = (self.shop.first(at), self.shop.end(at));
+        let ahead = u64::from(self.sim.has(Bug::OffsetsAhead));
+        let resumed = from.and_then(|from| Some((end.min(from.offsets.get(&number)? + ahead), from.on_expired)));
+        if let Some((first, OnExpired::Fail)) = resumed.filter(|(first, _on_expired)| *first < oldest) {
+            self.kill_switch.excuse();
+            self.retention.refuse(self.kill_switch.run());
+            self.sim.hit(Fault::InputExpired);
+            let message = format!("simulated: {at:?} begins at {oldest}, and is to go on at {first}");
+            return Err(SourceError::Kafka { message });
+        }
+        let first = resumed.map_or(0, |(first, _on_expired)| first);
+        if first < oldest {
+            self.sim.hit(Fault::InputExpired);
+            self.retention.skip(self.kill_switch.run(), at, first..oldest);
+        }
+        let first = first.max(oldest);
+        Ok(Reading { first, next: first, end })
     }
 
     fn partition(&self, number: u32) -> Partition {
@@ -69,8 +95,10 @@ impl Source for Input {
         let count = self.shop.partitions_of(self.topic);
         if !self.until_end && count > self.known && self.sim.one_in(5) {
             // A partition that appeared later had no records at the start.
-            let appeared = (self.known..count).filter(|number| self.share.owns(*number));
-            self.partitions.extend(appeared.map(|number| (number, Reading { first: 0, next: 0, end: 0 })));
+            for number in (self.known..count).filter(|number| self.share.owns(*number)) {
+                let reading = Reading { end: 0, ..self.begin(number, None)? };
+                self.partitions.insert(number, reading);
+            }
             self.known = count;
         }
         Ok(self.partitions.keys().copied().collect())
@@ -89,7 +117,13 @@ impl Source for Input {
         }
         let mut fetched = Fetched::default();
         let at = self.partition(number);
+        let oldest = self.shop.first(at);
         let partition = self.partitions.get_mut(&number).unwrap();
+        if partition.next < oldest {
+            self.sim.hit(Fault::InputOvertaken);
+            self.kill_switch.excuse();
+            return Err(SourceError::Kafka { message: format!("simulated: {at:?} begins at {oldest} now") });
+        }
         let end = if self.until_end { partition.end } else { self.shop.end(at) };
         let room = match self.sim.strikes(Fault::SlowPartition) {
             true => 0,
@@ -141,7 +175,7 @@ impl Source for Input {
         for &(number, offset) in offsets {
             let (run, topic) = (self.kill_switch.run(), self.topic);
             self.sim.note(format_args!("{run} commits offset {topic}.{number}:{offset}"));
-            (self.witness)(self.partition(number), offset);
+            (self.witness)(run, self.partition(number), offset);
         }
         Ok(())
     }

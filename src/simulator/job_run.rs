@@ -4,12 +4,14 @@ use super::broker::{Broker, LISTS};
 use super::disk::{Drive, Platter};
 use super::input::{Input, Witness};
 use super::kill_switch::{Cut, KillSwitch};
+use super::letters::{Letters, Producer};
 use super::output::{Growth, Output, ReadBack};
+use super::retention::Retention;
 use super::shop::Shop;
 use super::sim_context::{Fault, SimContext};
 use super::workers::workers;
 use crate::cluster::Turns;
-use crate::dead_letter::DeadLetters;
+use crate::dead_letter::{DeadLetters, Labels};
 use crate::job::{self, Job, OutputStream, Stream};
 use crate::output::{Sink, WORKER_SLOTS, Watch};
 use crate::process::Shared;
@@ -37,6 +39,8 @@ pub(super) struct World {
     pub(super) broker: Broker,
     pub(super) disk: Platter,
     pub(super) witness: Witness,
+    pub(super) letters: Letters,
+    pub(super) retention: Retention,
 }
 
 /// One run of the job, as the environment of its workers.
@@ -54,6 +58,7 @@ pub(super) struct JobRun {
 impl JobRun {
     /// Begins a run and opens its state, if it has any.
     pub(super) fn new(world: &World, job: Job, kill_switch: KillSwitch) -> Result<JobRun> {
+        world.retention.begin(kill_switch.run(), None);
         let state =
             job.state.as_ref().map(|_options| JobRun::state(world, &job, &kill_switch)).transpose()?;
         let turns = Turns::new(job.cluster.threads);
@@ -82,6 +87,7 @@ impl JobRun {
         };
         let found = state.snapshot.as_ref().map(|snapshot| snapshot.manifest().name());
         ensure!(found >= promised, "{promised:?} was safe, and {found:?} is gone on from");
+        world.retention.begin(kill_switch.run(), found.as_deref().and_then(|name| disk.writer(name)));
         if found < disk.newest() {
             sim.hit(Fault::OlderSnapshot);
         }
@@ -110,9 +116,8 @@ impl Environment for JobRun {
         self.kill_switch.burn()?;
         let mut streams = self.job.streams.iter();
         let (topic, _) = streams.find(|(_, other)| other.topic() == stream.topic()).unwrap();
-        let (until_end, World { sim, shop, witness, .. }) = (stream.is_bounded(), &self.world);
-        let witness = Witness::clone(witness);
-        Ok(Box::new(Input::new((shop, topic), sim, &self.kill_switch, share, until_end, from, witness)))
+        let until_end = stream.is_bounded();
+        Ok(Box::new(Input::open(&self.world, topic, &self.kill_switch, share, until_end, from)?))
     }
 
     fn sink(&self, share: Share) -> Result<Option<Box<dyn Sink>>> {
@@ -150,8 +155,11 @@ impl Environment for JobRun {
         Ok(Some(Box::new(ReadBack::new((broker, number), sim, &self.kill_switch, share))))
     }
 
-    fn dead_letters(&self, _share: Share) -> Result<Option<DeadLetters>> {
-        Ok(None)
+    fn dead_letters(&self, share: Share) -> Result<Option<DeadLetters>> {
+        let World { sim, letters, .. } = &self.world;
+        let producer = Box::new(Producer::new(letters, sim, &self.kill_switch));
+        let labels = Labels { connector: "deltacart".to_owned(), task: share.worker };
+        Ok(Some(DeadLetters::to_producer(producer, "rejects", labels)))
     }
 
     fn snapshot_writer(&self, store: Arc<dyn Store>) -> Result<SnapshotWriter> {

@@ -10,6 +10,8 @@
 use super::broker::NOTES;
 use super::check::Commit;
 use super::job_run::World;
+use super::letters::TOPICS;
+use super::retention::Gaps;
 use super::shop::is_shared;
 use crate::output::NoteFormat;
 use anyhow::{Context, Result, ensure};
@@ -27,9 +29,6 @@ struct PublishedNote {
     run: usize,
     order: usize,
 }
-
-/// The names of the input topics, by number.
-const TOPICS: [&str; 2] = ["carts", "orders"];
 
 fn read(world: &World) -> Result<Vec<PublishedNote>> {
     let mut notes = Vec::new();
@@ -56,7 +55,7 @@ fn read(world: &World) -> Result<Vec<PublishedNote>> {
 /// The model's notes of one partition, but for those of baskets in two topics.
 fn expected(world: &World, partition: Partition, params: Params) -> Vec<Place> {
     let mut model = Model::new(params);
-    for (offset, events) in (0..).zip(world.shop.meanings(partition)) {
+    for (offset, events) in (0..).zip(world.shop.meanings(partition, &Gaps::default())) {
         for (index, event) in (0..).zip(events) {
             model.apply(&Event { position: Position { partition, offset, index }, ..event });
         }
@@ -75,6 +74,10 @@ fn place(note: Note) -> Option<Place> {
 /// are.
 pub(super) fn check(world: &World, params: Params, commits: &[Commit], is_end: bool) -> Result<usize> {
     let notes = read(world)?;
+    // Where records are deleted, a later run finds other events odd than an earlier one.
+    if !world.retention.is_whole() {
+        return Ok(notes.len());
+    }
     let (mut seen, mut run, mut largest, mut before) = (BTreeMap::new(), 0, None, None);
     for note in &notes {
         let twice = seen.insert(&note.place, note.order);

@@ -6,7 +6,9 @@ use super::disk::Platter;
 use super::input::Witness;
 use super::job_run::{JobRun, Running, World};
 use super::kill_switch::KillSwitch;
+use super::letters::{Letters, TOPICS};
 use super::notes;
+use super::retention::Retention;
 use super::shop::Shop;
 use super::sim_context::{Bug, Fault, SimContext};
 use crate::files::ExistingFile;
@@ -79,10 +81,14 @@ impl Seed {
         let (shop, broker) = (Shop::new(sim, horizon), Broker::new(sim));
         let commits: Rc<RefCell<Vec<Commit>>> = Rc::default();
         let (known, place) = (Rc::clone(&commits), broker.clone());
-        let witness: Witness = Rc::new(move |partition, offset| {
-            known.borrow_mut().push(Commit { decided: place.decided(), partition, offset });
+        let (letters, retention) = (Letters::default(), Retention::default());
+        let arrived = letters.clone();
+        let witness: Witness = Rc::new(move |run, partition, offset| {
+            let (decided, letters) = (place.decided(), arrived.len());
+            known.borrow_mut().push(Commit { run, decided, letters, partition, offset });
         });
-        let world = World { sim: sim.clone(), shop, broker, disk: Platter::new(sim), witness };
+        let disk = Platter::new(sim);
+        let world = World { sim: sim.clone(), shop, broker, disk, witness, letters, retention };
         Seed {
             world,
             sim: sim.clone(),
@@ -139,6 +145,9 @@ impl Seed {
             self.world.disk.crash();
         }
         self.grow_output();
+        if self.sim.wants(Fault::InputExpired) {
+            self.world.shop.expire();
+        }
         if self.sim.wants(Fault::BitFlipped) {
             self.world.disk.flip();
             // The zombie may still be reading a snapshot that it found good.
@@ -182,6 +191,7 @@ impl Seed {
     fn job(&mut self, until_end: bool, keeps_state: bool) -> Job {
         let sim = &self.sim;
         let keeps_state = keeps_state && !sim.strikes(Fault::WithoutState);
+        let on_expired = sim.pick(&[OnExpired::Fail, OnExpired::Continue]);
         let every = sim.pick(&[None, Some(0), Some(20), Some(1000)]).map(Duration::from_millis);
         let mut scoring = Scoring::new(sim.pick(&Measure::ALL));
         scoring.digits = sim.below(5) as u32;
@@ -233,7 +243,7 @@ impl Seed {
             )
             .with(Content::Notes, Some(Destination::Topic("notes".to_owned()))),
             output_partitions: None,
-            dead_letters: None,
+            dead_letters: Some(Destination::Topic("rejects".to_owned())),
             cut: match NonZeroU64::new(sim.below(20)) {
                 Some(records) if sim.one_in(4) => Cut::Records(records),
                 _ => Cut::Tick(Duration::from_millis(sim.pick(&[0, 1, 10, 50]))),
@@ -254,7 +264,7 @@ impl Seed {
             state: keeps_state.then(|| StateOptions {
                 place: StatePlace::Folder("state".into()),
                 every,
-                on_expired: OnExpired::Fail,
+                on_expired: if until_end { OnExpired::Continue } else { on_expired },
             }),
         };
         self.sim.note(format_args!("{job:?}"));
@@ -334,6 +344,9 @@ impl Seed {
         if self.world.shop.partitions().len() < 5 && sim.strikes(Fault::PartitionAdded) {
             self.world.shop.grow();
         }
+        if sim.wants(Fault::InputOvertaken) {
+            self.world.shop.expire();
+        }
         if sim.one_in(500) {
             self.grow_output();
         }
@@ -353,7 +366,7 @@ fn streams(topics: u8, until_end: bool, horizon: usize) -> Streams {
         until_end,
         metadata_refresh: Duration::from_secs(1),
     };
-    let streams = ["carts", "orders"].into_iter().take(topics.into());
+    let streams = TOPICS.into_iter().take(topics.into());
     let streams = streams.map(|name| Stream { input: topic(name), decode: decode.clone() });
     Streams::new(streams.collect()).unwrap()
 }

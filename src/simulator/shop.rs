@@ -5,9 +5,12 @@
 //!   their events is that of its records.
 //! - A few baskets are in both topics. Their items are only added or bought, so their final content does not depend
 //!   on which topic is read first.
+//! - Some records cannot be used, or not all of them. Each of these has one dead letter.
+//! - The broker may delete the oldest records of a partition. The shop remembers them.
 //! - Each partition has a *beacon*: two items that are only ever together, each time in a new basket. Their count in
 //!   the published lists shows how far the partition had been read, and must never fall.
 
+use super::retention::Gaps;
 use super::sim_context::{Fault, SimContext};
 use deltacart_dataflows::{Action, Event, Model, Name, Params, Partition, Position};
 use deltacart_testing::{Plan, Random, Size, Zipf};
@@ -19,8 +22,12 @@ use std::rc::Rc;
 #[derive(Clone)]
 pub(super) struct Record {
     pub(super) value: Vec<u8>,
-    /// The events that the record means; none if it repeats an earlier record or cannot be decoded.
-    pub(super) events: Vec<Event>,
+    /// The id of its events, by which a repetition is found.
+    id: Option<Name>,
+    /// The events that the record means, unless it repeats an earlier record.
+    events: Vec<Event>,
+    /// The value of its dead letter, if it cannot be used, or only a part of it.
+    letter: Option<Vec<u8>>,
     /// How many records of the partition, up to this one, are its beacon's.
     pub(super) beacons: u32,
 }
@@ -28,8 +35,10 @@ pub(super) struct Record {
 #[derive(Default)]
 struct Log {
     records: Vec<Record>,
-    /// Ids that the job still remembers, and the records that had them.
-    recent: VecDeque<(Name, Vec<u8>)>,
+    /// How many of the records the broker has deleted.
+    first: u64,
+    /// The offsets of records whose ids the job still remembers.
+    recent: VecDeque<usize>,
     events: u64,
     beacons: u32,
 }
@@ -80,6 +89,15 @@ impl Shop {
         inner.topics[topic].push(Log::default());
     }
 
+    /// Deletes some of the oldest records of a random partition, perhaps all.
+    pub(super) fn expire(&self) {
+        let mut inner = self.0.borrow_mut();
+        let partition = inner.sim.pick(&inner.partitions());
+        let (sim, log) = (inner.sim.clone(), inner.log_mut(partition));
+        log.first += sim.below(log.records.len() as u64 - log.first + 1);
+        sim.note(format_args!("{} begins at {}", place(partition), log.first));
+    }
+
     pub(super) fn topics(&self) -> u8 {
         self.0.borrow().topics.len() as u8
     }
@@ -92,6 +110,11 @@ impl Shop {
     /// How many partitions a topic has.
     pub(super) fn partitions_of(&self, topic: u8) -> u32 {
         self.0.borrow().topics[usize::from(topic)].len() as u32
+    }
+
+    /// The offset of the first record of a partition that the broker has not deleted.
+    pub(super) fn first(&self, partition: Partition) -> u64 {
+        self.0.borrow().log(partition).first
     }
 
     /// The offset after the last record of a partition.
@@ -111,19 +134,39 @@ impl Shop {
         before.last().map_or(0, |record| record.beacons)
     }
 
-    /// The plain model after all records.
-    pub(super) fn model(&self, params: Params) -> Model {
+    /// The plain model after all records but those in `gaps`.
+    pub(super) fn model(&self, params: Params, gaps: &Gaps) -> Model {
         let mut model = Model::new(params);
-        let inner = self.0.borrow();
-        let records = inner.topics.iter().flatten().flat_map(|log| &log.records);
-        records.flat_map(|record| &record.events).for_each(|event| model.apply(event));
+        let meanings = self.partitions().into_iter().flat_map(|partition| self.meanings(partition, gaps));
+        meanings.flatten().for_each(|event| model.apply(&event));
         model
     }
 
-    /// The events of each record of a partition.
-    pub(super) fn meanings(&self, partition: Partition) -> Vec<Vec<Event>> {
+    /// The events of each record of a partition. Those in `gaps` have none.
+    pub(super) fn meanings(&self, partition: Partition, gaps: &Gaps) -> Vec<Vec<Event>> {
         let inner = self.0.borrow();
-        inner.log(partition).records.iter().map(|record| record.events.clone()).collect()
+        let mut recent: VecDeque<&Name> = VecDeque::new();
+        let mut meanings = Vec::new();
+        for (offset, record) in (0..).zip(&inner.log(partition).records) {
+            let is_repeated = record.id.as_ref().is_some_and(|id| recent.contains(&id));
+            if is_repeated || gaps.has(partition, offset) {
+                meanings.push(Vec::new());
+                continue;
+            }
+            recent.extend(&record.id);
+            if recent.len() > inner.horizon {
+                recent.pop_front();
+            }
+            meanings.push(record.events.clone());
+        }
+        meanings
+    }
+
+    /// The offsets of a partition's records that have a dead letter, and its value.
+    pub(super) fn letters(&self, partition: Partition) -> Vec<(u64, Vec<u8>)> {
+        let inner = self.0.borrow();
+        let records = (0..).zip(&inner.log(partition).records);
+        records.filter_map(|(offset, record)| Some((offset, record.letter.clone()?))).collect()
     }
 }
 
@@ -144,6 +187,18 @@ const SHARED: &str = "both ";
 /// The name of a partition in ids.
 fn place(partition: Partition) -> String {
     format!("{}.{}", partition.stream(), partition.number())
+}
+
+/// A record that cannot be decoded.
+fn garbage(sim: &SimContext) -> Record {
+    let values: [&[u8]; 4] = [
+        b"",
+        b"{\"event\":\"add\"}",
+        b"\xff\x00",
+        b"{\"event\":\"add\",\"basket\":\"b\",\"item\":{}}",
+    ];
+    let value = sim.pick(&values).to_vec();
+    Record { id: None, events: Vec::new(), letter: Some(value.clone()), value, beacons: 0 }
 }
 
 /// How many items a basket in both topics may have: as many as the smallest basket limit allows.
@@ -170,17 +225,12 @@ impl Inner {
         let log = self.log(partition);
         if let (false, true) = (log.recent.is_empty(), sim.strikes(Fault::EventRepeated)) {
             let place = sim.below(log.recent.len() as u64) as usize;
-            let value = log.recent[place].1.clone();
-            return self.push(partition, value, Vec::new());
+            let record = log.records[log.recent[place]].clone();
+            return self.push(partition, record);
         }
         if sim.strikes(Fault::Garbage) {
-            let garbage: [&[u8]; 4] = [
-                b"",
-                b"{\"event\":\"add\"}",
-                b"\xff\x00",
-                b"{\"event\":\"add\",\"basket\":\"b\",\"item\":{}}",
-            ];
-            return self.push(partition, sim.pick(&garbage).to_vec(), Vec::new());
+            let record = if sim.one_in(3) { self.half_a_record(partition) } else { garbage(&sim) };
+            return self.push(partition, record);
         }
         let log = self.log_mut(partition);
         log.events += 1;
@@ -196,18 +246,30 @@ impl Inner {
         };
         let horizon = self.horizon;
         let log = self.log_mut(partition);
-        log.recent.push_back((id, value.clone()));
+        log.recent.push_back(log.records.len());
         if log.recent.len() > horizon {
             log.recent.pop_front();
         }
-        self.push(partition, value, events);
+        self.push(partition, Record { value, id: Some(id), events, letter: None, beacons: 0 });
     }
 
-    fn push(&mut self, partition: Partition, value: Vec<u8>, events: Vec<Event>) {
+    fn push(&mut self, partition: Partition, mut record: Record) {
         let log = self.log(partition);
-        let (beacons, text) = (log.beacons, String::from_utf8_lossy(&value));
+        let text = String::from_utf8_lossy(&record.value);
         self.sim.note(format_args!("{}:{}: {text}", place(partition), log.records.len()));
-        self.log_mut(partition).records.push(Record { value, events, beacons });
+        record.beacons = log.beacons;
+        self.log_mut(partition).records.push(record);
+    }
+
+    /// An event with two lines, of which one has no item.
+    fn half_a_record(&mut self, partition: Partition) -> Record {
+        let basket = format!("b{}-{}", place(partition), self.baskets.draw(&mut self.random));
+        let item = format!("i{}", self.items.draw(&mut self.random));
+        let bad_line = r#"{"quantity":2}"#;
+        let value = format!(r#"{{"event":"add","basket":"{basket}","items":[{{"item":"{item}"}},{bad_line}]}}"#);
+        let (_, events) = produced("add", &basket, None, Some(&[item.into()]), None, "");
+        let letter = Some(bad_line.as_bytes().to_vec());
+        Record { value: value.into_bytes(), id: None, events, letter, beacons: 0 }
     }
 
     /// An event of a basket that is in both topics.

@@ -38,6 +38,12 @@ pub(super) enum Fault {
     EventRepeated,
     /// A producer writes a record that cannot be decoded.
     Garbage,
+    /// The broker has deleted records that a run was to read.
+    InputExpired,
+    /// The broker deletes records while a run is about to read them.
+    InputOvertaken,
+    /// A dead letter cannot be delivered.
+    LetterFailed,
     /// The sink has no room for more records.
     SinkFull,
     /// A record cannot be delivered.
@@ -77,7 +83,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// All faults.
-    pub(super) const ALL: [Fault; 32] = [
+    pub(super) const ALL: [Fault; 35] = [
         Fault::Killed,
         Fault::KilledInside,
         Fault::PowerLost,
@@ -91,6 +97,9 @@ impl Fault {
         Fault::OutputGrown,
         Fault::EventRepeated,
         Fault::Garbage,
+        Fault::InputExpired,
+        Fault::InputOvertaken,
+        Fault::LetterFailed,
         Fault::SinkFull,
         Fault::DeliveryFailed,
         Fault::CommitRetried,
@@ -117,11 +126,12 @@ impl Fault {
         match self {
             Fault::SlowLink | Fault::SinkFull | Fault::CommitRetried | Fault::ReadableLate => 3,
             Fault::SlowPartition | Fault::ClockStood => 4,
+            Fault::InputExpired => 5,
             Fault::EventRepeated | Fault::Garbage => 8,
             Fault::CommitUnanswered | Fault::CommitLost => 30,
-            Fault::DeliveryFailed | Fault::DiskFull => 60,
+            Fault::DeliveryFailed | Fault::LetterFailed | Fault::DiskFull => 60,
             Fault::ClockJumped | Fault::PartitionAdded => 300,
-            Fault::ReadFailed => 1000,
+            Fault::ReadFailed | Fault::InputOvertaken => 1000,
             _ => 2,
         }
     }
@@ -140,6 +150,8 @@ pub(super) enum Bug {
     RenameWithoutSync,
     /// A restart counts epochs from zero.
     EpochsStartOver,
+    /// Dead letters count as delivered before they are.
+    LettersUnconfirmed,
     /// Keys stay in the partitions that they had when the output was smaller.
     KeysLeftBehind,
     /// A restart does not read its notes back.
@@ -153,6 +165,7 @@ impl Bug {
         Bug::NoFencing,
         Bug::RenameWithoutSync,
         Bug::EpochsStartOver,
+        Bug::LettersUnconfirmed,
         Bug::KeysLeftBehind,
         Bug::NotesForgotten,
     ];
