@@ -11,12 +11,14 @@
 //! - The text is written while the value is read, and nothing is allocated in between: a value of its own for every
 //!   field would cost more than all else that happens to a record.
 
+mod explain;
 mod scalar;
 mod text;
 #[cfg(test)]
 mod tests;
 
 use super::schema::Source;
+use explain::explain;
 use apache_avro::Schema;
 use apache_avro::schema::{InnerDecimalSchema, Name, NamespaceRef, RecordSchema, UuidSchema};
 use std::collections::HashMap;
@@ -79,8 +81,8 @@ struct Field {
 impl Avro {
     pub(crate) fn new(source: &Source) -> Result<Avro, String> {
         let others = source.others.iter().map(|(_name, text)| text);
-        let read = Schema::parse_str_with_list(&source.text, others);
-        let (schema, others) = read.map_err(|error| format!("no schema of Avro: {error}"))?;
+        let read = Schema::parse_str_with_list(&source.text, others.clone());
+        let (schema, others) = read.map_err(|error| explain(&source.text, others, &error.to_string()))?;
         let mut flat = Flat { nodes: Vec::new(), names: HashMap::new() };
         // A type that refers to another is read after it, whatever the order in which they came.
         let mut left: Vec<&Schema> = others.iter().collect();

@@ -31,6 +31,25 @@ pub(crate) struct Protobuf {
     has_maps: bool,
 }
 
+/// What is wrong with a schema, where, and what to do.
+fn explain(error: &protox::Error) -> String {
+    let what = error.to_string();
+    // Only its `Debug` text has the place: FILE:LINE:COLUMN: WHAT.
+    let debug = format!("{error:?}");
+    let place = debug.strip_suffix(&what).and_then(|place| place.trim_end().strip_suffix(':'));
+    let mut numbers = place.unwrap_or_default().rsplitn(3, ':');
+    let place = match (numbers.next(), numbers.next(), numbers.next()) {
+        (Some(column), Some(line), Some(MAIN)) => format!(" (at line {line}, column {column})"),
+        (Some(column), Some(line), Some(file)) => format!(" (at line {line}, column {column} of {file})"),
+        _ => String::new(),
+    };
+    let remedy = match error.is_file_not_found() {
+        true => "register it as a reference under that name",
+        false => "register a corrected schema",
+    };
+    format!("the schema is no Protobuf{place}: {what}: {remedy}")
+}
+
 /// The files that a schema imports.
 struct Imports(Vec<(String, String)>);
 
@@ -51,12 +70,12 @@ impl Protobuf {
         resolver.add(Imports(files));
         resolver.add(GoogleFileResolver::new());
         let mut compiler = Compiler::with_file_resolver(resolver);
-        compiler.open_file(MAIN).map_err(|error| format!("no schema of Protobuf: {error}"))?;
+        compiler.open_file(MAIN).map_err(|error| explain(&error))?;
         Protobuf::of_file(&compiler.descriptor_pool(), MAIN)
     }
 
     fn of_file(pool: &DescriptorPool, name: &str) -> Result<Protobuf, String> {
-        let file = pool.get_file_by_name(name).ok_or("it has no file")?;
+        let file = pool.get_file_by_name(name).ok_or("the schema is no Protobuf: it has no file")?;
         let mut sorted: Vec<MessageDescriptor> = file.messages().collect();
         let mut at = 0;
         while let Some(message) = sorted.get(at) {
@@ -67,7 +86,7 @@ impl Protobuf {
         }
         sorted.sort_by(|one, other| one.full_name().cmp(other.full_name()));
         if sorted.is_empty() {
-            return Err("it has no message".to_owned());
+            return Err("the schema has no message: register one that has".to_owned());
         }
         let has_maps = has_maps(&sorted);
         Ok(Protobuf { file, sorted, has_maps })

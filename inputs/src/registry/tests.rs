@@ -151,7 +151,7 @@ fn an_id_that_is_not_there_is_a_reject() {
 #[test]
 fn schemas_that_cannot_be_used_are_rejects() {
     for (status, body, why) in [
-        (200, registered("{"), "no schema of Avro"),
+        (200, registered("{"), "the schema is no JSON (at line 1, column 1): register one that is"),
         (200, "{}".to_owned(), "the registry's answer has no schema in it"),
         (
             200,

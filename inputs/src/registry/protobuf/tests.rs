@@ -110,11 +110,18 @@ fn messages_that_are_not_there_are_refused() {
 #[test]
 fn what_is_no_schema_is_refused() {
     for (text, why) in [
-        ("", "no message"),
-        ("message", "no schema of Protobuf"),
-        (r#"syntax = "proto3"; import "nowhere.proto"; message A {}"#, "nowhere.proto"),
-        (r#"syntax = "proto3"; import "schema.proto"; message A {}"#, "no schema of Protobuf"),
-        (r#"syntax = "proto3"; message A { B b = 1; }"#, "no schema of Protobuf"),
+        ("", "the schema has no message: register one that has"),
+        ("message", "the schema is no Protobuf: expected an identifier, but reached end of file"),
+        ("syntax = \"proto3\";\n message 7 {}", "the schema is no Protobuf (at line 2, column 10): expected"),
+        (
+            r#"syntax = "proto3"; import "nowhere.proto"; message A {}"#,
+            "import 'nowhere.proto' not found: register it as a reference under that name",
+        ),
+        (r#"syntax = "proto3"; import "schema.proto"; message A {}"#, "import cycle detected"),
+        (
+            r#"syntax = "proto3"; message A { B b = 1; }"#,
+            "(at line 1, column 32): name 'B' is not defined: register a corrected schema",
+        ),
     ] {
         let error = protobuf(text).unwrap_err();
         assert!(error.contains(why), "{text}: {error}");
