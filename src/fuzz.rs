@@ -10,7 +10,7 @@ use deltacart_inputs::{Format, fuzz};
 pub type Target = fn(&[u8]);
 
 /// All targets. Each has a folder of its name in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 16] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("json", json),
     ("orders", orders),
     ("ga4", ga4),
@@ -22,6 +22,9 @@ pub const TARGETS: [(&str, Target); 16] = [
     ("wire", wire),
     ("avro", avro),
     ("protobuf", protobuf),
+    ("schemas", schemas),
+    ("paths", paths),
+    ("parquet", parquet),
     ("part", part),
     ("manifest", manifest),
     ("handshake", handshake),
@@ -77,6 +80,22 @@ pub fn avro(data: &[u8]) {
 /// Values of Protobuf. Without the feature `schema-registry`, only their frames.
 pub fn protobuf(data: &[u8]) {
     fuzz::protobuf(data);
+}
+
+/// Schemas of Avro and Protobuf as a registry has them, and a value by each. Without the feature `schema-registry`,
+/// only frames.
+pub fn schemas(data: &[u8]) {
+    fuzz::schemas(data);
+}
+
+/// Paths of fields, as in `--fields`, and JSON that is read by them.
+pub fn paths(data: &[u8]) {
+    fuzz::paths(data);
+}
+
+/// Files of Parquet. Without the feature `parquet`, nothing.
+pub fn parquet(data: &[u8]) {
+    fuzz::parquet(data);
 }
 
 /// The framing of records in a file.

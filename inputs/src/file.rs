@@ -12,7 +12,7 @@
 mod read;
 mod kind;
 #[cfg(feature = "parquet")]
-mod parquet;
+pub(crate) mod parquet;
 mod tables;
 mod utf16;
 mod content;
@@ -29,6 +29,8 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use frame::Framer;
 pub use frame::Framing;
+#[cfg(feature = "parquet")]
+pub use parquet::catches_panics;
 pub use progress::FileProgress;
 pub use tables::Tables;
 
@@ -269,6 +271,12 @@ fn is_stdin(path: &Path) -> bool {
 
 fn file_error(path: &Path, source: io::Error) -> SourceError {
     SourceError::File { path: path.display().to_string(), source: explained(path, source) }
+}
+
+/// Whether a panic of this thread would become an error: none does without the library that reads tables.
+#[cfg(not(feature = "parquet"))]
+pub fn catches_panics() -> bool {
+    false
 }
 
 /// What the operating system said about a path; where the folder is missing, that is said instead.

@@ -4,15 +4,24 @@
 //! reject leaves nothing behind.
 
 mod schemas;
-pub use schemas::{avro, protobuf, wire};
+pub use schemas::{avro, protobuf, schemas, wire};
+
+#[cfg(feature = "parquet")]
+mod tables;
+#[cfg(feature = "parquet")]
+pub use tables::parquet;
 
 use crate::file::{Framer, Framing};
 use crate::{
-    Basket, BasketField, Column, DecodeOptions, Decoded, Decoder, Format, Headers, RawRecord, Reject,
+    Basket, BasketField, Column, DecodeOptions, Decoded, Decoder, FieldPaths, Format, Headers, RawRecord, Reject,
     RepeatedOrders,
 };
 use deltacart_dataflows::{Action, Event, Position};
 use std::sync::OnceLock;
+
+/// Without the library that reads tables, nothing is read.
+#[cfg(not(feature = "parquet"))]
+pub fn parquet(_data: &[u8]) {}
 
 /// Parts the records of one input.
 const BETWEEN_RECORDS: u8 = 0x1e;
@@ -35,7 +44,22 @@ pub fn decode(formats: &[Format], data: &[u8]) {
     let [which, headers, records @ ..] = data else { return };
     let all: Vec<&DecodeOptions> = options().iter().filter(|it| formats.contains(&it.format)).collect();
     let options = all[usize::from(*which) % all.len()];
-    let headers = HEADERS[usize::from(*headers) % HEADERS.len()];
+    decode_records(options, HEADERS[usize::from(*headers) % HEADERS.len()], records);
+}
+
+/// Decodes JSON by any paths of fields, which come first. Paths that are read are written as they were typed.
+pub fn paths(data: &[u8]) {
+    let [paths, records @ ..] = &*data.splitn(2, |&byte| byte == BETWEEN_RECORDS).collect::<Vec<_>>() else {
+        return;
+    };
+    let Ok(Ok(fields)) = std::str::from_utf8(paths).map(str::parse::<FieldPaths>) else { return };
+    let options = DecodeOptions { fields, ..usual(Format::Json) };
+    if options.decoder().is_ok() {
+        decode_records(&options, HEADERS[0], records.first().unwrap_or(&&[][..]));
+    }
+}
+
+fn decode_records(options: &DecodeOptions, headers: Headers<'static>, records: &[u8]) {
     let decoder = || options.decoder().expect("only settings that go together are listed");
     let (mut one, mut other) = (decoder(), decoder());
     for (offset, value) in (0..).zip(records.split(|&byte| byte == BETWEEN_RECORDS)) {

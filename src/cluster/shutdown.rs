@@ -76,6 +76,10 @@ fn end(message: Option<&str>, code: i32, frame: &Frame) -> ! {
 pub(crate) fn die_on_panic() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
+        // The file that made a library panic is refused like any other that is damaged.
+        if deltacart_inputs::file::catches_panics() {
+            return;
+        }
         let message = panic.payload_as_str().unwrap_or("for an unknown reason");
         let thread = thread::current();
         let thread = thread.name().unwrap_or("without a name");

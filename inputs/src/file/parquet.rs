@@ -15,18 +15,19 @@ use arrow_schema::ArrowError;
 use parquet::arrow::arrow_reader::{
     ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use std::fs::File;
+use parquet::file::reader::ChunkReader;
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a Parquet file begins with.
-pub(super) const MAGIC: &[u8] = b"PAR1";
+pub(crate) const MAGIC: &[u8] = b"PAR1";
 
 /// How many rows are read at a time.
 const BATCH_ROWS: usize = 256;
 
 /// The text of one file's rows.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     batches: ParquetRecordBatchReader,
     tables: Tables,
     /// The text of the rows that were read last, and how much of it has been handed over.
@@ -46,12 +47,16 @@ struct Place {
 
 impl Rows {
     /// The rows of a file, which begins with [`MAGIC`].
-    pub(super) fn new(file: File, tables: Tables, progress: FileProgress) -> io::Result<Rows> {
+    pub(crate) fn new(
+        file: impl ChunkReader + 'static,
+        tables: Tables,
+        progress: FileProgress,
+    ) -> io::Result<Rows> {
         if tables == Tables::Refused {
             let what = "this is Parquet, whose rows are no records here: --format csv, or --format json with --fields";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        let bytes_total = file.metadata()?.len();
+        let bytes_total = file.len();
         // Types that a program notes for itself beside the schema of the file say nothing that is needed here.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new_with_options(file, options))?;
@@ -107,12 +112,24 @@ fn write(batch: &RecordBatch, tables: Tables, is_first: bool, text: &mut Vec<u8>
     }
 }
 
+thread_local! {
+    static CATCHES_PANICS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread would become an error. A panic hook that ends the process must return instead.
+pub fn catches_panics() -> bool {
+    CATCHES_PANICS.get()
+}
+
 /// What the library returns, with errors and panics as errors of reading.
 fn guarded<T, E: std::fmt::Display>(work: impl FnOnce() -> Result<T, E>) -> io::Result<T> {
     let damaged = |what: String| {
         io::Error::new(io::ErrorKind::InvalidData, format!("it cannot be read as Parquet: {what}"))
     };
-    match catch_unwind(AssertUnwindSafe(work)) {
+    CATCHES_PANICS.set(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    CATCHES_PANICS.set(false);
+    match done {
         Ok(result) => result.map_err(|error| damaged(error.to_string())),
         Err(_) => Err(damaged("it is damaged".to_owned())),
     }

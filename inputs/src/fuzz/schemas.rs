@@ -27,15 +27,18 @@ pub fn wire(data: &[u8]) {
 }
 
 #[cfg(feature = "schema-registry")]
-pub use languages::{avro, protobuf};
+pub use languages::{avro, protobuf, schemas};
 #[cfg(not(feature = "schema-registry"))]
 pub use wire as avro;
 #[cfg(not(feature = "schema-registry"))]
 pub use wire as protobuf;
+#[cfg(not(feature = "schema-registry"))]
+pub use wire as schemas;
 
 /// What is in the frame, by schemas that have a bit of everything.
 #[cfg(feature = "schema-registry")]
 mod languages {
+    use super::super::BETWEEN_RECORDS;
     use super::wire;
     use crate::Limits;
     use crate::decode::Framed;
@@ -108,6 +111,20 @@ mod languages {
         };
         read(schema, &frame, value);
         wire(data);
+    }
+
+    /// A value by any schema: the first byte chooses the language, and a byte that no schema has ends its text.
+    pub fn schemas(data: &[u8]) {
+        let [which, rest @ ..] = data else { return };
+        let mut parts = rest.splitn(3, |&byte| byte == BETWEEN_RECORDS);
+        let [text, other] = [(); 2].map(|()| String::from_utf8_lossy(parts.next().unwrap_or_default()));
+        let kind = if which % 2 == 0 { Kind::Avro } else { Kind::Protobuf };
+        let others = vec![("other.proto".to_owned(), other.into_owned())];
+        let source = Source { kind, text: text.into_owned(), others };
+        match Schema::new(&source) {
+            Ok(schema) => read(&schema, &[0, 0, 0, 0, 7], parts.next().unwrap_or_default()),
+            Err(why) => assert_eq!(Schema::new(&source).err(), Some(why), "the same schema is something else"),
+        }
     }
 
     fn schema(kind: Kind, text: &str) -> Schema {
