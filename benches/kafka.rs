@@ -18,18 +18,22 @@
 //! - `at-least-once`;
 //! - `snapshots`, exactly once with a snapshot every second, so that nearly every event comes while one is taken.
 //!
-//! `idle_cpu_percent` is the share of a core that the job used, with all of its state, in the seconds after the last
-//! event. Then the job is killed and started again, and `ready_s` is the time until `/readyz` reports that it is
-//! ready. By then, it has taken the output over, restored all of its state from the input or from a snapshot, and
-//! published the difference.
+//! A row with other `--partitions`, `--properties`, `--lists-every` or `--flags` than the default names them behind the
+//! mode.
+//!
+//! `idle_cpu_percent` is the share of a core that the job used, with all of its state, in the `--idle` seconds after
+//! the last event. Then the job is killed and started again, and `ready_s` is the time until `/readyz` reports that it
+//! is ready. By then, it has taken the output over, restored all of its state from the input or from a snapshot, and
+//! published the difference. `replay_peak_mb` is its peak of memory until then, and `replay_steady_mb` its memory
+//! after `--idle` more seconds. With `--idle 0`, the job is not started again.
 //!
 //! Producer, broker, job and consumer share the machine.
 //!
 //! ```text
 //! cargo bench --bench kafka -- [--workload journey] [--modes exactly-once,at-least-once,snapshots] [--rate N]
-//!     [--tick MS] [--ahead N] [--lists-every TIME] [--seconds N] [--warm-up N] [--marked N]
-//!     [--properties NAME=VALUE,…] [--brokers HOST:PORT] [--partitions N] [--lines N] [--runs N] [--data DIR]
-//!     [--json FILE]
+//!     [--tick MS] [--ahead N] [--lists-every TIME] [--flags FLAG,…] [--seconds N] [--warm-up N] [--marked N]
+//!     [--properties NAME=VALUE,…] [--brokers HOST:PORT] [--partitions N] [--idle SECONDS] [--lines N] [--runs N]
+//!     [--data DIR] [--json FILE]
 //! ```
 //! Without `--brokers`, the benchmark starts a broker by `scripts/kafka` and stops it at the end.
 
@@ -64,6 +68,12 @@ fn main() -> ExitCode {
     common::exit(run())
 }
 
+/// The default of `--partitions`.
+const PARTITIONS: u32 = 4;
+
+/// The default of `--properties`: everything is sent at once.
+const PROPERTIES: &str = "linger.ms=0,socket.nagle.disable=true";
+
 struct Options {
     rate: f64,
     tick_ms: u64,
@@ -72,14 +82,35 @@ struct Options {
     /// The shortest time between two changes of a list, `--lists-every`. Without it, lists are published with every
     /// epoch.
     lists_every: Option<String>,
+    /// More flags of the job, such as `--max-epoch-events=100000`.
+    flags: Vec<String>,
     seconds: f64,
     warm_up: f64,
+    /// How long the idle job is measured. If it is zero, the job is not started again.
+    idle: Duration,
     /// One event in this many is the second of a marked pair.
     marked: usize,
     partitions: u32,
     brokers: String,
     /// Properties of librdkafka, for the job and for the clients here.
     properties: Vec<String>,
+}
+
+impl Options {
+    /// What is not as by default, for the name of the row.
+    fn variant(&self) -> String {
+        let mut variant = String::new();
+        if self.partitions != PARTITIONS {
+            variant += &format!("+{} partitions", self.partitions);
+        }
+        if self.properties.join(",") != PROPERTIES {
+            variant += &format!("+{}", self.properties.join(" "));
+        }
+        if let Some(every) = &self.lists_every {
+            variant += &format!("+lists every {every}");
+        }
+        variant + &self.flags.iter().map(|flag| format!("+{flag}")).collect::<String>()
+    }
 }
 
 /// The delivery and the snapshots of the job.
@@ -113,9 +144,17 @@ struct Outcome {
     lost: usize,
     latencies: Summary,
     job_peak: u64,
-    idle_cpu_percent: f64,
+    idle_cpu_percent: Option<f64>,
     snapshots: Option<Snapshots>,
+    replay: Option<Replay>,
+}
+
+/// The second start of the job, which reads all of its input again: the seconds until it is ready, the peak of its
+/// memory until then, and its memory a while later.
+struct Replay {
     ready_seconds: f64,
+    peak: u64,
+    steady: u64,
 }
 
 /// The number of snapshots, the mean seconds of one, and the bytes of the last.
@@ -133,17 +172,20 @@ fn run() -> Result<()> {
     let brokers: Option<String> = arguments.option("--brokers")?;
     let (data, json): (_, Option<PathBuf>) = (arguments.data()?, arguments.option("--json")?);
     let modes = arguments.list("--modes", "exactly-once,at-least-once,snapshots")?;
+    let idle: f64 = arguments.value("--idle", 10.0)?;
     let mut options = Options {
         rate: arguments.value("--rate", 10_000.0)?,
         tick_ms: arguments.value("--tick", 5)?,
         ahead: arguments.option("--ahead")?,
         lists_every: arguments.option("--lists-every")?,
+        flags: arguments.list("--flags", "")?,
         seconds: arguments.value("--seconds", 30.0)?,
         warm_up: arguments.value("--warm-up", 5.0)?,
+        idle: Duration::from_secs_f64(idle),
         marked: arguments.value("--marked", 50)?,
-        partitions: arguments.value("--partitions", 4)?,
+        partitions: arguments.value("--partitions", PARTITIONS)?,
         brokers: String::new(),
-        properties: arguments.list("--properties", "linger.ms=0,socket.nagle.disable=true")?,
+        properties: arguments.list("--properties", PROPERTIES)?,
     };
     arguments.end()?;
     ensure!(
@@ -165,7 +207,7 @@ fn run() -> Result<()> {
     let mut rows = Rows::default();
     for (mode, outcomes) in modes.iter().zip(outcomes) {
         let outcome = children::median(outcomes, |run| run.latencies.p99);
-        let row = format!("kafka/{name}/{}ms/{}/{mode}", options.tick_ms, options.rate);
+        let row = format!("kafka/{name}/{}ms/{}/{mode}{}", options.tick_ms, options.rate, options.variant());
         rows.push(row, figures(outcome, &options, state.len()));
     }
     rows.write(json.as_deref())?;
@@ -181,10 +223,16 @@ fn figures(outcome: Outcome, options: &Options, lines: usize) -> Figures {
         ("records_per_event", number(outcome.records as f64 / sent)),
         ("bytes_per_event", number(outcome.bytes as f64 / sent)),
         ("job_peak_mb", number(outcome.job_peak as f64 / 1e6)),
-        ("idle_cpu_percent", number(outcome.idle_cpu_percent)),
         ("lost", json!(outcome.lost)),
-        ("ready_s", number(outcome.ready_seconds)),
     ];
+    figures.extend(outcome.idle_cpu_percent.map(|percent| ("idle_cpu_percent", number(percent))));
+    if let Some(Replay { ready_seconds, peak, steady }) = outcome.replay {
+        figures.extend([
+            ("ready_s", number(ready_seconds)),
+            ("replay_peak_mb", number(peak as f64 / 1e6)),
+            ("replay_steady_mb", number(steady as f64 / 1e6)),
+        ]);
+    }
     if let Some(Snapshots { count, seconds, bytes }) = outcome.snapshots {
         figures.extend([
             ("snapshots", number(count)),
@@ -252,6 +300,7 @@ impl Job {
         if let Some(every) = &options.lists_every {
             command.args(["--lists-every", every]);
         }
+        command.args(&options.flags);
         if let Mode::AtLeastOnce = mode {
             command.args(["--delivery", "at-least-once"]);
         }
@@ -351,29 +400,30 @@ fn measure(state: &[Change], options: &Options, mode: Mode) -> Result<Outcome> {
         seen.join().map_err(|_panic| anyhow::anyhow!("the consumer panicked"))
     })??;
     let before = memory::processor_seconds(job.id());
-    thread::sleep(IDLE);
+    thread::sleep(options.idle);
     let idle = memory::processor_seconds(job.id()) - before;
     let (job_peak, snapshots) = (memory::peak_of(job.id()), job.snapshots()?);
     drop(job);
+    let has_idled = !options.idle.is_zero();
+    let replay = has_idled.then(|| replay(options, mode, &names)).transpose()?;
+    let idle_cpu_percent = has_idled.then(|| idle / options.idle.as_secs_f64() * 100.0);
+    Ok(Outcome { load_seconds, job_peak, idle_cpu_percent, snapshots, replay, ..seen })
+}
+
+/// Starts the job again.
+fn replay(options: &Options, mode: Mode, names: &Names) -> Result<Replay> {
     let start = Instant::now();
-    Job::start(options, mode, &names)?.wait_until_ready()?;
-    Ok(Outcome {
-        load_seconds,
-        job_peak,
-        idle_cpu_percent: idle / IDLE.as_secs_f64() * 100.0,
-        snapshots,
-        ready_seconds: start.elapsed().as_secs_f64(),
-        ..seen
-    })
+    let mut job = Job::start(options, mode, names)?;
+    job.wait_until_ready()?;
+    let (ready_seconds, peak) = (start.elapsed().as_secs_f64(), memory::peak_of(job.id()));
+    thread::sleep(options.idle);
+    Ok(Replay { ready_seconds, peak, steady: memory::resident_of(job.id()) })
 }
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The time to wait for lists after the last event.
 const AFTERWARDS: Duration = Duration::from_secs(3);
-
-/// The time over which the idle job is measured.
-const IDLE: Duration = Duration::from_secs(10);
 
 /// The event of a change, in the plain JSON format.
 fn event(change: Change) -> String {

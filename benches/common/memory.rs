@@ -17,6 +17,11 @@ pub(crate) fn forget_peak() {
     let _not_allowed = fs::write("/proc/self/clear_refs", "5");
 }
 
+/// Resident memory of another process now, in bytes.
+pub(crate) fn resident_of(process: u32) -> u64 {
+    status(&process.to_string(), "VmRSS:")
+}
+
 /// The peak of resident memory of another process, in bytes.
 pub(crate) fn peak_of(process: u32) -> u64 {
     status(&process.to_string(), "VmHWM:")
