@@ -13,8 +13,8 @@ pub use tables::parquet;
 
 use crate::file::{Framer, Framing};
 use crate::{
-    Basket, BasketField, Column, DecodeOptions, Decoded, Decoder, FieldPaths, Format, Headers, RawRecord, Reject,
-    RepeatedOrders,
+    Basket, BasketField, Column, DecodeOptions, Decoded, Decoder, FieldPaths, Format, Headers, RawRecord,
+    Reject, RepeatedOrders,
 };
 use deltacart_dataflows::{Action, Event, Position};
 use std::sync::OnceLock;

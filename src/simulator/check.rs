@@ -276,7 +276,8 @@ fn letters_precede_commits(world: &World, commits: &[Commit]) -> Result<()> {
     let letters = world.letters.all();
     for Commit { run, letters: arrived, partition, offset, .. } in commits {
         let gaps = world.retention.gaps(*run);
-        let before = world.shop.letters(*partition).into_iter().filter(|(rejected, _value)| rejected < offset);
+        let before =
+            world.shop.letters(*partition).into_iter().filter(|(rejected, _value)| rejected < offset);
         for (rejected, _value) in before.filter(|(rejected, _value)| !gaps.has(*partition, *rejected)) {
             let has_arrived = letters[..*arrived].iter().any(|it| it.place == (*partition, rejected));
             ensure!(has_arrived, "run {run} commits {partition:?}:{offset} before the letter of {rejected}");

@@ -63,7 +63,8 @@ impl Input {
         let at = self.partition(number);
         let (oldest, end) = (self.shop.first(at), self.shop.end(at));
         let ahead = u64::from(self.sim.has(Bug::OffsetsAhead));
-        let resumed = from.and_then(|from| Some((end.min(from.offsets.get(&number)? + ahead), from.on_expired)));
+        let resumed =
+            from.and_then(|from| Some((end.min(from.offsets.get(&number)? + ahead), from.on_expired)));
         if let Some((first, OnExpired::Fail)) = resumed.filter(|(first, _on_expired)| *first < oldest) {
             self.kill_switch.excuse();
             self.retention.refuse(self.kill_switch.run());

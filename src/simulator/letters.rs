@@ -68,7 +68,8 @@ impl Producer {
     fn letter(&self, message: &Message<'_>) -> DeadLetter {
         let header = |name: &str| {
             let found = message.headers.iter().find(|(header, _value)| *header == name);
-            std::str::from_utf8(found.and_then(|(_name, value)| *value).expect("every letter has it")).unwrap()
+            std::str::from_utf8(found.and_then(|(_name, value)| *value).expect("every letter has it"))
+                .unwrap()
         };
         let topic = header("__connect.errors.topic");
         let topic = TOPICS.iter().position(|name| *name == topic).expect("it is a topic of the job");

@@ -191,12 +191,8 @@ fn place(partition: Partition) -> String {
 
 /// A record that cannot be decoded.
 fn garbage(sim: &SimContext) -> Record {
-    let values: [&[u8]; 4] = [
-        b"",
-        b"{\"event\":\"add\"}",
-        b"\xff\x00",
-        b"{\"event\":\"add\",\"basket\":\"b\",\"item\":{}}",
-    ];
+    let values: [&[u8]; 4] =
+        [b"", b"{\"event\":\"add\"}", b"\xff\x00", b"{\"event\":\"add\",\"basket\":\"b\",\"item\":{}}"];
     let value = sim.pick(&values).to_vec();
     Record { id: None, events: Vec::new(), letter: Some(value.clone()), value, beacons: 0 }
 }
@@ -266,7 +262,8 @@ impl Inner {
         let basket = format!("b{}-{}", place(partition), self.baskets.draw(&mut self.random));
         let item = format!("i{}", self.items.draw(&mut self.random));
         let bad_line = r#"{"quantity":2}"#;
-        let value = format!(r#"{{"event":"add","basket":"{basket}","items":[{{"item":"{item}"}},{bad_line}]}}"#);
+        let value =
+            format!(r#"{{"event":"add","basket":"{basket}","items":[{{"item":"{item}"}},{bad_line}]}}"#);
         let (_, events) = produced("add", &basket, None, Some(&[item.into()]), None, "");
         let letter = Some(bad_line.as_bytes().to_vec());
         Record { value: value.into_bytes(), id: None, events, letter, beacons: 0 }

@@ -123,7 +123,9 @@ mod languages {
         let source = Source { kind, text: text.into_owned(), others };
         match Schema::new(&source) {
             Ok(schema) => read(&schema, &[0, 0, 0, 0, 7], parts.next().unwrap_or_default()),
-            Err(why) => assert_eq!(Schema::new(&source).err(), Some(why), "the same schema is something else"),
+            Err(why) => {
+                assert_eq!(Schema::new(&source).err(), Some(why), "the same schema is something else")
+            }
         }
     }
 

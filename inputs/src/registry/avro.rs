@@ -18,9 +18,9 @@ mod text;
 mod tests;
 
 use super::schema::Source;
-use explain::explain;
 use apache_avro::Schema;
 use apache_avro::schema::{InnerDecimalSchema, Name, NamespaceRef, RecordSchema, UuidSchema};
+use explain::explain;
 use std::collections::HashMap;
 
 /// A schema, made flat.

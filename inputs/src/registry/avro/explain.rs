@@ -42,7 +42,8 @@ impl Known {
         match schema {
             Value::Array(types) => types.iter().for_each(|it| self.add(it, space)),
             Value::Object(parts) => {
-                let full = parts.get("name").and_then(Value::as_str).map(|name| full_name(parts, name, space));
+                let full =
+                    parts.get("name").and_then(Value::as_str).map(|name| full_name(parts, name, space));
                 let space = full.as_deref().and_then(|full| full.rsplit_once('.')).map_or(space, |it| it.0);
                 let fields = parts.get("fields").and_then(Value::as_array).into_iter().flatten();
                 let fields = fields.filter_map(|field| field.get("type"));
@@ -62,7 +63,9 @@ impl Known {
                 Err(format!("{place} is a union of no types: name at least one"))
             }
             Value::Array(types) => types.iter().try_for_each(|it| match it {
-                Value::Array(_) => Err(format!("{place} is a union with a union in it: name all types in one")),
+                Value::Array(_) => {
+                    Err(format!("{place} is a union with a union in it: name all types in one"))
+                }
                 _ => self.check(it, place, space),
             }),
             Value::Object(parts) => self.check_object(parts, place, space),
@@ -78,7 +81,9 @@ impl Known {
             return Ok(());
         }
         if COMPLEX.contains(&name) {
-            return Err(format!("{place} has the type {name:?} without its definition: write {{\"type\":{name:?},…}}"));
+            return Err(format!(
+                "{place} has the type {name:?} without its definition: write {{\"type\":{name:?},…}}"
+            ));
         }
         let likeness = |known: &&str| strsim::jaro_winkler(known, name);
         let nearest = PRIMITIVES.into_iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
@@ -101,12 +106,25 @@ impl Known {
         }
     }
 
-    fn check_part(&self, parts: &Map<String, Value>, part: &str, place: &str, space: &str) -> Result<(), String> {
-        let inner = parts.get(part).ok_or_else(|| format!("{place} has no {part:?}: add the type of its {part}"))?;
+    fn check_part(
+        &self,
+        parts: &Map<String, Value>,
+        part: &str,
+        place: &str,
+        space: &str,
+    ) -> Result<(), String> {
+        let inner =
+            parts.get(part).ok_or_else(|| format!("{place} has no {part:?}: add the type of its {part}"))?;
         self.check(inner, &format!("{part} of {place}"), space)
     }
 
-    fn check_named(&self, parts: &Map<String, Value>, kind: &str, place: &str, space: &str) -> Result<(), String> {
+    fn check_named(
+        &self,
+        parts: &Map<String, Value>,
+        kind: &str,
+        place: &str,
+        space: &str,
+    ) -> Result<(), String> {
         let name = match parts.get("name") {
             Some(Value::String(name)) => name,
             Some(other) => return Err(format!("{place} has the name {other}: a name is a text")),
@@ -139,7 +157,9 @@ impl Known {
             };
             let place = format!("the field {name:?} of {record}");
             if !is_name(name) {
-                return Err(format!("{place} has a name that Avro does not allow: letters, digits and _ only"));
+                return Err(format!(
+                    "{place} has a name that Avro does not allow: letters, digits and _ only"
+                ));
             }
             if !names.insert(name) {
                 return Err(format!("{place} is there twice: rename one"));
@@ -189,20 +209,25 @@ mod tests {
     use crate::registry::schema::{Kind, Source};
 
     fn refused(text: &str) -> String {
-        let others = vec![("Money".to_owned(), r#"{"type":"record","name":"shop.Money","fields":[]}"#.to_owned())];
+        let others =
+            vec![("Money".to_owned(), r#"{"type":"record","name":"shop.Money","fields":[]}"#.to_owned())];
         let source = Source { kind: Kind::Avro, text: text.to_owned(), others };
         Avro::new(&source).err().unwrap_or_else(|| panic!("it is a schema: {text}"))
     }
 
     /// A record with one field, which has this type.
     fn with_field(schema: &str) -> String {
-        format!(r#"{{"type":"record","name":"Event","namespace":"shop","fields":[{{"name":"n","type":{schema}}}]}}"#)
+        format!(
+            r#"{{"type":"record","name":"Event","namespace":"shop","fields":[{{"name":"n","type":{schema}}}]}}"#
+        )
     }
 
     /// Each defect is told with its place, its value and what to do.
     #[test]
     fn defects_are_said_in_plain_words() {
-        let of_field = |schema: &str, said: &str| (with_field(schema), said.replace('@', r#"the field "n" of shop.Event"#));
+        let of_field = |schema: &str, said: &str| {
+            (with_field(schema), said.replace('@', r#"the field "n" of shop.Event"#))
+        };
         for (text, said) in [
             ("{".to_owned(), "the schema is no JSON (at line 1, column 1): register one that is".to_owned()),
             ("7".into(), "the schema is 7: a type is a name, an object or a list".into()),
@@ -241,6 +266,10 @@ mod tests {
     fn types_that_are_defined_elsewhere_are_no_defect() {
         let bad = r#"{"type":"record","name":"shop.Event","fields":[{"name":"price","type":"Money"},
             {"name":"next","type":["null","Event"]},{"name":"x","type":"y"}]}"#;
-        assert!(refused(bad).contains(r#"the field "x" of shop.Event has the unknown type "y""#), "{}", refused(bad));
+        assert!(
+            refused(bad).contains(r#"the field "x" of shop.Event has the unknown type "y""#),
+            "{}",
+            refused(bad)
+        );
     }
 }
