@@ -159,7 +159,7 @@ pub(super) enum Bug {
 }
 
 impl Bug {
-    pub(super) const ALL: [Bug; 7] = [
+    pub(super) const ALL: [Bug; 8] = [
         Bug::PublishDuringReplay,
         Bug::OffsetsAhead,
         Bug::NoFencing,
