@@ -41,6 +41,7 @@ mod common;
 
 use anyhow::{Context, Result, bail, ensure};
 use common::arguments::Arguments;
+use common::broker::{Broker, PATIENCE, wait_for_commits};
 use common::continuation::{Continuation, Removes};
 use common::latencies::{Latencies, Summary};
 use common::rows::{Figures, Rows, number};
@@ -54,7 +55,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -244,40 +245,6 @@ fn figures(outcome: Outcome, options: &Options, lines: usize) -> Figures {
     figures
 }
 
-/// A broker. It is stopped at the end if the benchmark started it.
-struct Broker {
-    brokers: String,
-    started: bool,
-}
-
-impl Broker {
-    fn reach(brokers: Option<String>) -> Result<Broker> {
-        match brokers {
-            Some(brokers) => Ok(Broker { brokers, started: false }),
-            None => {
-                let output = Broker::script("start").stdout(Stdio::piped()).output()?;
-                ensure!(output.status.success(), "scripts/kafka could not start a broker");
-                Ok(Broker { brokers: String::from_utf8(output.stdout)?.trim().to_owned(), started: true })
-            }
-        }
-    }
-
-    fn script(command: &str) -> Command {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut script = Command::new(root.join("scripts/kafka"));
-        script.arg(command).arg("--dir").arg(root.join("scratch/bench-kafka")).stderr(Stdio::inherit());
-        script
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if self.started {
-            let _stopped = Broker::script("stop").status();
-        }
-    }
-}
-
 /// The running job. It is killed when this is dropped.
 struct Job {
     process: Child,
@@ -420,8 +387,6 @@ fn replay(options: &Options, mode: Mode, names: &Names) -> Result<Replay> {
     Ok(Replay { ready_seconds, peak, steady: memory::resident_of(job.id()) })
 }
 
-const PATIENCE: Duration = Duration::from_secs(600);
-
 /// The time to wait for lists after the last event.
 const AFTERWARDS: Duration = Duration::from_secs(3);
 
@@ -510,31 +475,4 @@ fn lists(settings: &KafkaSettings, topic: &str, partitions: u32) -> Result<BaseC
     }
     consumer.assign(&assigned)?;
     Ok(consumer)
-}
-
-/// Waits until the job has committed all records of the workload.
-fn wait_for_commits(
-    settings: &KafkaSettings,
-    topic: &str,
-    group: &str,
-    partitions: u32,
-    records: i64,
-) -> Result<()> {
-    let mut config = settings.client_config(Role::Consumer);
-    let consumer: BaseConsumer = config.set("group.id", group).create()?;
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        let mut asked = TopicPartitionList::new();
-        asked.add_partition_range(topic, 0, partitions as i32 - 1);
-        let committed = consumer.committed_offsets(asked, PATIENCE)?;
-        let offsets = committed.elements().into_iter().map(|element| match element.offset() {
-            Offset::Offset(offset) => offset,
-            _ => 0,
-        });
-        if offsets.sum::<i64>() == records {
-            return Ok(());
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
-    bail!("the job has not taken the workload in within {} s", PATIENCE.as_secs())
 }

@@ -20,6 +20,7 @@ pub(crate) mod sources;
 pub(crate) mod orders;
 pub(crate) mod continuation;
 
+pub(crate) mod broker;
 pub(crate) mod children;
 pub(crate) mod memory;
 

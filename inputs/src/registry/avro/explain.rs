@@ -228,20 +228,26 @@ mod tests {
         let of_field = |schema: &str, said: &str| {
             (with_field(schema), said.replace('@', r#"the field "n" of shop.Event"#))
         };
+        let of_record = |fields: &str, said: &str| {
+            (format!(r#"{{"type":"record","name":"a","fields":[{fields}]}}"#), said.to_owned())
+        };
         for (text, said) in [
-            ("{".to_owned(), "the schema is no JSON (at line 1, column 1): register one that is".to_owned()),
+            ("{".into(), "the schema is no JSON (at line 1, column 1): register one that is".into()),
             ("7".into(), "the schema is 7: a type is a name, an object or a list".into()),
             ("{}".into(), r#"the schema has no "type": add it"#.into()),
-            (r#"{"type":"record","fields":[]}"#.into(), r#"the schema is of type "record" and has no "name": add it"#.into()),
-            (r#"{"type":"record","name":"1a","fields":[]}"#.into(), r#"has the name "1a": a name has letters, digits"#.into()),
-            (r#"{"type":"record","name":"a"}"#.into(), r#"the record a has no list of "fields": add it"#.into()),
-            (r#"{"type":"record","name":"a","fields":[{"type":"int"}]}"#.into(), r#"field 1 of the record a has no "name""#.into()),
-            (r#"{"type":"record","name":"a","fields":[{"name":"x"}]}"#.into(), r#"the field "x" of a has no "type": add it"#.into()),
-            (
-                r#"{"type":"record","name":"a","fields":[{"name":"x","type":"int"},{"name":"x","type":"int"}]}"#.into(),
-                r#"the field "x" of a is there twice: rename one"#.into(),
+            (r#"{"type":"record"}"#.into(), r#"is of type "record" and has no "name": add it"#.into()),
+            (r#"{"type":"record","name":"1a"}"#.into(), r#"has the name "1a": a name has letters"#.into()),
+            (r#"{"type":"record","name":"a"}"#.into(), r#"the record a has no list of "fields""#.into()),
+            of_record(r#"{"type":"int"}"#, r#"field 1 of the record a has no "name": add it"#),
+            of_record(r#"{"name":"x"}"#, r#"the field "x" of a has no "type": add it"#),
+            of_record(
+                r#"{"name":"x","type":"int"},{"name":"x","type":"int"}"#,
+                r#"the field "x" of a is there twice: rename one"#,
             ),
-            of_field(r#""itn""#, r#"@ has the unknown type "itn": register it as a reference, or "int" is meant"#),
+            of_field(
+                r#""itn""#,
+                r#"@ has the unknown type "itn": register it as a reference, or "int" is meant"#,
+            ),
             of_field(r#""shop.Line""#, r#"@ has the unknown type "shop.Line": register it as a reference"#),
             of_field(r#""record""#, r#"@ has the type "record" without its definition"#),
             of_field("[]", "@ is a union of no types: name at least one"),
@@ -249,10 +255,22 @@ mod tests {
             of_field(r#"{"type":"array"}"#, r#"@ has no "items": add the type of its items"#),
             of_field(r#"{"type":"map","values":"text"}"#, r#"values of @ has the unknown type "text""#),
             of_field(r#"{"type":"enum","name":"K"}"#, r#"the enum shop.K has no list of "symbols": add it"#),
-            of_field(r#"{"type":"enum","name":"K","symbols":["a b"]}"#, r#"the enum shop.K has the symbol "a b""#),
-            of_field(r#"{"type":"enum","name":"K","symbols":["a","a"]}"#, r#"has the symbol "a" twice: remove one"#),
-            of_field(r#"{"type":"enum","name":"K","symbols":["a"],"default":"b"}"#, r#"has the default "b", which is none"#),
-            of_field(r#"{"type":"fixed","name":"F"}"#, r#"the fixed type shop.F has no "size" in bytes: add it"#),
+            of_field(
+                r#"{"type":"enum","name":"K","symbols":["a b"]}"#,
+                r#"the enum shop.K has the symbol "a b""#,
+            ),
+            of_field(
+                r#"{"type":"enum","name":"K","symbols":["a","a"]}"#,
+                r#"has the symbol "a" twice: remove one"#,
+            ),
+            of_field(
+                r#"{"type":"enum","name":"K","symbols":["a"],"default":"b"}"#,
+                r#"has the default "b", which is none"#,
+            ),
+            of_field(
+                r#"{"type":"fixed","name":"F"}"#,
+                r#"the fixed type shop.F has no "size" in bytes: add it"#,
+            ),
         ] {
             let why = refused(&text);
             assert!(why.starts_with("the schema is no ") && why.contains(&said), "{text}: {why}");
