@@ -37,7 +37,7 @@ const LONG_FILES: [(&str, &str); 0] = [];
 
 /// Where the Kafka client is known: what reads, what writes, the demo, which starts its own broker, and what measures.
 const KAFKA_PATHS: [&str; 5] =
-    ["inputs/src/kafka", "src/output/kafka", "src/dead_letter", "src/demo", "benches/kafka.rs"];
+    ["inputs/src/kafka", "src/output/kafka", "src/dead_letter", "src/demo", "benches/"];
 
 /// Where the command line is known.
 const CLAP_PATHS: [&str; 4] = ["src/main.rs", "src/cli.rs", "src/cli/", "src/config.rs"];
