@@ -51,6 +51,8 @@ pub(super) struct Producer {
     waiting: VecDeque<DeadLetter>,
     /// Letters that have arrived, without an acknowledgement.
     unacknowledged: usize,
+    /// Letters move in one of so many polls.
+    polls_per_move: u64,
     sent: Sent,
 }
 
@@ -58,7 +60,8 @@ impl Producer {
     pub(super) fn new(letters: &Letters, sim: &SimContext, kill_switch: &KillSwitch) -> Producer {
         let (letters, sim, kill_switch) = (letters.clone(), sim.clone(), kill_switch.clone());
         let (waiting, unacknowledged, sent) = (VecDeque::new(), 0, Sent::default());
-        Producer { letters, sim, kill_switch, waiting, unacknowledged, sent }
+        let polls_per_move = sim.pick(&[1, 1, 1, 20]);
+        Producer { letters, sim, kill_switch, waiting, unacknowledged, polls_per_move, sent }
     }
 
     fn burn(&self) -> Result<(), SinkError> {
@@ -98,7 +101,8 @@ impl LetterProducer for Producer {
         if self.sim.one_in(2) {
             self.unacknowledged = 0;
         }
-        let arriving = self.sim.below(self.waiting.len() as u64 + 1) as usize;
+        let moving = if self.sim.one_in(self.polls_per_move) { self.waiting.len() as u64 } else { 0 };
+        let arriving = self.sim.below(moving + 1) as usize;
         for letter in self.waiting.drain(..arriving) {
             self.sim.note(format_args!("run {} has a dead letter for {:?}", letter.run, letter.place));
             self.letters.0.borrow_mut().push(letter);

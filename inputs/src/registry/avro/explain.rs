@@ -59,9 +59,6 @@ impl Known {
     fn check(&self, schema: &Value, place: &str, space: &str) -> Result<(), String> {
         match schema {
             Value::String(name) => self.check_name(name, place, space),
-            Value::Array(types) if types.is_empty() => {
-                Err(format!("{place} is a union of no types: name at least one"))
-            }
             Value::Array(types) => types.iter().try_for_each(|it| match it {
                 Value::Array(_) => {
                     Err(format!("{place} is a union with a union in it: name all types in one"))
@@ -85,7 +82,7 @@ impl Known {
                 "{place} has the type {name:?} without its definition: write {{\"type\":{name:?},…}}"
             ));
         }
-        let likeness = |known: &&str| strsim::jaro_winkler(known, name);
+        let likeness = |known: &&str| strsim::normalized_damerau_levenshtein(known, name);
         let nearest = PRIMITIVES.into_iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
         let nearest = nearest.filter(|nearest| likeness(nearest) > LIKENESS_MIN);
         let hint = nearest.map_or(String::new(), |nearest| format!(", or {nearest:?} is meant"));
@@ -250,7 +247,6 @@ mod tests {
             ),
             of_field(r#""shop.Line""#, r#"@ has the unknown type "shop.Line": register it as a reference"#),
             of_field(r#""record""#, r#"@ has the type "record" without its definition"#),
-            of_field("[]", "@ is a union of no types: name at least one"),
             of_field(r#"["null",["int"]]"#, "@ is a union with a union in it"),
             of_field(r#"{"type":"array"}"#, r#"@ has no "items": add the type of its items"#),
             of_field(r#"{"type":"map","values":"text"}"#, r#"values of @ has the unknown type "text""#),
