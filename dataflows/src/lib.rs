@@ -106,6 +106,9 @@ pub use answers::{
 };
 use answers::{Asking, NearBaskets};
 
+mod predictions;
+pub use predictions::{Prediction, Sample};
+
 mod model;
 pub use model::{Model, ModelBasketState, model_lists};
 
@@ -128,6 +131,8 @@ pub struct Recommendations<'scope> {
     pub users: NamedLists<'scope>,
     /// The answer of each question, on the worker that it came to.
     pub question_answers: StreamVec<'scope, Epoch, QuestionAnswer>,
+    /// What the answers of sampled carts said about the items that came next ([`Requests::predict`]).
+    pub predictions: StreamVec<'scope, Epoch, Prediction>,
     /// One record each time that something was odd about an event or a basket.
     pub notes: StreamVec<'scope, Epoch, Note>,
     /// What each basket that an epoch changed holds at its end. Empty where [`Params::open_for`] is not set.
@@ -199,6 +204,8 @@ pub struct Requests<'scope> {
     pub snapshots: Option<SnapshotRequest>,
     /// Questions. Each is answered on the worker that it comes to.
     pub questions: Option<StreamVec<'scope, Epoch, Question>>,
+    /// The carts whose answers are compared with what comes into the cart next.
+    pub predict: Option<Sample>,
 }
 
 /// Maintains the lists and the answers, and serves requests.
@@ -217,7 +224,7 @@ pub fn recommend_core<'scope>(
     let mut state_stats = StateCollector::default();
     let Numbered { events, names, reports } = number_items(events);
     let sampling = params.item_baskets_max.map(Sampling::new);
-    let Requests { snapshots, questions } = requests;
+    let Requests { snapshots, questions, predict } = requests;
     let snapshots = snapshots.map(|request| (request, SharedNames::clone(&names)));
     // Not before the names of its epoch have arrived.
     let questions = questions.map(|questions| questions.concat(events.clone().flat_map(|_event| None)));
@@ -237,31 +244,28 @@ pub fn recommend_core<'scope>(
         Algorithm::Fast => {
             fast(interactions, &names, params.lists, sampling.clone(), asking, &mut state_stats)
         }
-        Algorithm::Reference => {
-            let table = SharedNames::clone(&names);
-            let named = interactions.map(move |Interaction { basket, item, weight }| Interaction {
-                basket,
-                item: table.borrow().name(item).clone(),
-                weight,
-            });
-            let lists = match sampling.clone() {
-                None => reference_neighbours(named, params.lists),
-                Some(sampling) => reference_neighbours_sampled(named, params.lists, sampling),
-            };
-            Answered { lists, answers: empty(scope).as_collection(), work: Work::default() }
-        }
+        Algorithm::Reference => reference(interactions, &names, params.lists, sampling.clone()),
     };
-    // Names of an epoch stay until its lists and its answers are there.
-    let held = held.concat(answers.clone().inner.flat_map(|_answer| None));
+    let (carts, users, question_answers) = by_kind(answers.clone());
+    let predictions = match predict {
+        Some(sample) => {
+            let table = SharedNames::clone(&names);
+            predictions::predictions(states.clone(), carts.clone(), sample, table, &mut state_stats)
+        }
+        None => empty(scope),
+    };
+    // Names of an epoch stay until its lists, its answers and its predictions are there.
+    let held = held.concat(answers.inner.flat_map(|_answer| None));
+    let held = held.concat(predictions.clone().flat_map(|_prediction| None));
     let lists = forget(lists, held, SharedNames::clone(&names), reports);
     state_stats.add(ledger);
     state_stats.add(names);
-    let (carts, users, question_answers) = by_kind(answers);
     Recommendations {
         lists,
         carts,
         users,
         question_answers,
+        predictions,
         notes,
         states,
         forgot,
@@ -276,6 +280,26 @@ struct Answered<'scope> {
     lists: VecCollection<'scope, Epoch, (Name, List), Diff>,
     answers: VecCollection<'scope, Epoch, (Subject, List), Diff>,
     work: Work,
+}
+
+/// The lists by the reference dataflow. It has no answers.
+fn reference<'scope>(
+    interactions: VecCollection<'scope, Epoch, Interaction, Diff>,
+    names: &SharedNames,
+    params: ListParams,
+    sampling: Option<Sampling>,
+) -> Answered<'scope> {
+    let (scope, table) = (interactions.scope(), SharedNames::clone(names));
+    let named = interactions.map(move |Interaction { basket, item, weight }| Interaction {
+        basket,
+        item: table.borrow().name(item).clone(),
+        weight,
+    });
+    let lists = match sampling {
+        None => reference_neighbours(named, params),
+        Some(sampling) => reference_neighbours_sampled(named, params, sampling),
+    };
+    Answered { lists, answers: empty(scope).as_collection(), work: Work::default() }
 }
 
 /// The lists by [`neighbours`], and the answers by its index.

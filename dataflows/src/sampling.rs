@@ -27,16 +27,20 @@ use std::rc::Rc;
 /// assert!((400..600).contains(&sampled), "about half of all baskets are of level 1 or more");
 /// ```
 ///
-/// The hash is FNV-1a of 64 bits with a final mix. It is written out here because it must never change: another hash
-/// would draw another sample, and so lead to other lists.
+/// The hash never changes: another one would draw another sample, and so lead to other lists.
 pub fn basket_level(name: &str) -> u8 {
+    fixed_hash(name).trailing_zeros() as u8
+}
+
+/// A hash of a name that is the same for ever: FNV-1a of 64 bits, then the finalizer of MurmurHash3.
+pub(crate) fn fixed_hash(name: &str) -> u64 {
     let fnv = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
-    // The finalizer of MurmurHash3: FNV's low bits alone follow the name's low bits.
+    // FNV's low bits alone follow the name's low bits.
     let mixed = (fnv ^ fnv >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let mixed = (mixed ^ mixed >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    (mixed ^ mixed >> 33).trailing_zeros() as u8
+    mixed ^ mixed >> 33
 }
 
 /// L(a) of an item in `support` baskets, where the limit is `max`.

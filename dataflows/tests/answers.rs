@@ -23,7 +23,7 @@ type Answers = BTreeMap<Subject, List>;
 type Update = (Epoch, Subject, isize, List);
 
 /// Settings of every kind.
-fn answer_settings() -> impl Strategy<Value = AnswerParams> {
+pub(crate) fn answer_settings() -> impl Strategy<Value = AnswerParams> {
     let weight = || prop_oneof![Just(0.0), 0.1f64..2.0];
     let way = prop_oneof![
         2 => Just(Way::Lists),
@@ -72,7 +72,7 @@ fn answer_settings() -> impl Strategy<Value = AnswerParams> {
 }
 
 /// The settings of a job with answers.
-fn settings(measure: Measure, k: usize, open_for: u64, answers: AnswerParams) -> Params {
+pub(crate) fn settings(measure: Measure, k: usize, open_for: u64, answers: AnswerParams) -> Params {
     let params = params(Algorithm::Fast, measure, k);
     Params { open_for: NonZeroU64::new(open_for), answers: Some(answers), ..params }
 }

@@ -54,3 +54,6 @@ mod answers;
 
 // Notes of what was odd: the model's, at every epoch.
 mod notes;
+
+// What the answers of carts said about the items that came next is what the model's answers said.
+mod predictions;
