@@ -81,6 +81,7 @@ pub fn job(args: RunArgs) -> Result<Job> {
             epoch_events: args.max_epoch_events.get(),
             epoch_bytes: args.max_epoch_bytes.get(),
         },
+        prequential: args.subjects.prequential,
         verify: match (args.verify_every, args.verify) {
             (Some(epochs), _) => Some(Verify::Every(epochs)),
             (None, true) => Some(Verify::AtEnd),
@@ -117,6 +118,7 @@ fn outputs(args: &RunArgs) -> Outputs {
     let lists = Outputs::lists(destination(&args.output), records, args.lists_every.0);
     subjects::outputs(args, records, lists, destination)
         .with(Content::Notes, args.notes.as_ref().map(destination))
+        .with(Content::Predictions, args.subjects.predictions.as_ref().map(destination))
 }
 
 /// Refuses Parquet where this build or the output has none.

@@ -275,6 +275,7 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
         dead_letters: None,
         cut: Cut::Tick(EPOCH),
         limits: LIMITS,
+        prequential: None,
         verify: None,
         cluster: Cluster::of_threads(WORKERS),
         kafka: Some(settings),

@@ -5,7 +5,7 @@ mod description;
 use crate::files::{ExistingFile, Written, refuse_lost_files};
 use crate::output::StreamNumber;
 use anyhow::Result;
-use deltacart_dataflows::Params;
+use deltacart_dataflows::{CartSample, Params};
 use deltacart_inputs::OnExpired;
 use deltacart_inputs::kafka::KafkaSettings;
 use std::num::NonZeroU64;
@@ -33,6 +33,8 @@ pub struct Job {
     pub cut: Cut,
     /// How far a worker may run ahead of delivery.
     pub limits: AheadLimits,
+    /// The carts whose answers are compared with what comes into the cart next.
+    pub prequential: Option<CartSample>,
     /// When the lists are compared with a computation from scratch. `None` is never.
     pub verify: Option<Verify>,
     /// The processes and workers.

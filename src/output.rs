@@ -22,7 +22,9 @@ mod encode;
 mod parsed_record;
 mod fold;
 mod log_format;
+mod input_place;
 mod note;
+mod prediction;
 pub(crate) mod consumer_state;
 mod sink;
 mod sink_set;
@@ -38,12 +40,14 @@ pub use decimal::{Decimal, DecimalError};
 pub use encode::{CONNECTOR, Envelope, EnvelopeError, OutputOptions, RowKind, VERSION, encode};
 pub use file::{FileSink, Lines};
 pub use fold::{Entry, FoldError, Lists, Published};
+pub(crate) use input_place::{InputOrigin, InputOrigins};
 pub use kafka::{
     KafkaSink, OutputWatch, TABLE_PROPERTIES, TopicSpec, TransactionalSink, WORKER_SLOTS, ensure_topic,
     fence, wait_for_open_transactions,
 };
 pub(crate) use log_format::{LogFormat, Mark};
-pub(crate) use note::{NoteFormat, NoteOrigin};
+pub(crate) use note::NoteFormat;
+pub(crate) use prediction::PredictionFormat;
 pub use records::{Record, Records};
 pub use sink::{Delivery, Sent, Sink, SinkError, StreamNumber, Watch};
 pub(crate) use sink_set::SinkSet;

@@ -3,6 +3,7 @@
 //! ```text
 //! --output kafka:lists ─────▶ stream 0   the lists, a table
 //! --notes notes.jsonl ──────▶ stream 1   notes of what was odd, a log
+//! --predictions kafka:hits ─▶ stream 2   what answers said about the items that came next, a log
 //! ```
 //!
 //! There are two kinds of streams:
@@ -44,6 +45,8 @@ pub enum Content {
     Lists(TableSettings),
     /// Notes of odd events and baskets, a log.
     Notes,
+    /// What the answers of carts said about the items that came next, a log.
+    Predictions,
 }
 
 /// How the changes of a table are published.
@@ -65,6 +68,7 @@ impl Content {
                 RowKind::User => "--output-users",
             },
             Content::Notes => "--notes",
+            Content::Predictions => "--predictions",
         }
     }
 
@@ -77,6 +81,7 @@ impl Content {
                 RowKind::User => Lines::USERS,
             },
             Content::Notes => Lines::NOTES,
+            Content::Predictions => Lines::PREDICTIONS,
         }
     }
 
@@ -84,7 +89,7 @@ impl Content {
     pub fn table(self) -> Option<TableSettings> {
         match self {
             Content::Lists(settings) => Some(settings),
-            Content::Notes => None,
+            Content::Notes | Content::Predictions => None,
         }
     }
 }
@@ -149,9 +154,9 @@ impl Outputs {
         self.iter().filter_map(|(number, stream)| Some((number, stream.topic()?)))
     }
 
-    /// Whether any stream is a log.
+    /// Whether any stream is a log of which a restart continues with the next record.
     pub fn have_log(&self) -> bool {
-        self.0.iter().any(|stream| stream.content.table().is_none())
+        self.0.iter().any(|stream| stream.content == Content::Notes)
     }
 
     /// The number of streams.

@@ -181,7 +181,7 @@ impl<'scope> Publish<'scope> {
     /// Adds a log: every record of it is published, with its epoch.
     pub(crate) fn log<F: LogFormat>(
         &mut self,
-        Publication { number, publisher, keeps_order, .. }: Publication,
+        Publication { number, publisher, keeps_order, resumes }: Publication,
         format: Rc<F>,
         log: StreamVec<'scope, Epoch, F::Record>,
         read_back: StreamVec<'scope, Epoch, Mark<F>>,
@@ -198,7 +198,7 @@ impl<'scope> Publish<'scope> {
         });
         let arrived = inbox(&mut self.builder, log, to_publisher);
         let marks = inbox(&mut self.builder, read_back, mark_route);
-        self.add(number, Log::new(format, (arrived, marks), keeps_order));
+        self.add(number, Log::new(format, (arrived, marks), keeps_order, resumes));
     }
 
     fn add(&mut self, number: StreamNumber, publisher: impl StreamPublisher + 'static) {

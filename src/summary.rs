@@ -55,9 +55,16 @@ pub enum Counter {
     RecordsOut,
     /// Bytes written to the output.
     BytesOut,
+    /// Items that came into sampled carts, and were looked up in the answer that the cart had.
+    Predictions,
+    /// Those of them that were among so many first items of the answer.
+    Hits(u32),
     /// Comparisons with a computation from scratch. All of them agreed.
     Verified,
 }
+
+/// The ranks up to which hits of predictions are counted.
+pub const HITS_AT: [u32; 4] = [1, 5, 10, 20];
 
 impl Counter {
     /// The counter of a note.
@@ -143,7 +150,7 @@ pub struct Summary {
 }
 
 /// The counters that the line for people leaves out if they are zero: counter, field name, and noun.
-const SELDOM: [(Counter, &str, &str); 12] = [
+const SELDOM: [(Counter, &str, &str); 14] = [
     (Counter::Views, "views", "view(s)"),
     (Counter::Others, "others", "other(s)"),
     (Counter::Anonymous, "anonymous", "anonymous"),
@@ -156,6 +163,8 @@ const SELDOM: [(Counter, &str, &str); 12] = [
     (Counter::LinesEvicted, "lines_evicted", "line(s) evicted from full baskets"),
     (Counter::BasketsExpired, "baskets_expired", "idle basket(s) forgotten"),
     (Counter::ItemsSampled, "items_sampled", "item(s) sampled at the end"),
+    (Counter::Predictions, "predictions", "prediction(s)"),
+    (Counter::Hits(10), "hits_at_10", "of them among the first 10"),
 ];
 
 impl Summary {

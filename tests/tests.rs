@@ -87,6 +87,9 @@ mod recovery;
 // Notes of what was odd: each of the model's once, in files and topics, whatever is killed.
 mod notes;
 
+// What the answers of carts said about the items that came next: the same whatever the workers, and not twice.
+mod predictions;
+
 // Answers of carts and users through a real broker, in one transaction with the lists, however often a job is killed.
 mod answers;
 

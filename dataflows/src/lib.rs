@@ -107,7 +107,7 @@ pub use answers::{
 use answers::{Asking, NearBaskets};
 
 mod predictions;
-pub use predictions::{Prediction, Sample};
+pub use predictions::{CartSample, Prediction};
 
 mod model;
 pub use model::{Model, ModelBasketState, model_lists};
@@ -205,7 +205,7 @@ pub struct Requests<'scope> {
     /// Questions. Each is answered on the worker that it comes to.
     pub questions: Option<StreamVec<'scope, Epoch, Question>>,
     /// The carts whose answers are compared with what comes into the cart next.
-    pub predict: Option<Sample>,
+    pub predict: Option<CartSample>,
 }
 
 /// Maintains the lists and the answers, and serves requests.

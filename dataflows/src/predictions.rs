@@ -10,9 +10,11 @@
 //! of what it is compared with.
 
 use crate::epochs::per_epoch_of_two;
+use crate::names::SharedNames;
 use crate::sampling::fixed_hash;
 use crate::state_stats::{Measured, StateCollector, StateStats, bytes};
-use crate::{BasketState, Epoch, Item, List, Name, NamedLists, SharedNames, Touch};
+use crate::{BasketState, Diff, Epoch, Item, List, Name, Touch};
+use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -39,18 +41,18 @@ pub struct Prediction {
 /// A share of all carts, drawn by a fixed hash of their ids: every run draws the same carts.
 ///
 /// ```
-/// use deltacart_dataflows::Sample;
-/// let tenth = Sample::new(0.1).expect("a share");
+/// use deltacart_dataflows::CartSample;
+/// let tenth = CartSample::new(0.1).expect("a share");
 /// assert!((50..150).contains(&(0..1000).filter(|cart| tenth.has(&format!("cart {cart}"))).count()));
-/// assert_eq!(Sample::new(1.5), None);
+/// assert_eq!(CartSample::new(1.5), None);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sample(f64);
+pub struct CartSample(f64);
 
-impl Sample {
+impl CartSample {
     /// A share above 0 and at most 1. `None` if it is neither.
-    pub fn new(share: f64) -> Option<Sample> {
-        (share > 0.0 && share <= 1.0).then_some(Sample(share))
+    pub fn new(share: f64) -> Option<CartSample> {
+        (share > 0.0 && share <= 1.0).then_some(CartSample(share))
     }
 
     /// Whether the sample has a cart.
@@ -86,8 +88,8 @@ impl Measured for Carts {
 /// `states` and `carts` must have a cart's records on the same worker. Memory follows the sampled open carts.
 pub(crate) fn predictions<'scope>(
     states: StreamVec<'scope, Epoch, BasketState>,
-    carts: NamedLists<'scope>,
-    sample: Sample,
+    carts: VecCollection<'scope, Epoch, (Name, List), Diff>,
+    sample: CartSample,
     names: SharedNames,
     state_stats: &mut StateCollector,
 ) -> StreamVec<'scope, Epoch, Prediction> {

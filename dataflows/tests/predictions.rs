@@ -5,8 +5,8 @@ use crate::answers::{answer_settings, settings};
 use crate::harness::event;
 use crate::shop::{churn, epochs};
 use deltacart_dataflows::{
-    Action, AnswerParams, Epoch, Event, List, Measure, Model, ModelBasketState, Name, Params, Prediction,
-    Requests, Sample, Subject, Way, model_answers, recommend_core,
+    Action, AnswerParams, CartSample, Epoch, Event, List, Measure, Model, ModelBasketState, Name, Params,
+    Prediction, Requests, Subject, Way, model_answers, recommend_core,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use timely::dataflow::operators::capture::Extract;
 use timely::dataflow::operators::{Capture, Input};
 
 /// The predictions of the dataflow, by epoch, sorted. All answers are refreshed at every epoch.
-fn run(epochs: &[Vec<Event>], params: Params, sample: Sample, workers: usize) -> Vec<Vec<Prediction>> {
+fn run(epochs: &[Vec<Event>], params: Params, sample: CartSample, workers: usize) -> Vec<Vec<Prediction>> {
     let shared = epochs.to_vec();
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let (index, peers) = (worker.index(), worker.peers());
@@ -49,7 +49,7 @@ fn in_cart(state: Option<&ModelBasketState>) -> Vec<Name> {
 }
 
 /// The predictions of the plain model, by epoch, sorted.
-fn expected(epochs: &[Vec<Event>], params: Params, sample: Sample) -> Vec<Vec<Prediction>> {
+fn expected(epochs: &[Vec<Event>], params: Params, sample: CartSample) -> Vec<Vec<Prediction>> {
     let mut model = Model::new(params);
     let mut states: BTreeMap<Name, ModelBasketState> = BTreeMap::new();
     let mut answers: BTreeMap<Subject, List> = BTreeMap::new();
@@ -78,7 +78,7 @@ fn expected(epochs: &[Vec<Event>], params: Params, sample: Sample) -> Vec<Vec<Pr
 }
 
 fn check(epochs: &[Vec<Event>], params: Params, share: f64, workers: usize) {
-    let sample = Sample::new(share).unwrap();
+    let sample = CartSample::new(share).unwrap();
     let (actual, expected) = (run(epochs, params, sample, workers), expected(epochs, params, sample));
     for (epoch, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
         assert_eq!(actual, expected, "epoch {epoch} of {:?} on {workers} workers", params.answers);
@@ -121,7 +121,7 @@ fn by_hand() {
     let params = settings(Measure::Count, 5, 1 << 40, answers);
     let ranks = |epoch: usize| -> Vec<(String, Option<u32>, u32)> {
         let predictions =
-            run(&epochs, params, Sample::new(1.0).unwrap(), 1).swap_remove(epoch as Epoch as usize);
+            run(&epochs, params, CartSample::new(1.0).unwrap(), 1).swap_remove(epoch as Epoch as usize);
         predictions.into_iter().map(|it| (it.item.to_string(), it.rank, it.of)).collect()
     };
     // What was in the cart when it opened is no prediction.

@@ -3,7 +3,7 @@
 use super::values::{one_of, whole};
 use super::{AnswerArgs, Period, Place, Time};
 use clap::{Args, ValueEnum};
-use deltacart_dataflows::{Exclude, Way};
+use deltacart_dataflows::{CartSample, Exclude, Way};
 use std::num::{NonZeroU64, NonZeroUsize};
 
 /// What is recommended for.
@@ -79,6 +79,14 @@ pub struct SubjectArgs {
     /// first
     #[arg(long, default_value = "1000", value_name = "SUBJECTS", value_parser = whole::<NonZeroUsize>, help_heading = "Answers")]
     pub refresh_max: NonZeroUsize,
+    /// Which share of the carts is followed to see how good answers are: whether what comes into a cart was in the
+    /// answer that the cart had. Such as 0.1, or 1 for all [default: none]
+    #[arg(long, value_name = "SHARE", value_parser = sample, help_heading = "Answers")]
+    pub prequential: Option<CartSample>,
+    /// Where each item that came into such a cart is written, with its rank: kafka:TOPIC, a file, or -. Without it
+    /// they are counted
+    #[arg(long, value_name = "DST", help_heading = "Answers")]
+    pub predictions: Option<Place>,
     /// How they are answered.
     #[command(flatten)]
     pub answers: AnswerArgs,
@@ -94,4 +102,10 @@ impl SubjectArgs {
     pub fn refresh_millis(&self) -> Option<NonZeroU64> {
         self.refresh.0.and_then(|every| NonZeroU64::new(u64::try_from(every.as_millis()).unwrap_or(u64::MAX)))
     }
+}
+
+/// A share of carts.
+fn sample(text: &str) -> Result<CartSample, String> {
+    let share = text.parse().ok().and_then(CartSample::new);
+    share.ok_or_else(|| "a share is above 0 and at most 1, such as 0.1".to_owned())
 }

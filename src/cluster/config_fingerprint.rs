@@ -23,6 +23,7 @@ impl Settings {
             dead_letters,
             cut,
             limits,
+            prequential,
             verify,
             cluster,
             // A process may reach the brokers by other names.
@@ -58,6 +59,7 @@ impl Settings {
         settings.set("--max-epochs-ahead", epochs);
         settings.set("--max-epoch-events", epoch_events);
         settings.set("--max-epoch-bytes", epoch_bytes);
+        settings.set("--prequential", prequential);
         settings.set("--verify", verify);
         settings.set("--delivery, --job or --slots", delivery);
         settings.set("--overwrite", *existing == ExistingFile::Replace);

@@ -138,9 +138,14 @@ fn check_computed(args: &RunArgs) -> Result<()> {
             what: "--recommend carts or users",
         },
         Need {
-            flags: &["output_carts", "k_carts", "carts_every"],
+            flags: &["output_carts", "k_carts", "carts_every", "prequential"],
             is_met: args.subjects.wants(Recommend::Carts),
             what: "--recommend carts",
+        },
+        Need {
+            flags: &["predictions"],
+            is_met: args.subjects.prequential.is_some(),
+            what: "--prequential, the share of carts that are followed",
         },
         Need {
             flags: &["output_users", "k_users", "users_every"],

@@ -6,7 +6,7 @@
 use super::Seen;
 use super::report::PartitionLabel;
 use crate::log;
-use crate::summary::{Counter, Tally};
+use crate::summary::{Counter, HITS_AT, Tally};
 use deltacart_dataflows::StateStats;
 use deltacart_inputs::registry::RegistryStatus;
 use deltacart_inputs::{Flaw, Reason};
@@ -33,7 +33,7 @@ pub(super) struct Page {
 }
 
 /// The counters of the workers, each with its metric name and its help text.
-const COUNTERS: [(Counter, &str, &str); 16] = [
+const COUNTERS: [(Counter, &str, &str); 17] = [
     (Counter::Records, "deltacart_records", "Records read"),
     (Counter::Events, "deltacart_events", "Events taken in"),
     (Counter::Views, "deltacart_views", "Views, which are ignored"),
@@ -61,6 +61,11 @@ const COUNTERS: [(Counter, &str, &str); 16] = [
     (Counter::ListsChanged, "deltacart_lists_changed", "List changes published"),
     (Counter::RecordsOut, "deltacart_records_out", "Records written to the output streams"),
     (Counter::BytesOut, "deltacart_bytes_out", "Bytes of those"),
+    (
+        Counter::Predictions,
+        "deltacart_predictions",
+        "Items that came into sampled carts and were looked up in the answer before",
+    ),
     (
         Counter::Verified,
         "deltacart_verified",
@@ -96,6 +101,10 @@ impl Page {
         let flaws = by_name(Flaw::ALL.iter().map(|flaw| flaw.name()), tallies().flat_map(Tally::flaws));
         let help = "Fields that could not be read and that nothing needed, by what they were";
         to.counters("deltacart_unreadable_fields", help, "field", flaws)?;
+        let hits =
+            HITS_AT.map(|at| (u64::from(at), tallies().map(|tally| tally.get(&Counter::Hits(at))).sum()));
+        let help = "Predictions among so many first items of the answer";
+        to.counters("deltacart_prediction_hits", help, "at", hits)?;
         let work = self.seen.reports.iter().map(|(&worker, report)| (worker as u64, report.work));
         to.counters(
             "deltacart_work",

@@ -17,6 +17,10 @@ pub(crate) trait LogFormat: 'static {
     /// A place in a lane.
     type Place: ExchangeData + Clone + Ord;
 
+    /// Whether a restart that reads input again makes the same records of it. If not, it publishes none of them: only
+    /// those of input that comes after it has caught up.
+    const REPEATS: bool;
+
     /// The lane and the place of a record. `None` if it has no place; then it is not published.
     fn place(&self, record: &Self::Record) -> Option<(Self::Lane, Self::Place)>;
 

@@ -8,6 +8,7 @@
 //! in the order of their last events, because the clock of a partition passes them in that order wherever epochs end.
 
 use super::file::Lines;
+use super::input_place::{InputOrigins, InputPlace};
 use super::log_format::LogFormat;
 use super::records::Records;
 use anyhow::{Context, Result, bail, ensure};
@@ -32,13 +33,8 @@ struct NoteRecord<'a> {
     basket: Cow<'a, str>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     item: Option<Cow<'a, str>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    topic: Option<Cow<'a, str>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    topic_id: Option<Cow<'a, str>>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    file: Option<Cow<'a, str>>,
-    partition: u32,
+    #[serde(borrow, flatten)]
+    place: InputPlace<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,24 +46,14 @@ struct NoteRecord<'a> {
     version: u32,
 }
 
-/// An input stream, as notes name it.
-#[derive(Clone, Debug)]
-pub(crate) enum NoteOrigin {
-    /// A topic, with its id where that is known.
-    Topic { name: String, id: Option<String> },
-    /// The paths of files, each of which is a partition.
-    Files(Vec<String>),
-}
-
 /// How notes are written: with the names of the input streams that their positions are in.
 pub(crate) struct NoteFormat {
-    /// By the number of the input stream.
-    origins: Vec<NoteOrigin>,
+    origins: InputOrigins,
 }
 
 impl NoteFormat {
     /// The format for a job with these input streams.
-    pub(crate) fn new(origins: Vec<NoteOrigin>) -> NoteFormat {
+    pub(crate) fn new(origins: InputOrigins) -> NoteFormat {
         NoteFormat { origins }
     }
 
@@ -79,23 +65,6 @@ impl NoteFormat {
             NoteKind::LineEvicted => "line-evicted",
             NoteKind::NoEffect => "no-effect",
         }
-    }
-
-    /// The input partition that a record names. `None` if the job does not read it.
-    fn partition(&self, record: &NoteRecord<'_>) -> Option<Partition> {
-        let of_origin = |origin: &NoteOrigin| match (origin, &record.topic, &record.file) {
-            (NoteOrigin::Topic { name, id }, Some(topic), None) => {
-                // A topic that was deleted and created again has other offsets under the same name.
-                let is_other = matches!((id, &record.topic_id), (Some(now), Some(then)) if now != then);
-                (name == topic && !is_other).then_some(record.partition)
-            }
-            (NoteOrigin::Files(paths), None, Some(file)) => {
-                paths.iter().position(|path| path == file).map(|number| number as u32)
-            }
-            _ => None,
-        };
-        let found = (0..=u8::MAX).zip(&self.origins).find_map(|(stream, it)| Some((stream, of_origin(it)?)));
-        found.and_then(|(stream, number)| Partition::new(stream, number))
     }
 }
 
@@ -123,6 +92,8 @@ impl LogFormat for NoteFormat {
     type Lane = Lane;
     type Place = Place;
 
+    const REPEATS: bool = true;
+
     fn place(&self, note: &Note) -> Option<(Lane, Place)> {
         match note.cause {
             NoteCause::Event(position) => {
@@ -146,20 +117,11 @@ impl LogFormat for NoteFormat {
             NoteCause::Idle { partition, last } => (partition, None, Some(last)),
             NoteCause::Restore => return,
         };
-        let (mut topic, mut topic_id, mut file) = (None, None, None);
-        match self.origins.get(usize::from(partition.stream())) {
-            Some(NoteOrigin::Topic { name, id }) => (topic, topic_id) = (Some(name), id.as_ref()),
-            Some(NoteOrigin::Files(paths)) => file = paths.get(partition.number() as usize),
-            None => {}
-        }
         let record = NoteRecord {
             note: NoteFormat::name(note.kind).into(),
             basket: note.basket.as_str().into(),
             item: note.item.as_deref().map(Into::into),
-            topic: topic.map(Into::into),
-            topic_id: topic_id.map(Into::into),
-            file: file.map(Into::into),
-            partition: partition.number(),
+            place: self.origins.place(partition),
             offset: position.map(|position| position.offset),
             index: position.map(|position| position.index),
             time,
@@ -176,7 +138,7 @@ impl LogFormat for NoteFormat {
         ensure!(version == VERSION, "a note of version {version}; this program reads version {VERSION}");
         let kind = KINDS.into_iter().find(|kind| NoteFormat::name(*kind) == record.note);
         let kind = kind.context("no kind of note")?;
-        let partition = self.partition(&record);
+        let partition = self.origins.partition(&record.place);
         let (is_of_expired, place) = match (record.offset.zip(record.index), record.time) {
             (Some((offset, index)), None) => {
                 let position = Position { offset, index, ..Position::default() };
@@ -191,14 +153,16 @@ impl LogFormat for NoteFormat {
 
 #[cfg(test)]
 mod tests {
+    use super::super::input_place::InputOrigin;
     use super::*;
     use proptest::prelude::*;
     use serde_json::Value;
 
     /// A job that reads a topic with this id, and two files.
     fn format(id: Option<&str>) -> NoteFormat {
-        let topic = NoteOrigin::Topic { name: "carts".to_owned(), id: id.map(str::to_owned) };
-        NoteFormat::new(vec![topic, NoteOrigin::Files(vec!["a.jsonl".to_owned(), "b.jsonl".to_owned()])])
+        let topic = InputOrigin::Topic { name: "carts".to_owned(), id: id.map(str::to_owned) };
+        let files = InputOrigin::Files(vec!["a.jsonl".to_owned(), "b.jsonl".to_owned()]);
+        NoteFormat::new(InputOrigins::new(vec![topic, files]))
     }
 
     fn partition(stream: u8, number: u32) -> Partition {

@@ -14,6 +14,9 @@
 //! publishes those that lie beyond. That needs no catching up: the records of an epoch are published with the epoch,
 //! as soon as the log has been read back.
 //!
+//! A log whose records depend on where epochs end cannot be computed again. Nothing of it is published until the job
+//! has caught up ([`LogFormat::REPEATS`]).
+//!
 //! # Notes
 //! With delivery at least once, the records of an epoch may reach the topic in any order. Then the last epoch of a
 //! lane may be incomplete, and all of its records are published again.
@@ -33,18 +36,26 @@ pub(super) struct Log<F: LogFormat> {
     marks: Inbox<Mark<F>>,
     waiting: BTreeMap<Epoch, Vec<F::Record>>,
     ends: Ends<F>,
+    /// Whether the job reads again what an earlier run has read.
+    is_catching_up: bool,
 }
 
 impl<F: LogFormat> Log<F> {
     /// A log of which nothing has been read back. `keeps_order` says whether records reach the log in the order in
-    /// which they are published.
+    /// which they are published, and `resumes` whether it is read back at all.
     pub(super) fn new(
         format: Rc<F>,
         (arrived, marks): (Inbox<F::Record>, Inbox<Mark<F>>),
         keeps_order: bool,
+        resumes: bool,
     ) -> Log<F> {
         let ends = Ends { keeps_order, lanes: BTreeMap::new() };
-        Log { format, arrived, marks, waiting: BTreeMap::new(), ends }
+        Log { format, arrived, marks, waiting: BTreeMap::new(), ends, is_catching_up: resumes }
+    }
+
+    /// Whether a record is to be published.
+    fn is_new(&self, lane: &F::Lane, place: &F::Place) -> bool {
+        if F::REPEATS { self.ends.is_beyond(lane, place) } else { !self.is_catching_up }
     }
 }
 
@@ -120,7 +131,7 @@ impl<F: LogFormat> StreamPublisher for Log<F> {
         let Some(of_epoch) = self.waiting.remove(&hold.epoch()) else { return false };
         let with_places = of_epoch.iter().filter_map(|record| Some((self.format.place(record)?, record)));
         let mut beyond: Vec<_> =
-            with_places.filter(|((lane, place), _record)| self.ends.is_beyond(lane, place)).collect();
+            with_places.filter(|((lane, place), _record)| self.is_new(lane, place)).collect();
         beyond.sort_unstable_by(|x, y| x.0.cmp(&y.0));
         for (_place, record) in &beyond {
             self.format.encode(record, published, records);
@@ -129,6 +140,7 @@ impl<F: LogFormat> StreamPublisher for Log<F> {
     }
 
     fn end_catching_up(&mut self, _published: Epoch) -> Result<()> {
+        self.is_catching_up = false;
         Ok(())
     }
 
@@ -159,6 +171,8 @@ mod tests {
         type Record = (u8, u8);
         type Lane = u8;
         type Place = u8;
+
+        const REPEATS: bool = true;
 
         fn place(&self, record: &(u8, u8)) -> Option<(u8, u8)> {
             Some(*record)

@@ -94,6 +94,8 @@ impl LogFormat for Numbers {
     type Lane = u64;
     type Place = u64;
 
+    const REPEATS: bool = true;
+
     fn place(&self, record: &u64) -> Option<(u64, u64)> {
         Some((record % 2, *record))
     }

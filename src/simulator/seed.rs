@@ -253,6 +253,7 @@ impl Seed {
                 epoch_events: 1 + sim.below(50) as usize,
                 epoch_bytes: 1 << 20,
             },
+            prequential: None,
             verify: sim.one_in(4).then_some(Verify::Every(NonZeroU64::MIN)),
             cluster: Cluster::of_threads(workers),
             kafka: None,

@@ -19,18 +19,23 @@ use super::snapshots::{SnapshotDelivery, Snapshots};
 use super::{Context, PARK_MAX, Turn};
 use crate::job::{Delivery, Destination, Job, OutputStream, Stream};
 use crate::metrics::{Step, WorkerMeter};
-use crate::output::{NoteFormat, NoteOrigin, RowKind, Sink, StreamNumber, Watch};
+use crate::output::{
+    InputOrigin, InputOrigins, LogFormat, NoteFormat, PredictionFormat, RowKind, Sink, StreamNumber, Watch,
+};
 use crate::outputs::{Content, TableSettings};
 use crate::publish::{Cadence, EpochWriter, Publication, Publish, Publisher, Resumption};
-use crate::summary::Counter;
+use crate::summary::{Counter, HITS_AT, Tally};
 use crate::verify::{rows, verify};
 use anyhow::Result;
-use deltacart_dataflows::{Epoch, Event, Recommendations, Requests, SnapshotRequest, recommend_core};
+use deltacart_dataflows::{
+    Epoch, Event, Prediction, Recommendations, Requests, SnapshotRequest, recommend_core,
+};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::{Input, Inspect, Probe};
-use timely::dataflow::{InputHandle, ProbeHandle};
+use timely::dataflow::{InputHandle, ProbeHandle, Scope, StreamVec};
 use timely::worker::Worker;
 
 type EventInput = InputHandle<Epoch, CapacityContainerBuilder<Vec<Event>>>;
@@ -103,9 +108,9 @@ impl<'a> Running<'a> {
         tracing::debug!(worker = share.worker, "the input and the output are open");
         let resumes: Vec<bool> = consumer_states.iter().map(Option::is_some).collect();
         let resumption = resumes.contains(&true).then(Rc::<Resumption>::default);
-        let note_format = note_format(job, ingest.topic_ids());
+        let origins = input_origins(job, ingest.topic_ids());
         let Dataflow { input, read_backs, cadences, probes, meter } =
-            build(worker, context, sink, request, &resumes, resumption.clone(), note_format);
+            build(worker, context, sink, request, &resumes, resumption.clone(), origins);
         let scheduler = EpochScheduler::new(job.cut, job.limits, snapshots.is_some(), environment.now());
         // A stream that does not resume has nothing to be read back.
         let streams = job.outputs.iter().zip(consumer_states).zip(read_backs);
@@ -263,18 +268,18 @@ fn build(
     snapshots: Option<SnapshotRequest>,
     resumes: &[bool],
     resumption: Option<Rc<Resumption>>,
-    note_format: NoteFormat,
+    origins: InputOrigins,
 ) -> Dataflow {
     let Context { job, shared, environment, tally, first_error, .. } = context;
-    let note_format = Rc::new(note_format);
     let writer = EpochWriter::new(sink, Rc::clone(tally), first_error.clone());
     let mut input = EventInput::new();
     let (mut read_backs, mut cadences) = (Vec::<Box<dyn ReadBack>>::new(), Vec::new());
     let (delivered, accepted) = (ProbeHandle::new(), ProbeHandle::new());
     let meter = worker.dataflow_named("Recommend", |scope| {
         let events = scope.input_from(&mut input);
-        let Recommendations { lists, carts, users, notes, work, sampling, state_stats, .. } =
-            recommend_core(events.clone(), job.params, Requests { snapshots, ..Requests::default() });
+        let requests = Requests { snapshots, predict: job.prequential, ..Requests::default() };
+        let Recommendations { lists, carts, users, predictions, notes, work, sampling, state_stats, .. } =
+            recommend_core(events.clone(), job.params, requests);
         if let Some(when) = job.verify {
             let of_items = rows(RowKind::Item, lists.clone());
             let of_subjects = rows(RowKind::Cart, carts.clone()).concat(rows(RowKind::User, users.clone()));
@@ -285,6 +290,8 @@ fn build(
         let counts = Rc::clone(tally);
         let notes = notes.inspect(move |note| counts.borrow_mut().add(Counter::of(note.kind), 1));
         notes.clone().probe_with(&delivered).probe_with(&accepted);
+        let predictions = counted(predictions, Rc::clone(tally));
+        predictions.clone().probe_with(&delivered).probe_with(&accepted);
         let mut publish = Publish::new(scope, tally);
         for ((number, stream), resumes) in job.outputs.iter().zip(resumes) {
             let publication = publication(job, number, stream, *resumes);
@@ -304,10 +311,12 @@ fn build(
                     Box::new(TableReadBack { input, only, rows: records.rows })
                 }
                 Content::Notes => {
-                    let (mut input, format) = (ReadBackInput::new(), Rc::clone(&note_format));
-                    let marks = scope.input_from(&mut input);
-                    publish.log(publication, Rc::clone(&note_format), notes.clone(), marks);
-                    Box::new(LogReadBack { input, format })
+                    let format = NoteFormat::new(origins.clone());
+                    publish_log(scope, &mut publish, publication, format, notes.clone())
+                }
+                Content::Predictions => {
+                    let format = PredictionFormat::new(origins.clone());
+                    publish_log(scope, &mut publish, publication, format, predictions.clone())
                 }
             };
             read_backs.push(read_back);
@@ -320,13 +329,40 @@ fn build(
     Dataflow { input, read_backs, cadences, probes: Probes { delivered, accepted }, meter }
 }
 
-/// The format of notes: they name the input streams.
-fn note_format(job: &Job, topic_ids: Vec<Option<String>>) -> NoteFormat {
+/// Adds a log to what is published. Returns what takes its records as they are read back.
+fn publish_log<'scope, F: LogFormat>(
+    scope: Scope<'scope, Epoch>,
+    publish: &mut Publish<'scope>,
+    publication: Publication,
+    format: F,
+    log: StreamVec<'scope, Epoch, F::Record>,
+) -> Box<dyn ReadBack> {
+    let (mut input, format) = (ReadBackInput::new(), Rc::new(format));
+    let marks = scope.input_from(&mut input);
+    publish.log(publication, Rc::clone(&format), log, marks);
+    Box::new(LogReadBack { input, format })
+}
+
+/// Counts predictions, and at which ranks they were.
+fn counted(
+    predictions: StreamVec<'_, Epoch, Prediction>,
+    tally: Rc<RefCell<Tally>>,
+) -> StreamVec<'_, Epoch, Prediction> {
+    predictions.inspect(move |prediction| {
+        let mut tally = tally.borrow_mut();
+        tally.add(Counter::Predictions, 1);
+        let Some(rank) = prediction.rank else { return };
+        HITS_AT.iter().filter(|at| rank <= **at).for_each(|at| tally.add(Counter::Hits(*at), 1));
+    })
+}
+
+/// How the records of logs name the input streams.
+fn input_origins(job: &Job, topic_ids: Vec<Option<String>>) -> InputOrigins {
     let origin = |((_number, stream), id): ((u8, &Stream), Option<String>)| match stream.topic() {
-        Some(name) => NoteOrigin::Topic { name: name.to_owned(), id },
-        None => NoteOrigin::Files(stream.files().iter().map(|path| path.display().to_string()).collect()),
+        Some(name) => InputOrigin::Topic { name: name.to_owned(), id },
+        None => InputOrigin::Files(stream.files().iter().map(|path| path.display().to_string()).collect()),
     };
-    NoteFormat::new(job.streams.iter().zip(topic_ids).map(origin).collect())
+    InputOrigins::new(job.streams.iter().zip(topic_ids).map(origin).collect())
 }
 
 /// How a stream of a job is published.
