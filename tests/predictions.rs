@@ -54,7 +54,7 @@ fn a_file_is_the_same_for_any_number_of_workers() {
     let events: Vec<Vec<u8>> = events(4, 3000).into_iter().map(|(_key, value)| value).collect();
     let input = folder.file("carts.jsonl", events.join(&b'\n'));
     let [lists, carts, predictions] =
-        ["lists", "carts", "predictions"].map(|name| folder.path(&format!("{name}.jsonl")));
+        ["lists", "answers", "predictions"].map(|name| folder.path(&format!("{name}.jsonl")));
     let job = format!(
         "run --input {input} --output {lists} --recommend carts --output-carts {carts} --epoch-events 40 --refresh 0 \
          --predictions {predictions} --overwrite"
