@@ -291,8 +291,8 @@ pub struct RunArgs {
     #[arg(long, default_value = "268435456", value_name = "BYTES", help_heading = "Epochs and limits", value_parser = whole::<NonZeroUsize>)]
     pub max_epoch_bytes: NonZeroUsize,
 
-    /// A folder for snapshots, or s3://BUCKET/PREFIX, gs://… or az://…, from which the job goes on when it is started
-    /// again; all processes need the same [default: none, and it begins anew]
+    /// A folder for snapshots, or s3://BUCKET/PREFIX, gs://… or az://…, from which the job resumes when it is started
+    /// again; all processes need the same [default: none, and it starts over]
     #[arg(long, value_name = "DIR", help_heading = "Recovery")]
     pub state: Option<PathBuf>,
     /// How often a snapshot is taken; 0 for one at an orderly end only

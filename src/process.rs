@@ -5,7 +5,7 @@ use crate::metrics::Meter;
 use crate::output::{FileSink, StreamNumber};
 use crate::state::open::State;
 use crate::summary::Summary;
-use crate::unusable::Complaints;
+use crate::unusable::UnusableReports;
 use deltacart_inputs::file::FileProgress;
 use deltacart_inputs::kafka::TopicState;
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     /// The metrics of the run.
     pub(crate) meter: Meter,
     /// The reports about records and inputs that cannot be used.
-    pub(crate) complaints: Complaints,
+    pub(crate) unusable_reports: UnusableReports,
 }
 
 /// A handle to watch a run and to end it from outside.
@@ -57,12 +57,12 @@ impl Handle {
     /// Why this process did not complete its task although nothing failed: it was interrupted before the end of its
     /// input, or nothing of an input could be used. `None` if it completed it.
     pub fn verdict(&self) -> Option<String> {
-        self.shared.complaints.verdict()
+        self.shared.unusable_reports.verdict()
     }
 
     /// Why the first record was rejected, if one was.
     pub fn first_reject(&self) -> Option<String> {
-        self.shared.complaints.first()
+        self.shared.unusable_reports.first()
     }
 
     /// The progress of reading the input files.

@@ -150,7 +150,7 @@ pub struct Summary {
 }
 
 /// The counters that the line for people leaves out if they are zero: counter, field name, and noun.
-const SELDOM: [(Counter, &str, &str); 14] = [
+const COUNTED_IF_ANY: [(Counter, &str, &str); 14] = [
     (Counter::Views, "views", "view(s)"),
     (Counter::Others, "others", "other(s)"),
     (Counter::Anonymous, "anonymous", "anonymous"),
@@ -191,8 +191,8 @@ impl Summary {
             (Counter::BytesOut, "bytes_out"),
             (Counter::Verified, "verified"),
         ];
-        let seldom = SELDOM.into_iter().map(|(counter, name, _noun)| (counter, name));
-        for (counter, name) in always.into_iter().chain(seldom) {
+        let counted_if_any = COUNTED_IF_ANY.into_iter().map(|(counter, name, _noun)| (counter, name));
+        for (counter, name) in always.into_iter().chain(counted_if_any) {
             fields.insert(name.to_owned(), self.count(counter).into());
         }
         fields.insert("inputs".to_owned(), by_name(self.tally.inputs()));
@@ -222,7 +222,7 @@ impl fmt::Display for Summary {
         if !inputs.is_empty() {
             write!(formatter, " ({})", inputs.join(", "))?;
         }
-        for (counter, _name, noun) in SELDOM {
+        for (counter, _name, noun) in COUNTED_IF_ANY {
             if self.count(counter.clone()) > 0 {
                 write!(formatter, ", {}", counted(counter, noun))?;
             }
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn one_of_each() {
         let mut tally = Tally::default();
-        for (counter, _name, _noun) in SELDOM {
+        for (counter, _name, _noun) in COUNTED_IF_ANY {
             tally.add(counter, 1);
         }
         for counter in [Counter::Records, Counter::Events, Counter::Epochs, Counter::Rejects("empty".into())]

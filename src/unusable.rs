@@ -1,4 +1,4 @@
-//! Complaints: the messages about records and inputs that cannot be used, during the run and at its end.
+//! UnusableReports: the messages about records and inputs that cannot be used, during the run and at its end.
 //!
 //! ```text
 //!  first reject of each reason ───────────────▶ a warning, with the place and the reason
@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// A warning is logged after this many rejects and other events without a useful one.
 const MANY: u64 = 100;
 
-/// The complaints of a process: those already logged, and those for the end. Clones share them between workers.
+/// The unusable_reports of a process: those already logged, and those for the end. Clones share them between workers.
 #[derive(Clone, Default)]
-pub(crate) struct Complaints(Arc<Mutex<Messages>>);
+pub(crate) struct UnusableReports(Arc<Mutex<Messages>>);
 
 #[derive(Default)]
 struct Messages {
@@ -57,7 +57,7 @@ fn shown(path: &str) -> &str {
     if path == "-" { "standard input" } else { path }
 }
 
-impl Complaints {
+impl UnusableReports {
     /// Takes a rejected record, or a rejected part of one. Logs the first reject of each reason.
     pub(crate) fn reject(&self, origin: Origin<'_>, record: &RawRecord<'_>, reject: &Reject, is_part: bool) {
         let mut messages = self.lock();

@@ -143,9 +143,9 @@ fn a_full_disk_under_the_snapshots() {
         writer.write_all(&lines(portion)).unwrap();
         thread::sleep(Duration::from_millis(25));
     }
-    wait_until("a snapshot is given up", || running.has_said("a snapshot is given up: cannot write "));
+    wait_until("a snapshot failed", || running.has_said("a snapshot failed: cannot write "));
     drop(writer);
-    let done = running.finish().expect(1).says("a snapshot is given up: cannot write ");
+    let done = running.finish().expect(1).says("a snapshot failed: cannot write ");
     done.says("but the last snapshot is not written: cannot write ").says("No space left on device");
     assert!(lists_of_file(&output) == expected, "everything is published");
     disk.grow();
@@ -168,10 +168,10 @@ fn a_read_only_folder_for_snapshots() {
     wait_until("a snapshot is taken", || has_snapshot(&state));
     let Some(read_only) = ReadOnly::make(&state) else { return };
     writer.write_all(&lines(&events[2000..])).unwrap();
-    wait_until("a snapshot is given up", || running.has_said("a snapshot is given up: cannot write "));
+    wait_until("a snapshot failed", || running.has_said("a snapshot failed: cannot write "));
     drop(read_only);
     drop(writer);
-    running.finish().expect(0).says("a snapshot is given up: cannot write ");
+    running.finish().expect(0).says("a snapshot failed: cannot write ");
     assert!(lists_of_file(&output) == expected);
 
     fs::remove_file(&input).unwrap();

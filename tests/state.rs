@@ -273,7 +273,7 @@ fn a_damaged_snapshot_is_passed_over_and_none_is_an_error() {
     for name in snapshots(&state).iter().filter(|name| name.ends_with(".json")) {
         damage(name);
     }
-    run("run", &flags).expect(1).says("to begin anew at the start of the input, empty it");
+    run("run", &flags).expect(1).says("to start over at the beginning of the input, empty it");
 }
 
 #[test]
@@ -289,9 +289,9 @@ fn a_last_snapshot_that_cannot_be_written_is_an_error() {
     wait_until("a snapshot is taken", || snapshots(&state).iter().any(|name| name.ends_with(".json")));
     fs::remove_dir_all(&state).unwrap();
     input.write_all(text(&lines[250..]).as_bytes()).unwrap();
-    wait_until("a snapshot is given up", || running.has_said("a snapshot is given up: cannot write "));
+    wait_until("a snapshot failed", || running.has_said("a snapshot failed: cannot write "));
     drop(input);
-    let done = running.finish().expect(1).says("a snapshot is given up: cannot write ");
+    let done = running.finish().expect(1).says("a snapshot failed: cannot write ");
     done.says("everything is published, but the last snapshot is not written: cannot write ");
     assert_eq!(lists_of_file(&output), lists(&folder, &lines), "the job went on");
 }

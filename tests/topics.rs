@@ -324,7 +324,7 @@ fn an_output_that_is_another_one_is_noticed() {
     careless.send(BaseRecord::to(&output).key("a").payload("")).map_err(|(error, _)| error).unwrap();
     careless.flush(PATIENCE).unwrap();
     let said = watch().err().unwrap().to_string();
-    assert!(said.contains("was deleted and made anew") && said.contains("cleanup.policy"), "{said}");
+    assert!(said.contains("was deleted and created again") && said.contains("cleanup.policy"), "{said}");
     let mut noticed = None;
     wait_until("it is noticed while the job runs", || {
         noticed = watching.check().err();

@@ -92,7 +92,7 @@ pub trait Decoder {
         0
     }
 
-    /// Whether the record at offset 0 of a partition says how to read the others: a job that goes on at a later
+    /// Whether the record at offset 0 of a partition says how to read the others: a job that resumes at a later
     /// offset must decode that record first.
     fn needs_header(&self) -> bool {
         false

@@ -41,7 +41,7 @@ pub struct Fetched {
     pub at_end: bool,
 }
 
-/// Where a job goes on that was stopped.
+/// Where a stopped job resumes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resume {
     /// The next offset of each partition that was read. One that is not here is read from its beginning.
@@ -58,7 +58,7 @@ pub enum OnExpired {
     /// Say so and end.
     #[default]
     Fail,
-    /// Say so and go on at the oldest that is left.
+    /// Say so and resume at the oldest that is left.
     Continue,
 }
 
@@ -99,7 +99,7 @@ pub trait Source {
     }
 
     /// What tells this source from another of the same name, where there is such a thing: a topic that was deleted and
-    /// made anew is another.
+    /// created again is another.
     fn identity(&self) -> Option<&str> {
         None
     }

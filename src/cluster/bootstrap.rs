@@ -65,7 +65,7 @@ pub(super) fn connect(
     let secret = cluster.secret.clone();
     let member = Member { process: me, instance: random()?, secret, settings };
     let slots = (0..cluster.processes()).map(|_| PeerSlot::default()).collect();
-    let meeting = Arc::new(Meeting {
+    let admission = Arc::new(Admission {
         cluster: cluster.clone(),
         member,
         table: Mutex::new(Table { slots, failure: None }),
@@ -76,14 +76,14 @@ pub(super) fn connect(
         warnings: AtomicUsize::new(0),
     });
     let mut threads = Vec::new();
-    let host = Arc::clone(&meeting);
+    let host = Arc::clone(&admission);
     threads.push(spawn("cluster:listen", move || host.listen(&listener))?);
     for peer in 0..me {
-        let caller = Arc::clone(&meeting);
+        let caller = Arc::clone(&admission);
         spawn(&format!("cluster:call-{peer}"), move || caller.keep_calling(peer))?;
     }
-    let connections = meeting.wait(until, stop);
-    meeting.over.store(true, Ordering::Relaxed);
+    let connections = admission.wait(until, stop);
+    admission.over.store(true, Ordering::Relaxed);
     // Joining the listener closes the port. Calling threads may hang in the name service, so they are not joined.
     threads.into_iter().for_each(|thread| thread.join().unwrap_or_default());
     connections
@@ -94,7 +94,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<thread::Join
 }
 
 /// The state that the threads of a start share.
-struct Meeting {
+struct Admission {
     cluster: Cluster,
     member: Member,
     table: Mutex<Table>,
@@ -158,7 +158,7 @@ impl PeerSlot {
     }
 }
 
-impl Meeting {
+impl Admission {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

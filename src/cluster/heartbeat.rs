@@ -34,15 +34,15 @@ const READY_PATIENCE: Duration = Duration::from_secs(5);
 const BETTER_WORDS: Duration = Duration::from_millis(200);
 
 /// Reads frames from another process.
-pub(super) struct Ear {
+pub(super) struct HeartbeatReader {
     stream: TcpStream,
     /// The bytes of frames that are not complete yet. They are bounded by one frame and one read.
     bytes: Vec<u8>,
 }
 
-impl Ear {
-    fn new(stream: TcpStream) -> Ear {
-        Ear { stream, bytes: Vec::new() }
+impl HeartbeatReader {
+    fn new(stream: TcpStream) -> HeartbeatReader {
+        HeartbeatReader { stream, bytes: Vec::new() }
     }
 
     /// The next frame; `None` if there was none within `tick`.
@@ -111,26 +111,26 @@ impl Heartbeat {
         until: Instant,
         stop: &AtomicBool,
     ) -> Result<Option<Arc<Heartbeat>>> {
-        let (mut peers, mut ears) = (Vec::new(), Vec::new());
+        let (mut peers, mut readers) = (Vec::new(), Vec::new());
         for (process, stream) in streams.into_iter().enumerate() {
             let Some(stream) = stream else { continue };
             stream.set_write_timeout(Some(WRITE_PATIENCE))?;
             let mouth = Mutex::new(stream.try_clone()?);
-            ears.push(Ear::new(stream));
+            readers.push(HeartbeatReader::new(stream));
             peers.push(Peer { process, name: cluster.name(process), mouth });
         }
         peers.iter().for_each(|peer| peer.say(&Frame::Ready));
-        for (peer, ear) in peers.iter().zip(&mut ears) {
-            if !wait_for(peer, ear, until + READY_PATIENCE, stop)? {
+        for (peer, reader) in peers.iter().zip(&mut readers) {
+            if !wait_for(peer, reader, until + READY_PATIENCE, stop)? {
                 return Ok(None);
             }
         }
         let finished = AtomicBool::new(false);
         let heartbeat = Arc::new(Heartbeat { peers, silence_max: cluster.timeouts.peer, finished });
-        for (index, ear) in ears.into_iter().enumerate() {
+        for (index, reader) in readers.into_iter().enumerate() {
             let listener = Arc::clone(&heartbeat);
             let name = format!("cluster:hear-{}", heartbeat.peers[index].process);
-            let run = move || listener.listen(&listener.peers[index], ear);
+            let run = move || listener.listen(&listener.peers[index], reader);
             thread::Builder::new().name(name).spawn(run).context("cannot start a thread")?;
         }
         let speaker = Arc::clone(&heartbeat);
@@ -162,10 +162,10 @@ impl Heartbeat {
     }
 
     /// Listens to one process until it says goodbye. Ends this process if the other one fails or is lost.
-    fn listen(&self, peer: &Peer, mut ear: Ear) {
+    fn listen(&self, peer: &Peer, mut reader: HeartbeatReader) {
         let mut silent = 0;
         loop {
-            let heard = ear.next(self.silence_max / TICKS);
+            let heard = reader.next(self.silence_max / TICKS);
             if self.is_finished() {
                 return;
             }
@@ -209,10 +209,10 @@ impl Peers for Heartbeat {
 }
 
 /// Waits until another process is ready. Returns false if `stop` was set before.
-fn wait_for(peer: &Peer, ear: &mut Ear, until: Instant, stop: &AtomicBool) -> Result<bool> {
+fn wait_for(peer: &Peer, reader: &mut HeartbeatReader, until: Instant, stop: &AtomicBool) -> Result<bool> {
     const TICK: Duration = Duration::from_millis(50);
     loop {
-        match ear.next(TICK) {
+        match reader.next(TICK) {
             Ok(Some(Frame::Ready)) => return Ok(true),
             Ok(Some(_)) => bail!("{} says what does not belong to a start", peer.name),
             Ok(None) if stop.load(Ordering::Relaxed) => return Ok(false),

@@ -52,7 +52,7 @@ pub(super) struct JobRun {
     /// How many partitions the output had when the run began.
     output_partitions: u32,
     /// Work that is to run outside the workers, at a random time.
-    asides: RefCell<VecDeque<Box<dyn FnOnce() + Send>>>,
+    background_work: RefCell<VecDeque<Box<dyn FnOnce() + Send>>>,
 }
 
 impl JobRun {
@@ -64,7 +64,7 @@ impl JobRun {
         let turns = Turns::new(job.cluster.threads);
         let shared = Shared { turns, state: state.map(Arc::new), ..Shared::default() };
         let (world, output_partitions) = (world.clone(), world.broker.partitions(LISTS));
-        Ok(JobRun { job, kill_switch, world, shared, output_partitions, asides: RefCell::default() })
+        Ok(JobRun { job, kill_switch, world, shared, output_partitions, background_work: RefCell::default() })
     }
 
     /// Opens the snapshot folder. The newest good snapshot is the one to resume from.
@@ -166,12 +166,12 @@ impl Environment for JobRun {
         Ok(SnapshotWriter::inline(store))
     }
 
-    fn aside(&self, work: Box<dyn FnOnce() + Send>) -> Result<()> {
-        self.asides.borrow_mut().push_back(work);
+    fn run_in_background(&self, work: Box<dyn FnOnce() + Send>) -> Result<()> {
+        self.background_work.borrow_mut().push_back(work);
         Ok(())
     }
 
-    fn settle(&self, _share: Share) -> Result<()> {
+    fn wait_until_readable(&self, _share: Share) -> Result<()> {
         Ok(self.kill_switch.burn()?)
     }
 
@@ -201,7 +201,7 @@ impl<'a> Running<'a> {
     /// Steps a random worker, or runs some work outside the workers. Returns true when the run is over.
     pub(super) fn step(&mut self) -> Result<bool> {
         let sim = &self.run.world.sim;
-        let aside = sim.one_in(4).then(|| self.run.asides.borrow_mut().pop_front()).flatten();
+        let aside = sim.one_in(4).then(|| self.run.background_work.borrow_mut().pop_front()).flatten();
         if let Some(aside) = aside {
             aside();
         } else {

@@ -36,7 +36,7 @@ pub enum StateError {
     },
     /// Its parts have an encoding that this program does not read.
     #[error(
-        "{name} is encoded as \"{codec}\": go on with the program that wrote it, or begin anew with an empty --state"
+        "{name} is encoded as \"{codec}\": continue with the program that wrote it, or start over with an empty --state"
     )]
     OtherCodec {
         /// The name of the manifest.
@@ -45,7 +45,7 @@ pub enum StateError {
         codec: String,
     },
     /// The settings that shape the baskets have changed.
-    #[error("{name} was taken with other settings: {}; run with those, or begin anew with an empty --state", differences.join(", "))]
+    #[error("{name} was taken with other settings: {}; run with those, or start over with an empty --state", differences.join(", "))]
     OtherSettings {
         /// The name of the manifest.
         name: String,
@@ -53,7 +53,7 @@ pub enum StateError {
         differences: Vec<String>,
     },
     /// There are snapshots, and none is good.
-    #[error("no snapshot in {place} is good: {}; to begin anew at the start of the input, empty it", reasons.join("; "))]
+    #[error("no snapshot in {place} is good: {}; to start over at the beginning of the input, empty it", reasons.join("; "))]
     NoneGood {
         /// The name of the store.
         place: String,

@@ -55,10 +55,10 @@ pub(crate) trait Environment {
     fn snapshot_writer(&self, store: Arc<dyn Store>) -> Result<SnapshotWriter>;
 
     /// Runs `work` outside the worker's thread, because a worker must not wait for a disk.
-    fn aside(&self, work: Box<dyn FnOnce() + Send>) -> Result<()>;
+    fn run_in_background(&self, work: Box<dyn FnOnce() + Send>) -> Result<()>;
 
     /// Waits until consumers can read the output. Called at an orderly shutdown, once everything has been delivered.
-    fn settle(&self, share: Share) -> Result<()>;
+    fn wait_until_readable(&self, share: Share) -> Result<()>;
 
     /// The current time.
     fn now(&self) -> Instant;
@@ -216,12 +216,12 @@ impl Environment for System<'_> {
         SnapshotWriter::spawn(store).context("no thread to write snapshots")
     }
 
-    fn aside(&self, work: Box<dyn FnOnce() + Send>) -> Result<()> {
+    fn run_in_background(&self, work: Box<dyn FnOnce() + Send>) -> Result<()> {
         thread::Builder::new().name("aside".to_owned()).spawn(work).context("no thread")?;
         Ok(())
     }
 
-    fn settle(&self, share: Share) -> Result<()> {
+    fn wait_until_readable(&self, share: Share) -> Result<()> {
         if self.job.delivery == Delivery::AtLeastOnce {
             return Ok(());
         }

@@ -9,7 +9,7 @@ use crate::process::Shared;
 use crate::state::manifest::PartitionOffset;
 use crate::state::open;
 use crate::summary::{Counter, Tally};
-use crate::unusable::{Complaints, Uses};
+use crate::unusable::{UnusableReports, Uses};
 use crate::worker::backlog::Backlog;
 use crate::worker::counts::Counts;
 use crate::worker::environment::Environment;
@@ -31,7 +31,7 @@ pub(super) struct Ingest<'a> {
     inputs: Inputs<'a>,
     dead_letters: Option<DeadLetters>,
     tally: Rc<RefCell<Tally>>,
-    complaints: Complaints,
+    unusable_reports: UnusableReports,
     /// Whether event times matter: they do if idle baskets expire.
     times_matter: bool,
     partitions: BTreeMap<Partition, Progress>,
@@ -158,7 +158,7 @@ impl<'a> Ingest<'a> {
             inputs: Inputs::open(job, shared, environment, share)?,
             dead_letters: environment.dead_letters(share)?,
             tally,
-            complaints: shared.complaints.clone(),
+            unusable_reports: shared.unusable_reports.clone(),
             times_matter: job.params.basket_idle.is_some(),
             partitions: BTreeMap::new(),
             first: Partition::default(),
@@ -209,7 +209,7 @@ impl<'a> Ingest<'a> {
                 decoder: &mut **decoder,
                 dead_letters: self.dead_letters.as_mut(),
                 tally: &mut self.tally.borrow_mut(),
-                complaints: &self.complaints,
+                unusable_reports: &self.unusable_reports,
                 events: &mut self.events,
                 send,
                 counts: Counts::default(),
@@ -230,7 +230,7 @@ impl<'a> Ingest<'a> {
             if counts.records > 0 || fetched.ended {
                 let is_whole = fetched.ended && source.first_offset(number.number()) == 0;
                 let is_last = is_whole && matches!(origin.found, Found::File(_));
-                self.complaints.judge(origin, partition.uses, is_last);
+                self.unusable_reports.judge(origin, partition.uses, is_last);
             }
             if self.times_matter {
                 partition.warn_of_leap(origin.found, number.number());

@@ -272,7 +272,7 @@ fn take(record: &RawRecord<'_>, read_back: &mut dyn ReadBack, largest: &mut Opti
 fn refusal(record: &RawRecord<'_>, place: &str, flag: &str) -> String {
     let RawRecord { partition, offset, .. } = record;
     format!(
-        "{place}, partition {partition}, offset {offset} is not a record that this job can go on from: give it another \
+        "{place}, partition {partition}, offset {offset} is not a record that this job can resume from: give it another \
          {flag}, or delete that one"
     )
 }

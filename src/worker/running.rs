@@ -248,11 +248,11 @@ impl<'a> Running<'a> {
         let has_pipe = context.shared.progress.bytes_total().is_none();
         let ends = context.job.streams.is_bounded() && !has_pipe;
         if ends && !self.ingest.has_ended()? {
-            context.shared.complaints.interrupt();
+            context.shared.unusable_reports.interrupt();
         }
         self.ingest.finish(!self.recovery.is_given_up(), context.environment.now())?;
         self.snapshots.as_mut().map_or(Ok(()), Snapshots::finish)?;
-        context.environment.settle(context.share)?;
+        context.environment.wait_until_readable(context.share)?;
         self.meter.last_turn(self.ingest.turn(Step::Reading, self.scheduler.epoch(), None, None), || {
             self.ingest.probe()
         });

@@ -82,7 +82,7 @@ pub(super) struct Snapshots {
     outcome: Option<Outcome>,
     has_ended: bool,
     /// The duties of worker 0; `None` on the others.
-    lead: Option<Lead>,
+    coordinator: Option<Coordinator>,
 }
 
 impl Snapshots {
@@ -98,22 +98,22 @@ impl Snapshots {
         let (index, workers) = (worker.index(), worker.peers());
         let snapshot_writer = environment.snapshot_writer(Arc::clone(&state.store))?;
         let request = SnapshotRequest::new(Box::new(snapshot_writer.clone()));
-        let told: Rc<RefCell<Vec<Report>>> = Rc::default();
-        let heard = Rc::clone(&told);
+        let reports: Rc<RefCell<Vec<Report>>> = Rc::default();
+        let received = Rc::clone(&reports);
         let mut tell = Reports::new();
         worker.dataflow_named("Snapshots", |scope| {
             let reports = scope.input_from(&mut tell).exchange(|_report| 0);
-            reports.inspect(move |report| heard.borrow_mut().push(report.clone()));
+            reports.inspect(move |report| received.borrow_mut().push(report.clone()));
         });
         let begins = state.snapshot.as_ref().map(|snapshot| snapshot.manifest().id());
-        let lead = if index == 0 {
+        let coordinator = if index == 0 {
             let loaded = state.snapshot.as_ref().map(|snapshot| snapshot.manifest().sequence);
             let catalog =
                 SnapshotCatalog::new(Arc::clone(&state.store), state.shape.clone(), workers, loaded)?;
-            Some(Lead {
+            Some(Coordinator {
                 catalog: Some(catalog),
                 completing: None,
-                told,
+                reports,
                 meter: shared.meter.clone(),
                 workers,
                 every: options.every,
@@ -142,7 +142,7 @@ impl Snapshots {
             offsets,
             outcome: None,
             has_ended: false,
-            lead,
+            coordinator,
         };
         snapshots.report(Report::Begins(begins));
         Ok(Some(snapshots))
@@ -220,7 +220,9 @@ impl Snapshots {
             self.report(Report::Part(number, outcome, offsets));
         }
         let is_restoring = self.is_restoring();
-        self.lead.as_mut().map_or(Ok(()), |lead| lead.turn(coordination, environment, is_restoring, delivery))
+        self.coordinator
+            .as_mut()
+            .map_or(Ok(()), |coordinator| coordinator.turn(coordination, environment, is_restoring, delivery))
     }
 
     /// Ends the worker's part.
@@ -228,7 +230,7 @@ impl Snapshots {
     /// # Errors
     /// When the last snapshot could not be written.
     pub(super) fn finish(&mut self) -> Result<()> {
-        let failure = self.lead.as_mut().and_then(|lead| lead.failure.take());
+        let failure = self.coordinator.as_mut().and_then(|coordinator| coordinator.failure.take());
         failure.map_or(Ok(()), |failure| {
             Err(anyhow!(
                 "everything is published, but the last snapshot is not written: {failure}; the next start reads more of \
@@ -246,11 +248,11 @@ impl Snapshots {
 }
 
 /// The duties of worker 0: it announces and completes the snapshots of the job.
-struct Lead {
+struct Coordinator {
     /// `None` while a snapshot is being completed.
     catalog: Option<SnapshotCatalog>,
     completing: Option<Completing>,
-    told: Rc<RefCell<Vec<Report>>>,
+    reports: Rc<RefCell<Vec<Report>>>,
     meter: Meter,
     workers: usize,
     every: Option<Duration>,
@@ -271,7 +273,7 @@ struct Lead {
 struct UnderWay {
     taken: Taken,
     /// How many workers have reported their parts.
-    told: usize,
+    reports: usize,
     failure: Option<String>,
     is_last: bool,
 }
@@ -283,7 +285,7 @@ struct Completing {
     is_last: bool,
 }
 
-impl Lead {
+impl Coordinator {
     fn turn(
         &mut self,
         coordination: &mut Coordination,
@@ -291,13 +293,13 @@ impl Lead {
         is_restoring: bool,
         delivery: SnapshotDelivery,
     ) -> Result<()> {
-        let told = std::mem::take(&mut *self.told.borrow_mut());
-        told.into_iter().try_for_each(|report| self.take(report))?;
+        let reports = std::mem::take(&mut *self.reports.borrow_mut());
+        reports.into_iter().try_for_each(|report| self.take(report))?;
         self.finish(coordination, environment.now())?;
         // Nothing is published any more, so a snapshot would pass over notes.
         let would_lose_notes = self.has_log && delivery.is_given_up;
         match &self.under_way {
-            Some(under_way) if under_way.told == self.workers => {
+            Some(under_way) if under_way.reports == self.workers => {
                 let epoch = under_way.taken.epoch;
                 let is_delivered = delivery.unaccepted.is_none_or(|oldest| oldest > epoch);
                 if would_lose_notes {
@@ -330,7 +332,7 @@ impl Lead {
             Report::HasEnded => self.ended += 1,
             Report::Part(number, outcome, offsets) => {
                 if let Some(under_way) = self.under_way.as_mut().filter(|it| it.taken.sequence == number) {
-                    under_way.told += 1;
+                    under_way.reports += 1;
                     under_way.taken.offsets.extend(offsets);
                     match outcome {
                         Ok(part) => under_way.taken.parts.push(part),
@@ -353,7 +355,7 @@ impl Lead {
             let sequence = catalog.begin();
             let Some(epoch) = coordination.announce(sequence) else { return };
             let taken = Taken { sequence, epoch, topic_ids: self.topic_ids.clone(), ..Taken::default() };
-            self.under_way = Some(UnderWay { taken, told: 0, failure: None, is_last });
+            self.under_way = Some(UnderWay { taken, reports: 0, failure: None, is_last });
         } else if is_last {
             coordination.call_no_more();
         }
@@ -381,7 +383,7 @@ impl Lead {
             worker.unpark();
         };
         self.completing = Some(Completing { done, epoch, is_last });
-        environment.aside(Box::new(complete))
+        environment.run_in_background(Box::new(complete))
     }
 
     /// Takes the result of the snapshot that was being completed, if there is one.
@@ -403,7 +405,7 @@ impl Lead {
                 self.meter.snapshot_taken(now, taken.as_secs_f64(), bytes);
             }
             Err(failure) if is_last => self.failure = Some(failure),
-            Err(failure) => tracing::warn!("a snapshot is given up: {failure}"),
+            Err(failure) => tracing::warn!("a snapshot failed: {failure}"),
         }
         if is_last {
             coordination.call_no_more();

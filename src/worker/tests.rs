@@ -83,12 +83,12 @@ impl Environment for Inside {
         Ok(SnapshotWriter::inline(store))
     }
 
-    fn aside(&self, work: Box<dyn FnOnce() + Send>) -> Result<()> {
+    fn run_in_background(&self, work: Box<dyn FnOnce() + Send>) -> Result<()> {
         work();
         Ok(())
     }
 
-    fn settle(&self, _: Share) -> Result<()> {
+    fn wait_until_readable(&self, _: Share) -> Result<()> {
         Ok(())
     }
 

@@ -103,7 +103,7 @@ impl Framer {
     /// end of the first record that ends there, with the record unless it is empty, or all of them. None are taken
     /// when the record ended with what came before.
     pub(crate) fn next<'a>(&'a mut self, input: &'a [u8]) -> (usize, Option<Frame<'a>>) {
-        self.begin_anew();
+        self.restart();
         if self.framing == Framing::Json && self.length == 0 {
             let between = self.json.skip(input);
             if between > 0 {
@@ -132,14 +132,14 @@ impl Framer {
 
     /// The last record, if the input ended without a newline.
     pub(crate) fn finish(&mut self) -> Option<Frame<'_>> {
-        self.begin_anew();
+        self.restart();
         self.place = Place::Plain;
         self.spent = true;
         let last = (self.length > 0).then_some(self.last);
         frame(&self.held, self.length, last, self.record_bytes_max)
     }
 
-    fn begin_anew(&mut self) {
+    fn restart(&mut self) {
         if self.spent {
             self.held.clear();
             self.length = 0;

@@ -100,8 +100,8 @@ fn describe_code(error: &KafkaError, code: Code, words: &Words<'_>) -> String {
             format!("{topic} has a partition without a leader at {brokers}: the broker that holds it is down")
         }
         Code::AutoOffsetReset | Code::OffsetOutOfRange => format!(
-            "{topic} no longer holds the records to be read next: retention has removed them, or the topic was made \
-             anew; start with --from beginning to read what is left, and lengthen the topic's retention.ms"
+            "{topic} no longer holds the records to be read next: retention has removed them, or the topic was \
+             created again; start with --from beginning to read what is left, and lengthen the topic's retention.ms"
         ),
         Code::UnknownMemberId | Code::IllegalGeneration | Code::FencedInstanceId => format!(
             "the consumer group {group} at {brokers} has members of its own, so it cannot take this job's offsets: \

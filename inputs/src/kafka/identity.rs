@@ -1,4 +1,4 @@
-//! Which topic it is: brokers give each an id of its own, so one that was deleted and made anew is another.
+//! Which topic it is: brokers give each an id of its own, so one that was deleted and created again is another.
 //!
 //! # Notes
 //! rdkafka has no call for it, and librdkafka has: so there is `unsafe` here, in one function that frees what it makes.

@@ -44,7 +44,7 @@ pub struct KafkaParams {
     pub metadata_refresh: Duration,
     /// Which of the partitions are this worker's.
     pub share: Share,
-    /// Whether to ask which topic it is, so that one that was made anew is told from it: needs brokers that can say.
+    /// Whether to ask for the topic's id, which tells one that was created again from it: needs brokers that have ids.
     pub asks_id: bool,
     /// Whether offsets will be committed for the group. Then a permission that is missing is found at the start.
     pub commits: bool,
@@ -109,7 +109,7 @@ impl KafkaSource {
     }
 
     /// The same for a topic of which a part was read before: `params.from` does not matter. Also fails if a partition
-    /// does not have the offset to go on at, unless `resume` says otherwise.
+    /// does not have the offset to resume at, unless `resume` says otherwise.
     pub fn resume(
         settings: &KafkaSettings,
         params: KafkaParams,

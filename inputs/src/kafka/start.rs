@@ -146,7 +146,7 @@ pub(super) fn warn_of_open_transactions(
     Ok(())
 }
 
-/// Where to go on in the topic that has this id now: nowhere, if it is another one than was read before.
+/// Where to resume in the topic that has this id now: nowhere, if it is another one than was read before.
 pub(super) fn of_this_topic(
     connection: &Connection,
     resume: &Resume,
@@ -157,14 +157,19 @@ pub(super) fn of_this_topic(
         (Some(then), Some(now)) if then != now => match resume.on_expired {
             OnExpired::Fail => {
                 let message = format!(
-                    "topic {topic} is not the one that was read before: it was deleted and made anew (its id was \
+                    "topic {topic} is not the one that was read before: it was deleted and created again (its id was \
                      {then} and is {now}); --on-expired continue keeps what was read of the old one and reads the new \
-                     one from its beginning; without the snapshots, the job begins anew"
+                     one from its beginning; without the snapshots, the job starts over"
                 );
                 Err(SourceError::Kafka { message })
             }
             OnExpired::Continue => {
-                tracing::warn!(topic, then, now, "the topic was made anew; reading it from its beginning");
+                tracing::warn!(
+                    topic,
+                    then,
+                    now,
+                    "the topic was created again; reading it from its beginning"
+                );
                 Ok(Resume { offsets: BTreeMap::new(), ..resume.clone() })
             }
         },
@@ -189,15 +194,15 @@ fn resumed(
         Some(next) if next > high => {
             let message = format!(
                 "partition {partition} of topic {topic} ends at offset {high}, but it was read to {next} before: \
-                 records are lost, or it is another topic of that name; without the snapshots, the job begins anew"
+                 records are lost, or it is another topic of that name; without the snapshots, the job starts over"
             );
             return Err(SourceError::Kafka { message });
         }
         Some(next) if next < low => match resume.on_expired {
             OnExpired::Fail => {
                 let message = format!(
-                    "partition {partition} of topic {topic} begins at offset {low}, but the job is to go on at \
-                     {next}: retention has removed {} offsets that were not read; --on-expired continue goes on \
+                    "partition {partition} of topic {topic} begins at offset {low}, but the job is to resume at \
+                     {next}: retention has removed {} offsets that were not read; --on-expired continue resumes \
                      without them",
                     low - next
                 );

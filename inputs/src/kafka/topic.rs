@@ -191,7 +191,7 @@ impl Watch {
         partitions: usize,
         period: Duration,
     ) -> std::io::Result<Watch> {
-        // Which topic it is, is known at the next start: it matters to those who go on from offsets.
+        // Which topic it is, is known at the next start: it matters to those who resume from offsets.
         let began = TopicState { partitions, id: None };
         Watch::spawn(connection, began, period, mpsc::channel())
     }

@@ -1,4 +1,4 @@
-//! A check that the output topic is still the one that the job began with. Others may delete it, create it anew, or
+//! A check that the output topic is still the one that the job began with. Others may delete it, create it again, or
 //! add partitions, which moves keys.
 
 use crate::output::{SinkError, Watch};
@@ -49,7 +49,7 @@ impl OutputWatch {
                 "topic {topic} was deleted: start the job again, and it makes the topic and publishes every list"
             ),
             TopicChange::Replaced => format!(
-                "topic {topic} was deleted and made anew, and not by this job: see that its cleanup.policy is compact \
+                "topic {topic} was deleted and created again, and not by this job: see that its cleanup.policy is compact \
                  and how many partitions it has, then start the job again, and it publishes every list"
             ),
         }

@@ -196,7 +196,7 @@ fn what_is_not_for_us_is_refused() {
     put_whole(&memory, &encoded.name(), &encoded.to_bytes()).unwrap();
     let error = load_from(&memory).err().unwrap().to_string();
     assert!(
-        error.contains("is encoded as \"abomonation 0.1\": go on with the program that wrote it"),
+        error.contains("is encoded as \"abomonation 0.1\": continue with the program that wrote it"),
         "{error}"
     );
 

@@ -3,7 +3,7 @@
 use crate::dead_letter::{DeadLetters, Found, Origin, Rejected};
 use crate::job::Stream;
 use crate::summary::{Counter, Tally};
-use crate::unusable::Complaints;
+use crate::unusable::UnusableReports;
 use crate::worker::counts::Counts;
 use anyhow::{Result, anyhow};
 use deltacart_dataflows::{Event, Millis, Partition};
@@ -21,7 +21,7 @@ pub(super) struct Reader<'a> {
     pub(super) decoder: &'a mut dyn Decoder,
     pub(super) dead_letters: Option<&'a mut DeadLetters>,
     pub(super) tally: &'a mut Tally,
-    pub(super) complaints: &'a Complaints,
+    pub(super) unusable_reports: &'a UnusableReports,
     pub(super) events: &'a mut Vec<Event>,
     pub(super) send: &'a mut dyn FnMut(&mut Vec<Event>),
     pub(super) counts: Counts,
@@ -77,7 +77,7 @@ impl Reader<'_> {
                     (Reason::BadHeader, Found::File(path)) => {
                         self.failed = Err(anyhow!("cannot use the header of {path}: {}", reject.detail));
                     }
-                    _ => self.complaints.reject(origin, record, &reject, false),
+                    _ => self.unusable_reports.reject(origin, record, &reject, false),
                 }
             }
         }
@@ -107,7 +107,12 @@ impl Reader<'_> {
             self.tally.add(Counter::LettersLeftOut, defects.more.values().copied().map(u64::from).sum());
         }
         for (place, part) in defects.parts.iter().enumerate() {
-            self.complaints.reject(Origin::of(self.stream, record.partition), record, &part.reject, true);
+            self.unusable_reports.reject(
+                Origin::of(self.stream, record.partition),
+                record,
+                &part.reject,
+                true,
+            );
             let is_last = place + 1 == defects.parts.len();
             let more = if is_last { defects.more.values().sum() } else { 0 };
             let record = RawRecord { value: Some(part.text.as_bytes()), ..*record };

@@ -105,7 +105,7 @@ fn rows_are_records_of_json_and_of_csv() {
     ] {
         assert_eq!(read(&table, &options, 0).unwrap(), expected, "{options:?}");
     }
-    // A run goes on at a row, and knows the columns all the same.
+    // A run resumes at a row, and knows the columns all the same.
     assert_eq!(
         read(&table, &csv("basket=session,item=sku,quantity=n,time=at"), 901).unwrap(),
         expected[900..]

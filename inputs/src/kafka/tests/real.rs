@@ -319,7 +319,7 @@ fn what_retention_has_removed_is_told_or_gone_without() {
         KafkaSource::resume(&settings, KafkaParams { asks_id: true, ..params(&topic) }, &resume)
     };
     let error = resume(1, OnExpired::Fail).err().unwrap().to_string();
-    assert!(error.contains("begins at offset 3, but the job is to go on at 1"), "{error}");
+    assert!(error.contains("begins at offset 3, but the job is to resume at 1"), "{error}");
     assert!(error.contains("--on-expired continue"), "{error}");
     let mut source = resume(1, OnExpired::Continue).unwrap();
     assert_eq!(source.first_offset(0), 3);
@@ -331,7 +331,7 @@ fn what_retention_has_removed_is_told_or_gone_without() {
 #[test]
 fn a_topic_that_was_made_anew_is_told_or_read_from_its_beginning() {
     let Some(settings) = real() else { return };
-    let topic = make_topic(&settings, "anew", 1);
+    let topic = make_topic(&settings, "again", 1);
     send(&producer(&settings), &topic, 0, &["a", "b"]);
     let source = KafkaSource::new(&settings, KafkaParams { asks_id: true, ..params(&topic) }).unwrap();
     let identity = source.identity().map(str::to_owned);
@@ -357,7 +357,7 @@ fn a_topic_that_was_made_anew_is_told_or_read_from_its_beginning() {
     // As many records as before, and more: offsets tell nothing.
     send(&producer(&settings), &topic, 0, &["c", "d", "e"]);
     let error = resume(&identity, OnExpired::Fail).err().unwrap().to_string();
-    assert!(error.contains("it was deleted and made anew (its id was "), "{error}");
+    assert!(error.contains("it was deleted and created again (its id was "), "{error}");
     let mut source = resume(&identity, OnExpired::Continue).unwrap();
     assert_ne!(source.identity(), identity.as_deref());
     assert_eq!(values(&read_to_end(&mut source).unwrap()), ["c", "d", "e"]);
