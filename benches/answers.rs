@@ -11,8 +11,8 @@
 //!
 //! ```text
 //! cargo bench --bench answers -- [--workloads online-retail,journey] [--ways lists,baskets,own,blend]
-//!     [--neighbours N] [--recent N] [--items N] [--position-decay X] [--match-decay X] [--idf X] [--own X]
-//!     [--exclude cart] [--data DIR] [--json FILE]
+//!     [--neighbours N] [--recent N] [--items N] [--position-decay X] [--match-decay X] [--match-idf X] [--idf X]
+//!     [--own X] [--exclude cart] [--data DIR] [--json FILE]
 //! ```
 
 mod common;
@@ -64,6 +64,7 @@ fn run() -> Result<()> {
         items: arguments.value("--items", defaults.items)?,
         position_decay: arguments.value("--position-decay", 1.0)?,
         match_decay: arguments.value("--match-decay", 1.0)?,
+        match_idf: arguments.value("--match-idf", 0.0)?,
         idf: arguments.value("--idf", 0.1)?,
         ..defaults
     };

@@ -54,6 +54,15 @@ impl LineChange {
     }
 }
 
+/// In how many baskets items are, on all workers together.
+pub(crate) trait ItemSupports {
+    /// n(item). 0 for an item that no basket ever held.
+    fn of(&self, item: Item) -> u32;
+
+    /// N, the number of baskets that are not empty.
+    fn total(&self) -> u32;
+}
+
 /// Reads the index at the end of each epoch, beside the lists: there is one copy of it.
 pub(crate) trait IndexFollower: 'static {
     /// What is asked of it.
@@ -63,12 +72,13 @@ pub(crate) trait IndexFollower: 'static {
     type Reply: Clone + 'static;
 
     /// Takes the changes of lines of an epoch, sorted, which the index has already. Then it takes the questions of the
-    /// epoch, and replies. The index has all baskets of the items that `owns` says.
+    /// epoch, and replies. The index has all baskets of the items that `owns` says. `supports` has all items.
     fn end_epoch(
         &mut self,
         index: &InteractionIndex,
         changes: &[LineChange],
         owns: &dyn Fn(Item) -> bool,
+        supports: &dyn ItemSupports,
         questions: &mut Vec<Self::Question>,
         reply: &mut dyn FnMut(Self::Reply),
     );
@@ -90,6 +100,7 @@ impl IndexFollower for NoFollower {
         _index: &InteractionIndex,
         _changes: &[LineChange],
         _owns: &dyn Fn(Item) -> bool,
+        _supports: &dyn ItemSupports,
         _questions: &mut Vec<Never>,
         _reply: &mut dyn FnMut(Never),
     ) {

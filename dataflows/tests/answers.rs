@@ -40,7 +40,12 @@ pub(crate) fn answer_settings() -> impl Strategy<Value = AnswerParams> {
         prop_oneof![1usize..4, Just(1000)],
         prop_oneof![1usize..4, Just(100)],
     );
-    let decays = (prop_oneof![Just(1.0), 0.3f64..1.0], prop_oneof![Just(1.0), 0.3f64..1.0], 0.0f64..1.0);
+    let decays = (
+        prop_oneof![Just(1.0), 0.3f64..1.0],
+        prop_oneof![Just(1.0), 0.3f64..1.0],
+        prop_oneof![Just(0.0), Just(2.0), 0.0f64..4.0],
+        0.0f64..1.0,
+    );
     let rules = (
         prop_oneof![Just(Combine::Sum), Just(Combine::Max)],
         prop_oneof![Just(Exclude::Cart), Just(Exclude::Last), Just(Exclude::None)],
@@ -49,7 +54,7 @@ pub(crate) fn answer_settings() -> impl Strategy<Value = AnswerParams> {
     );
     (way, sizes, decays, rules).prop_map(|(by, sizes, decays, rules)| {
         let (carts, users, items, recent, neighbours) = sizes;
-        let (position_decay, match_decay, idf) = decays;
+        let (position_decay, match_decay, match_idf, idf) = decays;
         let (combine, exclude, own_lines, own_half_life) = rules;
         AnswerParams {
             carts,
@@ -61,6 +66,7 @@ pub(crate) fn answer_settings() -> impl Strategy<Value = AnswerParams> {
             recent,
             neighbours,
             match_decay,
+            match_idf,
             idf,
             own_lines,
             own_half_life,

@@ -36,6 +36,9 @@ pub struct AnswerArgs {
     /// The weight of a basket, compared with one whose most recent shared item was touched next: above 0, at most 1
     #[arg(long, default_value_t = 0.95, value_name = "SHARE", value_parser = share, help_heading = "Answers")]
     pub match_decay: f64,
+    /// How much more a rare item counts that a basket shares with the cart, from 0, as any other, to 4. 2 suits orders
+    #[arg(long, default_value_t = 0.0, value_name = "POWER", value_parser = match_idf, help_heading = "Answers")]
+    pub match_idf: f64,
     /// How much rare items are preferred in answers by baskets; 0 is not at all
     #[arg(long, default_value_t = 0.3, value_name = "WEIGHT", value_parser = weight, help_heading = "Answers")]
     pub idf: f64,
@@ -72,6 +75,7 @@ impl AnswerArgs {
             recent: self.recent.get(),
             neighbours: self.neighbours.get(),
             match_decay: self.match_decay,
+            match_idf: self.match_idf,
             idf: self.idf,
             own_lines: self.own_lines.get(),
             own_half_life: self.own_half_life,
@@ -88,6 +92,12 @@ fn answer_items(text: &str) -> Result<usize, String> {
         true => Ok(items),
         false => Err(format!("want a number from 1 to {}", AnswerParams::ITEMS_MAX)),
     }
+}
+
+/// Parses how much rare items count that are shared.
+fn match_idf(text: &str) -> Result<f64, String> {
+    let (power, max) = (number(text)?, AnswerParams::MATCH_IDF_MAX);
+    if (0.0..=max).contains(&power) { Ok(power) } else { Err(format!("want a number from 0 to {max}")) }
 }
 
 /// Parses a number above 0 that is at most 1.
@@ -164,7 +174,7 @@ mod tests {
     #[test]
     fn every_flag_is_a_setting() {
         let words = "--answer-items 7 --position-decay 1 --combine max --recent 50 --neighbours 5 --match-decay 0.5 \
-                     --idf 0 --own-lines 9 --own-half-life 14d --blend own=2,lists=0.5";
+                     --match-idf 2 --idf 0 --own-lines 9 --own-half-life 14d --blend own=2,lists=0.5";
         let args = parse(&words.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>()).unwrap();
         let expected = AnswerParams {
             by: Way::Blend(Blend { lists: 0.5, baskets: 0.0, own: 2.0 }),
@@ -174,6 +184,7 @@ mod tests {
             recent: 50,
             neighbours: 5,
             match_decay: 0.5,
+            match_idf: 2.0,
             idf: 0.0,
             own_lines: 9,
             own_half_life: NonZeroU64::new(14 * 86_400_000),
@@ -192,6 +203,8 @@ mod tests {
             (["--match-decay", "1.5"], "above 0, at most 1"),
             (["--position-decay", "NaN"], "above 0, at most 1"),
             (["--idf", "inf"], "at least 0"),
+            (["--match-idf", "4.1"], "from 0 to 4"),
+            (["--match-idf", "NaN"], "from 0 to 4"),
             (["--recent", "0"], "at least 1"),
             (["--own-half-life", "0d"], "such as 12h, 14d or 4w"),
             (["--own-half-life", "99999999999999999d"], "such as 12h, 14d or 4w"),

@@ -35,6 +35,7 @@ const ANSWERS: &[&str] = &[
     "recent",
     "neighbours",
     "match_decay",
+    "match_idf",
     "idf",
     "own_lines",
     "own_half_life",

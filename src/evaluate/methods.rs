@@ -173,6 +173,9 @@ impl Defaults {
             "recent" if uses_baskets => self.answers.recent = at_least_1(value)?,
             "neighbours" if uses_baskets => self.answers.neighbours = at_least_1(value)?,
             "match-decay" if uses_baskets => self.answers.match_decay = share(value)?,
+            "match-idf" if uses_baskets => {
+                self.answers.match_idf = ranged(value, 0.0, AnswerParams::MATCH_IDF_MAX)?;
+            }
             "idf" if uses_baskets => self.answers.idf = ranged(value, 0.0, f64::MAX)?,
             "own-lines" if uses_own => self.answers.own_lines = at_least_1(value)?,
             "own-half-life" if uses_own => self.answers.own_half_life = half_life(value)?,

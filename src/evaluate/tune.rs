@@ -156,11 +156,12 @@ fn draws(way: Way, trials: usize, seed: u64) -> Vec<String> {
 /// A setting and the values that are tried.
 type Choice = (&'static str, &'static [&'static str]);
 
-const ITEMS: Choice = ("answer-items", &["5", "10", "15", "20", "32"]);
+const ITEMS: Choice = ("answer-items", &["5", "10", "15", "32", "64"]);
 const POSITION_DECAY: Choice = ("position-decay", &["0.7", "0.8", "0.9", "0.95", "1"]);
 const NEIGHBOURS: Choice = ("neighbours", &["50", "100", "200", "300", "500", "1000"]);
 const RECENT: Choice = ("recent", &["500", "1000", "2000", "5000"]);
 const MATCH_DECAY: Choice = ("match-decay", &["0.7", "0.8", "0.9", "0.95", "1"]);
+const MATCH_IDF: Choice = ("match-idf", &["0", "1", "2", "3"]);
 const IDF: Choice = ("idf", &["0", "0.1", "0.3", "0.6", "1", "2"]);
 const HALF_LIFE: Choice = ("own-half-life", &["none", "7d", "14d", "30d", "60d", "90d", "180d"]);
 
@@ -175,12 +176,15 @@ fn space(way: Way) -> (&'static str, Vec<Choice>) {
                 lists.into_iter().chain([ITEMS, POSITION_DECAY, ("combine", &["sum", "max"])]).collect(),
             )
         }
-        Way::Baskets => ("baskets", vec![NEIGHBOURS, RECENT, ITEMS, POSITION_DECAY, MATCH_DECAY, IDF]),
+        Way::Baskets => {
+            ("baskets", vec![NEIGHBOURS, RECENT, ITEMS, POSITION_DECAY, MATCH_DECAY, MATCH_IDF, IDF])
+        }
         Way::Own => ("own", vec![HALF_LIFE, ("own-lines", &["200", "1000", "5000"])]),
         Way::Blend(_) => {
             let weights: [Choice; 2] =
                 [("lists", &["0", "0.25", "0.5", "1"]), ("own", &["0", "0.25", "0.5", "1", "2"])];
-            let of_baskets = [NEIGHBOURS, RECENT, ITEMS, POSITION_DECAY, MATCH_DECAY, IDF, HALF_LIFE];
+            let of_baskets =
+                [NEIGHBOURS, RECENT, ITEMS, POSITION_DECAY, MATCH_DECAY, MATCH_IDF, IDF, HALF_LIFE];
             ("blend", weights.into_iter().chain(of_baskets).collect())
         }
     }

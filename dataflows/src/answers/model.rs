@@ -180,7 +180,11 @@ impl<'a> Shop<'a> {
             let items: BTreeSet<&Name> = state.lines.iter().map(|line| &line.item).collect();
             let shared = (0..).zip(&question.items).filter(|(_steps, item)| items.contains(*item));
             let shared: Vec<usize> = shared.map(|(steps, _item)| steps).collect();
-            let overlap = shared.iter().map(|&steps| self.params.position_weight(steps)).sum();
+            let weight = |&steps: &usize| {
+                let support = log(self.supports[question.items[steps]]);
+                self.params.match_weight(steps, support, log(self.states.len() as u32))
+            };
+            let overlap = shared.iter().map(weight).sum();
             near.push((
                 self.params.basket_similarity(overlap, length_norm(items.len())),
                 state.touch,

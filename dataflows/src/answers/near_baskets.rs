@@ -3,7 +3,7 @@
 //! ```text
 //! for each item of the subject that the worker owns: its most recent baskets ─▶ a mask of shared items per basket
 //! for each item whose baskets were not all seen:     test every basket found ─▶ more bits of the masks
-//! mask ─▶ overlap Σ w(d) ─▶ similarity overlap / √|B| ─▶ the best, ties to the more recent
+//! mask ─▶ overlap Σ w(d) · rarity ─▶ similarity overlap / √|B| ─▶ the best, ties to the more recent
 //! ```
 //!
 //! A worker has the postings of every item, for the baskets that hold an item of its own. So it finds the full overlap
@@ -13,10 +13,10 @@
 //! Bit d of a mask is the item that is d steps back. The masks lie in one slot per basket, beside the number of the
 //! question that they belong to. So nothing is cleared between questions.
 
-use crate::answers::params::{AnswerParams, length_norm};
+use crate::answers::params::{AnswerParams, length_norm, log};
 use crate::answers::query::{Ask, NearBasket, Replied, Reply};
 use crate::id_vec::IdVec;
-use crate::interaction_index::{IndexFollower, InteractionIndex, LineChange};
+use crate::interaction_index::{IndexFollower, InteractionIndex, ItemSupports, LineChange};
 use crate::recent_baskets::RecentBaskets;
 use crate::state_stats::{Measured, StateStats};
 use crate::{Basket, Item, Touch};
@@ -52,6 +52,7 @@ impl IndexFollower for NearBaskets {
         index: &InteractionIndex,
         changes: &[LineChange],
         owns: &dyn Fn(Item) -> bool,
+        supports: &dyn ItemSupports,
         questions: &mut Vec<IndexQuestion>,
         reply: &mut dyn FnMut(Replied),
     ) {
@@ -63,7 +64,7 @@ impl IndexFollower for NearBaskets {
         self.recent.change(index, changes, &touched, owns);
         for question in questions.drain(..) {
             let IndexQuestion::Near(ask) = question else { continue };
-            let near = self.search.of(&ask, index, &self.recent, owns);
+            let near = self.search.of(&ask, index, &self.recent, owns, supports);
             if !near.is_empty() {
                 reply((ask.subject, ask.owner, Reply::Baskets(near)));
             }
@@ -133,6 +134,7 @@ impl Search {
         index: &InteractionIndex,
         recent: &RecentBaskets,
         owns: impl Fn(Item) -> bool,
+        supports: &dyn ItemSupports,
     ) -> Vec<NearBasket> {
         self.begin(index.baskets_end());
         let wanted = ask.params.recent;
@@ -144,7 +146,7 @@ impl Search {
                 self.complete(steps, item, index);
             }
         }
-        self.rank(ask, index);
+        self.rank(ask, index, supports);
         self.keep_best(ask.params.neighbours, recent);
         let near = |candidate: &Candidate| NearBasket {
             basket: candidate.basket,
@@ -200,11 +202,12 @@ impl Search {
     }
 
     /// Computes the similarities of the baskets found, but for the subject's own.
-    fn rank(&mut self, ask: &Ask, index: &InteractionIndex) {
+    fn rank(&mut self, ask: &Ask, index: &InteractionIndex, supports: &dyn ItemSupports) {
         let Search { marks, found, candidates, norms, .. } = self;
         let mut weights = [0; AnswerParams::ITEMS_MAX];
-        for (steps, weight) in weights.iter_mut().enumerate().take(ask.items.len()) {
-            *weight = ask.params.position_weight(steps);
+        let log_total = log(supports.total().max(1));
+        for ((steps, weight), &item) in weights.iter_mut().enumerate().zip(&ask.items) {
+            *weight = ask.params.match_weight(steps, log(supports.of(item).max(1)), log_total);
         }
         candidates.clear();
         for &basket in found.iter().filter(|basket| ask.baskets.binary_search(basket).is_err()) {

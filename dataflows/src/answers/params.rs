@@ -138,6 +138,8 @@ pub struct AnswerParams {
     pub neighbours: usize,
     /// The weight of a basket, compared with one whose most recent shared item was touched next; above 0, at most 1.
     pub match_decay: f64,
+    /// How much a rare item counts that a basket shares, from 0 (as any other) to [`AnswerParams::MATCH_IDF_MAX`].
+    pub match_idf: f64,
     /// How much rare items are preferred, at least 0.
     pub idf: f64,
     /// Lines of the user's most recent baskets that are enough for [`Way::Own`]. The basket that reaches it counts in
@@ -165,6 +167,7 @@ impl Default for AnswerParams {
             recent: 1000,
             neighbours: 100,
             match_decay: 0.95,
+            match_idf: 0.0,
             idf: 0.3,
             own_lines: 5000,
             own_half_life: None,
@@ -187,6 +190,9 @@ const CONTRIBUTION_MAX: f64 = (1u64 << 50) as f64;
 impl AnswerParams {
     /// The most items of a subject that may count: each is one bit of a mask.
     pub const ITEMS_MAX: usize = 64;
+
+    /// The largest [`AnswerParams::match_idf`]. Overlaps stay far from the largest contribution.
+    pub const MATCH_IDF_MAX: f64 = 4.0;
 
     /// The weights of the ways, in the order lists, baskets, own.
     pub(crate) fn weights(&self) -> [f64; 3] {
@@ -216,6 +222,16 @@ impl AnswerParams {
     /// The weight of the item that is `steps` back, in units of 2^−16.
     pub(crate) fn position_weight(&self, steps: usize) -> u64 {
         (power(self.position_decay, steps) * ONE + 0.5) as u64
+    }
+
+    /// The weight of the item that is `steps` back where a basket shares it: w(d) · ln(N / n(item))^match-idf, in units
+    /// of 2^−16. Both numbers are given as their logarithms.
+    pub(crate) fn match_weight(&self, steps: usize, log_support: f64, log_total: f64) -> u64 {
+        if self.match_idf == 0.0 {
+            return self.position_weight(steps);
+        }
+        let rarity = libm::pow((log_total - log_support).max(0.0), self.match_idf);
+        (power(self.position_decay, steps) * rarity * ONE + 0.5) as u64
     }
 
     /// The similarity of a subject and a basket: Σ w(d) over the shared items / √(items of the basket).
@@ -307,6 +323,18 @@ mod tests {
         assert_eq!(none.basket_score(none.basket_contribution(0.75, 0), log(1), log(100)), 0.75);
         let halved = AnswerParams { match_decay: 0.5, ..none };
         assert_eq!(halved.basket_score(halved.basket_contribution(0.75, 2), log(1), log(100)), 0.1875);
+    }
+
+    /// An item in one of e baskets has the weight 1, one in all of them 0, and one in one of e² baskets 2 or 4.
+    #[test]
+    fn rare_items_that_are_shared_count_more() {
+        let params = |match_idf| AnswerParams { match_idf, position_decay: 0.5, ..AnswerParams::default() };
+        assert_eq!(params(0.0).match_weight(1, 3.0, 3.0), 32_768);
+        assert_eq!(params(1.0).match_weight(0, 3.0, 3.0), 0);
+        assert_eq!(params(1.0).match_weight(1, 3.0, 4.0), 32_768);
+        assert_eq!(params(1.0).match_weight(0, 3.0, 5.0), 2 * 65_536);
+        assert_eq!(params(2.0).match_weight(0, 3.0, 5.0), 4 * 65_536);
+        assert!(params(4.0).match_weight(0, 0.0, log(u32::MAX)) < 1 << 36);
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl<F: PairFilter> Engine<F> {
         reply: &mut dyn FnMut(I::Reply),
     ) {
         let owns = |item| self.placement.owns(item);
-        follower.end_epoch(&self.index, &self.line_changes, &owns, questions, reply);
+        follower.end_epoch(&self.index, &self.line_changes, &owns, &self.supports, questions, reply);
     }
 
     /// Whether all dirty rows have been ranked.

@@ -9,6 +9,7 @@
 
 use crate::Item;
 use crate::id_vec::IdVec;
+use crate::interaction_index::ItemSupports;
 use crate::sampling::item_level;
 
 /// What every worker knows of every item and of the baskets.
@@ -39,6 +40,16 @@ pub(super) struct LevelChange {
     pub(super) before: u8,
     /// Its level from now on.
     pub(super) after: u8,
+}
+
+impl ItemSupports for Supports {
+    fn of(&self, item: Item) -> u32 {
+        self.supports.get(item).copied().unwrap_or(0)
+    }
+
+    fn total(&self) -> u32 {
+        self.total
+    }
 }
 
 impl Supports {
