@@ -5,9 +5,12 @@ mod decode;
 mod evaluate;
 mod given;
 mod input;
+mod kafka;
 mod log_args;
 mod redact;
+mod serve;
 mod subjects;
+mod top;
 mod values;
 
 pub use answers::AnswerArgs;
@@ -15,13 +18,15 @@ pub use decode::DecodeArgs;
 pub use evaluate::EvaluateArgs;
 pub use given::Given;
 pub use input::{InputArg, OWN_SETTINGS};
+pub use kafka::KafkaArgs;
 pub use log_args::LogArgs;
 pub use redact::redacted;
+pub use serve::{ServeArgs, ServerArgs};
 pub use subjects::{Recommend, SubjectArgs};
+pub use top::TopArgs;
 pub use values::{DeliveryKind, Listen, OnOff, Period, Place, Time};
 
 use crate::output::Envelope;
-use crate::top::Sort;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use deltacart_dataflows::{Algorithm, Measure};
@@ -63,6 +68,7 @@ impl Cli {
             Command::Generate(args) => args.given = given,
             Command::Top(args) => args.given = given,
             Command::Evaluate(args) => args.given = given,
+            Command::Serve(args) => args.given = given,
             Command::Demo(_) | Command::Completions { .. } => {}
         }
         Ok(cli)
@@ -90,6 +96,9 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Show a recommendation topic or file as a table
     Top(TopArgs),
+    /// Serve the lists of topics or files over HTTP, without computing: a replica of a job
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(Box<ServeArgs>),
     /// Measure how good answers would have been, by every way and measure, on events that are held out
     #[command(after_help = evaluate::EXAMPLES)]
     Evaluate(Box<EvaluateArgs>),
@@ -322,6 +331,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "ADDR", help_heading = "Observation")]
     pub metrics: Option<Listen>,
 
+    /// The API.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// How many questions of --serve may wait for the close of their epoch; more are refused
+    #[arg(long, default_value = "1024", value_name = "N", help_heading = "Serving", value_parser = whole::<NonZeroUsize>)]
+    pub serve_questions: NonZeroUsize,
+
     /// Worker threads of this process
     #[arg(short = 'w', long, default_value = "1", value_name = "N", help_heading = "Cluster", value_parser = whole::<NonZeroUsize>)]
     pub workers: NonZeroUsize,
@@ -374,28 +390,6 @@ impl std::fmt::Debug for Secretive {
     }
 }
 
-/// How to reach Kafka.
-#[derive(Debug, Args)]
-pub struct KafkaArgs {
-    /// The brokers, host:port,host:port
-    #[arg(short = 'b', long, value_name = "HOST:PORT,…", help_heading = "Kafka")]
-    pub brokers: Option<String>,
-    /// A property of librdkafka, such as security.protocol=SASL_PLAINTEXT; consumer. or producer. before it says which
-    /// client it is for
-    #[arg(short = 'X', value_name = "KEY=VALUE", help_heading = "Kafka")]
-    pub property: Vec<String>,
-    /// A file of properties, key=value lines. Secrets belong here, not on a command line that anyone can list
-    #[arg(short = 'F', long, value_name = "FILE", help_heading = "Kafka")]
-    pub properties_file: Vec<PathBuf>,
-    /// The consumer group whose offsets are committed, for tools that watch the lag
-    /// [default: deltacart]
-    #[arg(short = 'G', long, help_heading = "Kafka")]
-    pub group: Option<String>,
-    /// How long to wait for the brokers at the start
-    #[arg(long, default_value = "15s", value_name = "TIME", help_heading = "Kafka")]
-    pub startup_timeout: Time,
-}
-
 /// Flags of `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -411,6 +405,9 @@ pub struct DemoArgs {
     /// How many items a list has at most
     #[arg(short = 'k', long, default_value = "4", value_name = "K", value_parser = whole::<NonZeroUsize>)]
     pub top_k: NonZeroUsize,
+    /// Show it on a page, too: serve the API and the page at host:port, or at a port of this machine's loopback
+    #[arg(long, value_name = "ADDR")]
+    pub serve: Option<Listen>,
 }
 
 /// Flags of `generate`.
@@ -452,36 +449,6 @@ pub struct GenerateArgs {
     /// How many partitions a topic gets that has to be made
     #[arg(long, default_value = "4", value_name = "N", value_parser = whole::<NonZeroU32>)]
     pub partitions: NonZeroU32,
-    /// Kafka.
-    #[command(flatten)]
-    pub kafka: KafkaArgs,
-}
-
-/// Flags of `top`.
-#[derive(Debug, Args)]
-pub struct TopArgs {
-    /// Which of the flags were typed.
-    #[arg(skip)]
-    pub given: Given,
-    /// The lists: kafka:TOPIC, a file, or - for standard input
-    #[arg(long, value_name = "SRC")]
-    pub input: Place,
-    /// Only the list of this item; of this cart or user, where the source is what --output-carts or --output-users
-    /// wrote
-    #[arg(long, visible_aliases = ["cart", "user"], value_name = "ID")]
-    pub item: Option<String>,
-    /// Go on: show each list whose items or their order change, with + before what came and − before what went
-    #[arg(long)]
-    pub follow: bool,
-    /// Which lists come first: those with the most baskets behind a pair (the largest count), or by item id
-    #[arg(long, default_value = "support", value_parser = one_of::<Sort>(["support", "item"]))]
-    pub sort: Sort,
-    /// Write each list as a line of JSON, not as a table
-    #[arg(long)]
-    pub json: bool,
-    /// How many lists to show at most
-    #[arg(long, default_value = "20", value_parser = whole::<NonZeroUsize>)]
-    pub limit: NonZeroUsize,
     /// Kafka.
     #[command(flatten)]
     pub kafka: KafkaArgs,

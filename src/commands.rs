@@ -3,7 +3,7 @@
 mod evaluate;
 mod progress;
 
-use crate::cli::{Cli, Command, DemoArgs, GenerateArgs, RunArgs, TopArgs};
+use crate::cli::{Cli, Command, DemoArgs, GenerateArgs, RunArgs, ServeArgs, TopArgs};
 use crate::cluster::die_on_panic;
 use crate::config;
 use crate::demo::demo;
@@ -14,7 +14,7 @@ use crate::process::Handle;
 use crate::slow_reader::SlowReader;
 use crate::summary::Summary;
 use crate::top::{escaped, top};
-use crate::{launch, log, metrics};
+use crate::{launch, log, metrics, serve};
 use anyhow::{Context, Result, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -43,6 +43,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => run_demo(&args),
         Command::Generate(args) => run_generate(&args),
         Command::Top(args) => run_top(&args),
+        Command::Serve(args) => run_serve(&args),
         Command::Evaluate(args) => {
             let evaluation = config::evaluate(&args).map_err(wrong_settings)?;
             evaluate::run(&args, evaluation).map_err(failed)
@@ -64,11 +65,15 @@ fn wrong_settings(cause: anyhow::Error) -> Failure {
 
 fn run_job(args: RunArgs) -> Result<(), Failure> {
     let metrics = config::metrics(&args).map_err(wrong_settings)?;
+    let options = config::serve(&args.server).map_err(wrong_settings)?;
     let job = config::job(args).map_err(wrong_settings)?;
     let stop = stop_on_signals().map_err(failed)?;
     let handle = Handle::new(stop);
     if let Some(address) = metrics {
         metrics::serve(address, handle.meter().clone()).map_err(|error| failed(error.into()))?;
+    }
+    if let Some((options, serving)) = options.zip(job.serving.as_ref()) {
+        serve::serve_job(options, serving, handle.meter()).map_err(|error| failed(error.into()))?;
     }
     let is_bounded = job.streams.is_bounded();
     // Files are judged one by one, while the job runs. A job that resumed from a snapshot has seen only the rest of the
@@ -104,6 +109,13 @@ fn run_demo(args: &DemoArgs) -> Result<(), Failure> {
     let stop = stop_on_signals().map_err(failed)?;
     demo(&options, &stop, &mut out).map_err(failed)?;
     Ok(())
+}
+
+fn run_serve(args: &ServeArgs) -> Result<(), Failure> {
+    let options = config::replica(args).map_err(wrong_settings)?;
+    let followed = config::followed(args).map_err(failed)?;
+    let stop = stop_on_signals().map_err(failed)?;
+    serve::serve_replica(options, followed, &stop).map_err(failed)
 }
 
 fn run_generate(args: &GenerateArgs) -> Result<(), Failure> {

@@ -3,12 +3,16 @@
 mod effects;
 mod evaluate;
 mod inputs;
+mod list_sources;
+mod serve;
 mod subjects;
 
 pub use evaluate::{Evaluation, evaluate};
+pub use list_sources::kafka;
+pub use serve::{followed, replica, serve};
 
 use crate::cli::{
-    Cli, DeliveryKind, DemoArgs, GenerateArgs, KafkaArgs, Listen, OnOff, Place, RunArgs, Time, TopArgs,
+    Cli, DeliveryKind, DemoArgs, GenerateArgs, OnOff, Place, RunArgs, Time, TopArgs,
 };
 use crate::cluster::{Secret, is_loopback};
 use crate::demo::DemoOptions;
@@ -25,15 +29,14 @@ use crate::top::TopOptions;
 use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
 use deltacart_dataflows::{ListParams, Params, Scoring};
-use deltacart_inputs::file::{FileParams, FileSource, Framing, Tables};
 use deltacart_inputs::generate::ShopSettings;
-use deltacart_inputs::kafka::{KafkaParams, KafkaSettings, KafkaSource};
-use deltacart_inputs::{Share, Source};
+use deltacart_inputs::Source;
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
+use list_sources::{list_file, list_topic};
 use subjects::K_MAX;
 
 /// The default `--epoch-events` where all inputs are files with an end: the records of each partition in one epoch.
@@ -50,9 +53,6 @@ const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 /// The environment variable that may hold the cluster secret instead of a file.
 const SECRET_VARIABLE: &str = "DELTACART_CLUSTER_SECRET";
-
-/// The most bytes of a record that `top` reads.
-const LIST_BYTES_MAX: usize = 16 << 20;
 
 /// The job that the flags of `run` describe.
 ///
@@ -90,6 +90,7 @@ pub fn job(args: RunArgs) -> Result<Job> {
         delivery: delivery(&args, &cluster, &outputs)?,
         outputs,
         existing: existing(&args),
+        serving: serve::serving(&args),
         cluster,
         kafka,
         state,
@@ -239,13 +240,7 @@ fn state_place(path: &Path) -> Result<StatePlace> {
 /// # Errors
 /// When the address cannot be resolved.
 pub fn metrics(args: &RunArgs) -> Result<Option<SocketAddr>> {
-    let Some(Listen(address)) = &args.metrics else { return Ok(None) };
-    let found = address.to_socket_addrs().with_context(|| format!("--metrics {address} names no address"))?;
-    // If a name has several addresses, the first is used. A job that listens at some of them would be hard to
-    // understand.
-    let found: Vec<SocketAddr> = found.collect();
-    let first = found.first().with_context(|| format!("--metrics {address} names no address"))?;
-    Ok(Some(*first))
+    args.metrics.as_ref().map(|listen| serve::address("--metrics", listen)).transpose()
 }
 
 fn params(args: &RunArgs, streams: &Streams) -> Result<Params> {
@@ -284,14 +279,16 @@ fn basket_idle(args: &RunArgs, streams: &Streams) -> Result<Option<NonZeroU64>> 
 }
 
 fn cut(args: &RunArgs, streams: &Streams) -> Result<Cut> {
+    let serves = args.server.serve.is_some();
     match (args.epoch_events, args.epoch) {
+        (Some(_), _) if serves => bail!("--serve has questions, which wait for no count of records: --epoch"),
         // A partition without records would hold up its epoch, and with it all lists.
         (Some(_), _) if !streams.is_bounded() => {
             bail!("--epoch-events needs an input that ends: files, or a topic with --until-end")
         }
         (Some(records), _) => Ok(Cut::Records(records)),
         (None, Some(tick)) => Ok(Cut::Tick(tick.0)),
-        (None, None) if streams.is_files() && streams.is_bounded() => Ok(Cut::Records(FILE_EPOCH_RECORDS)),
+        (None, None) if streams.is_files() && streams.is_bounded() && !serves => Ok(Cut::Records(FILE_EPOCH_RECORDS)),
         (None, None) => Ok(Cut::Tick(LIVE_EPOCH)),
     }
 }
@@ -301,19 +298,6 @@ fn destination(place: &Place) -> Destination {
         Place::File(path) => Destination::File(path.clone()),
         Place::Topic(name) => Destination::Topic(name.clone()),
     }
-}
-
-/// The brokers and properties that the flags set.
-///
-/// # Errors
-/// When a property is not accepted, or the properties file cannot be read.
-pub fn kafka(args: &KafkaArgs) -> Result<KafkaSettings> {
-    let mut settings =
-        KafkaSettings::from_flags(args.brokers.as_deref(), &args.properties_file, &args.property)?;
-    if let Some(group) = &args.group {
-        settings.set("group.id", group)?;
-    }
-    Ok(settings.with_startup_timeout(args.startup_timeout.0))
 }
 
 fn cluster(args: &RunArgs) -> Result<Cluster> {
@@ -386,22 +370,9 @@ pub fn top(args: &TopArgs) -> Result<TopOptions> {
 /// # Errors
 /// When the source cannot be opened.
 pub fn lists(args: &TopArgs) -> Result<Box<dyn Source>> {
-    let share = Share::WHOLE;
     match &args.input {
-        Place::File(path) => {
-            let params = FileParams {
-                framing: Framing::Lines,
-                tables: Tables::Refused,
-                record_bytes_max: LIST_BYTES_MAX,
-                share,
-                progress: Default::default(),
-            };
-            Ok(Box::new(FileSource::new(&[PathBuf::from(path)], params)?))
-        }
-        Place::Topic(topic) => {
-            let params = KafkaParams { until_end: !args.follow, ..KafkaParams::whole(topic, LIST_BYTES_MAX) };
-            Ok(Box::new(KafkaSource::new(&kafka(&args.kafka)?, params)?))
-        }
+        Place::File(path) => list_file(path),
+        Place::Topic(topic) => list_topic(&kafka(&args.kafka)?, topic, !args.follow),
     }
 }
 
@@ -410,8 +381,9 @@ pub fn lists(args: &TopArgs) -> Result<Box<dyn Source>> {
 /// # Errors
 /// When a value is out of its range. The message names the flag.
 pub fn demo(args: &DemoArgs, is_terminal: bool) -> Result<DemoOptions> {
-    let DemoArgs { seconds, seed, rate, top_k } = *args;
-    let options = DemoOptions { seconds, seed, rate, k: top_k.get(), is_terminal };
+    let &DemoArgs { seconds, seed, rate, top_k, ref serve } = args;
+    let serve = serve.as_ref().map(serve::local).transpose()?;
+    let options = DemoOptions { seconds, seed, rate, k: top_k.get(), is_terminal, serve };
     options.validate()?;
     Ok(options)
 }

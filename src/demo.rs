@@ -20,16 +20,19 @@ use crate::job::{AheadLimits, Cluster, Cut, Delivery, Destination, Input, Job, O
 use crate::launch::run_prepared;
 use crate::output::{Envelope, OutputOptions, RowKind};
 use crate::process::Handle;
+use crate::serve::{Kinds, ServeOptions, Serving, serve_job};
 use crate::summary::{Counter, Summary};
 use anyhow::{Context, Result, anyhow};
 use broker::{Broker, CARTS, PARTITIONS, RECOMMENDATIONS};
-use deltacart_dataflows::{Algorithm, ListParams, Measure, Params, Scoring};
+use deltacart_dataflows::{Algorithm, AnswerParams, ListParams, Measure, Params, Scoring};
 use deltacart_inputs::generate::ShopSettings;
 use deltacart_inputs::kafka::{KafkaSettings, StartFrom};
 use deltacart_inputs::{DecodeOptions, Format};
 use reader::Reader;
 use screen::{Block, Screen};
 use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -49,6 +52,8 @@ pub struct DemoOptions {
     pub k: usize,
     /// Whether the output is a terminal. A terminal gets colours, and each block replaces the one before.
     pub is_terminal: bool,
+    /// How the lists are served over HTTP. `None` shows them on the terminal only.
+    pub serve: Option<ServeOptions>,
 }
 
 /// Options that are invalid. The fault lies with the command line, not with the demo.
@@ -94,6 +99,10 @@ const EPOCH: Duration = Duration::from_millis(50);
 const LIMITS: AheadLimits = AheadLimits { epochs: 2, epoch_events: 100_000, epoch_bytes: 64 << 20 };
 const BASKET_ITEMS_MAX: usize = 1_000;
 const SCORE_DIGITS: u32 = 3;
+/// The most questions that wait for their epoch.
+const QUESTIONS_MAX: usize = 1024;
+/// How long a cart is open, in milliseconds of event time: half an hour.
+const OPEN_FOR: NonZeroU64 = NonZeroU64::new(1_800_000).expect("it is not zero");
 
 /// The time between two blocks, and the lists of a block: as much as one can follow, on a terminal of any height.
 const BLOCK_EVERY: Duration = Duration::from_secs(1);
@@ -130,7 +139,7 @@ impl DemoOptions {
 
 impl Default for DemoOptions {
     fn default() -> Self {
-        DemoOptions { seconds: None, seed: 1, rate: 200.0, k: 4, is_terminal: false }
+        DemoOptions { seconds: None, seed: 1, rate: 200.0, k: 4, is_terminal: false, serve: None }
     }
 }
 
@@ -151,8 +160,8 @@ pub fn demo(options: &DemoOptions, stop: &AtomicBool, out: &mut dyn Write) -> Re
     let running = Running::start(options, settings)?;
     let events = Arc::clone(&running.events);
     let mut show = Show { reader: &mut reader, screen: &mut screen, events, start: Instant::now(), shown: 0 };
-    let watched =
-        show.watch(options, &broker.address(), &|| stop.load(Ordering::Relaxed) || running.has_ended());
+    let introduction = introduction(options, &broker.address(), running.page);
+    let watched = show.watch(options, &introduction, &|| stop.load(Ordering::Relaxed) || running.has_ended());
     // The shop and the job are shut down in order, whether showing succeeded or failed.
     let (shop, job) = running.end()?;
     match watched.and_then(|()| show.finish(&job)) {
@@ -175,6 +184,8 @@ struct Running {
     stop_job: Arc<AtomicBool>,
     /// The events that the shop has sent.
     events: Arc<AtomicU64>,
+    /// Where the page is, if there is one.
+    page: Option<SocketAddr>,
 }
 
 impl Running {
@@ -183,6 +194,8 @@ impl Running {
         let events = Arc::new(AtomicU64::new(0));
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let (job, handle) = (job(options, settings.clone()), Handle::new(Arc::clone(&stop_job)));
+        let served = options.serve.clone().zip(job.serving.as_ref());
+        let page = served.map(|(serve, serving)| serve_job(serve, serving, handle.meter())).transpose()?;
         // The mock answers no questions about its topics, and they need no preparation.
         let job =
             named("demo-job").spawn(move || run_prepared(job, &handle)).context("no thread for the job")?;
@@ -191,7 +204,7 @@ impl Running {
             generate_watched(&generate, &stop, &mut |events| sent.store(events, Ordering::Relaxed))
         });
         let shop = shop.context("no thread for the shop")?;
-        Ok(Running { shop, job, stop_shop, stop_job, events })
+        Ok(Running { shop, job, stop_shop, stop_job, events, page })
     }
 
     /// Whether the shop or the job has ended without a request to stop.
@@ -258,8 +271,13 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
             basket_items_max: BASKET_ITEMS_MAX,
             basket_idle: None,
             item_baskets_max: None,
-            open_for: None,
-            answers: None,
+            open_for: options.serve.as_ref().map(|_| OPEN_FOR),
+            // Of questions; carts and users get no answers.
+            answers: options.serve.as_ref().map(|_| AnswerParams {
+                carts: 0,
+                users: 0,
+                ..AnswerParams::default()
+            }),
         },
         outputs: Outputs::lists(
             Destination::Topic(RECOMMENDATIONS.to_owned()),
@@ -283,6 +301,7 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
         delivery: Delivery::AtLeastOnce,
         existing: ExistingFile::Refuse,
         state: None,
+        serving: options.serve.as_ref().map(|_| Serving::new(Kinds::default(), WORKERS, QUESTIONS_MAX)),
     }
 }
 
@@ -297,8 +316,8 @@ struct Show<'a, 'b> {
 
 impl Show<'_, '_> {
     /// Reads lists and shows a block every second, until `is_over` or the time is up.
-    fn watch(&mut self, options: &DemoOptions, broker: &str, is_over: &dyn Fn() -> bool) -> Result<()> {
-        self.screen.say(&introduction(options, broker))?;
+    fn watch(&mut self, options: &DemoOptions, introduction: &str, is_over: &dyn Fn() -> bool) -> Result<()> {
+        self.screen.say(introduction)?;
         let end = options.seconds.map_or(Duration::MAX, Duration::from_secs);
         let mut next_block = BLOCK_EVERY;
         while !is_over() && self.start.elapsed() < end {
@@ -350,8 +369,11 @@ impl Show<'_, '_> {
     }
 }
 
-fn introduction(options: &DemoOptions, broker: &str) -> String {
+fn introduction(options: &DemoOptions, broker: &str, page: Option<SocketAddr>) -> String {
     let DemoOptions { rate, k, .. } = options;
+    let page = page
+        .map(|page| format!("A page of it, with a cart to fill:\n  http://{page}/\n"))
+        .unwrap_or_default();
     format!(
         "A made-up shop of {ITEMS} items sends {rate} cart events a second (adds, removes,\n\
          purchases) to the topic {CARTS} of a Kafka broker inside this process. A job of\n\
@@ -362,6 +384,7 @@ fn introduction(options: &DemoOptions, broker: &str) -> String {
          The same with a broker of yours:\n  \
          deltacart run -b localhost:9092 --input kafka:{CARTS} --output kafka:{RECOMMENDATIONS} -k {k} -w {WORKERS}\n\
          A look at this one from another terminal, as long as it runs:\n  \
-         deltacart top -b {broker} --input kafka:{RECOMMENDATIONS} --follow\n"
+         deltacart top -b {broker} --input kafka:{RECOMMENDATIONS} --follow\n\
+         {page}"
     )
 }

@@ -4,6 +4,7 @@ mod description;
 
 use crate::files::{ExistingFile, Written, refuse_lost_files};
 use crate::output::StreamNumber;
+use crate::serve::Serving;
 use anyhow::Result;
 use deltacart_dataflows::{CartSample, Params};
 use deltacart_inputs::OnExpired;
@@ -47,6 +48,9 @@ pub struct Job {
     pub existing: ExistingFile,
     /// The storage and timing of snapshots. `None` takes none.
     pub state: Option<StateOptions>,
+    /// What the job shares with the server of `--serve`. `None` serves nothing. A job that serves goes on when its
+    /// input has ended, until it is stopped.
+    pub serving: Option<Serving>,
 }
 
 /// The delivery guarantee for an output topic.

@@ -43,6 +43,8 @@ mod unusable;
 
 pub mod summary;
 
+pub mod serve;
+
 pub mod metrics;
 
 pub mod log;

@@ -15,8 +15,10 @@
 mod page;
 mod report;
 mod server;
+mod serving;
 
 pub use server::{ServeError, serve};
+pub(crate) use serving::{Open, ServingMeter};
 
 pub(crate) use report::{PartitionLabel, Probe, Step, Turn, WorkerMeter};
 
@@ -51,6 +53,8 @@ struct Inner {
     epoch_seconds: Histogram,
     /// The seconds that snapshots took.
     snapshot_seconds: Histogram,
+    /// What the API of `--serve` counts, if it is served.
+    serving: Mutex<Option<ServingMeter>>,
 }
 
 /// How far this process has read its input.
@@ -91,6 +95,7 @@ impl Default for Inner {
             held: Mutex::default(),
             seen: Mutex::default(),
             begun: Mutex::default(),
+            serving: Mutex::default(),
             // 17 buckets, from 1 ms to 65.5 s, each twice the one before.
             epoch_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 17)),
             // 10 buckets, from 10 ms to 44 minutes, each four times the one before.
@@ -124,6 +129,11 @@ impl Meter {
     /// Makes workers leave reports from now on. A worker that has been created already is not affected.
     pub fn watch(&self) {
         self.0.watched.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts what the API of `--serve` does from now on.
+    pub(crate) fn serves(&self) -> ServingMeter {
+        lock(&self.0.serving).get_or_insert_default().clone()
     }
 
     /// How far this process has read its input, from the latest reports.
@@ -218,7 +228,8 @@ impl Meter {
         let ready = self.readiness(now).is_ok();
         let seen = lock(&self.0.seen).clone();
         let histograms = (self.0.epoch_seconds.clone(), self.0.snapshot_seconds.clone());
-        Page { now, ready, seen, histograms }.text()
+        let serving = lock(&self.0.serving).clone();
+        Page { now, ready, seen, histograms, serving }.text()
     }
 }
 

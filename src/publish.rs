@@ -31,6 +31,7 @@ mod tests;
 
 pub(crate) use cadence::Cadence;
 pub(crate) use epoch_writer::EpochWriter;
+pub(crate) use list_changes::{ListChanges, Update};
 
 use crate::output::consumer_state::{ConsumerRecord, route_consumer_record};
 use crate::output::{LogFormat, Mark, OutputOptions, Records, StreamNumber};
@@ -38,7 +39,6 @@ use crate::summary::Tally;
 use deltacart_dataflows::{Diff, Epoch, List, Name, route};
 use differential_dataflow::VecCollection;
 use epoch_writer::OutputQueue;
-use list_changes::Update;
 use log::Log;
 use publisher::{EpochHold, StreamPublisher, inbox};
 use std::cell::{Cell, RefCell};
@@ -102,6 +102,11 @@ impl Resumption {
     pub(crate) fn know(&self, base: Epoch) {
         self.base.set(Some(base));
         self.wake();
+    }
+
+    /// What is added to the epochs in published records. `None` until all streams have been read back.
+    pub(crate) fn base(&self) -> Option<Epoch> {
+        self.base.get()
     }
 
     /// Says where publishing of tables begins, as all workers have agreed.

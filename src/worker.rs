@@ -25,6 +25,7 @@ mod epoch_scheduler;
 mod environment;
 mod recovery;
 mod running;
+mod serving;
 mod snapshots;
 
 #[cfg(test)]

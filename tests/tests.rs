@@ -61,6 +61,9 @@ mod fuzz;
 // Observation of a running job: metrics, readiness, logs, and hostile clients.
 mod metrics;
 
+// The API of `run --serve` and of `serve`: look-ups, questions, streams, errors, hostile clients, and the page.
+mod serve;
+
 // Topics of a real broker in and out: the lists of a file with the same events. Needs DELTACART_TEST_BROKERS.
 mod kafka;
 

@@ -14,6 +14,11 @@ impl Latencies {
         self.0.push(latency.as_micros().try_into().unwrap_or(u32::MAX));
     }
 
+    /// Adds the latencies of another thread.
+    pub(crate) fn append(&mut self, mut other: Latencies) {
+        self.0.append(&mut other.0);
+    }
+
     pub(crate) fn summary(mut self) -> Summary {
         self.0.sort_unstable();
         let found = self.0.len();
@@ -49,6 +54,11 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
+    /// The latency that this share of all latencies reach, as far as the curve has the share.
+    pub(crate) fn at(&self, share: f64) -> f64 {
+        self.ccdf.iter().find(|[_ms, tail]| (tail - share).abs() < 1e-9).map_or(self.max, |[ms, _tail]| *ms)
+    }
+
     pub(crate) fn figures(&self) -> Figures {
         let ccdf: Vec<Value> =
             self.ccdf.iter().map(|[ms, tail]| json!([number(*ms), number(*tail)])).collect();

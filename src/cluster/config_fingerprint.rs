@@ -31,6 +31,7 @@ impl Settings {
             delivery,
             existing,
             state,
+            serving,
         } = job;
         settings.set("the version", env!("CARGO_PKG_VERSION"));
         settings.set_streams(streams);
@@ -64,6 +65,8 @@ impl Settings {
         settings.set("--delivery, --job or --slots", delivery);
         settings.set("--overwrite", *existing == ExistingFile::Replace);
         settings.set("--state", state.is_some());
+        // Each process has an address of its own, and all of them take questions.
+        settings.set("--serve", serving.is_some());
         if let Some(StateOptions { place: _, every, on_expired }) = state {
             settings.set("--snapshot-every", every);
             settings.set("--on-expired", on_expired);

@@ -65,6 +65,12 @@ impl Secret {
         File::open(path)?.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
         if bytes.len() > BYTES_MAX { Err(SecretError::Long) } else { Secret::new(&bytes) }
     }
+
+    /// Whether these bytes are the secret. The comparison does not show how near a guess is.
+    pub(crate) fn is(&self, guess: &[u8]) -> bool {
+        let proof = |bytes: &[u8]| prove(Some(self), "the token of a client", &[bytes]);
+        is_proved(Some(self), "the token of a client", &[guess], &proof(&self.0))
+    }
 }
 
 impl fmt::Debug for Secret {

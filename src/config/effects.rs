@@ -3,7 +3,7 @@
 //! A user who types a flag expects an effect. If it would have none, the command reports an error and does not start.
 
 use crate::cli::{
-    DeliveryKind, EvaluateArgs, GenerateArgs, Given, OnOff, Place, Recommend, RunArgs, TopArgs,
+    DeliveryKind, EvaluateArgs, GenerateArgs, Given, OnOff, Place, Recommend, RunArgs, ServeArgs, TopArgs,
 };
 use crate::outputs::Outputs;
 use crate::parquet_output::is_parquet;
@@ -26,9 +26,6 @@ const KAFKA: &[&str] = &["brokers", "property", "properties_file", "startup_time
 const ANSWERS: &[&str] = &[
     "answer_by",
     "exclude",
-    "open_for",
-    "refresh",
-    "refresh_max",
     "answer_items",
     "position_decay",
     "combine",
@@ -127,6 +124,8 @@ fn check_records(args: &RunArgs, outputs: &Outputs) -> Result<()> {
 /// Refuses flags about what is computed that have no effect: those of another measure, and of answers where nobody is
 /// answered.
 fn check_computed(args: &RunArgs) -> Result<()> {
+    let serves = args.server.serve.is_some();
+    let has_subjects = args.subjects.wants(Recommend::Carts) || args.subjects.wants(Recommend::Users);
     let needs = [
         Need {
             flags: &["alpha", "damping"],
@@ -135,8 +134,18 @@ fn check_computed(args: &RunArgs) -> Result<()> {
         },
         Need {
             flags: ANSWERS,
-            is_met: args.subjects.wants(Recommend::Carts) || args.subjects.wants(Recommend::Users),
+            is_met: has_subjects || serves,
+            what: "--recommend carts or users, or the questions of --serve",
+        },
+        Need {
+            flags: &["open_for", "refresh", "refresh_max"],
+            is_met: has_subjects,
             what: "--recommend carts or users",
+        },
+        Need {
+            flags: &["serve_token_file", "serve_origin", "serve_connections", "serve_questions"],
+            is_met: serves,
+            what: "--serve",
         },
         Need {
             flags: &["output_carts", "k_carts", "carts_every", "prequential"],
@@ -212,6 +221,17 @@ pub(super) fn check_evaluate(args: &EvaluateArgs) -> Result<()> {
             is_met: args.outputs().any(|(_flag, path)| path != "-"),
             what: "--json, --csv, --html or --export",
         },
+    ];
+    check(&args.given, &needs)
+}
+
+/// Refuses flags of `serve` that have no effect.
+pub(super) fn check_serve(args: &ServeArgs) -> Result<()> {
+    let places = [Some(&args.input), args.carts.as_ref(), args.users.as_ref()];
+    let reads_topic = places.into_iter().flatten().any(|place| matches!(place, Place::Topic(_)));
+    let needs = [
+        Need { flags: KAFKA, is_met: reads_topic, what: "lists in a topic, kafka:TOPIC" },
+        Need { flags: &["group"], is_met: false, what: "commands that read and commit, such as run" },
     ];
     check(&args.given, &needs)
 }

@@ -17,15 +17,16 @@ pub(super) const K_MAX: usize = 1000;
 pub(super) fn answers(args: &RunArgs) -> Result<Option<AnswerParams>> {
     let subjects = &args.subjects;
     let (carts, users) = (subjects.wants(Recommend::Carts), subjects.wants(Recommend::Users));
+    let serves = args.server.serve.is_some();
     ensure!(
-        !carts || subjects.output_carts.is_some(),
-        "--recommend carts wants --output-carts, where the answers of carts go"
+        !carts || subjects.output_carts.is_some() || serves,
+        "--recommend carts wants --output-carts, where the answers of carts go, or --serve"
     );
     ensure!(
-        !users || subjects.output_users.is_some(),
-        "--recommend users wants --output-users, where the answers of users go"
+        !users || subjects.output_users.is_some() || serves,
+        "--recommend users wants --output-users, where the answers of users go, or --serve"
     );
-    if !carts && !users {
+    if !carts && !users && !serves {
         return Ok(None);
     }
     for (k, flag) in [(subjects.k_carts, "--k-carts"), (subjects.k_users, "--k-users")] {
@@ -38,7 +39,7 @@ pub(super) fn answers(args: &RunArgs) -> Result<Option<AnswerParams>> {
         refresh_max: subjects.refresh_max.get(),
         ..subjects.answers.params(subjects.answer_by, subjects.exclude)
     };
-    ensure!(args.engine == Algorithm::Fast, "--engine reference has no answers: --recommend items");
+    ensure!(args.engine == Algorithm::Fast, "--engine reference has no answers: --recommend items, without --serve");
     let (uses_lists, uses_baskets) = match answers.by {
         Way::Lists => (true, false),
         Way::Baskets => (false, true),

@@ -5,6 +5,7 @@
 
 use super::Seen;
 use super::report::PartitionLabel;
+use super::serving::ServingMeter;
 use crate::log;
 use crate::summary::{Counter, HITS_AT, Tally};
 use deltacart_dataflows::StateStats;
@@ -30,6 +31,7 @@ pub(super) struct Page {
     pub(super) seen: Seen,
     /// The seconds of epochs, and the seconds of snapshots.
     pub(super) histograms: (Histogram, Histogram),
+    pub(super) serving: Option<ServingMeter>,
 }
 
 /// The counters of the workers, each with its metric name and its help text.
@@ -230,8 +232,24 @@ impl Collector for Page {
         self.progress(&mut to)?;
         self.state(&mut to)?;
         self.schemas(&mut to)?;
-        self.snapshots(&mut to)
+        self.snapshots(&mut to)?;
+        self.serving.as_ref().map_or(Ok(()), |meter| serving(meter, &mut to))
     }
+}
+
+/// Metrics of the API of `--serve`.
+fn serving(meter: &ServingMeter, to: &mut Metrics<'_>) -> fmt::Result {
+    let counts = meter.counts();
+    let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(counts.responses);
+    to.counters("deltacart_responses", "Responses of the API, by their status", "status", classes)?;
+    let help = "From a question to its answer";
+    to.histogram("deltacart_question_seconds", help, meter.question_seconds())?;
+    let help = "Questions that found their queue full (--serve-questions)";
+    to.counter("deltacart_questions_refused", help, counts.questions_refused)?;
+    to.gauge("deltacart_connections", "Connections to the API", counts.connections)?;
+    let help = "Connections that were closed to make room for others (--serve-connections)";
+    to.counter("deltacart_connections_closed", help, counts.connections_closed)?;
+    to.gauge("deltacart_streams", "Streams of events that are open", counts.streams)
 }
 
 /// The encoder of a page, with one method for each kind of metric.

@@ -9,20 +9,23 @@
 //! A tombstone before the first value is ignored. After it, keys are parsed as that envelope writes them. So the id
 //! of an item may look like the key of a pair.
 
-use super::encode::{Envelope, VERSION, push_list, push_text};
+use super::encode::{Envelope, RowKind, VERSION, push_list, push_text};
 use super::parsed_record::{self, ListUpdate, ParsedRecord};
 use super::{Decimal, DecimalError};
 use deltacart_dataflows::{Epoch, Name};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// The lists that result from the records applied so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lists {
-    lists: BTreeMap<Name, Published>,
+    lists: BTreeMap<Name, Arc<Published>>,
     envelope: Option<Envelope>,
     only: Option<Name>,
+    /// What the lists must be for. `None` takes any.
+    rows: Option<RowKind>,
     /// The partition and the epoch of the last value of each key, where partitions are known.
     places: BTreeMap<Vec<u8>, (u32, Epoch)>,
 }
@@ -72,6 +75,14 @@ pub enum FoldError {
         /// The envelope of this record.
         found: Envelope,
     },
+    /// The record is the list of something else.
+    #[error("the list of one {found} among lists of one {wanted}", found = found.field(), wanted = wanted.field())]
+    Rows {
+        /// What the lists are for.
+        wanted: RowKind,
+        /// What this list is for.
+        found: RowKind,
+    },
 }
 
 impl Lists {
@@ -83,6 +94,11 @@ impl Lists {
     /// No lists. Only the list of `item` will be kept.
     pub fn of_item(item: Name) -> Self {
         Lists { only: Some(item), ..Lists::default() }
+    }
+
+    /// No lists. Only lists of this kind are accepted.
+    pub fn of_rows(rows: RowKind) -> Self {
+        Lists { rows: Some(rows), ..Lists::default() }
     }
 
     /// Applies one record and returns the item whose list it changed. Returns `None` if that list is not kept or the
@@ -146,7 +162,10 @@ impl Lists {
     }
 
     fn apply_value(&mut self, parsed: ParsedRecord<Vec<Entry>>) -> Result<Option<Name>, FoldError> {
-        let ParsedRecord { envelope, rows: _, item, epoch, update } = parsed;
+        let ParsedRecord { envelope, rows: found, item, epoch, update } = parsed;
+        if let Some(wanted) = self.rows.filter(|wanted| *wanted != found) {
+            return Err(FoldError::Rows { wanted, found });
+        }
         match *self.envelope.get_or_insert(envelope) {
             first if first != envelope => return Err(FoldError::Mixed { first, found: envelope }),
             _ => {}
@@ -154,7 +173,7 @@ impl Lists {
         Ok(match update {
             ListUpdate::List(entries) if entries.is_empty() => self.remove(item),
             ListUpdate::List(entries) if self.keeps(&item) => {
-                self.lists.insert(item.clone(), Published { epoch, entries });
+                self.lists.insert(item.clone(), Arc::new(Published { epoch, entries }));
                 Some(item)
             }
             ListUpdate::List(_) => None,
@@ -189,7 +208,7 @@ impl Lists {
         if !self.keeps(&item) {
             return None;
         }
-        let list = self.lists.entry(item.clone()).or_default();
+        let list = Arc::make_mut(self.lists.entry(item.clone()).or_default());
         list.epoch = epoch;
         list.entries.retain(|other| other.item != entry.item);
         // Within an epoch, two neighbours may share a rank for a while. The item breaks the tie, so the order stays
@@ -201,7 +220,7 @@ impl Lists {
     }
 
     fn remove_pair(&mut self, item: Name, other: &Name, epoch: Option<Epoch>) -> Option<Name> {
-        let list = self.lists.get_mut(&item)?;
+        let list = Arc::make_mut(self.lists.get_mut(&item)?);
         let length = list.entries.len();
         list.entries.retain(|entry| entry.item != *other);
         if list.entries.len() == length {
@@ -216,12 +235,17 @@ impl Lists {
 
     /// The list of `item`, if it has one.
     pub fn get(&self, item: &str) -> Option<&Published> {
-        self.lists.get(item)
+        self.lists.get(item).map(|list| &**list)
+    }
+
+    /// The list of `item`, if it has one, shared with these lists until they change it.
+    pub fn get_shared(&self, item: &str) -> Option<Arc<Published>> {
+        self.lists.get(item).map(Arc::clone)
     }
 
     /// All lists by rising item.
     pub fn iter(&self) -> impl Iterator<Item = (&Name, &Published)> {
-        self.lists.iter()
+        self.lists.iter().map(|(item, list)| (item, &**list))
     }
 
     /// The number of items that have a list.

@@ -5,11 +5,11 @@ use deltacart_dataflows::{Diff, Epoch, List, Name};
 use differential_dataflow::consolidation::consolidate;
 
 /// A list that is retracted (-1) or inserted (+1), with its item.
-pub(super) type Update = ((Name, List), Epoch, Diff);
+pub(crate) type Update = ((Name, List), Epoch, Diff);
 
 /// Scratch space for the order of updates.
 #[derive(Default)]
-pub(super) struct ListChanges {
+pub(crate) struct ListChanges {
     order: Vec<Place>,
 }
 
@@ -52,7 +52,7 @@ impl ListChange {
 
 impl ListChanges {
     /// Calls `each` with each item's change, in the order of items.
-    pub(super) fn each(&mut self, epoch: Epoch, updates: &mut [Update], mut each: impl FnMut(ListChange)) {
+    pub(crate) fn each(&mut self, epoch: Epoch, updates: &mut [Update], mut each: impl FnMut(ListChange)) {
         sort_by_item(updates, &mut self.order);
         let mut rest = &self.order[..];
         while let Some(first) = rest.first() {

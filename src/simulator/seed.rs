@@ -267,6 +267,7 @@ impl Seed {
                 every,
                 on_expired: if until_end { OnExpired::Continue } else { on_expired },
             }),
+            serving: None,
         };
         self.sim.note(format_args!("{job:?}"));
         self.settings.push(RunSettings { params, workers, envelope });

@@ -139,6 +139,11 @@ impl Recovery {
         matches!(self.step, Step::Over)
     }
 
+    /// What is added to an epoch to give the published one.
+    pub(super) fn base(&self) -> Epoch {
+        self.resumption.base().unwrap_or(0)
+    }
+
     /// How many records of the output have been read; `None` once all have been read.
     pub(super) fn reads_output(&self) -> Option<u64> {
         match &self.step {

@@ -15,6 +15,7 @@ use super::coordination::Coordination;
 use super::epoch_scheduler::EpochScheduler;
 use super::ingest::Ingest;
 use super::recovery::{LogReadBack, ReadBack, ReadBackInput, Reader, Recovery, TableReadBack};
+use super::serving::ServingWorker;
 use super::snapshots::{SnapshotDelivery, Snapshots};
 use super::{Context, PARK_MAX, Turn};
 use crate::job::{Delivery, Destination, Job, OutputStream, Stream};
@@ -46,6 +47,7 @@ pub(super) struct Running<'a> {
     scheduler: EpochScheduler,
     recovery: Recovery,
     snapshots: Option<Snapshots>,
+    serving: Option<ServingWorker>,
     /// `None` once there is nothing more to read.
     input: Option<EventInput>,
     /// Decide when the changes of each table are sent.
@@ -87,6 +89,7 @@ struct Dataflow {
     read_backs: Vec<Box<dyn ReadBack>>,
     cadences: Vec<Rc<Cadence>>,
     probes: Probes,
+    serving: Option<ServingWorker>,
     meter: WorkerMeter,
 }
 
@@ -109,7 +112,7 @@ impl<'a> Running<'a> {
         let resumes: Vec<bool> = consumer_states.iter().map(Option::is_some).collect();
         let resumption = resumes.contains(&true).then(Rc::<Resumption>::default);
         let origins = input_origins(job, ingest.topic_ids());
-        let Dataflow { input, read_backs, cadences, probes, meter } =
+        let Dataflow { input, read_backs, cadences, probes, serving, meter } =
             build(worker, context, sink, request, &resumes, resumption.clone(), origins);
         let scheduler = EpochScheduler::new(job.cut, job.limits, snapshots.is_some(), environment.now());
         // A stream that does not resume has nothing to be read back.
@@ -119,7 +122,7 @@ impl<'a> Running<'a> {
         });
         let recovery = Recovery::new(readers.collect(), resumption);
         let input = Some(input);
-        Ok(Running { ingest, scheduler, recovery, snapshots, input, cadences, probes, watches, meter })
+        Ok(Running { ingest, scheduler, recovery, snapshots, serving, input, cadences, probes, watches, meter })
     }
 
     /// Does the work that can be done now. Returns [`Turn::Done`] when every epoch has been delivered.
@@ -132,6 +135,9 @@ impl<'a> Running<'a> {
         let until_release = self.cadences.iter().filter_map(|cadence| cadence.turn(now)).min();
         let oldest = self.probes.oldest();
         self.commit(oldest, now)?;
+        if let (Some(serving), true) = (&mut self.serving, self.recovery.is_over()) {
+            serving.deliver(oldest.undelivered, self.recovery.base());
+        }
         self.scheduler.keep_time(coordination, oldest.unaccepted, now);
         if let Some(snapshots) = &mut self.snapshots {
             let is_given_up = self.recovery.is_given_up();
@@ -142,6 +148,7 @@ impl<'a> Running<'a> {
             true => self.restore(coordination)?,
             false => self.fetch_and_send(coordination, oldest)?,
         };
+        is_busy |= self.take_questions(coordination, oldest);
         is_busy |= self.recover(coordination)?;
         // NB: before the epoch advances, so that its first record is reported while the epoch is open.
         self.report(oldest);
@@ -165,7 +172,11 @@ impl<'a> Running<'a> {
         let (Some(snapshots), Some(input)) = (&mut self.snapshots, &mut self.input) else { return Ok(false) };
         if snapshots.restore(&mut |events| input.send_batch(events))? {
             tracing::debug!("the snapshot is read");
-            input.advance_to(self.scheduler.begin_after_restore(coordination));
+            let first = self.scheduler.begin_after_restore(coordination);
+            input.advance_to(first);
+            if let Some(serving) = &mut self.serving {
+                serving.advance_to(first);
+            }
         }
         Ok(true)
     }
@@ -185,6 +196,22 @@ impl<'a> Running<'a> {
         Ok(has_fetched || ingest.is_skipping())
     }
 
+    /// Sends questions into the dataflow. Returns whether there were any.
+    fn take_questions(&mut self, coordination: &mut Coordination, oldest: OldestEpochs) -> bool {
+        let may_take = self.recovery.is_over() && !self.is_restoring();
+        let Running { scheduler, serving: Some(serving), .. } = self else { return false };
+        let has_taken = may_take && scheduler.budget(oldest.unaccepted).is_some() && serving.take();
+        if has_taken {
+            coordination.report_used(scheduler.epoch());
+        }
+        has_taken
+    }
+
+    /// Whether all input has been read that there will be. A job that serves goes on until it is stopped.
+    fn has_ended(&mut self, coordination: &Coordination) -> Result<bool> {
+        Ok(coordination.is_stopped() || (self.serving.is_none() && self.ingest.has_ended()?))
+    }
+
     /// Takes the next step of a restart. Returns whether there is more to do at once.
     fn recover(&mut self, coordination: &mut Coordination) -> Result<bool> {
         if self.recovery.is_over() {
@@ -192,7 +219,7 @@ impl<'a> Running<'a> {
         }
         let has_read = !self.is_restoring() && self.ingest.has_caught_up();
         let read = has_read.then(|| self.scheduler.epoch());
-        let goes_on = self.input.is_some() && !self.ingest.has_ended()?;
+        let goes_on = self.input.is_some() && !self.has_ended(coordination)?;
         self.recovery.turn(coordination, read, goes_on)
     }
 
@@ -219,13 +246,16 @@ impl<'a> Running<'a> {
         if self.is_restoring() {
             return Ok(false);
         }
-        let Running { ingest, scheduler, snapshots, input, .. } = self;
+        let has_ended = self.has_ended(coordination)?;
+        let Running { ingest, scheduler, snapshots, serving, input, .. } = self;
         let Some(open) = input else { return Ok(false) };
-        let has_ended = coordination.is_stopped() || ingest.has_ended()?;
         let may_close = |snapshots: &mut Snapshots| snapshots.end(coordination);
         if has_ended && snapshots.as_mut().is_none_or(may_close) {
             ingest.end_epoch(*open.time());
             *input = None;
+            if let Some(serving) = serving {
+                serving.close();
+            }
             return Ok(true);
         }
         let next = match has_ended {
@@ -238,6 +268,9 @@ impl<'a> Running<'a> {
             snapshots.pass(next, coordination, ingest)?;
         }
         open.advance_to(next);
+        if let Some(serving) = serving {
+            serving.advance_to(next);
+        }
         Ok(true)
     }
 
@@ -275,11 +308,18 @@ fn build(
     let mut input = EventInput::new();
     let (mut read_backs, mut cadences) = (Vec::<Box<dyn ReadBack>>::new(), Vec::new());
     let (delivered, accepted) = (ProbeHandle::new(), ProbeHandle::new());
+    let mut serving = ServingWorker::new(job, worker.index());
     let meter = worker.dataflow_named("Recommend", |scope| {
         let events = scope.input_from(&mut input);
-        let requests = Requests { snapshots, predict: job.prequential, ..Requests::default() };
+        let questions = serving.as_mut().map(|serving| serving.questions(scope));
+        let requests = Requests { snapshots, questions, predict: job.prequential };
+        let recommendations = recommend_core(events.clone(), job.params, requests);
         let Recommendations { lists, carts, users, predictions, notes, work, sampling, state_stats, .. } =
-            recommend_core(events.clone(), job.params, requests);
+            recommendations;
+        if let Some(serving) = &serving {
+            serving.answer(recommendations.question_answers).probe_with(&delivered).probe_with(&accepted);
+            serving.keep([&lists, &carts, &users]).probe_with(&delivered);
+        }
         if let Some(when) = job.verify {
             let of_items = rows(RowKind::Item, lists.clone());
             let of_subjects = rows(RowKind::Cart, carts.clone()).concat(rows(RowKind::User, users.clone()));
@@ -326,7 +366,7 @@ fn build(
         published.accepted.probe_with(&accepted);
         WorkerMeter::new(&shared.meter, scope.index(), Rc::clone(tally), work, sampling, state_stats)
     });
-    Dataflow { input, read_backs, cadences, probes: Probes { delivered, accepted }, meter }
+    Dataflow { input, read_backs, cadences, probes: Probes { delivered, accepted }, serving, meter }
 }
 
 /// Adds a log to what is published. Returns what takes its records as they are read back.
