@@ -3,14 +3,14 @@
 //! A target checks more than the absence of panics in the parser. It panics itself if decoding twice gives different
 //! results, or if content that is written and read again is not the same.
 
-use crate::{cluster, output, state};
+use crate::{cluster, output, serve, state};
 use deltacart_inputs::{Format, fuzz};
 
 /// A function that runs a parser on any bytes.
 pub type Target = fn(&[u8]);
 
 /// All targets. Each has a folder of its name in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("json", json),
     ("orders", orders),
     ("ga4", ga4),
@@ -30,7 +30,13 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("handshake", handshake),
     ("heartbeat", heartbeat),
     ("fold", fold),
+    ("request", request),
 ];
+
+/// Queries of URLs and bodies of questions, as clients of the API send them.
+pub fn request(data: &[u8]) {
+    serve::fuzz::request(data);
+}
 
 /// Plain JSON events.
 pub fn json(data: &[u8]) {

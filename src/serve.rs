@@ -16,6 +16,9 @@
 //! `docs/serving.md` is the contract with clients.
 
 mod api;
+mod asking;
+#[doc(hidden)]
+pub(crate) mod fuzz;
 mod gorse;
 mod guard;
 mod lookups;

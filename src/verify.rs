@@ -27,12 +27,14 @@ type Nothing = CapacityContainerBuilder<Vec<()>>;
 /// What a list is for.
 pub(crate) type Row = (RowKind, Name);
 
-/// The lists of a table, each with what it is for.
-pub(crate) fn rows<'scope>(
-    kind: RowKind,
-    lists: NamedLists<'scope>,
+/// The lists of items, carts and users as one collection.
+pub(crate) fn all_rows<'scope>(
+    [items, carts, users]: [&NamedLists<'scope>; 3],
 ) -> VecCollection<'scope, Epoch, (Row, List), Diff> {
-    lists.map(move |(name, list)| ((kind, name), list))
+    let rows = |kind: RowKind, lists: &NamedLists<'scope>| {
+        lists.clone().map(move |(name, list)| ((kind, name), list))
+    };
+    rows(RowKind::Item, items).concat(rows(RowKind::Cart, carts)).concat(rows(RowKind::User, users))
 }
 
 /// Both sides of the comparison.

@@ -5,6 +5,7 @@ mod client;
 mod hostile;
 mod page;
 mod replica;
+mod restart;
 
 use crate::support::{Folder, Running, run, start, wait_until};
 use client::{Events, free_address, get, get_with, json, post};

@@ -51,6 +51,14 @@ pub mod cluster {
     mod wire;
 }
 
+#[path = "../../src/serve"]
+pub mod serve {
+    mod asking;
+    pub(crate) mod fuzz;
+    mod problem;
+    mod query;
+}
+
 #[path = "../../src/top"]
 pub mod top {
     mod table;

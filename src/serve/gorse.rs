@@ -1,8 +1,9 @@
 //! The paths of Gorse, for those who come from it: another base URL, and the same requests.
 
+use super::asking::newest_first;
 use super::problem::{Problem, ProblemDocument};
 use super::query::{Id, Selection};
-use super::questions::{JsonBody, newest_first};
+use super::questions::JsonBody;
 use super::service::{Json, Recommended, Service};
 use crate::output::RowKind;
 use axum::extract::State;

@@ -4,14 +4,15 @@
 //! neighbours. It is known from the published lists alone, so a replica has the same as the job. `deltacart top` orders
 //! lists by it.
 
+use super::query::N_MAX;
 use super::tables::Table;
 use crate::output::Published;
 use deltacart_dataflows::Name;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The most items that are kept, and so the most that can be asked for.
-pub(super) const POPULAR_MAX: usize = 1000;
+/// The most items that are kept: as many as can be asked for, with as many skipped before them.
+pub(super) const POPULAR_MAX: usize = 2 * N_MAX;
 
 /// How old the ranking may be. It is made by reading every list, so not for each request.
 const AGE_MAX: Duration = Duration::from_secs(1);
@@ -89,7 +90,7 @@ mod tests {
         assert_eq!(items.len(), POPULAR_MAX);
         let first: Vec<(&str, u32)> =
             items[..3].iter().map(|(item, count)| (item.as_str(), *count)).collect();
-        assert_eq!(first, [("04998", 2499), ("04999", 2499), ("04996", 2498)]);
+        assert_eq!(first, [("09998", 4999), ("09999", 4999), ("09996", 4998)]);
         assert_eq!(popular.latest(), (items, false));
     }
 }

@@ -1,6 +1,5 @@
 //! The parameters of requests: how they are parsed, and their limits.
 
-use super::popular::POPULAR_MAX;
 use super::problem::Problem;
 use crate::output::Decimal;
 use axum::extract::{FromRequestParts, Path};
@@ -15,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 const N_DEFAULT: usize = 10;
 
 /// The most items of an answer, and the most that it may skip.
-pub(super) const N_MAX: usize = POPULAR_MAX;
+pub(super) const N_MAX: usize = 1000;
 
 /// The longest id, in bytes.
 const ID_BYTES_MAX: usize = 4096;

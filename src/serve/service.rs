@@ -1,6 +1,6 @@
 //! What the handlers share: the delivered lists, the questions, and how a part of a list becomes an answer.
 
-use super::popular::{POPULAR_MAX, Popular, Ranked};
+use super::popular::{Popular, Ranked};
 use super::problem::Problem;
 use super::query::{Fallback, Selection};
 use super::question_queue::{QuestionQueue, Refused};
@@ -312,7 +312,6 @@ impl Recommended {
 fn popular_items(popular: &[Ranked], selection: &Selection, but: &BTreeSet<&str>) -> Vec<RecommendedItem> {
     let wanted = popular
         .iter()
-        .take(POPULAR_MAX)
         .filter(|(item, _count)| !selection.exclude.contains(item) && !but.contains(item.as_str()));
     let part = wanted.skip(selection.offset).take(selection.n);
     let items = part.map(|(item, count)| RecommendedItem {

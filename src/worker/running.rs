@@ -26,10 +26,10 @@ use crate::output::{
 use crate::outputs::{Content, TableSettings};
 use crate::publish::{Cadence, EpochWriter, Publication, Publish, Publisher, Resumption};
 use crate::summary::{Counter, HITS_AT, Tally};
-use crate::verify::{rows, verify};
+use crate::verify::{all_rows, verify};
 use anyhow::Result;
 use deltacart_dataflows::{
-    Epoch, Event, Prediction, Recommendations, Requests, SnapshotRequest, recommend_core,
+    Epoch, Event, Note, Prediction, Recommendations, Requests, SnapshotRequest, recommend_core,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -122,7 +122,18 @@ impl<'a> Running<'a> {
         });
         let recovery = Recovery::new(readers.collect(), resumption);
         let input = Some(input);
-        Ok(Running { ingest, scheduler, recovery, snapshots, serving, input, cadences, probes, watches, meter })
+        Ok(Running {
+            ingest,
+            scheduler,
+            recovery,
+            snapshots,
+            serving,
+            input,
+            cadences,
+            probes,
+            watches,
+            meter,
+        })
     }
 
     /// Does the work that can be done now. Returns [`Turn::Done`] when every epoch has been delivered.
@@ -314,21 +325,17 @@ fn build(
         let questions = serving.as_mut().map(|serving| serving.questions(scope));
         let requests = Requests { snapshots, questions, predict: job.prequential };
         let recommendations = recommend_core(events.clone(), job.params, requests);
+        if let Some(serving) = &serving {
+            serving.follow(&recommendations).probe_with(&delivered).probe_with(&accepted);
+        }
         let Recommendations { lists, carts, users, predictions, notes, work, sampling, state_stats, .. } =
             recommendations;
-        if let Some(serving) = &serving {
-            serving.answer(recommendations.question_answers).probe_with(&delivered).probe_with(&accepted);
-            serving.keep([&lists, &carts, &users]).probe_with(&delivered);
-        }
         if let Some(when) = job.verify {
-            let of_items = rows(RowKind::Item, lists.clone());
-            let of_subjects = rows(RowKind::Cart, carts.clone()).concat(rows(RowKind::User, users.clone()));
-            let rows = of_items.concat(of_subjects);
+            let rows = all_rows([&lists, &carts, &users]);
             let verified = verify(events, rows, when, job.params, Rc::clone(tally), first_error.clone());
             verified.probe_with(&delivered).probe_with(&accepted);
         }
-        let counts = Rc::clone(tally);
-        let notes = notes.inspect(move |note| counts.borrow_mut().add(Counter::of(note.kind), 1));
+        let notes = counted_notes(notes, Rc::clone(tally));
         notes.clone().probe_with(&delivered).probe_with(&accepted);
         let predictions = counted(predictions, Rc::clone(tally));
         predictions.clone().probe_with(&delivered).probe_with(&accepted);
@@ -381,6 +388,11 @@ fn publish_log<'scope, F: LogFormat>(
     let marks = scope.input_from(&mut input);
     publish.log(publication, Rc::clone(&format), log, marks);
     Box::new(LogReadBack { input, format })
+}
+
+/// Counts notes by their kind.
+fn counted_notes(notes: StreamVec<'_, Epoch, Note>, tally: Rc<RefCell<Tally>>) -> StreamVec<'_, Epoch, Note> {
+    notes.inspect(move |note| tally.borrow_mut().add(Counter::of(note.kind), 1))
 }
 
 /// Counts predictions, and at which ranks they were.

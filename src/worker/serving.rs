@@ -11,15 +11,18 @@ use crate::job::Job;
 use crate::output::{Published, RowKind};
 use crate::publish::{ListChanges, Update};
 use crate::serve::{Asked, ScoreDigits, Serving, Tables, published};
-use deltacart_dataflows::{Epoch, EpochSession, NamedLists, PerEpoch, Question, QuestionAnswer, route};
+use deltacart_dataflows::{
+    Epoch, EpochSession, NamedLists, PerEpoch, Question, QuestionAnswer, Recommendations, route,
+};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::mpsc::Receiver;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::Input;
+use timely::dataflow::operators::core::Concat;
 use timely::dataflow::operators::vec::Map;
-use timely::dataflow::operators::{Concatenate, Input};
 use timely::dataflow::{InputHandle, Scope, StreamVec};
 use tokio::sync::oneshot;
 
@@ -98,8 +101,20 @@ impl ServingWorker {
         questions
     }
 
+    /// Follows the answers of questions and the changes of lists. The result has no records.
+    pub(super) fn follow<'scope>(
+        &self,
+        recommendations: &Recommendations<'scope>,
+    ) -> StreamVec<'scope, Epoch, ()> {
+        let Recommendations { lists, carts, users, question_answers, .. } = recommendations;
+        let all = [(RowKind::Item, lists), (RowKind::Cart, carts), (RowKind::User, users)];
+        let served = all.into_iter().filter(|(rows, _lists)| self.tables.of(*rows).is_some());
+        let kept = served.map(|(rows, lists)| self.keep(rows, lists.clone()));
+        kept.fold(self.answer(question_answers.clone()), Concat::concat)
+    }
+
     /// Gives answers to those who wait for them.
-    pub(super) fn answer<'scope>(
+    fn answer<'scope>(
         &self,
         answers: StreamVec<'scope, Epoch, QuestionAnswer>,
     ) -> StreamVec<'scope, Epoch, ()> {
@@ -115,18 +130,8 @@ impl ServingWorker {
         })
     }
 
-    /// Keeps the changes of the lists of items, carts and users until their epoch is delivered.
-    pub(super) fn keep<'scope>(
-        &self,
-        [items, carts, users]: [&NamedLists<'scope>; 3],
-    ) -> StreamVec<'scope, Epoch, ()> {
-        let all = [(RowKind::Item, items), (RowKind::Cart, carts), (RowKind::User, users)];
-        let served = all.into_iter().filter(|(rows, _lists)| self.tables.of(*rows).is_some());
-        let kept: Vec<_> = served.map(|(rows, lists)| self.keep_one(rows, lists.clone())).collect();
-        items.scope().concatenate(kept)
-    }
-
-    fn keep_one<'scope>(&self, rows: RowKind, lists: NamedLists<'scope>) -> StreamVec<'scope, Epoch, ()> {
+    /// Keeps the changes of lists until their epoch is delivered.
+    fn keep<'scope>(&self, rows: RowKind, lists: NamedLists<'scope>) -> StreamVec<'scope, Epoch, ()> {
         let waiting = Rc::clone(&self.waiting);
         let keep = move |epoch: Epoch, updates: Vec<Update>| {
             waiting.borrow_mut().entry(epoch).or_default().push((rows, updates));
