@@ -8,12 +8,13 @@ use std::path::Path;
 use std::process::Command;
 
 pub(crate) const README: &str = include_str!("../README.md");
-const DOCUMENTS: [&str; 5] = [
+const DOCUMENTS: [&str; 6] = [
     README,
     include_str!("../docs/generator.md"),
     include_str!("../docs/formats.md"),
     include_str!("../docs/operations.md"),
     include_str!("../docs/evaluate.md"),
+    include_str!("../docs/serving.md"),
 ];
 
 /// The text of every code block in a language, in order.
@@ -55,6 +56,9 @@ fn commands_are_understood() {
             Err(error) => panic!("{}: {error}", words.join(" ")),
             Ok(Subcommand::Run(arguments)) if !has_files => {
                 config::job(*arguments).unwrap_or_else(|error| panic!("{}: {error:#}", words.join(" ")));
+            }
+            Ok(Subcommand::Serve(arguments)) => {
+                config::replica(&arguments).unwrap_or_else(|error| panic!("{}: {error:#}", words.join(" ")));
             }
             Ok(Subcommand::Evaluate(arguments)) => {
                 config::evaluate(&arguments).unwrap_or_else(|error| panic!("{}: {error:#}", words.join(" ")));
