@@ -11,9 +11,7 @@ pub use evaluate::{Evaluation, evaluate};
 pub use list_sources::kafka;
 pub use serve::{followed, replica, serve};
 
-use crate::cli::{
-    Cli, DeliveryKind, DemoArgs, GenerateArgs, OnOff, Place, RunArgs, Time, TopArgs,
-};
+use crate::cli::{Cli, DeliveryKind, DemoArgs, GenerateArgs, OnOff, Place, RunArgs, Time, TopArgs};
 use crate::cluster::{Secret, is_loopback};
 use crate::demo::DemoOptions;
 use crate::files::{ExistingFile, Written, refuse_lost_files};
@@ -29,14 +27,14 @@ use crate::top::TopOptions;
 use anyhow::{Context, Result, bail, ensure};
 use clap::CommandFactory;
 use deltacart_dataflows::{ListParams, Params, Scoring};
-use deltacart_inputs::generate::ShopSettings;
 use deltacart_inputs::Source;
+use deltacart_inputs::generate::ShopSettings;
+use list_sources::{list_file, list_topic};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
-use list_sources::{list_file, list_topic};
 use subjects::K_MAX;
 
 /// The default `--epoch-events` where all inputs are files with an end: the records of each partition in one epoch.
@@ -288,7 +286,9 @@ fn cut(args: &RunArgs, streams: &Streams) -> Result<Cut> {
         }
         (Some(records), _) => Ok(Cut::Records(records)),
         (None, Some(tick)) => Ok(Cut::Tick(tick.0)),
-        (None, None) if streams.is_files() && streams.is_bounded() && !serves => Ok(Cut::Records(FILE_EPOCH_RECORDS)),
+        (None, None) if streams.is_files() && streams.is_bounded() && !serves => {
+            Ok(Cut::Records(FILE_EPOCH_RECORDS))
+        }
         (None, None) => Ok(Cut::Tick(LIVE_EPOCH)),
     }
 }

@@ -39,7 +39,10 @@ pub(super) fn answers(args: &RunArgs) -> Result<Option<AnswerParams>> {
         refresh_max: subjects.refresh_max.get(),
         ..subjects.answers.params(subjects.answer_by, subjects.exclude)
     };
-    ensure!(args.engine == Algorithm::Fast, "--engine reference has no answers: --recommend items, without --serve");
+    ensure!(
+        args.engine == Algorithm::Fast,
+        "--engine reference has no answers: --recommend items, without --serve"
+    );
     let (uses_lists, uses_baskets) = match answers.by {
         Way::Lists => (true, false),
         Way::Baskets => (false, true),
