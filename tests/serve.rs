@@ -277,7 +277,7 @@ fn a_token_and_an_origin_are_asked_for() {
     let token = folder.file("token", "correct horse battery\n");
     let flags = format!("--serve-token-file {token} --serve-origin https://shop.example");
     let (running, address) = start_live(&folder, &flags);
-    wait_until("it serves", || get(&address, "/healthz").is_some());
+    wait_until("it is ready", || get(&address, "/readyz").is_some_and(|answer| answer.status == 200));
     assert_eq!(get(&address, "/v1/popular").unwrap().status, 401);
     assert_eq!(get(&address, "/").unwrap().status, 200);
     for (header, status) in [
