@@ -35,7 +35,8 @@ impl Browser {
         let (to, from, profile) = (folder.path("to"), folder.path("from"), folder.path("profile"));
         assert!(Command::new("mkfifo").args([&to, &from]).status().unwrap().success());
         let flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars \
-                     --no-first-run --disable-background-networking --remote-debugging-pipe";
+                     --no-first-run --disable-background-networking --disable-component-update --disable-sync \
+                     --disable-quic --remote-debugging-pipe";
         let script =
             format!("exec {name} {flags} --user-data-dir='{profile}' about:blank 3<'{to}' 4>'{from}'");
         let process = Command::new("sh")
