@@ -134,7 +134,8 @@ fn measure(train: &[Order], test: &[Order], answers: Option<AnswerParams>) -> Re
         for order in test.iter().filter(|_order| answers.is_some()) {
             let (hidden, items) = order.hide();
             let start = Instant::now();
-            questions.send(Question { number: epoch, items, user: order.user.clone(), k: K, params: None });
+            let user = order.user.clone();
+            questions.send(Question { number: epoch, items, user, basket: None, k: K, params: None });
             epoch += 1;
             events.advance_to(epoch);
             questions.advance_to(epoch);

@@ -84,7 +84,8 @@ pub(crate) struct Asking<'scope> {
     /// One record on each worker for each epoch in which open subjects are answered again.
     pub(crate) refreshes: StreamVec<'scope, Epoch, ()>,
     /// Questions, each on the worker that gets its answer. An epoch's frontier passes after its names have arrived.
-    pub(crate) questions: StreamVec<'scope, Epoch, Question>,
+    /// None: nobody asks any.
+    pub(crate) questions: Option<StreamVec<'scope, Epoch, Question>>,
     /// The settings.
     pub(crate) params: AnswerParams,
 }
@@ -94,9 +95,11 @@ impl<'scope> Asking<'scope> {
     pub(crate) fn subjects(self, names: SharedNames, state_stats: &mut StateCollector) -> Subjects<'scope> {
         let Asking { states, forgot, refreshes, questions, params } = self;
         let ticks = forgot.broadcast().map(|()| Tick::All).concat(refreshes.map(|()| Tick::Oldest));
-        let questions = questions::questions(questions, names, params);
-        let carts = carts::carts(states.clone(), ticks.clone(), params, state_stats);
-        let asking = carts.concat(questions);
+        let mut asking = carts::carts(states.clone(), ticks.clone(), params, state_stats);
+        if let Some(questions) = questions {
+            let questions = questions::questions(questions, states.clone(), names, params, state_stats);
+            asking = asking.concat(questions);
+        }
         let (users, own) =
             users::users(states, asking.clone(), ticks, params, state_stats).ok_err(|output| match output {
                 UserOutput::Asked(asked) => Ok(asked),

@@ -237,7 +237,7 @@ pub fn recommend_core<'scope>(
         states: states.clone(),
         forgot: forgot.clone(),
         refreshes,
-        questions: questions.unwrap_or_else(|| empty(scope)),
+        questions,
         params: answers,
     });
     let Answered { lists, answers, work } = match params.algorithm {

@@ -229,6 +229,11 @@ fn small_shop() -> Vec<Event> {
         .collect()
 }
 
+/// The question, from a basket.
+fn in_basket(basket: &str, question: Question) -> Question {
+    Question { basket: Some(basket.into()), ..question }
+}
+
 fn names(list: &List) -> Vec<&str> {
     list.iter().map(|entry| entry.item.as_str()).collect()
 }
@@ -243,6 +248,7 @@ fn a_question_by_hand() {
         number,
         items: items.iter().map(|&item| item.into()).collect(),
         user: user.map(Name::from),
+        basket: None,
         k: 10,
         params: Some(AnswerParams { by, exclude, ..plain }),
     };
@@ -254,6 +260,9 @@ fn a_question_by_hand() {
         question(4, Way::Baskets, Exclude::None, &["honey", "mug"], None),
         question(5, Way::Baskets, Exclude::Cart, &["unheard of"], Some("nobody")),
         question(6, Way::Lists, Exclude::Last, &["honey", "mug"], None),
+        in_basket("b1", question(7, Way::Baskets, Exclude::None, &["tea"], None)),
+        in_basket("b1", question(8, Way::Own, Exclude::Cart, &["tea"], Some("ann"))),
+        in_basket("unheard of", question(9, Way::Baskets, Exclude::Cart, &["tea"], None)),
     ];
     for workers in 1..=4 {
         let answers = ask(&small_shop(), params, &questions, workers);
@@ -270,6 +279,10 @@ fn a_question_by_hand() {
         assert_eq!(answers[&5], []);
         // Honey is the last; mug stays. tea: 1 + 2, mug: 1, milk: 1.
         assert_eq!(names(&answers[&6]), ["tea", "milk", "mug"]);
+        // b1 is the question's own: milk has no other basket with tea, and ann had lemon only.
+        assert_eq!(names(&answers[&7]), ["mug", "tea", "honey"]);
+        assert_eq!(names(&answers[&8]), ["lemon"]);
+        assert_eq!(answers[&9], answers[&1]);
         assert_eq!(answers.len(), questions.len());
     }
 }

@@ -59,6 +59,8 @@ pub struct Case {
     pub unit: u32,
     /// The user who asks, if there is one.
     pub user: Option<Id>,
+    /// The basket that is asked about, where it may have been learned in part. It is no neighbour of itself.
+    pub basket: Option<Id>,
     /// When it is asked.
     pub time: Millis,
     sequence: u32,
@@ -116,9 +118,9 @@ impl Cases {
                 self.truths.push(*item);
             }
         }
-        let Asker { unit, user, time } = asker;
+        let Asker { unit, user, basket, time } = asker;
         let truth = (begin, self.truths.len() as u32);
-        self.cases.push(Case { unit, user, time, sequence, given, hidden, truth });
+        self.cases.push(Case { unit, user, basket, time, sequence, given, hidden, truth });
     }
 }
 
@@ -127,5 +129,6 @@ impl Cases {
 pub(super) struct Asker {
     pub(super) unit: u32,
     pub(super) user: Option<Id>,
+    pub(super) basket: Option<Id>,
     pub(super) time: Millis,
 }

@@ -259,7 +259,7 @@ pub(super) mod tests {
 
     fn question(number: u64, item: &str) -> Question {
         let params = AnswerParams { by: Way::Lists, ..AnswerParams::default() };
-        Question { number, items: vec![item.into()], user: None, k: 3, params: Some(params) }
+        Question { number, items: vec![item.into()], user: None, basket: None, k: 3, params: Some(params) }
     }
 
     /// A question is answered from the events of its own round and of those before, and of no later one.

@@ -227,11 +227,13 @@ fn questions<'a>(
 ) -> impl Iterator<Item = Question> + 'a {
     let items: Vec<_> = plan.cases.given(case).map(|item| log.items.name(item).clone()).collect();
     let user = case.user.map(|user| log.users.name(user).clone());
+    let basket = case.basket.map(|basket| log.baskets.name(basket).clone());
     let first = number * answers.len() as u64;
     (first..).zip(answers).map(move |(number, &params)| Question {
         number,
         items: items.clone(),
         user: user.clone(),
+        basket: basket.clone(),
         k,
         params: Some(params),
     })

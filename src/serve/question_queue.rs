@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn question() -> Question {
-        Question { number: 0, items: Vec::new(), user: None, k: 1, params: None }
+        Question { number: 0, items: Vec::new(), user: None, basket: None, k: 1, params: None }
     }
 
     #[test]

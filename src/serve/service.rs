@@ -212,7 +212,7 @@ impl Service {
         })?;
         self.epoch(selection).await?;
         let k = (selection.n + selection.offset + selection.exclude.len()).min(2 * LEFT_OUT_MAX);
-        let question = Question { number: 0, items: items.clone(), user, k, params: None };
+        let question = Question { number: 0, items: items.clone(), user, basket: None, k, params: None };
         let start = Instant::now();
         let answered = queue.ask(question).map_err(|refused| {
             self.meter.question_refused();

@@ -22,7 +22,7 @@ pub enum Subject {
 
 /// What would be recommended for these items now? It is answered once, at the end of its epoch.
 ///
-/// It changes nothing: its items are in no basket.
+/// It changes nothing: its items are put into no basket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Question {
     /// Says which answer is the question's. Questions of one worker and epoch have different numbers.
@@ -31,6 +31,9 @@ pub struct Question {
     pub items: Vec<Name>,
     /// The user who asks, for [`Way::Own`](crate::Way::Own).
     pub user: Option<Name>,
+    /// The basket that the items come from. It is no neighbour of the question, and does not count as what the user
+    /// had before. None: the items are in no basket.
+    pub basket: Option<Name>,
     /// The most entries of the answer.
     pub k: usize,
     /// How it is answered. None: as carts are. A way that the dataflow's own settings do not use finds nothing, because

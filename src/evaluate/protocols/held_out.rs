@@ -129,7 +129,7 @@ pub(super) fn cart_completion(log: &Log, split: Split, sample: Sample) -> Result
             let (truth, given) = (items[hidden as usize], items.len() as u32);
             let unit = plan.cases.new_unit();
             let time = log.entries[parts.spans[basket as usize].0].time;
-            let asker = Asker { unit, user: users.get(&basket).copied(), time };
+            let asker = Asker { unit, user: users.get(&basket).copied(), basket: None, time };
             let sequence = plan.cases.new_sequence(items);
             plan.cases.push(asker, sequence, given, Some(hidden), &[truth]);
         }
@@ -186,7 +186,7 @@ pub(super) fn temporal(log: &Log, split: Split, sample: Sample) -> Result<Plan> 
             plan.skip(ONE_SIDE);
             continue;
         }
-        let asker = Asker { unit: plan.cases.new_unit(), user: Some(user), time };
+        let asker = Asker { unit: plan.cases.new_unit(), user: Some(user), basket: None, time };
         let given = before.len() as u32;
         let sequence = plan.cases.new_sequence(before);
         plan.cases.push(asker, sequence, given, None, &behind);
@@ -226,7 +226,8 @@ pub(super) fn leave_last_basket(log: &Log, baskets_min: usize, sample: Sample) -
         is_held_out[last as usize] = true;
         let before: Vec<Id> = earlier.iter().flat_map(|&basket| ledger.items(basket)).collect();
         let unit = plan.cases.new_unit();
-        let asker = Asker { unit, user: Some(user), time: log.entries[spans[last as usize].0].time };
+        let asker =
+            Asker { unit, user: Some(user), basket: None, time: log.entries[spans[last as usize].0].time };
         let given = before.len() as u32;
         let sequence = plan.cases.new_sequence(before);
         plan.cases.push(asker, sequence, given, None, &ledger.items(last));
@@ -265,7 +266,7 @@ pub(super) fn leave_last_out(log: &Log, sample: Sample) -> Plan {
         begins[user as usize] = last;
         let before: Vec<Id> = earlier.iter().map(|(_index, item)| *item).collect();
         let unit = plan.cases.new_unit();
-        let asker = Asker { unit, user: Some(user), time: log.entries[last].time };
+        let asker = Asker { unit, user: Some(user), basket: None, time: log.entries[last].time };
         let given = before.len() as u32;
         let sequence = plan.cases.new_sequence(before);
         plan.cases.push(asker, sequence, given, None, &[item]);

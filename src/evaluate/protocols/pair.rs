@@ -59,7 +59,7 @@ pub(super) fn pair(log: &mut Log, path: &Path, sample: Sample) -> Result<Plan> {
         };
         let (given, truth) = (ids(given), ids(truth));
         let user = user.map(|user| log.users.number(&Name::from(user)));
-        let asker = Asker { unit: plan.cases.new_unit(), user, time };
+        let asker = Asker { unit: plan.cases.new_unit(), user, basket: None, time };
         let length = given.len() as u32;
         let sequence = plan.cases.new_sequence(given);
         plan.cases.push(asker, sequence, length, None, &truth);

@@ -60,7 +60,7 @@ impl Replay {
         let given = cases.sequences[open.sequence as usize].len() as u32;
         if is_asked && given > 0 {
             let unit = *open.unit.get_or_insert_with(|| cases.new_unit());
-            let asker = Asker { unit, user: open.user, time: entry.time };
+            let asker = Asker { unit, user: open.user, basket: Some(entry.basket), time: entry.time };
             cases.push(asker, open.sequence, given, None, &[item]);
         }
         cases.sequences[open.sequence as usize].push(item);

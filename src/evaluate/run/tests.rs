@@ -58,6 +58,26 @@ fn next_item_by_hand() {
     assert_eq!(unknown_truths(&log, &plan), 0);
 }
 
+/// A basket that is asked about has been learned in part. It is no neighbour of itself, and does not count as what its
+/// user had before.
+#[test]
+fn a_basket_is_no_evidence_for_itself() {
+    let again: Vec<Event> =
+        (1..).zip(["tea", "milk", "milk"]).map(|(time, item)| add(time, "a", "ann", item)).collect();
+    let mut log = Log::of_events(&again).unwrap();
+    let cut = Cut::Events(NonZeroU64::new(1).unwrap());
+    let mut live = plan(&mut log, &Protocol::Prequential(cut), ALL).unwrap();
+    let methods = methods(&["baskets", "own"], Exclude::None);
+    for outcome in run(&log, &live, &methods, &settings(2), &mut |_, _| {}).unwrap() {
+        assert_eq!(outcome.hits, [false, false]);
+    }
+    // Without a basket, the third step would be found in the first two.
+    live.cases.cases.iter_mut().for_each(|case| case.basket = None);
+    for outcome in run(&log, &live, &methods, &settings(2), &mut |_, _| {}).unwrap() {
+        assert_eq!(outcome.hits, [false, true]);
+    }
+}
+
 /// What is asked is not known before it is learned, and is known afterwards.
 #[test]
 fn prequential_asks_then_learns() {
