@@ -19,7 +19,7 @@ use common::arguments::Arguments;
 use common::rows::{Rows, number};
 use common::workload::{self, Change, basket_name, item_name};
 use deltacart::state::part::{Block, PartReader, PartWriter};
-use deltacart_dataflows::BasketCopy;
+use deltacart_dataflows::{BasketCopy, Units};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -81,8 +81,8 @@ fn baskets(changes: &[Change]) -> Vec<BasketCopy> {
     for change in changes {
         let lines: &mut Vec<_> = baskets.entry(change.basket).or_default();
         match change.comes {
-            true => lines.push((item_name(change.item), 1, 0)),
-            false => lines.retain(|(item, _, _)| *item != item_name(change.item)),
+            true => lines.push((item_name(change.item), Units { cart: 1, ..Units::default() })),
+            false => lines.retain(|(item, _units)| *item != item_name(change.item)),
         }
     }
     let baskets = baskets.into_iter().filter(|(_, lines)| !lines.is_empty());

@@ -29,7 +29,7 @@ pub use values::{DeliveryKind, Listen, OnOff, Period, Place, Time};
 use crate::output::Envelope;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use deltacart_dataflows::{Algorithm, Measure};
+use deltacart_dataflows::{Algorithm, Evidence, Measure};
 use deltacart_inputs::OnExpired;
 use deltacart_inputs::kafka::StartFrom;
 use deltacart_inputs::{RepeatedOrders, Tombstones};
@@ -209,6 +209,9 @@ pub struct RunArgs {
         allow_negative_numbers = true,
         help_heading = "What to compute", value_parser = number)]
     pub damping: f64,
+    /// Which events hold an item in a basket: one or more of view, add, purchase
+    #[arg(long, default_value_t, value_name = "KINDS", help_heading = "What to compute")]
+    pub evidence: Evidence,
     /// The most items of a basket: beyond, the oldest makes room
     #[arg(long, default_value = "10000", value_name = "ITEMS", help_heading = "What to compute", value_parser = whole::<NonZeroUsize>)]
     pub max_basket_items: NonZeroUsize,

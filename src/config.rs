@@ -259,6 +259,7 @@ fn params(args: &RunArgs, streams: &Streams) -> Result<Params> {
         basket_items_max: args.max_basket_items.get(),
         basket_idle: basket_idle(args, streams)?,
         item_baskets_max: args.max_item_baskets,
+        evidence: args.evidence,
         open_for: subjects::open_for(args)?,
         answers: subjects::answers(args)?,
     })

@@ -24,7 +24,7 @@ use crate::serve::{Kinds, ServeOptions, Serving, serve_job};
 use crate::summary::{Counter, Summary};
 use anyhow::{Context, Result, anyhow};
 use broker::{Broker, CARTS, PARTITIONS, RECOMMENDATIONS};
-use deltacart_dataflows::{Algorithm, AnswerParams, ListParams, Measure, Params, Scoring};
+use deltacart_dataflows::{Algorithm, AnswerParams, Evidence, ListParams, Measure, Params, Scoring};
 use deltacart_inputs::generate::ShopSettings;
 use deltacart_inputs::kafka::{KafkaSettings, StartFrom};
 use deltacart_inputs::{DecodeOptions, Format};
@@ -271,6 +271,7 @@ fn job(options: &DemoOptions, settings: KafkaSettings) -> Job {
             basket_items_max: BASKET_ITEMS_MAX,
             basket_idle: None,
             item_baskets_max: None,
+            evidence: Evidence::default(),
             open_for: options.serve.as_ref().map(|_| OPEN_FOR),
             // Of questions; carts and users get no answers.
             answers: options.serve.as_ref().map(|_| AnswerParams {

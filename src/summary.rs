@@ -17,7 +17,7 @@ pub enum Counter {
     RecordsOf(u8, String),
     /// Events taken in. A record may carry several, or none.
     Events,
-    /// Product views, which are ignored for now.
+    /// Views that were ignored: of products where views are no evidence, and of carts.
     Views,
     /// Events of kinds that do not concern baskets, which are ignored.
     Others,

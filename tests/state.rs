@@ -149,6 +149,35 @@ fn pipe(folder: &Folder, name: &str) -> String {
     path
 }
 
+/// Views are evidence where the job says so, also after a restart. A snapshot of other evidence is refused.
+#[test]
+fn views_are_evidence_over_restarts() {
+    let folder = Folder::new();
+    let (input, output, state) = (folder.path("in"), folder.path("out"), folder.path("state"));
+    let line = |kind: &str, basket: &str, item: &str| {
+        format!(r#"{{"event":"{kind}","basket":"{basket}","item":"{item}"}}"#)
+    };
+    let mut lines = vec![line("view", "a", "tea"), line("view", "a", "mug"), line("add", "b", "tea")];
+    let flags = ["--input", &input, "--output", &output, "--state", &state];
+    fs::write(&input, text(&lines)).unwrap();
+    let views = format!("run {EPOCHS} --evidence view,add --verify --measure count");
+    run(&views, &flags).expect(0);
+    let has_tea = |output: &str| lists_of_file(output).contains("tea");
+    assert!(has_tea(&output), "tea and mug were viewed together");
+    lines.extend([line("remove", "b", "tea"), line("view", "b", "mug"), line("forget", "a", "tea")]);
+    fs::write(&input, text(&lines)).unwrap();
+    run(&views, &flags).expect(0);
+    assert!(!has_tea(&output), "the views of a are forgotten, and tea was never viewed in b");
+    run(&format!("run {EPOCHS}"), &flags).expect(1).says("evidence was view,add and is not set");
+
+    let plain = folder.path("plain");
+    run(&format!("run {EPOCHS} --verify"), &["--input", &input, "--output", &plain]).expect(0);
+    assert!(!has_tea(&plain), "by default, views count for nothing");
+    run("run --evidence view,clear", &["--input", &input, "--output", &plain])
+        .expect(2)
+        .says("view, add, purchase");
+}
+
 /// Fifty events a second of a shop. Baskets without events for nine seconds are forgotten, however often the job is
 /// stopped and killed in between.
 #[test]

@@ -11,8 +11,8 @@ use super::intake::{Events, Intake, Interactions};
 use super::observe::{Seen, Watch, observe};
 use super::workload::{Change, item_name};
 use deltacart_dataflows::{
-    Algorithm, Epoch, Item, ListParams, Measure, Names, Neighbours, Params, Recommendations, Requests,
-    Scoring, SnapshotRequest, StateCollector, Work, name_lists, neighbours, recommend_core,
+    Algorithm, Epoch, Evidence, Item, ListParams, Measure, Names, Neighbours, Params, Recommendations,
+    Requests, Scoring, SnapshotRequest, StateCollector, Work, name_lists, neighbours, recommend_core,
     reference_neighbours,
 };
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,7 @@ pub(crate) fn params() -> Params {
         basket_items_max: 10_000,
         basket_idle: None,
         item_baskets_max: None,
+        evidence: Evidence::default(),
         open_for: None,
         answers: None,
     }

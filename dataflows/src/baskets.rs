@@ -119,7 +119,7 @@ enum Aside<I> {
 ///
 /// ```
 /// use deltacart_dataflows::{
-///     Action, Algorithm, Event, Item, ListParams, Measure, Params, Position, Scoring, baskets,
+///     Action, Algorithm, Event, Evidence, Item, ListParams, Measure, Params, Position, Scoring, baskets,
 /// };
 /// use timely::dataflow::operators::capture::Extract;
 /// use timely::dataflow::operators::{Capture, Input};
@@ -130,6 +130,7 @@ enum Aside<I> {
 ///     basket_items_max: 100,
 ///     basket_idle: None,
 ///     item_baskets_max: None,
+///     evidence: Evidence::default(),
 ///     open_for: None,
 ///     answers: None,
 /// };
@@ -172,7 +173,11 @@ pub fn baskets_core<'scope, I: Clone + 'static>(
 ) -> Baskets<'scope, I> {
     let (index, workers) = (events.scope().index(), events.scope().peers());
     let ledger = Ledger::new(index, workers, params.basket_items_max);
-    let ledger = ledger.with_sampling(sampling).with_idle(params.basket_idle).with_open_for(params.open_for);
+    let ledger = ledger
+        .with_evidence(params.evidence)
+        .with_sampling(sampling)
+        .with_idle(params.basket_idle)
+        .with_open_for(params.open_for);
     let shared = Rc::new(RefCell::new(ledger));
     let (ledger, scanned) = (Rc::clone(&shared), Rc::clone(&shared));
     let request = snapshots.as_ref().map(|(request, _names)| request.clone());
@@ -186,10 +191,8 @@ pub fn baskets_core<'scope, I: Clone + 'static>(
         }
         messages.sort_by_key(|(_worker, message)| message.order());
         let mut emit = |effect, event: Option<&Event<Item>>| match effect {
-            Effect::Line(line, diff) => {
-                refcounts.count(line.1, diff);
-                session.give(Output::Line((line, epoch, diff)));
-            }
+            Effect::Line(line, diff) => session.give(Output::Line((line, epoch, diff))),
+            Effect::Stored(item, diff) => refcounts.count(item, diff),
             Effect::Note(oddity) => {
                 let note = oddity.note(event).map_item(&note_item);
                 session.give(Output::Aside(Aside::Note(Box::new(note))));

@@ -55,6 +55,9 @@ pub use ids::{Basket, Item};
 mod types;
 pub use types::*;
 
+mod evidence;
+pub use evidence::Evidence;
+
 mod params;
 pub use params::{Algorithm, ListParams, Params};
 
@@ -160,7 +163,7 @@ pub struct Recommendations<'scope> {
 ///
 /// ```
 /// use deltacart_dataflows::{
-///     Action, Algorithm, Event, ListParams, Measure, Params, Position, Scoring, recommend,
+///     Action, Algorithm, Event, Evidence, ListParams, Measure, Params, Position, Scoring, recommend,
 /// };
 /// use timely::dataflow::operators::capture::Extract;
 /// use timely::dataflow::operators::{Capture, Input};
@@ -171,6 +174,7 @@ pub struct Recommendations<'scope> {
 ///     basket_items_max: 100,
 ///     basket_idle: None,
 ///     item_baskets_max: None,
+///     evidence: Evidence::default(),
 ///     open_for: None,
 ///     answers: None,
 /// };

@@ -4,7 +4,7 @@
 
 use crate::{
     Action, Counts, Event, LineTouch, List, ListParams, Millis, Name, Note, NoteCause, NoteKind, Params,
-    Partition, Quantity, StateLine, Touch, basket_level,
+    Partition, StateLine, Touch, Units, basket_level,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -15,7 +15,7 @@ use std::rc::Rc;
 /// # Examples
 /// ```
 /// use deltacart_dataflows::{
-///     Action, Algorithm, Event, ListParams, Measure, Model, Params, Position, Scoring,
+///     Action, Algorithm, Event, Evidence, ListParams, Measure, Model, Params, Position, Scoring,
 /// };
 ///
 /// let mut model = Model::new(Params {
@@ -24,6 +24,7 @@ use std::rc::Rc;
 ///     basket_items_max: 100,
 ///     basket_idle: None,
 ///     item_baskets_max: None,
+///     evidence: Evidence::default(),
 ///     open_for: None,
 ///     answers: None,
 /// });
@@ -48,8 +49,8 @@ pub struct Model {
 /// One basket.
 #[derive(Default)]
 struct ModelBasket {
-    /// Item, units in the cart and units bought. Oldest first.
-    lines: Vec<(Name, Quantity, Quantity)>,
+    /// Items with what the basket holds of them. Oldest first.
+    lines: Vec<(Name, Units)>,
     /// When each item was last touched. May have items that are in no line.
     touches: BTreeMap<Name, LineTouch>,
     /// The largest touch of the events that changed it.
@@ -121,17 +122,20 @@ impl Model {
         basket.last = last.max(basket.last);
         let (lines, users) = (basket.lines.clone(), basket.users.clone());
         basket.users.extend(event.user.clone());
-        let evicted = basket.act(&event.action, self.params.basket_items_max);
+        let evicted = basket.act(&event.action, self.params);
         self.notes.extend((basket.is_split && !was_split).then(|| note(NoteKind::SplitBasket, event)));
+        // To look at an item once more is to touch it.
+        let is_view = self.params.evidence.has_views() && matches!(event.action, Action::View(_));
+        let is_touched = basket.lines != lines || is_view;
         let is_restored = matches!(event.action, Action::Restore(..));
-        self.notes.extend((basket.lines == lines && !is_restored).then(|| note(NoteKind::NoEffect, event)));
+        self.notes.extend((!is_touched && !is_restored).then(|| note(NoteKind::NoEffect, event)));
         let evicted = evicted.map(|item| Note { item: Some(item), ..note(NoteKind::LineEvicted, event) });
         self.notes.extend(evicted);
         if basket.lines.is_empty() {
             self.baskets.remove(&event.basket);
-        } else if self.params.open_for.is_some() && (lines != basket.lines || users != basket.users) {
+        } else if self.params.open_for.is_some() && (is_touched || users != basket.users) {
             basket.touch = touch.max(basket.touch);
-            basket.touch_lines(&lines, event.action.item(), line_touch);
+            basket.touch_lines(&lines, event.action.item(), is_view, line_touch);
         }
     }
 
@@ -164,7 +168,7 @@ impl Model {
         let is_past =
             |basket: &ModelBasket| params.open_for.is_some() && !basket.is_recent(*params, clock(basket));
         for basket in baskets.values_mut().filter(|basket| is_past(basket)) {
-            for (rank, (item, ..)) in (0..).zip(basket.lines_by_touch()) {
+            for (rank, (item, _units)) in (0..).zip(basket.lines_by_touch()) {
                 basket.touches.insert(item, LineTouch::Before(rank));
             }
         }
@@ -179,10 +183,12 @@ impl Model {
     pub fn states(&self) -> BTreeMap<Name, ModelBasketState> {
         let tracked = self.baskets.iter().filter(|_| self.params.open_for.is_some());
         let states = tracked.map(|(name, basket)| {
-            let lines = basket.lines_by_touch().into_iter().rev().map(|(item, cart, bought)| StateLine {
+            let lines = basket.lines_by_touch().into_iter().rev().map(|(item, units)| StateLine {
                 item,
-                in_cart: cart > 0,
-                bought: bought > 0,
+                in_cart: units.cart > 0,
+                bought: units.bought > 0,
+                viewed: units.viewed,
+                is_interaction: self.params.evidence.quantity(units) > 0,
             });
             let clock = self.clocks.get(&basket.partition).copied().unwrap_or_default();
             let state = ModelBasketState {
@@ -196,10 +202,15 @@ impl Model {
         states.collect()
     }
 
-    /// The items of each basket.
+    /// The items of each basket that has any, by the evidence that counts.
     pub fn interactions(&self) -> BTreeMap<Name, BTreeSet<Name>> {
-        let items = |basket: &ModelBasket| basket.lines.iter().map(|line| line.0.clone()).collect();
-        self.baskets.iter().map(|(name, basket)| (name.clone(), items(basket))).collect()
+        let evidence = self.params.evidence;
+        let items = |basket: &ModelBasket| -> BTreeSet<Name> {
+            let held = basket.lines.iter().filter(|(_item, units)| evidence.quantity(*units) > 0);
+            held.map(|(item, _units)| item.clone()).collect()
+        };
+        let baskets = self.baskets.iter().map(|(name, basket)| (name.clone(), items(basket)));
+        baskets.filter(|(_name, items)| !items.is_empty()).collect()
     }
 
     /// Every list that is not empty, computed from scratch. Takes time in proportion to the pairs of all baskets.
@@ -230,18 +241,21 @@ impl ModelBasket {
     }
 
     /// Applies an action to the lines. Returns the item that a new line of a full basket evicted.
-    fn act(&mut self, action: &Action<Name>, items_max: usize) -> Option<Name> {
+    fn act(&mut self, action: &Action<Name>, params: Params) -> Option<Name> {
         let lines = &mut self.lines;
-        if let Action::Add(item, _)
+        if let Action::View(item)
+        | Action::Add(item, _)
         | Action::Set(item, _)
         | Action::Purchase(item, _)
         | Action::Restore(item, ..) = action
             && !lines.iter().any(|line| line.0 == *item)
         {
-            lines.push((item.clone(), 0, 0));
+            lines.push((item.clone(), Units::default()));
         }
-        for (item, cart, bought) in lines.iter_mut() {
+        for (item, units) in lines.iter_mut() {
+            let Units { cart, bought, viewed } = units;
             match action {
+                Action::View(looked_at) if looked_at == item => *viewed |= params.evidence.has_views(),
                 Action::Add(added, more) if added == item => *cart = cart.saturating_add(*more),
                 Action::Remove(gone, None) if gone == item => *cart = 0,
                 Action::Remove(gone, Some(fewer)) if gone == item => *cart = cart.saturating_sub(*fewer),
@@ -255,29 +269,36 @@ impl ModelBasket {
                 Action::Clear => *cart = 0,
                 Action::Checkout => *bought = bought.saturating_add(std::mem::take(cart)),
                 Action::Cancel => *bought = 0,
-                Action::Forget => (*cart, *bought) = (0, 0),
-                Action::Restore(held, was) if held == item => (*cart, *bought) = (was.cart, was.bought),
+                Action::Forget => *units = Units::default(),
+                Action::Restore(held, was) if held == item => *units = was.units,
                 _ => {}
             }
         }
-        lines.retain(|&(_, cart, bought)| cart > 0 || bought > 0);
-        (lines.len() > items_max).then(|| lines.remove(0).0)
+        lines.retain(|(_item, units)| units.cart > 0 || units.bought > 0 || units.viewed);
+        (lines.len() > params.basket_items_max).then(|| lines.remove(0).0)
     }
 
-    /// Notes that an event about `item` changed the lines, which were `before`.
-    fn touch_lines(&mut self, before: &[(Name, Quantity, Quantity)], item: Option<&Name>, touch: LineTouch) {
+    /// Notes that an event about `item` changed the lines, which were `before`, or viewed it.
+    fn touch_lines(
+        &mut self,
+        before: &[(Name, Units)],
+        item: Option<&Name>,
+        is_view: bool,
+        touch: LineTouch,
+    ) {
         let ModelBasket { lines, touches, .. } = self;
         touches.retain(|item, _touch| lines.iter().any(|line| line.0 == *item));
-        if let Some(line) = lines.iter().find(|line| item == Some(&line.0) && !before.contains(line)) {
+        let is_touched = |line: &&(Name, Units)| item == Some(&line.0) && (is_view || !before.contains(line));
+        if let Some(line) = lines.iter().find(is_touched) {
             let touched = touches.entry(line.0.clone()).or_insert(touch);
             *touched = touch.max(*touched);
         }
     }
 
     /// The lines, the most recently touched last. Lines with the same touch are in the order in which they were added.
-    fn lines_by_touch(&self) -> Vec<(Name, Quantity, Quantity)> {
+    fn lines_by_touch(&self) -> Vec<(Name, Units)> {
         let mut lines = self.lines.clone();
-        lines.sort_by_key(|(item, ..)| self.touches[item]);
+        lines.sort_by_key(|(item, _units)| self.touches[item]);
         lines
     }
 }

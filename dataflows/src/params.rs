@@ -1,6 +1,6 @@
 //! The settings that shape the lists: [`Params`].
 
-use crate::{AnswerParams, Counts, Neighbour, Scoring};
+use crate::{AnswerParams, Counts, Evidence, Neighbour, Scoring};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 
@@ -68,13 +68,14 @@ impl ListParams {
 ///
 /// # Examples
 /// ```
-/// use deltacart_dataflows::{Algorithm, ListParams, Measure, Params, Scoring};
+/// use deltacart_dataflows::{Algorithm, Evidence, ListParams, Measure, Params, Scoring};
 /// let params = Params {
 ///     algorithm: Algorithm::Fast,
 ///     lists: ListParams { k: 10, scoring: Scoring::new(Measure::Cosine), scores: true },
 ///     basket_items_max: 10_000,
 ///     basket_idle: None,
 ///     item_baskets_max: None,
+///     evidence: Evidence::default(),
 ///     open_for: None,
 ///     answers: None,
 /// };
@@ -88,6 +89,8 @@ pub struct Params {
     pub algorithm: Algorithm,
     /// The shape of a list.
     pub lists: ListParams,
+    /// The kinds of events that hold an item in a basket.
+    pub evidence: Evidence,
     /// The most lines of a basket, at least 1. In a full basket a new line evicts the oldest.
     pub basket_items_max: usize,
     /// Milliseconds without an event after which a basket expires, by the clock of its partition. None: never.

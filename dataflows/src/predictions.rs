@@ -69,7 +69,7 @@ struct Carts(BTreeMap<Name, Cart>);
 /// An open cart at the end of an epoch.
 #[derive(Default)]
 struct Cart {
-    /// The items in the cart, sorted.
+    /// The items that are wanted ([`StateLine::is_wanted`](crate::StateLine)), sorted.
     items: Vec<Item>,
     /// Its answer. Empty if it has none.
     answer: List,
@@ -133,8 +133,8 @@ impl Carts {
     /// that the cart has.
     fn change(&mut self, name: Name, state: BasketState, mut came: impl FnMut(&Name, Touch, Item, &List)) {
         let BasketState { touch, lines, is_recent, .. } = state;
-        let in_cart = lines.iter().filter(|line| line.in_cart && is_recent);
-        let mut items: Vec<Item> = in_cart.map(|line| line.item).collect();
+        let wanted = lines.iter().filter(|line| line.is_wanted() && is_recent);
+        let mut items: Vec<Item> = wanted.map(|line| line.item).collect();
         items.sort_unstable();
         if let Some(cart) = self.0.get(&name) {
             let new = items.iter().filter(|item| cart.items.binary_search(item).is_err());

@@ -92,12 +92,38 @@ pub struct Position {
     pub index: u32,
 }
 
+/// What a basket holds of an item.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Units {
+    /// Units in the cart.
+    pub cart: Quantity,
+    /// Units bought.
+    pub bought: Quantity,
+    /// Whether the item was viewed.
+    pub viewed: bool,
+}
+
+impl Units {
+    /// Whether nothing of the item is left.
+    ///
+    /// ```
+    /// use deltacart_dataflows::Units;
+    /// assert!(Units::default().is_zero());
+    /// assert!(!Units { viewed: true, ..Units::default() }.is_zero());
+    /// ```
+    pub fn is_zero(self) -> bool {
+        self == Units::default()
+    }
+}
+
 /// What an event does to one basket. `I` is the item: a [`Name`] in the input, an [`Item`](crate::Item) once numbered.
 ///
-/// A line has two quantities, units *in the cart* and units *bought*. Neither falls below 0. The line is an interaction
-/// while either is above 0.
+/// A line has two quantities, units *in the cart* and units *bought*, and may have been *viewed*. Neither quantity
+/// falls below 0. Which of the three make the line an interaction is [`Evidence`](crate::Evidence).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Action<I> {
+    /// Views the item.
+    View(I),
     /// Adds units of the item to the cart.
     Add(I, Quantity),
     /// Removes units from the cart. None removes all.
@@ -125,10 +151,8 @@ pub enum Action<I> {
 /// A line and its basket as a snapshot has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Restored {
-    /// Units in the cart.
-    pub cart: Quantity,
-    /// Units bought.
-    pub bought: Quantity,
+    /// What the basket holds of the item.
+    pub units: Units,
     /// The time of the basket's last event. 0 where it is unknown.
     pub last: Millis,
     /// When the basket was last touched. None where touches were not tracked.
@@ -147,7 +171,8 @@ impl<I> Action<I> {
     /// ```
     pub fn item(&self) -> Option<&I> {
         match self {
-            Action::Add(item, _)
+            Action::View(item)
+            | Action::Add(item, _)
             | Action::Remove(item, _)
             | Action::Set(item, _)
             | Action::Purchase(item, _)
@@ -165,6 +190,7 @@ impl<I> Action<I> {
     /// ```
     pub fn map_item<J>(self, f: impl FnOnce(I) -> J) -> Action<J> {
         match self {
+            Action::View(item) => Action::View(f(item)),
             Action::Add(item, quantity) => Action::Add(f(item), quantity),
             Action::Remove(item, quantity) => Action::Remove(f(item), quantity),
             Action::Set(item, quantity) => Action::Set(f(item), quantity),
@@ -200,7 +226,8 @@ impl<I> Action<I> {
             Action::Checkout => (0, bought.saturating_add(cart)),
             Action::Cancel => (cart, 0),
             Action::Forget | Action::ForgetUser => (0, 0),
-            Action::Restore(_, ref restored) => (restored.cart, restored.bought),
+            Action::Restore(_, ref restored) => (restored.units.cart, restored.units.bought),
+            Action::View(_) => (cart, bought),
         }
     }
 }

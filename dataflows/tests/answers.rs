@@ -1,7 +1,7 @@
 //! Answers equal the plain model's after every epoch: every way, every exclusion, every number of workers.
 
 use crate::harness::{self, params};
-use crate::shop::{Random, churn, epochs, item_name};
+use crate::shop::{Random, churn, epochs, evidence, item_name};
 use deltacart_dataflows::{
     Action, Algorithm, AnswerParams, Blend, Combine, Epoch, Event, Exclude, List, ListParams, Measure, Model,
     Name, Neighbour, Params, Question, QuestionAnswer, Requests, Subject, Way, model_answers, recommend,
@@ -159,8 +159,9 @@ proptest! {
 
     #[test]
     fn random_events(epochs in epochs(), answers in answer_settings(), which in 0usize..8, k in 1usize..8,
-        open_for in prop_oneof![1u64..60, Just(1 << 40)], workers in 1usize..=4) {
-        check(&epochs, settings(Measure::ALL[which], k, open_for, answers), workers);
+        open_for in prop_oneof![1u64..60, Just(1 << 40)], workers in 1usize..=4, evidence in evidence()) {
+        let params = settings(Measure::ALL[which], k, open_for, answers);
+        check(&epochs, Params { evidence, ..params }, workers);
     }
 }
 
@@ -397,7 +398,7 @@ fn shops_of_any_size() {
         let lists = shop.plan.params.lists;
         let lists = ListParams { scores: true, ..lists };
         let params = settings(Measure::Cosine, 10, 1 << 40, answers);
-        let params = Params { lists, ..params };
+        let params = Params { lists, evidence: shop.plan.params.evidence, ..params };
         let actual = run(&epochs, params, shop.plan.workers).pop().unwrap();
         let mut model = Model::new(params);
         for events in &epochs {
@@ -410,4 +411,37 @@ fn shops_of_any_size() {
             assert_eq!(actual.get(subject), Some(expected), "seed {seed}, {subject:?}, {answers:?}");
         }
     }
+}
+
+/// With views as evidence, whoever looks has a cart: a view opens it and touches it, and what was bought is out of it.
+/// Without, a view changes nothing.
+#[test]
+fn a_view_opens_a_cart() {
+    let item = |name: &str| Name::from(name);
+    let buy = |offset, basket, name| harness::event(offset, basket, None, Action::Purchase(item(name), 1));
+    let ann = |offset, action| harness::event(offset, "a", Some("ann"), action);
+    let epochs = [
+        vec![buy(0, "1", "tea"), buy(1, "1", "milk"), buy(2, "2", "mug"), buy(3, "2", "pot")],
+        vec![ann(4, Action::View(item("tea")))],
+        vec![ann(5, Action::View(item("mug")))],
+        vec![ann(6, Action::View(item("tea")))],
+        vec![ann(7, Action::Purchase(item("tea"), 1))],
+    ];
+    let by = Way::Baskets;
+    let answers = AnswerParams { by, items: 1, users: 5, refresh: None, ..AnswerParams::default() };
+    let params = settings(Measure::Cosine, 10, 1 << 40, answers);
+    let run = |evidence: &str| {
+        let params = Params { evidence: evidence.parse().unwrap(), ..params };
+        check(&epochs, params, 2);
+        let of = |answers: &Answers, subject| answers.get(&subject).map(|list| names(list).join(" "));
+        let cart = |answers: &Answers| of(answers, Subject::Cart("a".into()));
+        let user = |answers: &Answers| of(answers, Subject::User("ann".into()));
+        run(&epochs, params, 2).iter().map(|answers| (cart(answers), user(answers))).collect::<Vec<_>>()
+    };
+    let is = |items: &str| (Some(items.to_owned()), Some(items.to_owned()));
+    let seen = run("view,purchase");
+    // The item touched last counts: the second view of tea makes it tea again.
+    assert_eq!(seen[..4], [(None, None), is("milk"), is("pot"), is("milk")]);
+    assert_eq!(seen[4].0.as_deref(), Some("pot"), "tea is bought: the mug is what ann looks at");
+    assert_eq!(run("add,purchase")[..4], [(None, None), (None, None), (None, None), (None, None)]);
 }

@@ -1,8 +1,8 @@
 //! What the tests share: a dataflow run to its end over epochs of events, and what its updates add up to.
 
 use deltacart_dataflows::{
-    Action, Algorithm, Epoch, Event, List, ListParams, Measure, Model, Name, Params, Position, Scoring,
-    StateStats, recommend,
+    Action, Algorithm, Epoch, Event, Evidence, List, ListParams, Measure, Model, Name, Params, Position,
+    Scoring, StateStats, recommend,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -29,6 +29,7 @@ pub(crate) fn params(algorithm: Algorithm, measure: Measure, k: usize) -> Params
         basket_items_max: 10_000,
         basket_idle: None,
         item_baskets_max: None,
+        evidence: Evidence::default(),
         open_for: None,
         answers: None,
     }

@@ -3,7 +3,7 @@
 
 use crate::answers::{answer_settings, settings};
 use crate::harness::event;
-use crate::shop::{churn, epochs};
+use crate::shop::{churn, epochs, evidence};
 use deltacart_dataflows::{
     Action, AnswerParams, CartSample, Epoch, Event, List, Measure, Model, ModelBasketState, Name, Params,
     Prediction, Requests, Subject, Way, model_answers, recommend_core,
@@ -42,10 +42,10 @@ fn run(epochs: &[Vec<Event>], params: Params, sample: CartSample, workers: usize
     by_epoch
 }
 
-/// The items in a cart, if it is open.
-fn in_cart(state: Option<&ModelBasketState>) -> Vec<Name> {
+/// The items that are wanted in a cart, if it is open.
+fn wanted(state: Option<&ModelBasketState>) -> Vec<Name> {
     let lines = state.filter(|state| state.is_recent).map(|state| state.lines.as_slice()).unwrap_or_default();
-    lines.iter().filter(|line| line.in_cart).map(|line| line.item.clone()).collect()
+    lines.iter().filter(|line| line.is_wanted()).map(|line| line.item.clone()).collect()
 }
 
 /// The predictions of the plain model, by epoch, sorted.
@@ -59,9 +59,9 @@ fn expected(epochs: &[Vec<Event>], params: Params, sample: CartSample) -> Vec<Ve
         let after = model.states();
         let mut predictions = Vec::new();
         for (cart, state) in after.iter().filter(|(cart, _state)| sample.has(cart)) {
-            let before = in_cart(states.get(cart));
+            let before = wanted(states.get(cart));
             for item in
-                in_cart(Some(state)).into_iter().filter(|item| !before.is_empty() && !before.contains(item))
+                wanted(Some(state)).into_iter().filter(|item| !before.is_empty() && !before.contains(item))
             {
                 let answer = answers.get(&Subject::Cart(cart.clone())).map(Vec::as_slice).unwrap_or_default();
                 let rank = answer.iter().position(|entry| entry.item == item).map(|index| index as u32 + 1);
@@ -91,8 +91,9 @@ proptest! {
     #[test]
     fn random_events(epochs in epochs(), answers in answer_settings(), which in 0usize..8,
         open_for in prop_oneof![1u64..60, Just(1 << 40)], share in prop_oneof![Just(1.0), 0.1f64..0.9],
-        workers in 1usize..=4) {
-        check(&epochs, settings(Measure::ALL[which], 5, open_for, answers), share, workers);
+        workers in 1usize..=4, evidence in evidence()) {
+        let params = settings(Measure::ALL[which], 5, open_for, answers);
+        check(&epochs, Params { evidence, ..params }, share, workers);
     }
 }
 

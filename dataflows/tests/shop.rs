@@ -1,7 +1,7 @@
 //! Random shops: events, settings and ways to cut epochs.
 
 use crate::harness::{event, params};
-use deltacart_dataflows::{Action, Algorithm, Event, Measure, Millis, Name, Params};
+use deltacart_dataflows::{Action, Algorithm, Event, Evidence, Measure, Millis, Name, Params};
 pub(crate) use deltacart_testing::{Random, item_name};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -18,6 +18,7 @@ fn action() -> impl Strategy<Value = Action<Name>> {
         1 => (item.clone(), 0u32..3).prop_map(|(item, quantity)| Action::Set(item, quantity)),
         2 => (item.clone(), 1u32..3).prop_map(|(item, quantity)| Action::Purchase(item, quantity)),
         2 => (item, some).prop_map(|(item, quantity)| Action::Refund(item, quantity)),
+        1 => prop_oneof![3 => 0u64..6, 1 => 0u64..40].prop_map(|item| Action::View(item_name(item))),
         1 => Just(Action::Clear),
         1 => Just(Action::Checkout),
         1 => Just(Action::Cancel),
@@ -141,6 +142,13 @@ fn with_history(seed: u64, mut events: Vec<Event>, lengths: &[usize]) -> Vec<Vec
     epochs
 }
 
+/// Any evidence, mostly the usual.
+pub(crate) fn evidence() -> impl Strategy<Value = Evidence> {
+    let all = ["view", "add", "purchase", "view,add", "view,purchase", "view,add,purchase"];
+    let any = (0..all.len()).prop_map(move |which| all[which].parse().unwrap());
+    prop_oneof![2 => Just(Evidence::default()), 1 => any]
+}
+
 prop_compose! {
     /// Settings of every kind.
     pub(crate) fn settings()(algorithm in prop_oneof![3 => Just(Algorithm::Fast), 1 => Just(Algorithm::Reference)],
@@ -149,10 +157,11 @@ prop_compose! {
         damping in prop_oneof![3 => Just(0.0), 1 => 0.0f64..30.0],
         cap in prop_oneof![4 => Just(10_000usize), 1 => 1usize..6],
         idle in prop_oneof![2 => Just(None), 1 => (1u64..80).prop_map(NonZeroU64::new)],
-        sample in prop_oneof![3 => Just(None), 2 => (1u32..24).prop_map(NonZeroU32::new)]) -> Params {
+        sample in prop_oneof![3 => Just(None), 2 => (1u32..24).prop_map(NonZeroU32::new)],
+        evidence in evidence()) -> Params {
         let params = params(algorithm, Measure::ALL[which], k);
         let mut params = Params {
-            basket_items_max: cap, basket_idle: idle, item_baskets_max: sample, ..params
+            basket_items_max: cap, basket_idle: idle, item_baskets_max: sample, evidence, ..params
         };
         params.lists.scores = scores;
         let scoring = &mut params.lists.scoring;

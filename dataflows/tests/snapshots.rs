@@ -2,7 +2,7 @@
 //! publishes the lists of one that was never stopped.
 
 use crate::harness::{Lists, last, model, params};
-use crate::shop::{cut, events, lengths};
+use crate::shop::{cut, events, evidence, lengths};
 use deltacart_dataflows::{
     Algorithm, BasketCopy, Epoch, Event, Measure, Params, Requests, SnapshotRequest, SnapshotSink,
     recommend_core,
@@ -103,11 +103,12 @@ proptest! {
         lengths in lengths(),
         at in 0usize..40,
         items_max in prop_oneof![Just(2usize), Just(100)],
+        evidence in evidence(),
         idle in prop_oneof![Just(None), (1u64..80).prop_map(NonZeroU64::new)],
         workers in (1usize..4, 1usize..4),
     ) {
         let params = params(Algorithm::Fast, Measure::Cosine, 4);
-        let params = Params { basket_items_max: items_max, basket_idle: idle, ..params };
+        let params = Params { basket_items_max: items_max, basket_idle: idle, evidence, ..params };
         let mut epochs = cut(&events, &lengths);
         epochs.push(Vec::new());
         let at = at % (epochs.len() - 1);

@@ -3,7 +3,7 @@
 
 use crate::expiry::over_partitions;
 use crate::harness::{event, params};
-use crate::shop::{cut, events, lengths};
+use crate::shop::{cut, events, evidence, lengths};
 use crate::snapshots::copies;
 use deltacart_dataflows::{
     Action, Algorithm, BasketState, Epoch, Event, Item, Measure, Millis, Model, ModelBasketState, Name,
@@ -41,9 +41,9 @@ fn numbered(event: &Event, items: &[Name]) -> Event<Item> {
 
 fn named(state: &BasketState, items: &[Name]) -> BasketState<Name> {
     let BasketState { basket, name, users, touch, lines, is_recent } = state.clone();
-    let line = |StateLine { item, in_cart, bought }: StateLine| {
+    let line = |StateLine { item, in_cart, bought, viewed, is_interaction }: StateLine| {
         let item = items[item.number() as usize].clone();
-        StateLine { item, in_cart, bought }
+        StateLine { item, in_cart, bought, viewed, is_interaction }
     };
     BasketState { basket, name, users, touch, lines: lines.into_iter().map(line).collect(), is_recent }
 }
@@ -127,13 +127,13 @@ fn model(epochs: &[Vec<Event>], params: Params) -> (Vec<States>, BTreeSet<Epoch>
     let mut forgot = BTreeSet::new();
     let states = (0..).zip(epochs).map(|(epoch, events)| {
         for event in events {
-            let before = model.interactions().len();
-            let is_held = |model: &Model| model.interactions().contains_key(&event.basket);
+            let before = model.states().len();
+            let is_held = |model: &Model| model.states().contains_key(&event.basket);
             let was_held = is_held(&model);
             model.apply(event);
             let is_forgotten = match event.action {
                 Action::Forget => was_held && !is_held(&model),
-                Action::ForgetUser => model.interactions().len() < before,
+                Action::ForgetUser => model.states().len() < before,
                 _ => false,
             };
             if is_forgotten {
@@ -159,11 +159,11 @@ fn check(epochs: &[Vec<Event>], params: Params, workers: usize) {
 
 prop_compose! {
     /// Settings of baskets: whether they fill up, expire, and how long they are recent.
-    fn settings()(cap in prop_oneof![2 => Just(10_000usize), 1 => 1usize..6],
-        idle in prop_oneof![2 => Just(None), 1 => (1u64..80).prop_map(NonZeroU64::new)],
-        open_for in 1u64..60) -> Params {
+    fn settings()(evidence in evidence(), cap in prop_oneof![2 => Just(10_000usize), 1 => 1usize..6],
+        idle in prop_oneof![2 => Just(None), 1 => (1u64..80).prop_map(NonZeroU64::new)], open_for in 1u64..60)
+        -> Params {
         let params = params(Algorithm::Fast, Measure::Count, 5);
-        Params { basket_items_max: cap, basket_idle: idle, open_for: NonZeroU64::new(open_for), ..params }
+        Params { evidence, basket_items_max: cap, basket_idle: idle, open_for: NonZeroU64::new(open_for), ..params }
     }
 }
 
@@ -196,6 +196,8 @@ proptest! {
             epochs.iter().flatten().for_each(|event| model.apply(event));
             model.interactions()
         };
+        // States have lines without evidence, too.
+        let params = Params { evidence: "view,add,purchase".parse().unwrap(), ..params };
         let items = |states: &States| -> BTreeMap<Name, BTreeSet<Name>> {
             let items = |state: &ModelBasketState| state.lines.iter().map(|line| line.item.clone()).collect();
             states.iter().map(|(name, state)| (name.clone(), items(state))).collect()

@@ -114,7 +114,7 @@ pub trait Decoder {
 pub struct Decoded {
     /// Events appended.
     pub events: u32,
-    /// Views: understood and ignored for now.
+    /// Views that are no events: understood and ignored ([`DecodeOptions::views`]).
     pub views: u32,
     /// Events of other kinds than those about carts (a page view, a search): ignored.
     pub others: u32,
@@ -135,6 +135,7 @@ struct FormatDecoder {
     format: FormatKind,
     limits: Limits,
     tombstones: Tombstones,
+    views: bool,
     duplicates: Duplicates,
 }
 
@@ -159,7 +160,7 @@ impl Decoder for FormatDecoder {
         let position = Position { offset: record.offset, ..Position::default() };
         let recent = self.duplicates.of_partition(record.partition);
         let mut sink = Sink::new(events, &self.limits, recent, position);
-        sink.key = record.key;
+        (sink.key, sink.keeps_views) = (record.key, self.views);
         let result = match record.value {
             None if record.truncated => {
                 Err(Reject::new(Reason::TooLarge, "the record is longer than the limit"))

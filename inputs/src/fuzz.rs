@@ -142,6 +142,7 @@ fn check_event(event: &Event, options: &DecodeOptions) {
         Action::Add(_, quantity) | Action::Set(_, quantity) | Action::Purchase(_, quantity) => *quantity,
         Action::Remove(_, quantity) | Action::Refund(_, quantity) => quantity.unwrap_or_default(),
         Action::Restore(..) => panic!("no shop says this: {event:?}"),
+        Action::View(_) => 0,
         Action::Clear | Action::Checkout | Action::Cancel | Action::Forget | Action::ForgetUser => 0,
     };
     assert!(quantity <= limits.quantity_max * 10u32.pow(limits.quantity_decimals), "{event:?}");
@@ -174,6 +175,7 @@ fn usual(format: Format) -> DecodeOptions {
 fn variants(usual: DecodeOptions) -> Vec<DecodeOptions> {
     let names = "add=in,remove=out,set=exactly,purchase=sold,refund=back,clear=away,cancel=off,update=now";
     let mut other = usual.clone();
+    other.views = true;
     other.event_names = format!("{names},forget=gone,view=seen,other=*").parse().expect("all are kinds");
     other.repeated_orders = RepeatedOrders::Drop;
     other.limits.quantity_decimals = 2;

@@ -114,6 +114,8 @@ impl Settings {
             registry,
             null_words,
             time_format,
+            // By --evidence.
+            views: _,
         } = decode;
         self.set(&format!("--format{of}"), format);
         self.set(&format!("--basket{of}"), basket);
@@ -140,8 +142,16 @@ impl Settings {
     }
 
     fn set_params(&mut self, params: &Params) {
-        let Params { algorithm, lists, basket_items_max, basket_idle, item_baskets_max, open_for, answers } =
-            params;
+        let Params {
+            algorithm,
+            lists,
+            basket_items_max,
+            basket_idle,
+            item_baskets_max,
+            evidence,
+            open_for,
+            answers,
+        } = params;
         let ListParams { k, scoring, scores } = lists;
         let Scoring { measure, alpha, damping, min_count, digits } = scoring;
         self.set("--engine", algorithm);
@@ -155,6 +165,7 @@ impl Settings {
         self.set("--max-basket-items", basket_items_max);
         self.set("--basket-idle", basket_idle);
         self.set("--max-item-baskets", item_baskets_max);
+        self.set("--evidence", evidence);
         self.set("--open-for", open_for);
         self.set("--recommend, --answer-by and the settings of answers", answers);
     }

@@ -109,6 +109,7 @@ fn decode(args: &RunArgs, input: &InputArg) -> Result<DecodeOptions> {
     decode.duplicate_horizon = args.duplicate_horizon;
     decode.repeated_orders = args.repeated_orders;
     decode.tombstones = args.tombstones;
+    decode.views = args.evidence.has_views();
     decode.limits.quantity_decimals = args.quantity_decimals;
     decode.limits.record_bytes_max = args.max_record_bytes;
     decode.limits.part_rejects_max = args.max_letters_per_record.get();

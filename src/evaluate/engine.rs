@@ -12,8 +12,8 @@
 
 use anyhow::{Result, anyhow, ensure};
 use deltacart_dataflows::{
-    AnswerParams, Blend, EpochSession, Event, ListParams, Params, PerEpoch, Question, QuestionAnswer,
-    Requests, Way, recommend_core,
+    AnswerParams, Blend, EpochSession, Event, Evidence, ListParams, Params, PerEpoch, Question,
+    QuestionAnswer, Requests, Way, recommend_core,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -233,6 +233,7 @@ pub(super) fn engine_params(lists: ListParams, answers: &[AnswerParams]) -> Para
         basket_items_max: BASKET_ITEMS_MAX,
         basket_idle: None,
         item_baskets_max: None,
+        evidence: Evidence::default(),
         open_for: Some(OPEN_FOR),
         answers: Some(answers),
     }

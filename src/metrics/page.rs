@@ -38,7 +38,11 @@ pub(super) struct Page {
 const COUNTERS: [(Counter, &str, &str); 17] = [
     (Counter::Records, "deltacart_records", "Records read"),
     (Counter::Events, "deltacart_events", "Events taken in"),
-    (Counter::Views, "deltacart_views", "Views, which are ignored"),
+    (
+        Counter::Views,
+        "deltacart_views",
+        "Views that were ignored, because --evidence has no view, and views of carts",
+    ),
     (Counter::Others, "deltacart_others", "Events of kinds that do not concern baskets, which are ignored"),
     (
         Counter::Anonymous,

@@ -19,7 +19,7 @@ use crate::job::{
 use crate::output::{Envelope, OutputOptions, RowKind, WORKER_SLOTS};
 use crate::outputs::Content;
 use anyhow::{Context, Result, ensure};
-use deltacart_dataflows::{Algorithm, ListParams, Measure, Params, Scoring};
+use deltacart_dataflows::{Algorithm, Evidence, ListParams, Measure, Params, Scoring};
 use deltacart_inputs::kafka::StartFrom;
 use deltacart_inputs::{DecodeOptions, Format, OnExpired};
 use std::cell::{OnceCell, RefCell};
@@ -68,6 +68,8 @@ struct Seed {
     /// The number of event ids remembered for duplicates; the same in all runs.
     horizon: usize,
     basket_items_max: usize,
+    /// Which events hold an item in a basket; the same in all runs.
+    evidence: Evidence,
     /// The settings of each run so far.
     settings: Vec<RunSettings>,
     /// How many topics the job reads. A topic may be added behind the first at any start.
@@ -78,7 +80,10 @@ struct Seed {
 impl Seed {
     fn new(sim: &SimContext) -> Seed {
         let horizon = sim.pick(&[1, 5, 30, 1000]);
-        let (shop, broker) = (Shop::new(sim, horizon), Broker::new(sim));
+        // Adds and purchases always count: beacons are added, and baskets in both topics need either of them.
+        let evidence = if sim.one_in(3) { "view,add,purchase".parse() } else { Ok(Evidence::default()) };
+        let evidence = evidence.expect("three kinds of evidence");
+        let (shop, broker) = (Shop::new(sim, horizon, evidence), Broker::new(sim));
         let commits: Rc<RefCell<Vec<Commit>>> = Rc::default();
         let (known, place) = (Rc::clone(&commits), broker.clone());
         let (letters, retention) = (Letters::default(), Retention::default());
@@ -95,6 +100,7 @@ impl Seed {
             commits,
             horizon,
             basket_items_max: sim.pick(&[3, 100]),
+            evidence,
             settings: Vec::new(),
             topics: 1,
             records_left: RECORDS,
@@ -202,6 +208,7 @@ impl Seed {
             basket_items_max: self.basket_items_max,
             basket_idle: None,
             item_baskets_max: NonZeroU32::new(sim.pick(&[0, 0, 0, 0, 0, 0, 2, 8])),
+            evidence: self.evidence,
             open_for: None,
             answers: None,
         };
@@ -227,7 +234,7 @@ impl Seed {
         } else if self.topics < topics && sim.one_in(3) {
             self.topics += 1;
         }
-        let streams = streams(self.topics, until_end, self.horizon);
+        let streams = streams(self.topics, until_end, self.horizon, self.evidence);
         let job = Job {
             streams,
             params,
@@ -359,9 +366,10 @@ impl Seed {
 }
 
 /// The first topics as the input of a job.
-fn streams(topics: u8, until_end: bool, horizon: usize) -> Streams {
+fn streams(topics: u8, until_end: bool, horizon: usize, evidence: Evidence) -> Streams {
     let mut decode = DecodeOptions::new(Format::Json);
     decode.duplicate_horizon = horizon;
+    decode.views = evidence.has_views();
     let topic = |name: &str| Input::Topic {
         name: name.to_owned(),
         from: StartFrom::Beginning,

@@ -12,7 +12,7 @@
 
 use super::retention::Gaps;
 use super::sim_context::{Fault, SimContext};
-use deltacart_dataflows::{Action, Event, Model, Name, Params, Partition, Position};
+use deltacart_dataflows::{Action, Event, Evidence, Model, Name, Params, Partition, Position};
 use deltacart_testing::{Plan, Random, Size, Zipf};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -57,10 +57,12 @@ struct Inner {
     random: Random,
     /// Within how many ids of a partition a repetition is found.
     horizon: usize,
+    /// Customers look at items where views are evidence.
+    evidence: Evidence,
 }
 
 impl Shop {
-    pub(super) fn new(sim: &SimContext, horizon: usize) -> Shop {
+    pub(super) fn new(sim: &SimContext, horizon: usize, evidence: Evidence) -> Shop {
         let partitions = || (0..1 + sim.below(3)).map(|_| Log::default()).collect();
         let topics = (0..1 + u64::from(sim.one_in(3))).map(|_| partitions()).collect();
         let mut random = Random::new(sim.below(u64::MAX));
@@ -69,7 +71,7 @@ impl Shop {
         let items = Zipf::new(plan.items.min(12), plan.item_skew);
         let baskets = Zipf::new(plan.baskets.min(8), plan.basket_skew);
         let sim = sim.clone();
-        Shop(Rc::new(RefCell::new(Inner { sim, topics, items, baskets, random, horizon })))
+        Shop(Rc::new(RefCell::new(Inner { sim, topics, items, baskets, random, horizon, evidence })))
     }
 
     /// Writes this many records to random partitions.
@@ -301,7 +303,7 @@ impl Inner {
             "forget",
             "forget user",
         ];
-        let kind = sim.pick(&kinds);
+        let kind = if self.evidence.has_views() && sim.one_in(4) { "view" } else { sim.pick(&kinds) };
         if kind == "forget user" {
             let user = format!("u{place}-{}", sim.below(3));
             return produced(kind, "", Some(&user), None, None, id);
@@ -346,6 +348,7 @@ fn produced(
         value["items"] = items.iter().map(line).collect();
     }
     let action = |item: Name| match (kind, quantity) {
+        ("view", _) => Action::View(item),
         ("add", quantity) => Action::Add(item, quantity.unwrap_or(1)),
         ("set", quantity) => Action::Set(item, quantity.unwrap_or(0)),
         ("remove", quantity) => Action::Remove(item, quantity),

@@ -6,7 +6,7 @@ use super::manifest::{StateSettings, StateShape, StreamState};
 use super::store::Store;
 use crate::job::{Job, StatePlace, Stream, Streams};
 use anyhow::Result;
-use deltacart_dataflows::Partition;
+use deltacart_dataflows::{Evidence, Partition};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +52,9 @@ fn store(place: &StatePlace, claim: bool) -> Result<Arc<dyn Store>> {
 fn shape(job: &Job) -> StateShape {
     let mut settings = StateSettings::new();
     settings.insert("max-basket-items".to_owned(), job.params.basket_items_max.to_string());
+    if job.params.evidence != Evidence::default() {
+        settings.insert("evidence".to_owned(), job.params.evidence.to_string());
+    }
     if let Some(idle) = job.params.basket_idle {
         settings.insert("basket-idle".to_owned(), format!("{:?}", Duration::from_millis(idle.get())));
     }

@@ -6,7 +6,8 @@
 //! ids        partition · count · names               the event ids of a partition, the oldest first
 //! baskets    count · names of items that are new     items are numbered through the part, in this order
 //!            count · baskets
-//! basket     name · partition · clock · time · count · touch … · count · users · count · (item, in the cart, bought) …
+//! basket     name · partition · clock · time · count · touch … · count · users · count · lines · …
+//! line       item · in the cart, times 2, plus 1 if it was viewed · bought
 //!            count · line touches
 //! line touch 0 · rank, or 1 · touch
 //! touch      time · offset · partition · index
@@ -19,6 +20,7 @@
 //! Numbers and names are encoded as in `fields`. A basket of more than [`ENTRY_MAX`] lines or users is split into
 //! several consecutive entries.
 //!
+//! - Versions 1 to 4 had no views. What they have of a line is item, in the cart, bought.
 //! - Versions 1 to 3 had no clocks and no touches. The clock is read as the time of the basket, as those versions used
 //!   it.
 //! - Versions 1 and 2 had one stream, and a partition was a single number.
@@ -33,7 +35,7 @@ use super::fields::Packing as Filling;
 use super::fields::{Fields, NAME_BYTES_MAX, Packed, Packing};
 use super::frame::{RAW_BYTES_MAX, invalid, read_block};
 use crc32fast::Hasher;
-use deltacart_dataflows::{BasketCopy, LineTouch, Name, Partition, Touch};
+use deltacart_dataflows::{BasketCopy, LineTouch, Name, Partition, Touch, Units};
 use foldhash::quality::RandomState;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -41,12 +43,13 @@ use std::io::{self, Read, Write};
 const MAGIC: &[u8; 6] = b"dcpart";
 
 /// The version that is written, and the newest that is read.
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 
-/// The first versions with times of baskets, with streams, and with clocks and touches.
+/// The first versions with times of baskets, with streams, with clocks and touches, and with views.
 const VERSION_WITH_TIMES: u16 = 2;
 const VERSION_WITH_STREAMS: u16 = 3;
 const VERSION_WITH_TOUCHES: u16 = 4;
+const VERSION_WITH_VIEWS: u16 = 5;
 
 /// The approximate size, in bytes, at which a block is written.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -159,7 +162,7 @@ impl<W: Write> PartWriter<W> {
         &mut self,
         basket: &BasketCopy,
         users: &[Name],
-        lines: &[(Name, u32, u32)],
+        lines: &[(Name, Units)],
         touches: &[LineTouch],
     ) -> io::Result<()> {
         let fields = &mut self.entries.fields;
@@ -171,7 +174,7 @@ impl<W: Write> PartWriter<W> {
         fields.number(users.len() as u64);
         users.iter().try_for_each(|user| fields.name(user))?;
         fields.number(lines.len() as u64);
-        for (item, cart, bought) in lines {
+        for (item, Units { cart, bought, viewed }) in lines {
             let number = match self.items.get(item) {
                 Some(&number) => number,
                 None => {
@@ -182,7 +185,8 @@ impl<W: Write> PartWriter<W> {
                     number
                 }
             };
-            [number, *cart, *bought].into_iter().for_each(|number| fields.number(number.into()));
+            let cart = u64::from(*cart) << 1 | u64::from(*viewed);
+            [number.into(), cart, (*bought).into()].into_iter().for_each(|number| fields.number(number));
         }
         fields.number(touches.len() as u64);
         for touch in touches {
@@ -320,13 +324,12 @@ impl<R: Read> PartReader<R> {
 
     fn baskets<F: Fields>(&mut self, fields: &mut F) -> io::Result<Block> {
         self.items.extend(fields.list(F::name)?);
-        let items = &self.items;
+        let (items, version) = (&self.items, self.version);
         let line = |fields: &mut F| {
             let item =
                 items.get(fields.small()? as usize).ok_or_else(|| invalid("a line has an unknown item"))?;
-            Ok((item.clone(), fields.small()?, fields.small()?))
+            Ok((item.clone(), units(version, fields)?))
         };
-        let version = self.version;
         let baskets = fields.list(|fields| {
             let (basket, partition) = (fields.name()?, partition(version, fields)?);
             let has_touches = version >= VERSION_WITH_TOUCHES;
@@ -356,6 +359,15 @@ fn partition(version: u16, fields: &mut impl Fields) -> io::Result<Partition> {
     let stream = if version >= VERSION_WITH_STREAMS { fields.small()? } else { 0 };
     let stream = u8::try_from(stream).map_err(|_| invalid("there is no such stream"))?;
     Partition::new(stream, fields.small()?).ok_or_else(|| invalid("there is no such partition"))
+}
+
+fn units(version: u16, fields: &mut impl Fields) -> io::Result<Units> {
+    let (cart, viewed) = match fields.number()? {
+        cart if version < VERSION_WITH_VIEWS => (cart, false),
+        cart => (cart >> 1, cart & 1 == 1),
+    };
+    let cart = u32::try_from(cart).map_err(|_| invalid("a number is too large"))?;
+    Ok(Units { cart, bought: fields.small()?, viewed })
 }
 
 fn touch(version: u16, fields: &mut impl Fields) -> io::Result<Touch> {

@@ -7,7 +7,7 @@ mod stores;
 use super::StateError;
 use super::manifest::{StateSettings, StateShape, StreamState};
 use super::store::{Put, Store};
-use deltacart_dataflows::{BasketCopy, LineTouch, Name, Partition, Touch};
+use deltacart_dataflows::{BasketCopy, LineTouch, Name, Partition, Touch, Units};
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read, Write};
 use std::sync::{Arc, Mutex};
@@ -108,6 +108,10 @@ fn name(text: impl std::fmt::Display) -> Name {
 
 /// A basket with this many lines and users.
 fn basket(number: usize, lines: usize, users: usize) -> BasketCopy {
+    let line = |line: usize| {
+        let units = Units { cart: line as u32, bought: 1, viewed: line.is_multiple_of(3) };
+        (name(format_args!("i{}", line * 7 % 2000)), units)
+    };
     BasketCopy {
         basket: name(format_args!("basket {number}")),
         partition: partition(number as u8 % 2, number as u32 % 3),
@@ -115,7 +119,7 @@ fn basket(number: usize, lines: usize, users: usize) -> BasketCopy {
         last: number as u64 * 1000,
         touch: Some(Touch { time: number as u64 * 1000, offset: number as u64, ..Touch::default() }),
         users: (0..users).map(|user| name(format_args!("user {user} of {number}"))).collect(),
-        lines: (0..lines).map(|line| (name(format_args!("i{}", line * 7 % 2000)), line as u32, 1)).collect(),
+        lines: (0..lines).map(line).collect(),
         touches: (0..lines).map(|line| LineTouch::Before((line as u32 + 1) % lines as u32)).collect(),
     }
 }

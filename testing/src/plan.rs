@@ -2,7 +2,7 @@
 //! on logarithmic scales, since defects hide between toy inputs and benchmarks.
 
 use crate::Random;
-use deltacart_dataflows::{Algorithm, ListParams, Measure, Params, Scoring};
+use deltacart_dataflows::{Algorithm, Evidence, ListParams, Measure, Params, Scoring};
 use std::num::{NonZeroU32, NonZeroU64};
 
 /// The range of a shop's size.
@@ -103,8 +103,14 @@ fn affordable_events(items: u64, baskets: u64) -> u64 {
     }
 }
 
+/// All that may be evidence together.
+fn evidences() -> Vec<Evidence> {
+    let all = ["view", "add", "purchase", "view,add", "view,purchase", "view,add,purchase"];
+    all.map(|kinds| kinds.parse().expect("kinds of evidence")).to_vec()
+}
+
 /// Draws the settings of the lists: every measure, both limits (lines of a basket, baskets of an item), damping, idle
-/// baskets.
+/// baskets, evidence.
 fn params(random: &mut Random) -> Params {
     let mut scoring = Scoring::new(random.pick(&Measure::ALL));
     if random.happens(0.2) {
@@ -128,6 +134,7 @@ fn params(random: &mut Random) -> Params {
         basket_items_max: basket_items_max as usize,
         basket_idle,
         item_baskets_max: sample,
+        evidence: if random.happens(0.3) { random.pick(&evidences()) } else { Evidence::default() },
         open_for: None,
         answers: None,
     }

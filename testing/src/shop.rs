@@ -57,6 +57,7 @@ fn key(event: &Event, users: u64) -> String {
 /// The event as a value of the plain JSON format.
 fn plain_json(event: &Event) -> Vec<u8> {
     let (kind, quantity) = match &event.action {
+        Action::View(_) => ("view", None),
         Action::Add(_, quantity) => ("add", Some(*quantity)),
         Action::Remove(_, quantity) => ("remove", *quantity),
         Action::Set(_, quantity) => ("set", Some(*quantity)),
@@ -130,7 +131,10 @@ impl Customers {
         }
         self.held.push((basket, item));
         let quantity = 1 + u32::from(random.happens(0.1));
+        // Of any two events of a shop that counts views, one is a view.
+        let is_view = plan.params.evidence.has_views() && random.happens(0.5);
         let action = match random.below(20) {
+            _ if is_view => Action::View(item_name(item)),
             0 => Action::Purchase(item_name(item), quantity),
             1 => Action::Set(item_name(item), random.below(3) as u32),
             _ => Action::Add(item_name(item), quantity),

@@ -1,7 +1,7 @@
 //! Carts as subjects: which baskets are open carts, and what they ask.
 //!
-//! A basket is an **open cart** while it has an item in the cart and was touched not too long ago (`--open-for`). A
-//! purchase of all that is in it closes it, and so does time.
+//! A basket is an **open cart** while its customer wants an item of it ([`StateLine::is_wanted`](crate::StateLine)),
+//! and it was touched not too long ago (`--open-for`). A purchase of all that is wanted closes it, and so does time.
 
 use crate::answers::open_subjects::{OpenSubjects, Tick};
 use crate::answers::params::AnswerParams;
@@ -40,7 +40,7 @@ impl Asked {
 struct Cart {
     basket: Basket,
     users: Vec<Name>,
-    /// The items in the cart, the most recently touched first.
+    /// The items that are wanted, the most recently touched first.
     items: Vec<Item>,
 }
 
@@ -94,7 +94,7 @@ impl Measured for OpenSubjects<Cart> {
 /// Opens, changes or closes the cart of a basket.
 fn change(open: &mut OpenSubjects<Cart>, state: BasketState) {
     let BasketState { basket, name, users, lines, is_recent, .. } = state;
-    let items: Vec<Item> = lines.iter().filter(|line| line.in_cart).map(|line| line.item).collect();
+    let items: Vec<Item> = lines.iter().filter(|line| line.is_wanted()).map(|line| line.item).collect();
     match is_recent && !items.is_empty() {
         true => open.open(&name, Cart { basket, users, items }),
         false => open.close(&name),

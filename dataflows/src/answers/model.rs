@@ -22,10 +22,9 @@ pub fn model_answers(
     params: AnswerParams,
 ) -> BTreeMap<Subject, List> {
     let mut supports: BTreeMap<&Name, u32> = BTreeMap::new();
-    for line in states.values().flat_map(|state| &state.lines) {
-        *supports.entry(&line.item).or_default() += 1;
-    }
-    let shop = Shop { states, lists, supports, list_params, params };
+    states.values().flat_map(interactions).for_each(|item| *supports.entry(item).or_default() += 1);
+    let total = states.values().filter(|state| interactions(state).next().is_some()).count() as u32;
+    let shop = Shop { states, lists, supports, total, list_params, params };
     let carts = states.iter().filter_map(|(name, state)| shop.cart(name, state));
     let carts = carts.filter(|_question| params.carts > 0).map(|question| (question, params.carts));
     let users: BTreeSet<&Name> = states.values().flat_map(|state| &state.users).collect();
@@ -41,6 +40,8 @@ struct Shop<'a> {
     states: &'a States,
     lists: &'a BTreeMap<Name, List>,
     supports: BTreeMap<&'a Name, u32>,
+    /// The number of baskets with an interaction.
+    total: u32,
     list_params: ListParams,
     params: AnswerParams,
 }
@@ -62,7 +63,7 @@ type Scored<'a> = (&'a Name, f64, u32, u32);
 impl<'a> Shop<'a> {
     /// The basket as a subject, if it is an open cart.
     fn cart(&self, name: &'a Name, state: &'a ModelBasketState) -> Option<Question<'a>> {
-        let items: Vec<&Name> = in_cart(state).collect();
+        let items: Vec<&Name> = wanted(state).collect();
         if !state.is_recent || items.is_empty() {
             return None;
         }
@@ -99,7 +100,7 @@ impl<'a> Shop<'a> {
         items.truncate(self.params.items);
         let recent = theirs.iter().filter(|(_name, state)| state.is_recent);
         let excluded = match self.params.exclude {
-            Exclude::Cart => recent.flat_map(|(_name, state)| in_cart(state)).collect(),
+            Exclude::Cart => recent.flat_map(|(_name, state)| wanted(state)).collect(),
             Exclude::Last => BTreeSet::from([items[0]]),
             Exclude::None => BTreeSet::new(),
         };
@@ -151,12 +152,11 @@ impl<'a> Shop<'a> {
     }
 
     fn by_lists(&self, question: &Question<'a>) -> Vec<Scored<'a>> {
-        let total = self.states.len() as u32;
         let mut sums: BTreeMap<&Name, (u64, u32)> = BTreeMap::new();
         for (steps, item) in question.items.iter().enumerate() {
             for neighbour in self.lists.get(*item).into_iter().flatten() {
                 let (row, other) = (self.supports[item], self.supports[&neighbour.item]);
-                let counts = Counts { both: neighbour.count, row, other, total };
+                let counts = Counts { both: neighbour.count, row, other, total: self.total };
                 let contribution =
                     self.params.list_contribution(self.list_params.scoring.score(counts), steps);
                 let sum = sums.entry(&neighbour.item).or_default();
@@ -169,7 +169,7 @@ impl<'a> Shop<'a> {
     fn by_baskets(&self, question: &Question<'a>) -> Vec<Scored<'a>> {
         let mut candidates: BTreeSet<&Name> = BTreeSet::new();
         for item in &question.items {
-            let holds = |state: &ModelBasketState| state.lines.iter().any(|line| line.item == **item);
+            let holds = |state| interactions(state).any(|other| other == *item);
             let mut of_item: Vec<_> = self.states.iter().filter(|(_name, state)| holds(state)).collect();
             of_item.sort_by_key(|(_name, state)| Reverse(state.touch));
             candidates.extend(of_item.into_iter().take(self.params.recent).map(|(name, _state)| name));
@@ -177,12 +177,12 @@ impl<'a> Shop<'a> {
         let mut near = Vec::new();
         for name in candidates.difference(&question.baskets) {
             let state = &self.states[*name];
-            let items: BTreeSet<&Name> = state.lines.iter().map(|line| &line.item).collect();
+            let items: BTreeSet<&Name> = interactions(state).collect();
             let shared = (0..).zip(&question.items).filter(|(_steps, item)| items.contains(*item));
             let shared: Vec<usize> = shared.map(|(steps, _item)| steps).collect();
             let weight = |&steps: &usize| {
                 let support = log(self.supports[question.items[steps]]);
-                self.params.match_weight(steps, support, log(self.states.len() as u32))
+                self.params.match_weight(steps, support, log(self.total))
             };
             let overlap = shared.iter().map(weight).sum();
             near.push((
@@ -200,8 +200,8 @@ impl<'a> Shop<'a> {
                 *sum = (sum.0 + self.params.basket_contribution(similarity, steps), sum.1 + 1);
             }
         }
-        let total = self.states.len() as u32;
-        let score = |item: &Name, sum| self.params.basket_score(sum, log(self.supports[item]), log(total));
+        let log_total = log(self.total);
+        let score = |item: &Name, sum| self.params.basket_score(sum, log(self.supports[item]), log_total);
         sums.into_iter().map(|(item, (sum, count))| (item, score(item, sum), 0, count)).collect()
     }
 
@@ -216,9 +216,9 @@ impl<'a> Shop<'a> {
             let mut lines = 0;
             for (_name, state) in theirs {
                 if lines < self.params.own_lines {
-                    lines += state.lines.len();
-                    for line in &state.lines {
-                        let sum = sums.entry(&line.item).or_default();
+                    for item in interactions(state) {
+                        lines += 1;
+                        let sum = sums.entry(item).or_default();
                         *sum = (sum.0 + self.params.own_weight(newest - state.touch.time), sum.1 + 1);
                     }
                 }
@@ -231,7 +231,12 @@ impl<'a> Shop<'a> {
     }
 }
 
-/// The items in the cart of a basket, the most recently touched first.
-fn in_cart(state: &ModelBasketState) -> impl Iterator<Item = &Name> {
-    state.lines.iter().filter(|line| line.in_cart).map(|line| &line.item)
+/// The items that the customer of a basket wants, the most recently touched first.
+fn wanted(state: &ModelBasketState) -> impl Iterator<Item = &Name> {
+    state.lines.iter().filter(|line| line.is_wanted()).map(|line| &line.item)
+}
+
+/// The items of a basket by the evidence that counts.
+fn interactions(state: &ModelBasketState) -> impl Iterator<Item = &Name> {
+    state.lines.iter().filter(|line| line.is_interaction).map(|line| &line.item)
 }

@@ -11,7 +11,7 @@ use crate::answers::query::{Ask, OwnItem, Replied, Reply, Subject};
 use crate::epochs::PerEpoch;
 use crate::names::route;
 use crate::state_stats::{Measured, StateCollector, StateStats, bytes};
-use crate::{Basket, BasketState, Epoch, Item, Name, Touch};
+use crate::{Basket, BasketState, Epoch, Item, Name, StateLine, Touch};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,10 +47,8 @@ struct UserBasket {
     basket: Basket,
     touch: Touch,
     is_recent: bool,
-    /// The items, the most recently touched first.
-    items: Vec<Item>,
-    /// Those that are in the cart.
-    cart: Vec<Item>,
+    /// The lines, the most recently touched first.
+    lines: Vec<StateLine>,
 }
 
 /// The users of one worker.
@@ -67,7 +65,7 @@ impl Measured for Users {
         // Two entries of B-trees, whose nodes are about two thirds full.
         let entry =
             (size_of::<(Touch, Basket)>() + size_of::<(Basket, Touch)>() + size_of::<UserBasket>()) * 3 / 2;
-        let basket = |basket: &UserBasket| entry as u64 + bytes(&basket.items) + bytes(&basket.cart);
+        let basket = |basket: &UserBasket| entry as u64 + bytes(&basket.lines);
         let baskets = self.known.values().flat_map(|user| user.baskets.values());
         stats.subjects_bytes += baskets.map(basket).sum::<u64>();
     }
@@ -152,9 +150,7 @@ pub(super) fn users<'scope>(
 fn baskets_of_users(state: BasketState) -> impl Iterator<Item = (Name, Input)> {
     let BasketState { basket, users, touch, lines, is_recent, .. } = state;
     let is_gone = lines.is_empty();
-    let items: Vec<Item> = lines.iter().map(|line| line.item).collect();
-    let cart = lines.iter().filter(|line| line.in_cart).map(|line| line.item).collect();
-    let basket = UserBasket { basket, touch, is_recent, items, cart };
+    let basket = UserBasket { basket, touch, is_recent, lines };
     users.into_iter().map(move |user| (user.clone(), Input::Basket { user, basket: basket.clone(), is_gone }))
 }
 
@@ -190,11 +186,11 @@ impl User {
             if lines >= params.own_lines {
                 break;
             }
-            lines += basket.items.len();
             let newest = *newest.get_or_insert(basket.touch.time);
             let weight = params.own_weight(newest - basket.touch.time);
-            for &item in &basket.items {
-                let (sum, count) = own.entry(item).or_default();
+            for StateLine { item, .. } in basket.lines.iter().filter(|line| line.is_interaction) {
+                lines += 1;
+                let (sum, count) = own.entry(*item).or_default();
                 *sum += weight;
                 *count += 1;
             }
@@ -210,14 +206,15 @@ impl User {
                 break;
             }
             baskets.push(basket.basket);
-            for &item in &basket.items {
+            for &StateLine { item, .. } in &basket.lines {
                 if items.len() < params.items && !items.contains(&item) {
                     items.push(item);
                 }
             }
         }
         let recent = self.recent.iter().map(|basket| &self.baskets[&(self.touches[basket], *basket)]);
-        let excluded = params.exclude.of(recent.flat_map(|basket| basket.cart.iter().copied()), &items);
+        let wanted = recent.flat_map(|basket| basket.lines.iter().filter(|line| line.is_wanted()));
+        let excluded = params.exclude.of(wanted.map(|line| line.item), &items);
         baskets.sort_unstable();
         Ask {
             users: vec![name.clone()],

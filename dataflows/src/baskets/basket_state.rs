@@ -29,7 +29,7 @@ pub struct BasketState<I = Item> {
     pub is_recent: bool,
 }
 
-/// One line of a basket's state.
+/// One line of a basket's state. It is there whether it is an interaction or not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StateLine<I = Item> {
     /// The item.
@@ -38,4 +38,22 @@ pub struct StateLine<I = Item> {
     pub in_cart: bool,
     /// Whether units are bought.
     pub bought: bool,
+    /// Whether the item was viewed. Never where views are no evidence.
+    pub viewed: bool,
+    /// Whether it is an interaction, by the [`Evidence`](crate::Evidence) that counts.
+    pub is_interaction: bool,
+}
+
+impl<I> StateLine<I> {
+    /// Whether the line is part of an open cart: units are in the cart, or the item was viewed and not bought since.
+    ///
+    /// ```
+    /// use deltacart_dataflows::StateLine;
+    /// let viewed = StateLine { item: "tea", in_cart: false, bought: false, viewed: true, is_interaction: true };
+    /// assert!(viewed.is_wanted());
+    /// assert!(!StateLine { bought: true, ..viewed }.is_wanted());
+    /// ```
+    pub fn is_wanted(&self) -> bool {
+        self.in_cart || self.viewed && !self.bought
+    }
 }

@@ -6,17 +6,17 @@
 //! - Where touches are tracked, the end of an epoch emits the state of each basket that it changed
 //!   ([`tracking`](super::tracking)).
 
-use crate::baskets::basket_state::{BasketState, StateLine};
+use crate::baskets::basket_state::BasketState;
 use crate::baskets::expiry::Expiry;
 use crate::baskets::note::{ExpiredBasket, Oddity};
 use crate::baskets::packed_quantity::Overflow;
 use crate::baskets::snapshot_scan::{BasketCopy, SnapshotScan};
 use crate::baskets::stored_basket::{Effect, StoredBasket, StoredLine};
-use crate::baskets::tracking::Tracking;
+use crate::baskets::tracking::{Tracking, touches_of};
 use crate::interner::Interner;
 use crate::sampling::{Sampling, basket_level};
 use crate::state_stats::{Measured, StateStats, bytes};
-use crate::{Action, Basket, Event, Item, LineTouch, Millis, Name, Partition, Touch};
+use crate::{Action, Basket, Event, Evidence, Item, LineTouch, Millis, Name, Partition};
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
@@ -28,6 +28,8 @@ pub(crate) struct Ledger {
     workers: u32,
     /// The most lines of a basket.
     items_max: usize,
+    /// What makes a line an interaction.
+    evidence: Evidence,
     /// The levels of baskets, where a sample of baskets counts.
     sampling: Option<Sampling>,
     /// The local numbers of baskets. A basket's kind is its level, where levels are used.
@@ -60,6 +62,7 @@ impl Ledger {
             index: index as u32,
             workers: workers as u32,
             items_max,
+            evidence: Evidence::default(),
             sampling: None,
             names: Interner::default(),
             baskets: Vec::new(),
@@ -72,6 +75,11 @@ impl Ledger {
             has_forgotten: false,
             scan: None,
         }
+    }
+
+    /// Sets what makes a line an interaction.
+    pub(super) fn with_evidence(self, evidence: Evidence) -> Self {
+        Ledger { evidence, ..self }
     }
 
     /// Adds where the levels of baskets are recorded, if they are used.
@@ -139,6 +147,7 @@ impl Ledger {
             self.expire_basket(number, emit);
         }
         let number = match event.action {
+            Action::View(..) if self.evidence.has_views() => self.get_or_number(&event.basket),
             Action::Add(..) | Action::Set(..) | Action::Purchase(..) | Action::Restore(..) => {
                 self.get_or_number(&event.basket)
             }
@@ -185,7 +194,7 @@ impl Ledger {
         let stored = &mut self.baskets[number as usize];
         let touched =
             self.tracking.as_mut().map(|tracking| (&mut tracking.get_or_default(number).lines, touch));
-        stored.apply(basket, action, self.items_max, &mut self.overflow, touched, emit)
+        stored.apply(basket, action, (self.items_max, self.evidence), &mut self.overflow, touched, emit)
     }
 
     /// The local number of a basket, a new one if it has none.
@@ -333,10 +342,7 @@ impl Ledger {
     /// A copy of the basket for a scan, if it is stored.
     fn copy(&self, number: u32, scan: &SnapshotScan) -> Option<BasketCopy<Item>> {
         let stored = self.baskets.get(number as usize).filter(|stored| !stored.lines.is_empty())?;
-        let line = |line: &StoredLine| {
-            let (cart, bought) = line.quantity.get(&self.overflow);
-            (line.item, cart, bought)
-        };
+        let line = |line: &StoredLine| (line.item, line.quantity.get(&self.overflow));
         let tracked = self.tracking.as_ref().and_then(|tracking| tracking.get(number));
         Some(BasketCopy {
             basket: self.names.name(number).clone(),
@@ -360,8 +366,8 @@ impl Ledger {
     fn state_of(&self, number: u32, tracking: &Tracking) -> BasketState {
         let stored = &self.baskets[number as usize].lines;
         let line = |at: usize| {
-            let (cart, bought) = stored[at].quantity.get(&self.overflow);
-            StateLine { item: stored[at].item, in_cart: cart > 0, bought: bought > 0 }
+            let units = stored[at].quantity.get(&self.overflow);
+            self.evidence.state_line(stored[at].item, units)
         };
         let tracked = tracking.get(number);
         let order = tracked.map(|tracked| tracked.lines.order(stored.len())).unwrap_or_default();
@@ -407,17 +413,6 @@ impl Measured for Ledger {
     }
 }
 
-/// What an event is to the basket and to the line that it changes: a touch, or those of a snapshot.
-fn touches_of(event: &Event<Item>) -> (Touch, LineTouch) {
-    match &event.action {
-        Action::Restore(_item, restored) => {
-            let unknown = Touch { time: restored.last, ..Touch::default() };
-            (restored.touch.unwrap_or(unknown), restored.line)
-        }
-        _ => (event.into(), LineTouch::At(event.into())),
-    }
-}
-
 /// The second numbers of all pairs that begin with `first`.
 fn seconds(pairs: &BTreeSet<(u32, u32)>, first: u32) -> impl Iterator<Item = u32> {
     pairs.range((first, 0)..=(first, u32::MAX)).map(|&(_first, second)| second)
@@ -426,7 +421,7 @@ fn seconds(pairs: &BTreeSet<(u32, u32)>, first: u32) -> impl Iterator<Item = u32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Quantity, Restored};
+    use crate::{Quantity, Restored, Units};
     use std::collections::BTreeMap;
 
     /// Applies actions to basket `b` of user `u`. Returns the lines and the number of notes.
@@ -445,6 +440,7 @@ mod tests {
                 Effect::Line((_basket, item, quantity), diff) => {
                     *lines.entry((item.number(), quantity)).or_insert(0) += diff
                 }
+                Effect::Stored(..) => {}
                 Effect::Note(_) => notes += 1,
                 Effect::State(state) => panic!("nothing is tracked: {state:?}"),
             });
@@ -481,11 +477,14 @@ mod tests {
         check(&[Add(1, 2), Purchase(2, 1), Forget], &[], 0);
         check(&[Add(1, 2), Purchase(2, 1), ForgetUser, Add(3, 1)], &[(3, 1)], 0);
         check(&[Add(1, u32::MAX), Purchase(2, 7), Add(1, 7)], &[(1, u32::MAX), (2, 7)], 1);
-        let restore =
-            |item, cart, bought| Restore(item, Box::new(Restored { cart, bought, ..Restored::default() }));
+        let restore = |item, cart, bought| {
+            let units = Units { cart, bought, viewed: false };
+            Restore(item, Box::new(Restored { units, ..Restored::default() }))
+        };
         check(&[Add(1, 9), restore(1, 2, 3), restore(2, 0, 1), Cancel], &[(1, 2)], 0);
         check(&[restore(1, 2, 3), restore(1, 2, 3), Clear], &[(1, 3)], 0);
         check(&[restore(1, 0, 0)], &[], 0);
+        check(&[View(1), Add(2, 1), View(2), View(3)], &[(2, 1)], 3);
     }
 
     #[test]

@@ -8,10 +8,10 @@
 //! ```
 //!
 //! While a basket is recent, each of its lines has the [`Touch`](crate::Touch) of the last event that named its item
-//! and changed it.
-//! So the order does not depend on which partition's events arrived first. When the basket stops being recent, only
-//! the order is kept: four bytes a line, or nothing where it is the order in which the lines were added. A line that
-//! is touched afterwards is newer than all that were not, also where a slow partition gives it an earlier time.
+//! and changed it. So the order does not depend on which partition's events arrived first. When the basket stops being
+//! recent, only the order is kept: four bytes a line, or nothing where it is the order in which the lines were added. A
+//! line that is touched afterwards is newer than all that were not, also where a slow partition gives it an earlier
+//! time.
 
 use crate::state_stats::bytes;
 use crate::{LineTouch, compact_vec};

@@ -40,8 +40,8 @@ pub trait SnapshotSink {
 ///
 /// ```
 /// use deltacart_dataflows::{
-///     Action, Algorithm, BasketCopy, Epoch, Event, ListParams, Measure, Params, Position, Requests,
-///     Scoring, SnapshotRequest, SnapshotSink, recommend_core,
+///     Action, Algorithm, BasketCopy, Epoch, Event, Evidence, ListParams, Measure, Params, Position, Requests,
+///     Scoring, SnapshotRequest, SnapshotSink, Units, recommend_core,
 /// };
 /// use std::cell::RefCell;
 /// use std::rc::Rc;
@@ -66,6 +66,7 @@ pub trait SnapshotSink {
 ///         basket_items_max: 100,
 ///         basket_idle: None,
 ///         item_baskets_max: None,
+///         evidence: Evidence::default(),
 ///         open_for: None,
 ///         answers: None,
 ///     };
@@ -82,7 +83,8 @@ pub trait SnapshotSink {
 ///     input.send(Event { position, basket, user: None, time: 0, action: Action::Add("tea".into(), 2) });
 ///     input.advance_to(1);
 ///     worker.step_while(|| baskets.borrow().is_empty());
-///     assert_eq!(baskets.borrow()[0].lines, [("tea".into(), 2, 0)]);
+///     let in_cart = Units { cart: 2, ..Units::default() };
+///     assert_eq!(baskets.borrow()[0].lines, [("tea".into(), in_cart)]);
 /// });
 /// ```
 #[derive(Clone)]
@@ -179,6 +181,7 @@ mod tests {
             4 => (item(), 1u32..3).prop_map(|(item, more)| Action::Add(item, more)),
             1 => (item(), 1u32..3).prop_map(|(item, more)| Action::Purchase(item, more)),
             2 => item().prop_map(|item| Action::Remove(item, None)),
+            1 => item().prop_map(Action::View),
             1 => Just(Action::Checkout),
             1 => Just(Action::Forget),
             1 => Just(Action::ForgetUser),

@@ -9,7 +9,7 @@
 //!
 //! [`snapshot_request`](super::snapshot_request) starts scans and advances them, the [`ledger`](super::ledger) copies.
 
-use crate::{Action, Event, Item, LineTouch, Millis, Name, Partition, Position, Quantity, Restored, Touch};
+use crate::{Action, Event, Item, LineTouch, Millis, Name, Partition, Position, Restored, Touch, Units};
 use foldhash::fast::RandomState;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -29,8 +29,8 @@ pub struct BasketCopy<I = Name> {
     pub touch: Option<Touch>,
     /// The users that had events of it, by name.
     pub users: Vec<Name>,
-    /// Each item with its units in the cart and its units bought, oldest line first.
-    pub lines: Vec<(I, Quantity, Quantity)>,
+    /// Each item with what the basket holds of it, oldest line first.
+    pub lines: Vec<(I, Units)>,
     /// When each of the lines was last touched. Empty where touches are not tracked, and where the order of the
     /// touches is that of the lines.
     pub touches: Vec<LineTouch>,
@@ -40,7 +40,7 @@ impl<I> BasketCopy<I> {
     /// The copy with `f(item)` in place of each item.
     pub(super) fn map_items<J>(self, mut f: impl FnMut(I) -> J) -> BasketCopy<J> {
         let BasketCopy { basket, partition, clock, last, touch, users, lines, touches } = self;
-        let lines = lines.into_iter().map(|(item, cart, bought)| (f(item), cart, bought)).collect();
+        let lines = lines.into_iter().map(|(item, units)| (f(item), units)).collect();
         BasketCopy { basket, partition, clock, last, touch, users, lines, touches }
     }
 }
@@ -57,14 +57,14 @@ impl BasketCopy {
         let count = if lines.is_empty() { 0 } else { lines.len().max(users.len()) };
         (0..count).map(move |index| {
             let at = index.min(lines.len() - 1);
-            let (item, cart, bought) = lines[at].clone();
+            let (item, units) = lines[at].clone();
             let line = touches.get(at).copied().unwrap_or_default();
             Event {
                 position: Position { partition, offset: number, index: index as u32 },
                 basket: basket.clone(),
                 user: users.get(index).cloned(),
                 time: clock,
-                action: Action::Restore(item, Box::new(Restored { cart, bought, last, touch, line })),
+                action: Action::Restore(item, Box::new(Restored { units, last, touch, line })),
             }
         })
     }

@@ -1,7 +1,8 @@
 //! The lines of one basket, and what each action does to them.
 //!
 //! ```text
-//! action            in the cart        bought
+//! action            in the cart        bought                       viewed
+//! View                                                              yes
 //! Add +n            + n
 //! Remove −n         − n, or all
 //! Set n             n
@@ -10,12 +11,16 @@
 //! Clear             0
 //! Checkout          0                  + what was in the cart
 //! Cancel                               0
-//! Forget            0                  0
+//! Forget            0                  0                            no
 //! Restore           as in the snapshot
 //! ```
 //!
-//! A line is there while one of the two is above 0. Its published quantity is their sum. Quantities saturate
-//! at 2^32 − 1.
+//! A line is stored while one of the three holds the item. Its published quantity is the sum of those that are
+//! evidence ([`Evidence::quantity`]); it is no interaction while that is 0. Quantities saturate at 2^32 − 1.
+//!
+//! A view stays when the item is taken out of the cart again, and when an order is cancelled: it was looked at all the
+//! same. Only what forgets the basket takes it back, or a newer line of a full basket. A second view of the item
+//! touches its line again. Where views are no evidence, a view does nothing.
 //!
 //! So a purchase of what is in the cart confirms it, a cleared cart keeps what was bought, and a removal of
 //! what was never added leaves no debt. A full basket evicts its oldest line for a new one: the one that was added
@@ -27,15 +32,17 @@ use crate::baskets::basket_state::BasketState;
 use crate::baskets::line_touches::LineTouches;
 use crate::baskets::note::Oddity;
 use crate::baskets::packed_quantity::{Overflow, PackedQuantity};
-use crate::{Action, Basket, Diff, Item, LineTouch, Partition, Quantity, compact_vec};
+use crate::{Action, Basket, Diff, Evidence, Item, LineTouch, Partition, Quantity, Units, compact_vec};
 
-/// A basket holds an item in a quantity above 0: units in the cart and units bought together.
+/// A basket holds an item in a quantity above 0: of all units that are evidence together.
 pub type Line = (Basket, Item, Quantity);
 
 /// An effect of an event.
 pub(super) enum Effect {
-    /// A line was inserted (+1) or removed (−1).
+    /// A line with evidence was inserted (+1) or removed (−1).
     Line(Line, Diff),
+    /// A line of the item, with evidence or without, is stored from now on (+1) or no more (−1).
+    Stored(Item, Diff),
     /// Something was odd.
     Note(Oddity),
     /// The state of a basket that the epoch changed.
@@ -57,25 +64,27 @@ pub(super) struct StoredBasket {
 pub(super) struct StoredLine {
     /// The item.
     pub(super) item: Item,
-    /// Units in the cart and units bought.
+    /// What the basket holds of it.
     pub(super) quantity: PackedQuantity,
 }
 
 impl StoredBasket {
     /// Applies an action to this basket, and the touch that it is to the touches of the lines, if those are tracked.
-    /// Returns whether it changed anything.
+    /// Returns whether it changed anything, or was one more view of an item.
     pub(super) fn apply(
         &mut self,
         basket: Basket,
         action: &Action<Item>,
-        items_max: usize,
+        (items_max, evidence): (usize, Evidence),
         overflow: &mut Overflow,
         mut touched: Option<(&mut LineTouches, LineTouch)>,
         emit: &mut impl FnMut(Effect),
     ) -> bool {
         let Some(&item) = action.item() else {
             let mut changed = false;
-            self.lines.iter_mut().for_each(|line| changed |= line.apply(basket, action, overflow, emit));
+            self.lines
+                .iter_mut()
+                .for_each(|line| changed |= line.apply(basket, action, evidence, overflow, emit));
             if let Some((touches, _touch)) = touched {
                 touches.retain(|at| !self.lines[at].quantity.is_zero());
             }
@@ -84,7 +93,7 @@ impl StoredBasket {
         };
         let count = self.lines.len();
         if let Some(at) = self.lines.iter().position(|line| line.item == item) {
-            let changed = self.lines[at].apply(basket, action, overflow, emit);
+            let changed = self.lines[at].apply(basket, action, evidence, overflow, emit);
             let is_gone = self.lines[at].quantity.is_zero();
             match touched {
                 Some((touches, _touch)) if is_gone => touches.remove(at),
@@ -98,11 +107,11 @@ impl StoredBasket {
             return changed;
         }
         let mut line = StoredLine { item, quantity: PackedQuantity::default() };
-        let changed = line.apply(basket, action, overflow, emit);
+        let changed = line.apply(basket, action, evidence, overflow, emit);
         if !line.quantity.is_zero() {
             if count == items_max {
                 let mut oldest = self.lines.remove(0);
-                oldest.apply(basket, &Action::Forget, overflow, emit);
+                oldest.apply(basket, &Action::Forget, evidence, overflow, emit);
                 emit(Effect::Note(Oddity::LineEvicted(oldest.item)));
                 if let Some((touches, _touch)) = &mut touched {
                     touches.remove(0);
@@ -118,21 +127,27 @@ impl StoredBasket {
 }
 
 impl StoredLine {
-    /// Applies an action to this line. Returns whether it changed anything.
+    /// Applies an action to this line. Returns whether it changed anything, or was one more view.
     fn apply(
         &mut self,
         basket: Basket,
         action: &Action<Item>,
+        evidence: Evidence,
         overflow: &mut Overflow,
         emit: &mut impl FnMut(Effect),
     ) -> bool {
         let before = self.quantity.get(overflow);
-        let after = action.quantities_after(before.0, before.1);
+        let after = units_after(action, before, evidence);
         if after == before {
-            return false;
+            // To look at an item once more is to touch it.
+            return after.viewed && matches!(action, Action::View(_));
         }
-        self.quantity.set(after.0, after.1, overflow);
-        let [before, after] = [before, after].map(|(cart, bought)| cart.saturating_add(bought));
+        self.quantity.set(after, overflow);
+        let stored = Diff::from(!after.is_zero()) - Diff::from(!before.is_zero());
+        if stored != 0 {
+            emit(Effect::Stored(self.item, stored));
+        }
+        let [before, after] = [before, after].map(|units| evidence.quantity(units));
         if before != after {
             for (quantity, diff) in [(before, -1), (after, 1)] {
                 if quantity > 0 {
@@ -142,4 +157,16 @@ impl StoredLine {
         }
         true
     }
+}
+
+/// What an action makes of what a line holds.
+fn units_after(action: &Action<Item>, before: Units, evidence: Evidence) -> Units {
+    let (cart, bought) = action.quantities_after(before.cart, before.bought);
+    let viewed = match action {
+        Action::View(_item) => before.viewed || evidence.has_views(),
+        Action::Forget | Action::ForgetUser => false,
+        Action::Restore(_item, restored) => restored.units.viewed,
+        _ => before.viewed,
+    };
+    Units { cart, bought, viewed }
 }

@@ -14,7 +14,7 @@ use crate::baskets::basket_state::BasketState;
 use crate::baskets::expiry::Expiry;
 use crate::baskets::line_touches::LineTouches;
 use crate::state_stats::bytes;
-use crate::{Millis, Partition, Touch};
+use crate::{Action, Event, Item, LineTouch, Millis, Partition, Touch};
 use std::num::NonZeroU64;
 
 /// What is tracked of one worker's baskets.
@@ -115,5 +115,16 @@ impl Tracking {
     pub(super) fn bytes(&self) -> u64 {
         let lines: u64 = self.baskets.iter().map(|basket| basket.lines.bytes()).sum();
         self.recency.bytes() + bytes(&self.baskets) + lines
+    }
+}
+
+/// What an event is to the basket and to the line that it changes: a touch, or those of a snapshot.
+pub(super) fn touches_of(event: &Event<Item>) -> (Touch, LineTouch) {
+    match &event.action {
+        Action::Restore(_item, restored) => {
+            let unknown = Touch { time: restored.last, ..Touch::default() };
+            (restored.touch.unwrap_or(unknown), restored.line)
+        }
+        _ => (event.into(), LineTouch::At(event.into())),
     }
 }

@@ -130,7 +130,7 @@ impl Csv {
             return sink.say(kind, &about, std::iter::empty(), |_| String::new());
         };
         let mut line = Line { item, quantity: None, field: Field::named("quantity") };
-        if let Some(place) = &table.quantity {
+        if let Some(place) = kind.quantity(table.quantity.as_ref()) {
             line.field = place.field();
             let quantity = cells.text(row, place)?;
             line.quantity = quantity.map(|text| limits.quantity_text(line.field, text)).transpose()?;

@@ -19,7 +19,7 @@ pub(super) const NAMES: &[(&str, Kind)] = &[
     ("purchase", Kind::Purchase),
     ("refund", Kind::Refund),
     ("view_item", Kind::View),
-    ("view_cart", Kind::View),
+    ("view_cart", Kind::CartView),
 ];
 
 /// Any of the three shapes.
@@ -171,7 +171,7 @@ fn decode_event<'a>(
     let about = about(kind, settings, record, &params, sink)?;
     let items: List<'_, Item<'_>> = list("items", params.items, limits)?;
     items.say(kind, &about, sink, |place, item| {
-        line(limits, Some(("items", place)), &[("item_id", set(item.item_id))], item.quantity)
+        line(limits, Some(("items", place)), &[("item_id", set(item.item_id))], kind.quantity(item.quantity))
     })
 }
 

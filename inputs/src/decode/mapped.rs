@@ -160,7 +160,7 @@ impl Mapped {
         let Some(list) = &self.list else {
             let is_there =
                 self.item.iter().chain(&self.quantity).any(|place| picked.get(place.slot, 0).is_some());
-            let lines = (0..usize::from(is_there)).map(|_| self.line(None, 0, picked, limits));
+            let lines = (0..usize::from(is_there)).map(|_| self.line(kind, None, picked, limits));
             return sink.say(kind, about, lines, |_| String::new());
         };
         // A list that is empty says something about the whole basket; one that is not there may be a path gone wrong.
@@ -168,7 +168,7 @@ impl Mapped {
         if needs_list && !picked.has_list() {
             return Err(Reject::new(Reason::MissingItem, format!("{list} is absent (--fields item)")));
         }
-        let lines = (0..picked.row_count()).map(|row| self.line(Some(list), row, picked, limits));
+        let lines = (0..picked.row_count()).map(|row| self.line(kind, Some((list, row)), picked, limits));
         let row_text = |row: usize| {
             let texts = self.tree.row_texts(text, limits);
             texts.get(row).map_or_else(String::new, |raw| raw.get().to_owned())
@@ -178,20 +178,20 @@ impl Mapped {
 
     fn line<'a>(
         &'a self,
-        list: Option<&'a str>,
-        row: usize,
+        kind: Kind,
+        list: Option<(&'a str, usize)>,
         picked: &Picked<'a>,
         limits: &Limits,
     ) -> Result<Line<'a>, Reject> {
-        let field = |name: &'a str| match list {
-            Some(list) => Field::listed(list, row, name),
+        let (row, field) = (list.map_or(0, |(_list, row)| row), |name: &'a str| match list {
+            Some((list, row)) => Field::listed(list, row, name),
             None => Field::named(name),
-        };
+        });
         let quantity_field = field(self.quantity.first().map_or("quantity", |place| &place.name));
         for place in &self.item {
             if let Some(item) = self.present(limits.id(field(&place.name), picked.get(place.slot, row))?) {
                 let quantity = self.quantity.iter().find_map(|place| self.given(picked.get(place.slot, row)));
-                let quantity = limits.quantity(quantity_field, quantity)?;
+                let quantity = limits.quantity(quantity_field, kind.quantity(quantity))?;
                 return Ok(Line { item, quantity, field: quantity_field });
             }
         }

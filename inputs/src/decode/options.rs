@@ -47,6 +47,8 @@ pub struct DecodeOptions {
     pub null_words: NullWords,
     /// How times are written (`--time-format`) in tables and in fields by path, beside the usual ways.
     pub time_format: Option<TimeFormat>,
+    /// Whether views are events, because they are evidence (`--evidence view`), instead of being ignored and counted.
+    pub views: bool,
 }
 
 impl DecodeOptions {
@@ -69,6 +71,7 @@ impl DecodeOptions {
             registry: None,
             null_words: NullWords::default(),
             time_format: None,
+            views: false,
         }
     }
 
@@ -113,8 +116,8 @@ impl DecodeOptions {
             Format::Fimi => FormatKind::Fimi,
         };
         let duplicates = Duplicates::new(self.duplicate_horizon);
-        let (limits, tombstones) = (self.limits, self.tombstones);
-        Ok(Box::new(FormatDecoder { format, limits, tombstones, duplicates }))
+        let (limits, tombstones, views) = (self.limits, self.tombstones, self.views);
+        Ok(Box::new(FormatDecoder { format, limits, tombstones, views, duplicates }))
     }
 
     fn shape(&self, shape: Shape) -> Result<FormatKind, FormatError> {
@@ -338,12 +341,17 @@ impl BasketField {
     }
 
     /// What an event of `kind` is in a shop's stream that has no id for this basket: carts do not know the order they
-    /// will become, and orders often not the cart they came from.
+    /// will become, orders often not the cart they came from, and views neither.
     pub(super) fn without(self, kind: Kind) -> WithoutBasket {
         let is_foreign = match self {
-            BasketField::Order => matches!(kind, Kind::Add | Kind::Remove | Kind::Set | Kind::Clear),
-            BasketField::Cart => matches!(kind, Kind::Purchase | Kind::Refund | Kind::Cancel | Kind::Update),
-            BasketField::Auto | BasketField::Session | BasketField::User | BasketField::Key => false,
+            BasketField::Order => {
+                matches!(kind, Kind::View | Kind::Add | Kind::Remove | Kind::Set | Kind::Clear)
+            }
+            BasketField::Cart => {
+                matches!(kind, Kind::View | Kind::Purchase | Kind::Refund | Kind::Cancel | Kind::Update)
+            }
+            BasketField::Auto => kind == Kind::View,
+            BasketField::Session | BasketField::User | BasketField::Key => false,
         };
         if is_foreign { WithoutBasket::Other } else { WithoutBasket::Reject }
     }

@@ -152,7 +152,7 @@ fn say<'a>(kind: Kind, about: &About<'a>, record: &Record<'a>, sink: &mut Sink<'
             let items: List<'_, Item<'_>> = list("items", record.items, limits)?;
             items.say(kind, about, sink, |place, item| {
                 let field = |name| Field::listed("items", place, name);
-                line(limits, field("item"), item.item, field("quantity"), item.quantity)
+                line(limits, field("item"), item.item, field("quantity"), kind.quantity(item.quantity))
             })
         }
         (Some(_), _) => Err(Reject::new(
@@ -161,7 +161,8 @@ fn say<'a>(kind: Kind, about: &About<'a>, record: &Record<'a>, sink: &mut Sink<'
         )),
         (None, Some(_)) => {
             let quantity = Field::named("quantity");
-            let line = line(limits, Field::named("item"), record.item, quantity, record.quantity);
+            let line =
+                line(limits, Field::named("item"), record.item, quantity, kind.quantity(record.quantity));
             sink.say(kind, about, std::iter::once(line), |_| String::new())
         }
         (None, None) if record.quantity.is_some() => {

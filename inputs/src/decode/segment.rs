@@ -16,7 +16,7 @@ pub(super) const NAMES: &[(&str, Kind)] = &[
     ("Product Added", Kind::Add),
     ("Product Removed", Kind::Remove),
     ("Product Viewed", Kind::View),
-    ("Cart Viewed", Kind::View),
+    ("Cart Viewed", Kind::CartView),
     ("Order Completed", Kind::Purchase),
     ("Order Updated", Kind::Update),
     ("Order Refunded", Kind::Refund),
@@ -24,7 +24,7 @@ pub(super) const NAMES: &[(&str, Kind)] = &[
     ("Added Product", Kind::Add),
     ("Removed Product", Kind::Remove),
     ("Viewed Product", Kind::View),
-    ("Viewed Cart", Kind::View),
+    ("Viewed Cart", Kind::CartView),
     ("Completed Order", Kind::Purchase),
     ("Updated Order", Kind::Update),
     ("Refunded Order", Kind::Refund),
@@ -213,6 +213,6 @@ fn say<'a>(
     let products: List<'_, Product<'_>> = list("products", properties.products, limits)?;
     products.say(kind, about, sink, |place, product| {
         let ids = [("product_id", product.product_id), ("id", product.id), ("sku", product.sku)];
-        line(limits, Some(("products", place)), &ids, product.quantity)
+        line(limits, Some(("products", place)), &ids, kind.quantity(product.quantity))
     })
 }

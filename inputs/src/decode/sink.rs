@@ -8,8 +8,12 @@
 //! | purchase | 1 | purchase | reject | refund so many | checkout |
 //! | refund | all | so many | reject | reject | cancel |
 //! | update | 1 | purchase, after one cancel | none of it | reject | other |
+//! | view | view | view | view | view | reject |
 //!
-//! Clear, cancel and forget are about the basket: items beside them are not looked at.
+//! Clear, cancel and forget are about the basket: items beside them are not looked at. A view has no quantity, whatever
+//! is written there. Views are ignored and counted, unless they are evidence ([`DecodeOptions::views`]).
+//!
+//! [`DecodeOptions::views`]: super::DecodeOptions::views
 
 use super::duplicates::Recent;
 use super::fields::{Field, Quantity};
@@ -35,7 +39,10 @@ pub(super) enum Kind {
     /// The order holds the listed items now, and no others.
     Update,
     Forget,
+    /// A product was looked at.
     View,
+    /// The cart was looked at, which says nothing new about its items.
+    CartView,
     Other,
 }
 
@@ -54,6 +61,11 @@ impl Kind {
         ("view", Kind::View),
         ("other", Kind::Other),
     ];
+
+    /// The quantity of an event of this kind. A view has none: what stands there is not even read.
+    pub(super) fn quantity<T>(self, quantity: Option<T>) -> Option<T> {
+        quantity.filter(|_| self != Kind::View)
+    }
 
     /// The kind that `name` stands for on the command line.
     pub(super) fn named(name: &str) -> Option<Kind> {
@@ -135,6 +147,8 @@ pub(super) struct Sink<'s> {
     event: Option<u32>,
     /// The record's key, as it is.
     pub(super) key: Option<&'s [u8]>,
+    /// Whether views are events.
+    pub(super) keeps_views: bool,
     pub(super) counts: Counts,
     defects: Option<Box<Defects>>,
 }
@@ -180,6 +194,7 @@ impl<'s> Sink<'s> {
             time: 0,
             event: None,
             key: None,
+            keeps_views: false,
             counts: Counts::default(),
             defects: None,
         }
@@ -262,7 +277,8 @@ impl<'s> Sink<'s> {
     #[inline]
     pub(super) fn wants(&mut self, kind: Kind, id: Result<Option<Cow<'_, str>>, Reject>) -> bool {
         match kind {
-            Kind::View => self.counts.views += 1,
+            Kind::View if !self.keeps_views => self.counts.views += 1,
+            Kind::CartView => self.counts.views += 1,
             Kind::Other => self.counts.others += 1,
             _ if self.has_record_id => return true,
             _ => return self.spare(Flaw::UnreadableEventId, id).is_none_or(|id| self.take_id(&id)),
@@ -450,6 +466,7 @@ impl<'s> Sink<'s> {
         });
         let action = match (kind, amount, units.map_or(0, i64::signum)) {
             (Kind::Update, Some(_), 0) => return Ok(None),
+            (Kind::View, ..) => Action::View(item),
             (Kind::Add, None, _) => Action::Add(item, one),
             (Kind::Add, Some(amount), 1) => Action::Add(item, amount),
             (Kind::Add, amount @ Some(_), -1) => Action::Remove(item, amount),

@@ -184,7 +184,7 @@ fn decode_event(record: &Record<'_>, settings: &Settings, sink: &mut Sink<'_>) -
     let about = about(kind, settings, record, &entities, sink)?;
     let lines = entities.products.iter().enumerate().map(|(place, product)| {
         let product: Product<'_> = object(Field::listed("product", place, "data"), product.get(), limits)?;
-        line(limits, Some(("product", place)), &[("id", product.id)], product.quantity)
+        line(limits, Some(("product", place)), &[("id", product.id)], kind.quantity(product.quantity))
     });
     sink.say(kind, &about, lines, |place| entities.products[place].get().to_owned())
 }

@@ -78,6 +78,7 @@ fn options_of(flags: &str) -> DecodeOptions {
     if let Some(tombstones) = value("--tombstones") {
         options.tombstones = tombstones.parse().unwrap();
     }
+    options.views = value("--evidence").is_some_and(|kinds| kinds.contains("view"));
     if let Some(decimals) = value("--quantity-decimals") {
         options.limits.quantity_decimals = decimals.parse().unwrap();
     }
@@ -172,6 +173,7 @@ fn check_reject(reject: &Reject) {
 fn show(event: &Event) -> String {
     let some = |quantity: &Option<u32>| quantity.map_or("all".into(), |quantity| quantity.to_string());
     let action = match &event.action {
+        Action::View(item) => format!("view {item}"),
         Action::Add(item, quantity) => format!("add {item} {quantity}"),
         Action::Remove(item, quantity) => format!("remove {item} {}", some(quantity)),
         Action::Set(item, quantity) => format!("set {item} {quantity}"),

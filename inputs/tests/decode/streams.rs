@@ -1,6 +1,6 @@
 //! Good, bad and nearly good records of the shops' streams: GA4, Segment, Snowplow.
 
-use crate::check;
+use crate::{check, decoder, record, shown};
 
 #[test]
 fn ga4_events() {
@@ -161,6 +161,52 @@ fn sent(id: &str, action: &str) -> String {
         r#"{{"e":"ue","eid":"{id}","uid":"u","duid":"d","sid":"s","dtm":"1769860800000","ue_pr":{ue},"co":{}}}"#,
         text(CO)
     )
+}
+
+/// Where views are evidence, they are events, in every format that has them. Their quantities do not matter, and views
+/// of carts stay ignored.
+#[test]
+fn views_are_events_where_they_are_evidence() {
+    let both = |flags: &str, value: &str, expected: &str| {
+        check(flags, &[(value, "view")]);
+        check(&format!("{flags} --evidence view,add"), &[(value, expected)]);
+    };
+    let plain = r#"{"event":"view","basket":"b","user":"u","item":"i","quantity":"some"}"#;
+    both("--format json", plain, "b (u): view i");
+    let list = r#"{"event":"view","basket":"b","items":[{"item":"i","quantity":0},{"item":"j"}]}"#;
+    both("--format json", list, "b: view i; b: view j");
+    both("--format json", r#"{"event":"view","basket":"b"}"#, "reject missing-item");
+    both("--format json", r#"{"event":"view","item":"i"}"#, "reject missing-basket");
+    let paths = "--format json --fields basket=s,item=i,quantity=n,event=e --event-names view=seen";
+    both(paths, r#"{"e":"seen","s":"b","i":"i","n":-3}"#, "b: view i");
+    both("--format csv --columns basket=#1,item=#2,quantity=#3,event=#4", "b,i,x,view", "b: view i");
+
+    let ga4 = |name: &str, params: &str| format!(r#"{{"name":"{name}","client_id":"d","params":{params}}}"#);
+    let params = r#"{"session_id":5,"items":[{"item_id":"i","quantity":{}}]}"#;
+    both("--format ga4", &ga4("view_item", params), "d/5 (d): view i");
+    both("--format ga4", &ga4("view_cart", params), "view");
+    both("--format ga4 --basket order", &ga4("view_item", params), "other");
+
+    let segment = |event: &str| {
+        format!(
+            r#"{{"type":"track","event":"{event}","userId":"u","context":{{"sessionId":9}},"properties":{{"sku":"s"}}}}"#
+        )
+    };
+    both("--format segment --basket session", &segment("Product Viewed"), "user/u/9 (u): view s");
+    both("--format segment --basket user", &segment("Viewed Product"), "u (u): view s");
+    both("--format segment", &segment("Product Viewed"), "other");
+    both("--format segment --basket user", &segment("Cart Viewed"), "view");
+
+    both("--format snowplow", &sent("1", "product_view"), "s (u): view p");
+    both("--format snowplow --basket user", &sent("1", "product_view"), "u (u): view p");
+    let twice = format!("[{},{}]", sent("1", "product_view"), sent("1", "product_view"));
+    check("--format snowplow --evidence view", &[(&twice, "s (u): view p; duplicate")]);
+
+    let mut rows = decoder("--format rees46 --evidence view");
+    let header = "event_time,event_type,product_id,price,user_id,user_session";
+    assert_eq!(shown(&mut *rows, &record(0, header.as_bytes())), ["header"]);
+    let view = "2022-10-01 00:00:03 UTC,view,5773203,2.62,463240011,26dd6e6e";
+    assert_eq!(shown(&mut *rows, &record(1, view.as_bytes())), ["26dd6e6e (463240011): view 5773203"]);
 }
 
 #[test]

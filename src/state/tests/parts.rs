@@ -2,7 +2,7 @@
 
 use super::{basket, name, partition};
 use crate::state::part::{Block, PartReader, PartWriter, Written};
-use deltacart_dataflows::{BasketCopy, Event, LineTouch, Name, Partition, Touch};
+use deltacart_dataflows::{BasketCopy, Event, LineTouch, Name, Partition, Touch, Units};
 use proptest::prelude::*;
 use std::io;
 
@@ -49,7 +49,9 @@ fn baskets() -> impl Strategy<Value = Vec<BasketCopy>> {
         touch.prop_map(|(time, offset, partition, index)| Touch { time, offset, partition, index })
     };
     let line_touch = prop_oneof![any::<u32>().prop_map(LineTouch::Before), touch().prop_map(LineTouch::At)];
-    let line = ("[a-z]{1,2}|\\PC{0,30}".prop_map(Name::from), any::<u32>(), any::<u32>());
+    let units = (any::<u32>(), any::<u32>(), any::<bool>());
+    let units = units.prop_map(|(cart, bought, viewed)| Units { cart, bought, viewed });
+    let line = ("[a-z]{1,2}|\\PC{0,30}".prop_map(Name::from), units);
     let lines = (prop::collection::vec((line, line_touch), 1..6), any::<bool>());
     let times = (any::<u64>(), any::<u64>(), prop::option::of(touch()));
     let basket = ("\\PC{0,30}", partitions(), times, names(4), lines);
@@ -131,7 +133,7 @@ fn earlier(version: u8, partition: &[u8], between: &[u8]) -> (Ids, Vec<BasketCop
 fn earlier_versions_are_read() {
     let of = |last| {
         let (basket, partition) = (name("b"), partition(0, 7));
-        let lines = vec![(name("i"), 1, 1)];
+        let lines = vec![(name("i"), Units { cart: 1, bought: 1, viewed: false })];
         let read = BasketCopy { basket, partition, clock: last, last, lines, ..BasketCopy::default() };
         (vec![(partition, vec![name("e")])], vec![read])
     };

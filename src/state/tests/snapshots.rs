@@ -53,7 +53,7 @@ pub(super) fn take(
         snapshot_writer
             .begin(SnapshotCatalog::part_name(sequence, worker), vec![(partition(worker as u8, 4), ids)]);
         let mut baskets: Vec<_> = (0..3).map(|number| basket(10 * worker + number, 2, 1)).collect();
-        baskets[0].lines[0].1 = mark;
+        baskets[0].lines[0].1.cart = mark;
         snapshot_writer.take(0, baskets);
         snapshot_writer.finish(0);
         taken.parts.push(outcome(&snapshot_writer)?);
@@ -79,7 +79,7 @@ pub(super) fn mark_of(snapshot: &Snapshot) -> u32 {
         let baskets: BTreeSet<&Name> = events.iter().map(|event| &event.basket).collect();
         assert_eq!((events.len(), baskets.len()), (12, 6));
         let mark = |event: &Event| match (event.basket.as_str(), event.position.index, &event.action) {
-            ("basket 0" | "basket 10", 0, Action::Restore(_, restored)) => Some(restored.cart),
+            ("basket 0" | "basket 10", 0, Action::Restore(_, restored)) => Some(restored.units.cart),
             _ => None,
         };
         marks.extend(events.iter().filter_map(mark));
