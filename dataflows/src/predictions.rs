@@ -132,13 +132,11 @@ impl Carts {
     /// Opens, changes or closes a cart. Calls `came` for each item that came into a cart that was open, with the answer
     /// that the cart has.
     fn change(&mut self, name: Name, state: BasketState, mut came: impl FnMut(&Name, Touch, Item, &List)) {
-        let BasketState { touch, lines, is_recent, .. } = state;
-        let wanted = lines.iter().filter(|line| line.is_wanted() && is_recent);
-        let mut items: Vec<Item> = wanted.map(|line| line.item).collect();
+        let mut items = state.open_cart();
         items.sort_unstable();
         if let Some(cart) = self.0.get(&name) {
             let new = items.iter().filter(|item| cart.items.binary_search(item).is_err());
-            new.for_each(|item| came(&name, touch, *item, &cart.answer));
+            new.for_each(|item| came(&name, state.touch, *item, &cart.answer));
         }
         match items.is_empty() {
             true => drop(self.0.remove(&name)),

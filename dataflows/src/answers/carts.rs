@@ -93,11 +93,11 @@ impl Measured for OpenSubjects<Cart> {
 
 /// Opens, changes or closes the cart of a basket.
 fn change(open: &mut OpenSubjects<Cart>, state: BasketState) {
-    let BasketState { basket, name, users, lines, is_recent, .. } = state;
-    let items: Vec<Item> = lines.iter().filter(|line| line.is_wanted()).map(|line| line.item).collect();
-    match is_recent && !items.is_empty() {
-        true => open.open(&name, Cart { basket, users, items }),
-        false => open.close(&name),
+    let items = state.open_cart();
+    let BasketState { basket, name, users, .. } = state;
+    match items.is_empty() {
+        true => open.close(&name),
+        false => open.open(&name, Cart { basket, users, items }),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It shares the settings, their arithmetic and the measures with the dataflow, and nothing else.
 
-use crate::answers::params::{AnswerParams, Exclude, length_norm, log};
+use crate::answers::params::{AnswerParams, Exclude, length_norm, log, rarity};
 use crate::answers::query::Subject;
 use crate::{Counts, List, ListParams, ModelBasketState, Name, Neighbour, StateLine};
 use std::cmp::Reverse;
@@ -181,8 +181,8 @@ impl<'a> Shop<'a> {
             let shared = (0..).zip(&question.items).filter(|(_steps, item)| items.contains(*item));
             let shared: Vec<usize> = shared.map(|(steps, _item)| steps).collect();
             let weight = |&steps: &usize| {
-                let support = log(self.supports[question.items[steps]]);
-                self.params.match_weight(steps, support, log(self.total))
+                let support = self.supports[question.items[steps]];
+                self.params.match_weight(steps, || rarity(support, self.total))
             };
             let overlap = shared.iter().map(weight).sum();
             near.push((

@@ -13,7 +13,7 @@
 //! Bit d of a mask is the item that is d steps back. The masks lie in one slot per basket, beside the number of the
 //! question that they belong to. So nothing is cleared between questions.
 
-use crate::answers::params::{AnswerParams, length_norm, log};
+use crate::answers::params::{AnswerParams, length_norm, rarity};
 use crate::answers::query::{Ask, NearBasket, Replied, Reply};
 use crate::id_vec::IdVec;
 use crate::interaction_index::{IndexFollower, InteractionIndex, ItemSupports, LineChange};
@@ -205,9 +205,8 @@ impl Search {
     fn rank(&mut self, ask: &Ask, index: &InteractionIndex, supports: &dyn ItemSupports) {
         let Search { marks, found, candidates, norms, .. } = self;
         let mut weights = [0; AnswerParams::ITEMS_MAX];
-        let log_total = log(supports.total().max(1));
         for ((steps, weight), &item) in weights.iter_mut().enumerate().zip(&ask.items) {
-            *weight = ask.params.match_weight(steps, log(supports.of(item).max(1)), log_total);
+            *weight = ask.params.match_weight(steps, || rarity(supports.of(item), supports.total()));
         }
         candidates.clear();
         for &basket in found.iter().filter(|basket| ask.baskets.binary_search(basket).is_err()) {

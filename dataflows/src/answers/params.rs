@@ -225,13 +225,12 @@ impl AnswerParams {
     }
 
     /// The weight of the item that is `steps` back where a basket shares it: w(d) · ln(N / n(item))^match-idf, in units
-    /// of 2^−16. Both numbers are given as their logarithms.
-    pub(crate) fn match_weight(&self, steps: usize, log_support: f64, log_total: f64) -> u64 {
+    /// of 2^−16. `rarity` gives [`rarity`] of the item, and is not called where rarity does not count.
+    pub(crate) fn match_weight(&self, steps: usize, rarity: impl FnOnce() -> f64) -> u64 {
         if self.match_idf == 0.0 {
             return self.position_weight(steps);
         }
-        let rarity = libm::pow((log_total - log_support).max(0.0), self.match_idf);
-        (power(self.position_decay, steps) * rarity * ONE + 0.5) as u64
+        (power(self.position_decay, steps) * libm::pow(rarity(), self.match_idf) * ONE + 0.5) as u64
     }
 
     /// The similarity of a subject and a basket: Σ w(d) over the shared items / √(items of the basket).
@@ -289,6 +288,11 @@ pub(crate) fn log(n: u32) -> f64 {
     libm::log(f64::from(n))
 }
 
+/// ln(N / n(item)), at least 0. An item in no basket counts as one in a single basket.
+pub(crate) fn rarity(support: u32, total: u32) -> f64 {
+    (log(total.max(1)) - log(support.max(1))).max(0.0)
+}
+
 /// A contribution in units, rounded down.
 fn contribution(value: f64) -> u64 {
     (value * UNIT).min(CONTRIBUTION_MAX) as u64
@@ -329,12 +333,13 @@ mod tests {
     #[test]
     fn rare_items_that_are_shared_count_more() {
         let params = |match_idf| AnswerParams { match_idf, position_decay: 0.5, ..AnswerParams::default() };
-        assert_eq!(params(0.0).match_weight(1, 3.0, 3.0), 32_768);
-        assert_eq!(params(1.0).match_weight(0, 3.0, 3.0), 0);
-        assert_eq!(params(1.0).match_weight(1, 3.0, 4.0), 32_768);
-        assert_eq!(params(1.0).match_weight(0, 3.0, 5.0), 2 * 65_536);
-        assert_eq!(params(2.0).match_weight(0, 3.0, 5.0), 4 * 65_536);
-        assert!(params(4.0).match_weight(0, 0.0, log(u32::MAX)) < 1 << 36);
+        assert_eq!(params(0.0).match_weight(1, || 0.0), 32_768);
+        assert_eq!(params(1.0).match_weight(0, || 0.0), 0);
+        assert_eq!(params(1.0).match_weight(1, || 1.0), 32_768);
+        assert_eq!(params(1.0).match_weight(0, || 2.0), 2 * 65_536);
+        assert_eq!(params(2.0).match_weight(0, || 2.0), 4 * 65_536);
+        assert!(params(4.0).match_weight(0, || rarity(1, u32::MAX)) < 1 << 36);
+        assert_eq!([rarity(3, 3), rarity(0, 0), rarity(1, 2)], [0.0, 0.0, log(2)]);
     }
 
     #[test]

@@ -29,6 +29,15 @@ pub struct BasketState<I = Item> {
     pub is_recent: bool,
 }
 
+impl BasketState {
+    /// The items of the basket as an open cart: those that its customer wants, the most recently touched first. Empty
+    /// if it is no open cart.
+    pub(crate) fn open_cart(&self) -> Vec<Item> {
+        let wanted = self.lines.iter().filter(|line| self.is_recent && line.is_wanted());
+        wanted.map(|line| line.item).collect()
+    }
+}
+
 /// One line of a basket's state. It is there whether it is an interaction or not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StateLine<I = Item> {
