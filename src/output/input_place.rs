@@ -29,6 +29,11 @@ pub(super) struct InputPlace<'a> {
     partition: u32,
 }
 
+/// The worker that publishes what concerns an input partition, modulo the number of workers.
+pub(super) fn publisher_of(partition: Partition) -> u64 {
+    u64::from(partition.stream()) + u64::from(partition.number())
+}
+
 impl InputOrigins {
     /// The streams in the order of their numbers.
     pub(crate) fn new(origins: Vec<InputOrigin>) -> InputOrigins {

@@ -8,7 +8,7 @@
 //! in the order of their last events, because the clock of a partition passes them in that order wherever epochs end.
 
 use super::file::Lines;
-use super::input_place::{InputOrigins, InputPlace};
+use super::input_place::{InputOrigins, InputPlace, publisher_of};
 use super::log_format::LogFormat;
 use super::records::Records;
 use anyhow::{Context, Result, bail, ensure};
@@ -108,7 +108,7 @@ impl LogFormat for NoteFormat {
     }
 
     fn route((partition, _is_of_expired): &Lane) -> u64 {
-        u64::from(partition.stream()) + u64::from(partition.number())
+        publisher_of(*partition)
     }
 
     fn encode(&self, note: &Note, epoch: Epoch, records: &mut Records) {

@@ -5,7 +5,7 @@
 //! ```
 
 use super::file::Lines;
-use super::input_place::{InputOrigins, InputPlace};
+use super::input_place::{InputOrigins, InputPlace, publisher_of};
 use super::log_format::{EpochAndPlace, LogFormat};
 use super::records::Records;
 use anyhow::{Context, Result, ensure};
@@ -65,8 +65,8 @@ impl LogFormat for PredictionFormat {
         Some((touch.partition, (touch.offset, touch.index, item.clone())))
     }
 
-    fn route(lane: &Partition) -> u64 {
-        u64::from(lane.stream()) + u64::from(lane.number())
+    fn route(partition: &Partition) -> u64 {
+        publisher_of(*partition)
     }
 
     fn encode(&self, prediction: &Prediction, epoch: Epoch, records: &mut Records) {
