@@ -118,6 +118,15 @@ impl Served {
         status["records"].as_u64().context("no records")
     }
 
+    /// Sends the first events of a shop and waits until they have been read. Returns the others, and where they go.
+    fn warm_up(&mut self, count: u64) -> Result<(Events, ChildStdin)> {
+        let mut stdin = self.process.stdin.take().context("no input")?;
+        let mut events = Events::new()?;
+        events.write(count, &mut stdin)?;
+        self.wait_for_records(count)?;
+        Ok((events, stdin))
+    }
+
     fn wait_for_records(&self, records: u64) -> Result<()> {
         while self.records()? < records {
             thread::sleep(Duration::from_millis(50));
@@ -154,30 +163,41 @@ impl Events {
     }
 }
 
-/// Sends events at a fixed rate until `stop` is set. Returns how late the last ones were.
-fn stream(
-    mut events: Events,
-    mut to: ChildStdin,
-    rate: u64,
+/// Events that a thread sends at a fixed rate.
+struct Streaming {
     stop: Arc<AtomicBool>,
-) -> thread::JoinHandle<Duration> {
-    const SLICE: Duration = Duration::from_millis(5);
-    thread::spawn(move || {
-        let (start, mut sent) = (Instant::now(), 0);
-        let mut late = Duration::ZERO;
-        while !stop.load(Ordering::Relaxed) {
-            let due = (start.elapsed().as_secs_f64() * rate as f64) as u64;
-            if due > sent {
-                let behind = Duration::from_secs_f64((due - sent) as f64 / rate as f64);
-                if events.write(due - sent, &mut to).is_err() {
-                    break;
+    sender: thread::JoinHandle<Duration>,
+}
+
+impl Streaming {
+    fn start(mut events: Events, mut to: ChildStdin, rate: u64) -> Streaming {
+        const SLICE: Duration = Duration::from_millis(5);
+        let stop = Arc::new(AtomicBool::new(false));
+        let ends = Arc::clone(&stop);
+        let sender = thread::spawn(move || {
+            let (start, mut sent) = (Instant::now(), 0);
+            let mut late = Duration::ZERO;
+            while !ends.load(Ordering::Relaxed) {
+                let due = (start.elapsed().as_secs_f64() * rate as f64) as u64;
+                if due > sent {
+                    let behind = Duration::from_secs_f64((due - sent) as f64 / rate as f64);
+                    if events.write(due - sent, &mut to).is_err() {
+                        break;
+                    }
+                    (sent, late) = (due, behind);
                 }
-                (sent, late) = (due, behind);
+                thread::sleep(SLICE);
             }
-            thread::sleep(SLICE);
-        }
-        late
-    })
+            late
+        });
+        Streaming { stop, sender }
+    }
+
+    /// Sends no more. Returns how late the last events were.
+    fn stop(self) -> Result<Duration> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.sender.join().map_err(|_panic| anyhow::anyhow!("the sender panicked"))
+    }
 }
 
 /// A connection that stays open.
@@ -284,19 +304,14 @@ fn figures(settings: &Settings, rate: u64, late: Duration, summary: &Summary) ->
 
 fn questions(settings: &Settings) -> Result<(String, Figures)> {
     let mut job = Served::job(settings, Stdio::null())?;
-    let mut stdin = job.process.stdin.take().context("no input")?;
-    let mut events = Events::new()?;
-    events.write(settings.warm_up, &mut stdin)?;
-    job.wait_for_records(settings.warm_up)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let sender = stream(events, stdin, settings.events, Arc::clone(&stop));
+    let (events, stdin) = job.warm_up(settings.warm_up)?;
+    let streaming = Streaming::start(events, stdin, settings.events);
     let items = Arc::new(items()?);
     let summary = load(settings, &job.address, settings.questions, move |client, number| {
         let item = |step: u64| &items[((number * 7 + step * 131) % items.len() as u64) as usize];
         client.ask(&json!({"items": [item(0), item(1), item(2)], "n": 20}).to_string())
     })?;
-    stop.store(true, Ordering::Relaxed);
-    let late = sender.join().map_err(|_panic| anyhow::anyhow!("the sender panicked"))?;
+    let late = streaming.stop()?;
     let name = format!("questions/{}/{}ms", settings.answer_by, settings.tick);
     Ok((name, figures(settings, settings.questions, late, &summary)))
 }
@@ -307,27 +322,19 @@ fn look_ups(settings: &Settings) -> Result<(String, Figures)> {
     let mut lists = job.process.stdout.take().context("no output")?;
     let mut to_replica = replica.process.stdin.take().context("no input")?;
     thread::spawn(move || std::io::copy(&mut lists, &mut to_replica));
-    let mut stdin = job.process.stdin.take().context("no input")?;
-    let mut events = Events::new()?;
-    events.write(settings.warm_up, &mut stdin)?;
-    job.wait_for_records(settings.warm_up)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let sender = stream(events, stdin, settings.events, Arc::clone(&stop));
+    let (events, stdin) = job.warm_up(settings.warm_up)?;
+    let streaming = Streaming::start(events, stdin, settings.events);
     let items = Arc::new(items()?);
     let summary = load(settings, &replica.address, settings.look_ups, move |client, number| {
         client.get(&format!("/v1/items/{}/similar", items[(number * 7) as usize % items.len()]))
     })?;
-    stop.store(true, Ordering::Relaxed);
-    let late = sender.join().map_err(|_panic| anyhow::anyhow!("the sender panicked"))?;
+    let late = streaming.stop()?;
     Ok(("look-ups".to_owned(), figures(settings, settings.look_ups, late, &summary)))
 }
 
 fn freshness(settings: &Settings) -> Result<(String, Figures)> {
     let mut job = Served::job(settings, Stdio::null())?;
-    let mut stdin = job.process.stdin.take().context("no input")?;
-    let mut events = Events::new()?;
-    events.write(settings.warm_up, &mut stdin)?;
-    job.wait_for_records(settings.warm_up)?;
+    let (mut events, mut stdin) = job.warm_up(settings.warm_up)?;
     // One thread sends all events, so that lines stay whole: marked ones are sent between the others.
     let (stop, marked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let (ends, number) = (Arc::clone(&stop), Arc::clone(&marked));

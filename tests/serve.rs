@@ -12,6 +12,7 @@ use client::{Events, free_address, get, get_with, json, post};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
+use std::process::ChildStdin;
 
 /// Three baskets: tea and milk are in two, tea and a mug in one.
 const EVENTS: &str = r#"{"event":"add","basket":"a","user":"ann","item":"tea"}
@@ -27,6 +28,15 @@ pub(crate) fn start_live(folder: &Folder, flags: &str) -> (Running, String) {
     let (address, output) = (free_address(), folder.path("lists.jsonl"));
     let line = format!("run --input - --output {output} --epoch 5ms --serve {address} {flags}");
     (start(&line, &[]), address)
+}
+
+/// Starts a job that serves the lists of [`EVENTS`]. Returns it with its input and its address.
+fn start_small_shop(folder: &Folder, flags: &str) -> (Running, ChildStdin, String) {
+    let (mut running, address) = start_live(folder, flags);
+    let mut stdin = running.stdin();
+    stdin.write_all(EVENTS.as_bytes()).unwrap();
+    wait_until("the lists are there", || has(&address, "/v1/items/milk/similar?fallback=none", &["tea"]));
+    (running, stdin, address)
 }
 
 /// The ids of the items of an answer.
@@ -94,10 +104,7 @@ fn lists_are_served_as_they_were_delivered() {
 fn questions_are_answered_by_the_state_of_their_epoch() {
     for flags in ["-w 1 --answer-by lists", "-w 3 --answer-by baskets", "-w 2 --answer-by blend"] {
         let folder = Folder::new();
-        let (mut running, address) = start_live(&folder, flags);
-        let mut stdin = running.stdin();
-        stdin.write_all(EVENTS.as_bytes()).unwrap();
-        wait_until("the lists are there", || has(&address, "/v1/items/milk/similar?fallback=none", &["tea"]));
+        let (running, mut stdin, address) = start_small_shop(&folder, flags);
         let ask = |body: Value| {
             let answer = post(&address, "/v1/recommendations", &body.to_string()).unwrap();
             assert_eq!(answer.status, 200, "{}", answer.body);
@@ -152,10 +159,7 @@ fn carts_and_users_are_served_without_a_topic_of_theirs() {
 #[test]
 fn gorse_paths_answer_as_gorse_does() {
     let folder = Folder::new();
-    let (mut running, address) = start_live(&folder, "--answer-by lists");
-    let mut stdin = running.stdin();
-    stdin.write_all(EVENTS.as_bytes()).unwrap();
-    wait_until("the lists are there", || has(&address, "/v1/items/milk/similar?fallback=none", &["tea"]));
+    let (running, stdin, address) = start_small_shop(&folder, "--answer-by lists");
     let answer = get(&address, "/api/item/tea/neighbors?n=1").unwrap();
     assert_eq!(answer.body, r#"[{"Id":"milk","Score":0.816}]"#);
     let session =
@@ -171,10 +175,7 @@ fn gorse_paths_answer_as_gorse_does() {
 #[test]
 fn a_stream_says_a_list_each_time_that_it_changes() {
     let folder = Folder::new();
-    let (mut running, address) = start_live(&folder, "");
-    let mut stdin = running.stdin();
-    stdin.write_all(EVENTS.as_bytes()).unwrap();
-    wait_until("the lists are there", || has(&address, "/v1/items/milk/similar?fallback=none", &["tea"]));
+    let (running, mut stdin, address) = start_small_shop(&folder, "");
     let mut events = Events::open(&address, "/v1/items/milk/stream?fallback=none", None);
     let first = events.next();
     assert_eq!(ids(&first.data), ["tea"]);

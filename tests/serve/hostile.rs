@@ -1,7 +1,7 @@
 //! Hostile clients: slow, huge, garbage and many. Others are served meanwhile, and the job goes on.
 
 use super::client::{get, json, post};
-use super::{EVENTS, has, start_live};
+use super::start_small_shop;
 use crate::support::{Folder, Random, wait_until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,10 +11,8 @@ use std::time::Duration;
 #[test]
 fn hostile_clients_keep_nobody_out() {
     let folder = Folder::new();
-    let (mut running, address) = start_live(&folder, "--serve-connections 40 --serve-questions 4");
-    let mut stdin = running.stdin();
-    stdin.write_all(EVENTS.as_bytes()).unwrap();
-    wait_until("the lists are there", || has(&address, "/v1/items/milk/similar?fallback=none", &["tea"]));
+    let (running, mut stdin, address) =
+        start_small_shop(&folder, "--serve-connections 40 --serve-questions 4");
     // More than there is room for: half say nothing, the others begin a request and never end it.
     let silent: Vec<TcpStream> = (0..200)
         .filter_map(|number| {
@@ -67,10 +65,7 @@ fn hostile_clients_keep_nobody_out() {
 #[test]
 fn too_many_questions_are_refused_and_not_lost() {
     let folder = Folder::new();
-    let (mut running, address) = start_live(&folder, "--serve-questions 2");
-    let mut stdin = running.stdin();
-    stdin.write_all(EVENTS.as_bytes()).unwrap();
-    wait_until("the lists are there", || has(&address, "/v1/items/milk/similar?fallback=none", &["tea"]));
+    let (running, stdin, address) = start_small_shop(&folder, "--serve-questions 2");
     let askers: Vec<_> = (0..16)
         .map(|_asker| {
             let address = address.clone();

@@ -3,7 +3,7 @@
 //! Pictures of it are written to `target/page`: in light, in dark and narrow.
 
 use super::browser::Browser;
-use super::{EVENTS, has, start_live};
+use super::start_small_shop;
 use crate::skipped::skip;
 use crate::support::{Folder, start, wait_until};
 use serde_json::json;
@@ -28,10 +28,7 @@ fn click(selector: &str) -> String {
 fn a_cart_is_built_by_clicking_and_lists_change() {
     let Some(mut browser) = Browser::start() else { return skip("no Chromium") };
     let folder = Folder::new();
-    let (mut running, address) = start_live(&folder, "--answer-by lists");
-    let mut stdin = running.stdin();
-    stdin.write_all(EVENTS.as_bytes()).unwrap();
-    wait_until("the lists are there", || has(&address, "/v1/items/milk/similar?fallback=none", &["tea"]));
+    let (running, mut stdin, address) = start_small_shop(&folder, "--answer-by lists");
     browser.open(&format!("http://{address}/"), (1100, 900), "light");
     browser.wait_for("document.querySelectorAll('#popular button').length", &json!(3));
     // A click puts tea into the cart, and the list is there within a second.
